@@ -1,0 +1,33 @@
+"""Errors that name the rule, the value and the remedy.
+
+Every error the package raises on purpose derives from :class:`IdealflowError`, so that a caller can tell a
+broken rule (bad input, a damaged file, a failed label) from a bug.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ArtifactError", "CampaignError", "IdealflowError", "InputError", "LabelError", "MissingExtraError"]
+
+
+class IdealflowError(Exception):
+    """Base of all errors raised on purpose; its message names rule, value and remedy."""
+
+
+class InputError(IdealflowError, ValueError):
+    """Input that breaks a rule (NaN positions, unknown species, a misspelt key); the program exits with 2."""
+
+
+class ArtifactError(IdealflowError):
+    """A stored file is missing, cut short, foreign, or does not match its hash."""
+
+
+class LabelError(IdealflowError):
+    """A label could not be computed, or its document cannot be converted; the message is the recorded cause."""
+
+
+class CampaignError(IdealflowError):
+    """A campaign cannot go on (a second blow-up at one frame, too many failed labels) or is in use elsewhere."""
+
+
+class MissingExtraError(IdealflowError, ImportError):
+    """An optional package is not installed; the message names the pip command."""
