@@ -1,0 +1,395 @@
+"""Documents that a campaign writes: one pydantic model per stage, small, with units in the descriptions.
+
+Every document carries ``kind``, ``campaign`` and ``round``, by which it is found in any job store; anything large
+(trajectory, checkpoint, distribution) is an :class:`Artifact`, a file named by its hash.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "Artifact",
+    "BootstrapDoc",
+    "CampaignState",
+    "CandidateFigures",
+    "CentreDoc",
+    "CropDoc",
+    "EvaluationDoc",
+    "FrameErrors",
+    "LabelledDoc",
+    "LearnerVersion",
+    "Lineage",
+    "ModelUpdateDoc",
+    "RelaxationDoc",
+    "ScreenDoc",
+    "SegmentDoc",
+    "StageContext",
+    "StoredStructure",
+    "SubstructureDoc",
+    "TrainingErrors",
+    "WalkerState",
+]
+
+_MSON_KEYS = ("@module", "@class", "@version")
+
+
+class Document(BaseModel):
+    """Base of every stored document: unknown keys are refused, MSON's class marks are dropped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_mson_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if key not in _MSON_KEYS}
+        return data
+
+
+class Artifact(Document):
+    """A file written once and named by its content."""
+
+    path: str = Field(min_length=1, description="path relative to the root of the artifact store")
+    sha256: str = Field(description="SHA-256 of the content, hexadecimal")
+    size: int = Field(description="size in bytes", ge=0)
+
+
+class StoredStructure(Document):
+    """A periodic (or partly periodic) arrangement of atoms, exact to the last bit through JSON."""
+
+    numbers: list[int] = Field(description="atomic numbers, (n_atoms,)")
+    positions: list[list[float]] = Field(description="Cartesian positions, (n_atoms, 3), Å")
+    cell: list[list[float]] = Field(description="cell vectors as rows, (3, 3), Å")
+    pbc: list[bool] = Field(description="periodic along each cell vector, (3,)")
+
+
+class StageContext(Document):
+    """What every stage of a round needs to know of its campaign."""
+
+    campaign: str
+    round: int
+    seed: int
+    artifacts: str = Field(description="root URL of the artifact store")
+    work: str = Field(description="local directory for files in progress (checkpoints of running segments)")
+
+
+class WalkerState(Document):
+    """Where one walker stands: its molecular dynamics state and what its last segment ended on."""
+
+    walker: int = Field(description="number of the walker, from 0")
+    step: int = Field(description="MD step of `md_state`")
+    md_state: Artifact = Field(description="exact MD state: positions, momenta, step, thermostat, generator")
+    reason: str = Field(description="why the last segment ended")
+    unresolved: bool = Field(description="the frame triggered and has to be screened again before any step")
+    blow_up_step: int | None = Field(default=None, description="last good step before a blow-up, if one happened")
+    finished: bool = Field(default=False, description="the schedule is done and its last frame is resolved")
+
+
+class LearnerVersion(Document):
+    """One version of what the campaign knows: force field, uncertainty distribution, and replay ledger."""
+
+    version: int = Field(description="number of the version; 0 is the bootstrap model")
+    force_field: Artifact = Field(description="force field with its optimizer state")
+    uncertainty: Artifact = Field(description="distribution, whitening and coverage")
+    ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
+
+
+class CampaignState(Document):
+    """The campaign's whole state between two rounds; `next_action` decides from it alone."""
+
+    kind: Literal["state"] = "state"
+    campaign: str = Field(description="name of the campaign, unique in its store")
+    round: int = Field(description="rounds committed so far")
+    status: Literal["running", "paused", "finished", "failed"]
+    reason: str = Field(description="why the status is what it is, in words")
+    settings_key: str = Field(description="hash of the settings that this round ran with")
+    artifacts: str = Field(description="root URL of the artifact store")
+    seed: int
+    n_atoms: int = Field(description="atoms in the frame of walker 0")
+    schedule_steps: int = Field(description="MD steps of the whole schedule, per walker")
+    walkers: list[WalkerState]
+    learner: LearnerVersion | None = Field(description="current version; None before the bootstrap")
+    first_learner: LearnerVersion | None = Field(description="version 0, kept for before/after comparisons")
+    threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
+    label_method: str = Field(description="what labels are computed with; stand-ins for DFT are named as such")
+    labeller_key: str = Field(description="hash of the label settings; a change lifts the quarantine")
+    n_labelled_frames: int = Field(default=0, description="K': distinct (walker, step) with an accepted label")
+    recent_labelled: list[tuple[int, int]] = Field(
+        default_factory=list, description="(walker, step) counted in K' that a walker could still meet again"
+    )
+    max_failed_labels: int | None = Field(description="failed labels after which the campaign stops as failed")
+    evaluation_frames: int = Field(description="whole frames to label for the final comparison; 0 for none")
+    n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
+    n_bootstrap_labels: int = 0
+    n_failed_labels: int = 0
+    n_quarantined: int = 0
+    n_rejected_updates: int = 0
+    label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
+    wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")
+    evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
+
+
+class SegmentDoc(Document):
+    """One MD segment of one walker."""
+
+    kind: Literal["segment"] = "segment"
+    campaign: str
+    round: int
+    walker: int
+    model_version: int
+    first_step: int
+    last_step: int
+    reason: Literal["triggered", "schedule_end", "segment_end", "wall_time", "blow_up"]
+    detail: str = Field(default="", description="what blew up, with value and limit")
+    start_state: Artifact
+    end_state: Artifact = Field(description="state of the last frame; the last good frame after a blow-up")
+    frame: Artifact = Field(
+        description="the frame that is screened: `end_state`, or after a blow-up the most uncertain since the last good one"
+    )
+    frame_step: int = Field(description="step of `frame`")
+    trajectory: Artifact | None
+    log: dict[str, list[float]] = Field(
+        description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
+        "max_uncertainty (NaN where not screened)"
+    )
+    seconds: float
+
+
+class CentreDoc(Document):
+    """One atom chosen for labelling."""
+
+    atom: int
+    species: str
+    uncertainty: float = Field(description="normalised uncertainty in the frame; 1 is the in-distribution mean")
+
+
+class ScreenDoc(Document):
+    """Atom-by-atom uncertainty of one frame and the centres chosen in it."""
+
+    kind: Literal["screen"] = "screen"
+    campaign: str
+    round: int
+    walker: int
+    step: int
+    segment_uuid: str
+    model_version: int
+    threshold: float
+    n_atoms: int
+    n_uncertain: int = Field(description="atoms above the threshold, covered or not")
+    n_triggering: int = Field(description="atoms above the threshold and uncovered")
+    max_uncertainty: float
+    quantiles: dict[str, float] = Field(description="uncertainty at the 0.5, 0.9, 0.99 quantiles of the frame")
+    centres: list[CentreDoc]
+    seconds: float
+
+
+class CandidateFigures(Document):
+    """Figures of one candidate cell, kept whether or not it was chosen."""
+
+    model_config = ConfigDict(extra="allow")  # the search may add figures without a change of the schema
+
+    cell_kind: str = Field(description="how the cell was proposed: cartesian, parent, lattice, whole, vacuum")
+    n_atoms: int
+    refused: str | None = Field(default=None, description="why the candidate was refused, None if it stood")
+
+
+class CropDoc(Document):
+    """The crop search around one centre: all candidates' figures and the best few structures."""
+
+    kind: Literal["crop"] = "crop"
+    campaign: str
+    round: int
+    walker: int
+    step: int
+    atom: int
+    species: str
+    centre_uncertainty: float
+    screen_uuid: str
+    segment_uuid: str
+    model_version: int
+    embedding: str
+    seed: list[int]
+    candidates: list[CandidateFigures]
+    chosen: list[dict[str, Any]] = Field(
+        description="best first, one per allowed attempt: atoms, core, parent_indices, centre, reference, figures"
+    )
+    failure: str | None = Field(default=None, description="why no crop could be made, if so")
+    seconds: float
+
+
+class RelaxationDoc(Document):
+    """The relaxation of one crop's shell on the uncertainty."""
+
+    kind: Literal["relaxation"] = "relaxation"
+    campaign: str
+    round: int
+    walker: int
+    step: int
+    atom: int
+    attempt: int
+    species: str
+    centre_uncertainty: float
+    segment_uuid: str
+    screen_uuid: str
+    crop_uuid: str
+    model_version: int
+    embedding: str
+    structure: StoredStructure | None = Field(description="the substructure χ̃*; None if there is none to label")
+    core: list[int] = Field(description="indices of the untouched core atoms")
+    centre: int = Field(description="index of the centre in `structure`")
+    parent_indices: list[int] = Field(description="index in the frame of every atom")
+    trace: list[float] = Field(description="objective at every step")
+    reason: str = Field(description="why the relaxation ended")
+    uncertainty_before: float | None
+    uncertainty_after: float | None
+    core_worsening: float | None = Field(description="largest ratio of a core atom's uncertainty to its reference")
+    composition_error: float | None
+    seconds: float
+
+
+class TrainingErrors(Document):
+    """Mean absolute errors of a force field on a set of labelled structures."""
+
+    energy: float = Field(description="eV/atom")
+    forces: float = Field(description="eV/Å")
+    stress: float | None = Field(description="eV/Å³, None where no label has a stress")
+
+
+class LabelledDoc(Document):
+    """A structure with the reference's label, or the recorded cause why it has none."""
+
+    kind: Literal["label"] = "label"
+    campaign: str
+    round: int
+    origin: Literal["bootstrap", "evaluation", "substructure"]
+    request_key: str = Field(description="campaign, walker, step, parent atom, attempt: who asked")
+    geometry_key: str = Field(description="hash of coordinates, cell, species and label settings: what was asked")
+    labeller_key: str = Field(description="hash of the label settings")
+    state: Literal["accepted", "failed"]
+    cause: str | None = Field(default=None, description="why the label failed")
+    structure: StoredStructure | None
+    energy: float | None = Field(default=None, description="eV")
+    forces: list[list[float]] | None = Field(default=None, description="(n_atoms, 3), eV/Å")
+    stress: list[float] | None = Field(default=None, description="(6,), eV/Å³, ASE's sign and Voigt order")
+    method: str = Field(description="the reference; stand-ins for DFT are named as such")
+    n_atoms: int
+    seconds: float = Field(description="wall time of the label, of the original one if it was reused")
+    reused_from: str | None = Field(default=None, description="uuid of the stored label that answered the request")
+    document: Artifact | None = Field(default=None, description="the engine's own whole document")
+
+
+class SubstructureDoc(LabelledDoc):
+    """One labelled substructure with everything that leads to it."""
+
+    kind: Literal["substructure"] = "substructure"  # type: ignore[assignment]  # narrows the parent's literal
+    origin: Literal["bootstrap", "evaluation", "substructure"] = "substructure"
+    uuid: str
+    walker: int
+    step: int
+    atom: int = Field(description="index of the centre in the frame")
+    attempt: int
+    species: str
+    uncertainty: float = Field(description="of the centre in the frame, normalised")
+    embedding: str
+    core: list[int]
+    centre: int
+    parent_indices: list[int]
+    shell_uncertainty: float | None = Field(description="mean over the shell after relaxation, normalised")
+    composition_error: float | None
+    model_version: int = Field(description="the version that asked for it")
+    segment_uuid: str
+    screen_uuid: str
+    crop_uuid: str
+    relaxation_uuid: str
+
+
+class ModelUpdateDoc(Document):
+    """One update of force field and distribution, accepted or rejected."""
+
+    kind: Literal["update"] = "update"
+    campaign: str
+    round: int
+    version_before: int
+    version_after: int = Field(description="equal to `version_before` if nothing was learned")
+    decision: Literal["accepted", "rejected", "nothing_new"]
+    reason: str
+    learned: list[str] = Field(description="request keys of the labels learned, in key order")
+    failed: list[str] = Field(description="request keys of labels that failed")
+    quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
+    replayed: list[str] = Field(description="request keys of replayed structures")
+    new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
+    new_after: TrainingErrors | None
+    held_out_before: TrainingErrors | None
+    held_out_after: TrainingErrors | None
+    n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
+    learner: LearnerVersion
+    labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
+    label_seconds: float
+    seconds: float
+
+
+class BootstrapDoc(Document):
+    """The first model: what it was learned from and how good it is."""
+
+    kind: Literal["bootstrap"] = "bootstrap"
+    campaign: str
+    round: int
+    source: Literal["structures", "dataset", "campaign"]
+    n_structures: int
+    n_labelled_here: int
+    failed: dict[str, str] = Field(description="request key → cause")
+    train_errors: TrainingErrors | None
+    held_out_errors: TrainingErrors | None
+    threshold: float
+    learner: LearnerVersion
+    seconds: float
+
+
+class FrameErrors(Document):
+    """Errors on one whole frame labelled by the reference."""
+
+    walker: int
+    step: int
+    stage: int = Field(description="index of the schedule's stage")
+    temperature: float = Field(description="target temperature, K")
+    energy_reference: float = Field(description="eV")
+    energy_first: float
+    energy_last: float
+    force_mae_first: float = Field(description="eV/Å")
+    force_mae_last: float
+    force_rms_reference: float
+
+
+class EvaluationDoc(Document):
+    """First and last model against the reference on whole frames drawn from the whole trajectory."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    campaign: str
+    round: int
+    method: str
+    first_version: int
+    last_version: int
+    frames: list[FrameErrors]
+    failed: dict[str, str] = Field(description="frame → cause")
+    parity: Artifact = Field(
+        description="npz: reference, first and last energies per atom and sampled force components"
+    )
+    t_entire_s: float | None = Field(description="mean wall time of one whole-frame label, s")
+    seconds: float
+
+
+class Lineage(Document):
+    """Everything that led to one substructure, and what came of it."""
+
+    segment: SegmentDoc
+    screen: ScreenDoc
+    crop: CropDoc
+    relaxation: RelaxationDoc
+    substructure: SubstructureDoc
+    update: ModelUpdateDoc | None = Field(description="the update that learned from it, None if none did")
+    version_before: int
+    version_after: int | None
+    replayed_in: list[int] = Field(description="later versions that replayed it")
