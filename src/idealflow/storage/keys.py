@@ -1,0 +1,87 @@
+"""Order-preserving keys: BSON values as bytes that compare as MongoDB compares the values.
+
+An indexed field of a document becomes a BLOB column, so that equality, ranges and sorting happen inside SQLite.
+The first byte is the rank of the value's type in MongoDB's order (null < number < string < binary < ObjectId < bool
+< date), the rest orders values of that type. Values that one key cannot stand for (arrays, embedded documents,
+regular expressions, fields reached through an array) get :data:`UNDECIDED`; their documents are always
+looked at themselves.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import struct
+from typing import Any
+
+from bson import ObjectId
+
+__all__ = ["NULL", "UNDECIDED", "encode", "field_key", "rank_bounds"]
+
+NULL = b"\x05"
+UNDECIDED = b"\xff"
+_NUMBER, _STRING, _BINARY, _OBJECT_ID, _BOOL, _DATE = 10, 15, 30, 35, 40, 45
+_SIGN = 1 << 63
+_ALL = (1 << 64) - 1
+
+
+def _float_bits(value: float) -> int:
+    """Unsigned integer that orders as `value`; 0 for NaN, which MongoDB sorts before all numbers."""
+    if math.isnan(value):
+        return 0
+    (bits,) = struct.unpack(">Q", struct.pack(">d", value + 0.0))  # -0.0 + 0.0 is 0.0
+    return int(bits ^ _ALL if bits & _SIGN else bits | _SIGN)
+
+
+def _encode_number(value: float) -> bytes:
+    nearest = float(value)
+    # 64-bit integers beyond 2**53 share their nearest float: what is left over decides among them
+    left_over = value - int(nearest) if isinstance(value, int) else 0
+    return struct.pack(">BQq", _NUMBER, _float_bits(nearest), left_over)
+
+
+def _encode_date(value: dt.datetime) -> bytes:
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=dt.UTC)
+    milliseconds = (value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+    return struct.pack(">BQ", _DATE, milliseconds + _SIGN)
+
+
+def encode(value: Any) -> bytes | None:
+    """Key of a scalar, or None when no key can stand for `value`."""
+    if value is None:
+        return NULL
+    if isinstance(value, bool):
+        return bytes((_BOOL, value))
+    if isinstance(value, int | float):
+        return _encode_number(value)
+    if isinstance(value, str):
+        return bytes((_STRING,)) + value.encode()
+    if isinstance(value, dt.datetime):
+        return _encode_date(value)
+    if isinstance(value, ObjectId):
+        return bytes((_OBJECT_ID,)) + bytes(value.binary)
+    if type(value) is bytes:
+        return struct.pack(">BQ", _BINARY, len(value)) + value
+    return None
+
+
+def rank_bounds(key: bytes) -> tuple[bytes, bytes]:
+    """Bounds (lower inclusive, upper exclusive) of the keys a range query on the type of `key` may match.
+
+    MongoDB compares within one type only, and no number is smaller or greater than NaN.
+    """
+    lower = struct.pack(">BQ", _NUMBER, 1) if key[0] == _NUMBER else key[:1]
+    return lower, bytes((key[0] + 1,))
+
+
+def field_key(document: dict[str, Any], field: str) -> bytes:
+    """Key of the value at the dotted path `field`: a missing field is null, as for MongoDB's indexes."""
+    *parents, last = field.split(".")
+    value: Any = document
+    for part in parents:
+        value = value.get(part, {})
+        if not isinstance(value, dict):  # an array, or a scalar where a document should be
+            return UNDECIDED
+    key = encode(value.get(last))
+    return UNDECIDED if key is None else key

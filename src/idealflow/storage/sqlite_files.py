@@ -1,0 +1,125 @@
+"""Opening SQLite files so that damage, foreign files and full or read-only disks end in clear errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from idealflow.errors import ArtifactError, InputError
+
+__all__ = ["create_file", "explained", "open_file"]
+
+APPLICATION_ID = 0x1DEA1F10
+FORMAT = 1
+_MAGIC = b"SQLite format 3\x00"
+
+_REMEDIES = (
+    ("database or disk is full", "the disk is full; free space and run again, nothing stored is lost"),
+    ("disk i/o error", "the disk is full, over quota or failing; make space and run again, nothing stored is lost"),
+    ("locked", "another process has held it longer than the time limit; end that process or raise `timeout_s`"),
+    ("readonly", "the file or its folder may not be written; change its permissions or choose another folder"),
+    ("unable to open", "the file or its folder may not be written; change its permissions or choose another folder"),
+    ("not a database", "it is not a SQLite file; move it away or choose another path"),
+    ("malformed", "the file is damaged or cut short; put back a copy, it is left as it is"),
+)
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors on `path` into :class:`~idealflow.errors.ArtifactError` with a remedy."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        text = str(error).lower()
+        remedy = next((remedy for part, remedy in _REMEDIES if part in text), "see the cause above")
+        raise ArtifactError(f"document store {path}: {error}; {remedy}") from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a file that is foreign or shorter than its own header says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(_MAGIC):
+        raise ArtifactError(
+            f"document store {path}: expected a SQLite file, found {size} bytes that are none (cut short or foreign); "
+            "it is left as it is: move it away or choose another path"
+        )
+    (found_id,) = struct.unpack_from(">I", header, 68)
+    if found_id != APPLICATION_ID:
+        raise ArtifactError(
+            f"document store {path}: a SQLite file of another program (application id {found_id:#x}, expected "
+            f"{APPLICATION_ID:#x}); choose another path"
+        )
+    page_size, pages = struct.unpack_from(">H", header, 16)[0], struct.unpack_from(">I", header, 28)[0]
+    page_size = 65536 if page_size == 1 else page_size
+    log = Path(f"{path}-wal")
+    # while a write-ahead log waits, pages that the header counts may still lie in it
+    if size < page_size * pages and not (log.exists() and log.stat().st_size):
+        raise ArtifactError(
+            f"document store {path}: cut short, expected {page_size * pages} bytes, found {size}; it is left as it is: "
+            "put back a copy"
+        )
+
+
+def create_file(path: Path) -> None:
+    """Create an empty store at `path` unless there is one; it appears whole or not at all."""
+    if path.is_dir():
+        raise InputError(f"document store must be a file, {path} is a folder; name a file in it")
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with explained(str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(draft)
+            try:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={FORMAT}")
+                connection.execute("PRAGMA journal_mode=WAL")
+            finally:
+                connection.close()
+            try:
+                os.link(draft, path)
+            except FileExistsError:  # another process was faster
+                return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def open_file(path: Path, timeout_s: float, synchronous: str) -> sqlite3.Connection:
+    """Open an existing store.
+
+    Raises
+    ------
+    ArtifactError
+        When the file is missing, foreign, cut short, of a newer format, locked, or not allowed to be written.
+    """
+    with explained(str(path)):
+        _check_header(path)
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        try:
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+    if found != FORMAT or mode != "wal":
+        connection.close()
+        raise ArtifactError(
+            f"document store {path}: expected format {FORMAT} with a write-ahead log, found format {found} and "
+            f"journal {mode!r}; use the version of idealflow that wrote it, on a local disk"
+        )
+    return connection
