@@ -1,0 +1,48 @@
+"""Dynamics: schedules, walker states, samplers, trajectories and the self-watching MD segment."""
+
+from idealflow.core.dynamics.monte_carlo import MonteCarloSampler
+from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, SegmentResult
+from idealflow.core.dynamics.samplers import (
+    BussiSampler,
+    LangevinSampler,
+    Motion,
+    NPTSampler,
+    NVESampler,
+    Sampler,
+    available_samplers,
+    get_sampler,
+    register_sampler,
+    sampler_from_dict,
+    sampler_to_dict,
+)
+from idealflow.core.dynamics.schedule import Schedule, Stage
+from idealflow.core.dynamics.segment import md_segment
+from idealflow.core.dynamics.state import MDState
+from idealflow.core.dynamics.trajectory import Trajectory, TrajectoryWriter, read_trajectory
+
+__all__ = [
+    "BussiSampler",
+    "CheckOutcome",
+    "Checkpoint",
+    "LangevinSampler",
+    "Limits",
+    "MDState",
+    "MonteCarloSampler",
+    "Motion",
+    "NPTSampler",
+    "NVESampler",
+    "Observation",
+    "Sampler",
+    "Schedule",
+    "SegmentResult",
+    "Stage",
+    "Trajectory",
+    "TrajectoryWriter",
+    "available_samplers",
+    "get_sampler",
+    "md_segment",
+    "read_trajectory",
+    "register_sampler",
+    "sampler_from_dict",
+    "sampler_to_dict",
+]

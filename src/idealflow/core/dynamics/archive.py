@@ -1,0 +1,102 @@
+"""Exact, atomic files of named arrays: the container of MD states and checkpoints.
+
+An archive is an uncompressed ``.npz`` without pickles whose members carry zip checksums. Its bytes depend on its
+content alone, so that equal states have equal hashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idealflow.errors import ArtifactError
+
+__all__ = ["read_archive", "write_archive"]
+
+_META = "__meta__"
+
+
+def write_archive(
+    path: str | Path, kind: str, version: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
+) -> Path:
+    """Write arrays and plain metadata so that the file either has its old or its complete new content.
+
+    Parameters
+    ----------
+    path
+        Where to write; the folder must exist.
+    kind, version
+        What the file is; checked by :func:`read_archive`.
+    arrays
+        Named arrays of any shape and numeric type.
+    meta
+        JSON-serialisable values (integers of any size).
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+    """
+    path = Path(path)
+    header = json.dumps({"kind": kind, "version": version, "meta": dict(meta)}, sort_keys=True)
+    members = {_META: np.frombuffer(header.encode(), dtype=np.uint8), **arrays}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            # one member after the other: np.savez would refuse names that clash with its own keywords
+            with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                for name, array in members.items():
+                    info = zipfile.ZipInfo(f"{name}.npy")  # its date is fixed: equal content, equal bytes
+                    with archive.open(info, "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)
+    return path
+
+
+def read_archive(path: str | Path, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`write_archive` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, cut short, damaged, of another kind, or of a newer version.
+    """
+    path = Path(path)
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+                    member.read()  # to the end, so that the member's checksum is verified
+        header = json.loads(arrays.pop(_META).tobytes())
+        found, found_version, meta = header["kind"], header["version"], header["meta"]
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} does not exist; expected a file of kind {kind!r}") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            f"{path} is cut short, damaged or foreign ({type(error).__name__}: {error}); expected a file of kind "
+            f"{kind!r}; restore it from a copy or start again without it"
+        ) from error
+    if found != kind or found_version > version:
+        raise ArtifactError(
+            f"{path} holds kind {found!r} version {found_version}; expected {kind!r} up to version {version}"
+        )
+    return arrays, meta

@@ -1,0 +1,358 @@
+"""Samplers: what moves the atoms, behind one protocol, every one resumable to the bit.
+
+A :class:`Sampler` is a small immutable bag of settings. :meth:`Sampler.start` binds it to atoms, a generator and the
+memory of an earlier stretch, and gives a :class:`Motion`, which moves the atoms one step at a time and can tell its
+memory. Molecular dynamics is ASE's; nothing is integrated here.
+
+Exactness rests on two rules. A motion may carry nothing from one step to the next beyond positions, momenta, cell,
+generator and what :meth:`Motion.memory` returns; and the calculator must be a pure function of the frame. ASE's own
+EMT and Lennard-Jones calculators are *not*: their neighbour lists keep a skin, so the order of summation, and with it
+the last bit, depends on earlier frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.bussi import Bussi
+from ase.md.langevin import Langevin
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
+
+from idealflow.core.dynamics.outcome import Observation
+from idealflow.core.dynamics.state import MDState, motion_constraints
+from idealflow.errors import InputError
+
+__all__ = [
+    "BussiSampler", "LangevinSampler", "Motion", "NPTSampler", "NVESampler", "Sampler",
+    "available_samplers", "get_sampler", "register_sampler", "sampler_from_dict", "sampler_to_dict",
+]  # fmt: skip
+
+
+class Motion(Protocol):
+    """A sampler at work on one ``Atoms`` object, which it moves in place."""
+
+    def step(self, temperature: float) -> None:
+        """Move one step at the target temperature, K."""
+
+    def observe(self) -> Observation:
+        """Energy, forces and temperature of the current frame."""
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Everything carried to the next step that is not in the atoms or the generator."""
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Settings of one way to move atoms.
+
+    Third parties add theirs with :func:`register_sampler`; a frozen dataclass is the usual shape.
+    """
+
+    name: ClassVar[str]
+
+    def time_step(self, state: MDState) -> float:
+        """Return the time of one step, fs; NaN if steps have no time."""
+
+    def check(self, state: MDState) -> None:
+        """Raise InputError if this sampler cannot move such a state."""
+
+    def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
+        """Bind to ``atoms`` (which hold the state's frame and a calculator), drawing from ``rng``."""
+
+
+def default_time_step(numbers: NDArray[np.int64]) -> float:
+    """Return 1 fs, or 0.5 fs where there is hydrogen, whose bonds vibrate within about 9 fs."""
+    return 0.5 if (np.asarray(numbers) == 1).any() else 1.0
+
+
+@dataclass(frozen=True)
+class _MDSampler:
+    """What the molecular-dynamics samplers share."""
+
+    timestep: float | None = None
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if value is None or isinstance(value, bool):
+                continue
+            if not math.isfinite(value):
+                raise InputError(f"`{setting.name}` must be finite, got {value}")
+            if setting.name != "pressure" and value <= 0.0:
+                raise InputError(f"`{setting.name}` must be positive, got {value}; times are in fs")
+
+    def time_step(self, state: MDState) -> float:
+        """Return the time of one step, fs: 1, or 0.5 where there is hydrogen, unless given."""
+        return self.timestep if self.timestep is not None else default_time_step(state.numbers)
+
+    def check(self, state: MDState) -> None:
+        """Refuse a state without free atoms."""
+        if state.fixed.all():
+            raise InputError("dynamics needs a free atom, got all atoms fixed; free some")
+
+    def _dt(self, state: MDState) -> float:
+        return self.time_step(state) * float(units.fs)
+
+
+class _ASEMotion:
+    """An ASE integrator driven step by step; its only memory is the atoms and the generator."""
+
+    def __init__(self, atoms: Atoms, integrator: Any) -> None:
+        self.atoms = atoms
+        self.integrator = integrator
+        self.target = math.nan
+
+    def step(self, temperature: float) -> None:
+        if temperature != self.target:
+            self.set_temperature(temperature)
+            self.target = temperature
+        self.integrator.step()
+
+    def set_temperature(self, temperature: float) -> None:
+        self.integrator.set_temperature(temperature_K=temperature)
+
+    def observe(self) -> Observation:
+        forces = self.atoms.get_forces(apply_constraint=False)
+        return Observation(
+            float(self.atoms.get_potential_energy(apply_constraint=False)), forces, float(self.atoms.get_temperature())
+        )
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+
+@dataclass(frozen=True)
+class LangevinSampler(_MDSampler):
+    """Canonical ensemble by Langevin dynamics (ASE's ``Langevin``; Vanden-Eijnden and Ciccotti, 2006).
+
+    The centre of mass rests (ASE's ``FixCom``, which counts the three lost degrees of freedom) unless atoms are
+    fixed, so that displacements hold no drift of the whole.
+
+    Parameters
+    ----------
+    timestep
+        Time of a step, fs; None: 1, or 0.5 with hydrogen.
+    friction
+        Friction coefficient, 1/fs.
+    """
+
+    name: ClassVar[str] = "langevin"
+    friction: float = 0.01
+
+    def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
+        """Bind to ``atoms``."""
+        atoms.set_constraint(motion_constraints(state.fixed))
+        integrator = Langevin(
+            atoms, self._dt(state), temperature_K=temperature, friction=self.friction / units.fs, fixcm=False, rng=rng
+        )
+        return _ASEMotion(atoms, integrator)
+
+
+class _NVEMotion(_ASEMotion):
+    def set_temperature(self, temperature: float) -> None:
+        """Energy is conserved; the schedule's temperature is only logged."""
+
+
+@dataclass(frozen=True)
+class NVESampler(_MDSampler):
+    """Microcanonical ensemble by velocity Verlet (ASE's ``VelocityVerlet``).
+
+    Parameters
+    ----------
+    timestep
+        Time of a step, fs; None: 1, or 0.5 with hydrogen.
+    """
+
+    name: ClassVar[str] = "nve"
+
+    def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:  # noqa: ARG002 - the protocol's signature
+        """Bind to ``atoms``."""
+        atoms.set_constraint(motion_constraints(state.fixed))
+        return _NVEMotion(atoms, VelocityVerlet(atoms, self._dt(state)))
+
+
+class _BussiMotion(_ASEMotion):
+    def set_temperature(self, temperature: float) -> None:
+        # ASE 3.29 gives Bussi no setter; this is the only quantity of its step that depends on the temperature
+        self.integrator.temp = temperature * units.kB
+        self.integrator.target_kinetic_energy = 0.5 * self.integrator.temp * self.integrator.ndof
+
+
+@dataclass(frozen=True)
+class BussiSampler(_MDSampler):
+    """Canonical ensemble by stochastic velocity rescaling (ASE's ``Bussi``; Bussi, Donadio and Parrinello, 2007).
+
+    Parameters
+    ----------
+    timestep
+        Time of a step, fs; None: 1, or 0.5 with hydrogen.
+    tau
+        Relaxation time of the kinetic energy, fs.
+    """
+
+    name: ClassVar[str] = "bussi"
+    tau: float = 100.0
+
+    def check(self, state: MDState) -> None:
+        """Refuse a state at rest: rescaling cannot start it."""
+        super().check(state)
+        if not state.momenta.any():
+            raise InputError(
+                "the 'bussi' sampler rescales velocities and needs some, got a state at rest; start above 0 K or use "
+                "'langevin'"
+            )
+
+    def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
+        """Bind to ``atoms``."""
+        atoms.set_constraint(motion_constraints(state.fixed))
+        integrator = Bussi(atoms, self._dt(state), temperature_K=temperature, taut=self.tau * units.fs, rng=rng)
+        return _BussiMotion(atoms, integrator)
+
+
+class _NPTMotion(_ASEMotion):
+    def step(self, temperature: float) -> None:
+        super().step(temperature)
+        momenta = self.atoms.arrays["momenta"]
+        masses = self.integrator.masses
+        momenta -= masses * (momenta.sum(axis=0) / masses.sum())
+
+    def observe(self) -> Observation:
+        seen = super().observe()
+        n_atoms = len(self.atoms)
+        # the centre of mass rests without a constraint to say so
+        return seen._replace(temperature=seen.temperature * n_atoms / max(1, n_atoms - 1))
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        # the cell's force is evaluated before the last half step of the momenta, so it cannot be recomputed
+        return {"p_eps": np.array(self.integrator.p_eps), "force_eps": np.array(self.integrator.force_eps)}
+
+
+@dataclass(frozen=True)
+class NPTSampler(_MDSampler):
+    """Isothermal–isobaric ensemble by Langevin dynamics of atoms and cell.
+
+    ASE's ``LangevinBAOAB`` (Quigley and Probert 2004 with the splitting of Leimkuhler and Matthews 2013). Needs a
+    calculator with stress. The centre of mass is brought to rest after every step. Chosen over ASE's other barostats
+    because its target temperature can change and its whole memory is the cell's momentum and force.
+
+    Parameters
+    ----------
+    timestep
+        Time of a step, fs; None: 1, or 0.5 with hydrogen.
+    pressure
+        External pressure, eV/Å³ (1 GPa = 0.00624 eV/Å³).
+    tau
+        Relaxation time of the atoms' momenta, fs.
+    tau_cell
+        Period and relaxation time of the cell, fs; with the number of atoms it sets the cell's mass as ASE does.
+    hydrostatic
+        Keep the shape of the cell and change its volume only.
+    """
+
+    name: ClassVar[str] = "npt"
+    pressure: float = 0.0
+    tau: float = 100.0
+    tau_cell: float = 1000.0
+    hydrostatic: bool = True
+
+    def check(self, state: MDState) -> None:
+        """Refuse fixed atoms and open directions: the cell scales all atoms and needs a volume."""
+        super().check(state)
+        if state.fixed.any():
+            raise InputError(
+                f"the 'npt' sampler moves all atoms with the cell, got {int(state.fixed.sum())} fixed atoms; free them "
+                "or use 'langevin'"
+            )
+        if not state.pbc.all():
+            raise InputError(
+                f"the 'npt' sampler needs a cell periodic in three directions, got pbc {state.pbc.tolist()}; use "
+                "'langevin'"
+            )
+
+    def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
+        """Bind to ``atoms``."""
+        atoms.set_constraint()
+        tau_cell = self.tau_cell * units.fs
+        # ASE's heuristic for a period of tau_cell / 4, written out because ASE warns whenever it uses it
+        cell_mass = ((tau_cell / 4.0) / (1.66 * units.fs) * len(atoms) ** (1.0 / 6.0)) ** 2
+        integrator = LangevinBAOAB(
+            atoms,
+            self._dt(state),
+            temperature_K=temperature,
+            externalstress=-self.pressure,
+            hydrostatic=self.hydrostatic,
+            T_tau=self.tau * units.fs,
+            P_tau=tau_cell,
+            P_mass=cell_mass,
+            rng=rng,
+        )
+        if state.sampler_state:
+            missing = {"p_eps", "force_eps"} - set(state.sampler_state)
+            if missing:
+                raise InputError(
+                    f"the state's sampler memory {sorted(state.sampler_state)} is not of 'npt'; pass "
+                    "state.without_memory() when changing the sampler"
+                )
+            memory = state.sampler_state
+            for name in ("p_eps", "force_eps"):
+                value = memory[name]
+                setattr(integrator, name, float(value) if self.hydrostatic else np.array(value))
+        return _NPTMotion(atoms, integrator)
+
+
+_REGISTRY: dict[str, type[Sampler]] = {}
+S = TypeVar("S", bound=Sampler)
+
+
+def register_sampler(sampler: type[S]) -> type[S]:
+    """Make a sampler, a frozen dataclass, available under its ``name``; usable as a class decorator."""
+    if not is_dataclass(sampler):
+        raise InputError(f"a sampler is a frozen dataclass of settings, got {sampler!r}; decorate it")
+    _REGISTRY[sampler.name] = sampler
+    return sampler
+
+
+def available_samplers() -> list[str]:
+    """Names that :func:`get_sampler` knows."""
+    return sorted(_REGISTRY)
+
+
+def get_sampler(name: str, **settings: Any) -> Sampler:
+    """Build a sampler from its name and settings.
+
+    Raises
+    ------
+    InputError
+        If the name or a setting is unknown, or a setting is impossible.
+    """
+    if name not in _REGISTRY:
+        raise InputError(f"unknown sampler {name!r}; available: {', '.join(available_samplers())}")
+    kind: Any = _REGISTRY[name]
+    known = [setting.name for setting in fields(kind)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise InputError(f"sampler {name!r} has no setting {unknown[0]!r}; its settings are {', '.join(known)}")
+    sampler: Sampler = kind(**settings)
+    return sampler
+
+
+def sampler_to_dict(sampler: Sampler) -> dict[str, Any]:
+    """Plain form of a dataclass sampler, for documents; inverse of :func:`sampler_from_dict`."""
+    settings: Any = sampler
+    return {"name": sampler.name, **asdict(settings)}
+
+
+def sampler_from_dict(data: Mapping[str, Any]) -> Sampler:
+    """Rebuild from :func:`sampler_to_dict`."""
+    return get_sampler(**data)
+
+
+for _sampler in (LangevinSampler, NVESampler, BussiSampler, NPTSampler):
+    register_sampler(_sampler)

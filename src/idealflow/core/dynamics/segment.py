@@ -1,0 +1,362 @@
+"""A stretch of dynamics that watches itself: screens, logs, streams its trajectory, and resumes to the bit."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, Reason, SegmentResult
+from idealflow.core.dynamics.samplers import Motion, Sampler, get_sampler, sampler_to_dict
+from idealflow.core.dynamics.schedule import Schedule
+from idealflow.core.dynamics.state import MDState, check_atoms
+from idealflow.core.dynamics.trajectory import TrajectoryWriter
+from idealflow.errors import InputError
+
+__all__ = ["md_segment"]
+
+_KIND = "idealflow segment checkpoint"
+_VERSION = 1
+_COLUMNS = ("step", "time_fs", "temperature", "potential_energy", "target", "max_uncertainty")
+_MAX_SUSPECTS = 16
+
+
+def md_segment(
+    calculator: Any,
+    state: MDState,
+    *,
+    schedule: Schedule,
+    sampler: Sampler | str = "langevin",
+    stop_step: int | None = None,
+    check_interval: int = 10,
+    check: Callable[[Atoms, int], CheckOutcome] | None = None,
+    check_first: bool = False,
+    on_step: Callable[[Mapping[str, float]], None] | None = None,
+    trajectory: str | Path | None = None,
+    trajectory_interval: int | None = None,
+    limits: Limits | None = None,
+    wall_time_s: float | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> SegmentResult:
+    """Move a walker until something stops it.
+
+    Everything is counted in absolute steps of the walker, so a run cut into segments by a wall-time budget, a kill or
+    a trigger is the uninterrupted run to the bit, as long as the calculator is a pure function of the frame (see
+    :mod:`idealflow.core.dynamics.samplers`).
+
+    Frames whose step is a multiple of ``check_interval`` are *check frames*: they are given to ``check``, logged, and
+    become the frame to return to after a blow-up. The starting frame is one of them if its step is such a multiple;
+    hence a frame that triggered is screened again before the walker moves on.
+
+    Parameters
+    ----------
+    calculator
+        ASE calculator giving energy and forces (and stress for ``npt``).
+    state
+        Where to start.
+    schedule
+        Target temperature by step; its end ends the segment.
+    sampler
+        A sampler, or the name of one with default settings.
+    stop_step
+        Step at which to end, if the schedule does not end before. Only a multiple of ``check_interval`` leaves what a
+        later blow-up returns to unchanged.
+    check_interval
+        Steps between check frames, at least 1.
+    check
+        ``check(atoms, step)`` sees a copy of the frame and says whether to stop there. It must be a pure function of
+        the frame. None: nothing is screened (inference).
+    check_first
+        Make the starting frame a check frame whatever its step.
+    on_step
+        Called after every step with the row described under ``SegmentResult.log``, for a progress display; its
+        ``max_uncertainty`` is the latest known.
+    trajectory
+        File to stream frames to, one file per segment: the frames after the starting frame (which belongs to the
+        segment before; step 0 is stored) whose step is a multiple of ``trajectory_interval``. Frames later than the
+        returned state are cut off again.
+    trajectory_interval
+        Steps between stored frames; None: ``check_interval``.
+    limits
+        What counts as blown up, besides anything not finite; looked at after every step. None: ``Limits()``.
+    wall_time_s
+        Budget in seconds, looked at on check frames after the first, so every call gets on.
+    checkpoint
+        Save to, and continue from, this file.
+
+    Returns
+    -------
+    SegmentResult
+        Where it ended and why: ``blow_up`` before ``triggered`` before ``schedule_end`` before ``segment_end`` before
+        ``wall_time``.
+
+    Raises
+    ------
+    InputError
+        Before any computation, if an argument or the state breaks a rule.
+    ArtifactError
+        If the checkpoint or its trajectory is damaged.
+    """
+    sampler = get_sampler(sampler) if isinstance(sampler, str) else sampler
+    settings = _Settings(
+        schedule=schedule,
+        sampler=sampler,
+        last=schedule.n_steps if stop_step is None else min(stop_step, schedule.n_steps),
+        check_interval=check_interval,
+        check=check,
+        check_first=check_first,
+        on_step=on_step,
+        trajectory_interval=check_interval if trajectory_interval is None else trajectory_interval,
+        limits=limits or Limits(),
+        wall_time_s=wall_time_s,
+        checkpoint=checkpoint,
+    )
+    settings.refuse_bad_input(state, trajectory)
+    key = settings.key(state)
+    log: list[dict[str, float]] = []
+    n_frames: int | None = None
+    if checkpoint is not None and Path(checkpoint.path).exists():
+        state, log, n_frames = _load_checkpoint(checkpoint.path, key)
+    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames)
+    with writer or contextlib.nullcontext():
+        return _Run(calculator, state, settings, key=key, log=log, writer=writer).go()
+
+
+@dataclass(frozen=True)
+class _Settings:
+    schedule: Schedule
+    sampler: Sampler
+    last: int
+    check_interval: int
+    check: Callable[[Atoms, int], CheckOutcome] | None
+    check_first: bool
+    on_step: Callable[[Mapping[str, float]], None] | None
+    trajectory_interval: int
+    limits: Limits
+    wall_time_s: float | None
+    checkpoint: Checkpoint | None
+
+    @property
+    def checkpoint_interval(self) -> int:
+        given = None if self.checkpoint is None else self.checkpoint.interval
+        return 10 * self.check_interval if given is None else given
+
+    def refuse_bad_input(self, state: MDState, trajectory: str | Path | None) -> None:
+        intervals = {
+            "check_interval": self.check_interval,
+            "trajectory_interval": self.trajectory_interval,
+            "checkpoint.interval": self.checkpoint_interval,
+        }
+        for name, value in intervals.items():
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(f"`{name}` must be a whole number of steps, at least 1, got {value!r}")
+        if self.checkpoint_interval % self.check_interval:
+            raise InputError(
+                f"`checkpoint.interval` must be a multiple of `check_interval`={self.check_interval}, got "
+                f"{self.checkpoint_interval}; a run resumed elsewhere could return to another frame after a blow-up"
+            )
+        if self.wall_time_s is not None and not self.wall_time_s > 0.0:
+            raise InputError(f"`wall_time_s` must be positive, got {self.wall_time_s}; None means no budget")
+        if not 0 <= state.step <= self.last:
+            raise InputError(
+                f"the starting step must not lie beyond `stop_step` or the schedule's end, got step {state.step} with "
+                f"end {self.last}; lengthen the schedule"
+            )
+        for path in (trajectory, None if self.checkpoint is None else self.checkpoint.path):
+            if path is not None and not Path(path).parent.is_dir():
+                raise InputError(f"the folder of {path} does not exist; create it first")
+        check_atoms(state.atoms())
+        self.sampler.check(state)
+
+    def key(self, state: MDState) -> str:
+        """Hash of everything that decides the segment, except calculator and check."""
+        parts = {
+            "state": state.digest(),
+            "schedule": self.schedule.to_dict(),
+            "sampler": sampler_to_dict(self.sampler),
+            "steps": [self.last, self.check_interval, self.check_first, self.trajectory_interval],
+            "limits": [self.limits.max_force, self.limits.max_temperature],
+            "key": "" if self.checkpoint is None else self.checkpoint.key,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _load_checkpoint(path: str | Path, key: str) -> tuple[MDState, list[dict[str, float]], int]:
+    arrays, meta = read_archive(path, _KIND, _VERSION)
+    if meta["key"] != key:
+        raise InputError(
+            f"the checkpoint {path} belongs to another segment (its start, schedule, sampler, intervals, limits or key "
+            "differ); delete it or choose another path"
+        )
+    log = [dict(zip(_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True)) for row in arrays.pop("log")]
+    return MDState.from_arrays(arrays, meta), log, meta["n_frames"]
+
+
+class _Run:
+    """The moving parts of one segment."""
+
+    def __init__(
+        self,
+        calculator: Any,
+        state: MDState,
+        settings: _Settings,
+        *,
+        key: str,
+        log: list[dict[str, float]],
+        writer: TrajectoryWriter | None,
+    ) -> None:
+        self.settings = settings
+        self.key = key
+        self.log = log
+        self.writer = writer
+        self.start = state.step
+        self.step = state.step
+        self.time_step = settings.sampler.time_step(state)
+        self.atoms = state.atoms()
+        self.atoms.calc = calculator
+        self.rng = state.rng()
+        self.motion: Motion = settings.sampler.start(
+            state, self.atoms, self.rng, settings.schedule.temperature(state.step)
+        )
+        self.max_uncertainty = math.nan
+        # what a blow-up returns to
+        self.good = state
+        self.good_check: CheckOutcome | None = None
+        self.good_frames = 0 if writer is None else writer.n_frames
+        self.suspects: deque[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = deque(maxlen=_MAX_SUSPECTS)
+
+    def go(self) -> SegmentResult:
+        started = time.monotonic()
+        seen, trouble = self._look()
+        while not trouble:
+            moved = self.step > self.start
+            row = self._row(seen)
+            if moved or self.step == 0:
+                self._store_frame(seen)
+            outcome, is_check = None, self._is_check_frame()
+            if is_check:
+                outcome = self._check_frame(row, moved)
+            if moved and self.settings.on_step is not None:
+                self.settings.on_step(row)
+            reason = self._reason_to_stop(outcome, in_time=not (is_check and moved) or not self._spent(started))
+            if reason is not None:
+                state = self.good if is_check else self._capture()
+                return SegmentResult(state, reason, outcome, self.log, n_frames=self._n_frames())
+            if moved and not is_check:
+                self._suspect()
+            seen, trouble = self._move()
+        return self._blow_up(trouble)
+
+    def _is_check_frame(self) -> bool:
+        first = self.settings.check_first and self.step == self.start
+        return first or self.step % self.settings.check_interval == 0
+
+    def _look(self) -> tuple[Observation, str]:
+        seen = self.motion.observe()
+        return seen, self.settings.limits.trouble(self.atoms, seen, self.good.fixed)
+
+    def _move(self) -> tuple[Observation, str]:
+        self.step += 1
+        try:
+            self.motion.step(self.settings.schedule.temperature(self.step))
+            return self._look()
+        except Exception as error:
+            # calculators may refuse or choke on what is no longer a number; anything else is a real failure
+            if np.isfinite(self.atoms.positions).all() and np.isfinite(np.asarray(self.atoms.cell)).all():
+                raise
+            trouble = f"positions or cell are not finite ({type(error).__name__}: {error})"
+            return Observation(math.nan, None, math.nan), trouble
+
+    def _row(self, seen: Observation) -> dict[str, float]:
+        return {
+            "step": self.step,
+            "time_fs": self.step * self.time_step,
+            "temperature": seen.temperature,
+            "potential_energy": seen.potential_energy,
+            "target": self.settings.schedule.temperature(self.step),
+            "max_uncertainty": self.max_uncertainty,
+        }
+
+    def _store_frame(self, seen: Observation) -> None:
+        if self.writer is not None and self.step % self.settings.trajectory_interval == 0:
+            time_fs = self.step * self.time_step
+            self.writer.append(self.atoms, self.step, time_fs, seen.potential_energy, seen.temperature)
+
+    def _n_frames(self) -> int:
+        return 0 if self.writer is None else self.writer.n_frames
+
+    def _capture(self) -> MDState:
+        return self.good.advanced(self.atoms, self.step, self.rng, self.motion.memory())
+
+    def _check_frame(self, row: dict[str, float], moved: bool) -> CheckOutcome | None:
+        """Save, screen and log a check frame, which becomes the good one."""
+        self.good = self._capture()
+        self.good_frames = self._n_frames()
+        self.suspects.clear()
+        if moved and self.step % self.settings.checkpoint_interval == 0:
+            self._save_checkpoint()  # before the screen: who continues here screens this frame anew
+        outcome = None
+        if self.settings.check is not None:
+            frame = self.good.atoms()
+            frame.info.update(step=self.step, time=self.step * self.time_step)
+            outcome = self.settings.check(frame, self.step)
+            self.max_uncertainty = row["max_uncertainty"] = float(outcome.max_uncertainty)
+        self.good_check = outcome
+        self.log.append(dict(row))
+        return outcome
+
+    def _save_checkpoint(self) -> None:
+        if self.settings.checkpoint is None:
+            return
+        if self.writer is not None:
+            self.writer.sync()
+        arrays, meta = self.good.to_arrays()
+        rows = [[row[name] for name in _COLUMNS] for row in self.log]
+        log = np.array(rows, dtype=np.float64).reshape(-1, len(_COLUMNS))
+        meta = {**meta, "key": self.key, "n_frames": self.good_frames}
+        write_archive(self.settings.checkpoint.path, _KIND, _VERSION, {**arrays, "log": log}, meta)
+
+    def _spent(self, started: float) -> bool:
+        budget = self.settings.wall_time_s
+        return budget is not None and time.monotonic() - started >= budget
+
+    def _reason_to_stop(self, outcome: CheckOutcome | None, in_time: bool) -> Reason | None:
+        if outcome is not None and outcome.stop:
+            return "triggered"
+        if self.step >= self.settings.schedule.n_steps:
+            return "schedule_end"
+        if self.step >= self.settings.last:
+            return "segment_end"
+        return None if in_time else "wall_time"
+
+    def _suspect(self) -> None:
+        self.suspects.append((self.step, self.atoms.positions.copy(), np.array(self.atoms.cell)))
+
+    def _blow_up(self, trouble: str) -> SegmentResult:
+        if np.isfinite(self.atoms.positions).all() and np.isfinite(np.asarray(self.atoms.cell)).all():
+            self._suspect()
+        frames = []
+        for step, positions, cell in self.suspects:
+            frame = self.good.atoms()
+            frame.set_constraint()
+            frame.set_cell(cell)
+            frame.positions[:] = positions
+            frame.arrays["momenta"][:] = 0.0  # not kept: what is needed of a suspect is its structure
+            frame.info["step"] = step
+            frames.append(frame)
+        if self.writer is not None:
+            self.writer.cut(self.good_frames)
+        detail = f"step {self.step}: {trouble}"
+        return SegmentResult(self.good, "blow_up", self.good_check, self.log, frames, detail, self._n_frames())

@@ -1,0 +1,266 @@
+"""The complete state of a walker: everything the next MD step depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms, FixCom
+from ase.md.velocitydistribution import thermalize_momenta
+from numpy.typing import NDArray
+
+from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.errors import InputError
+
+__all__ = ["MDState", "check_atoms", "motion_constraints"]
+
+_KIND = "idealflow MD state"
+_VERSION = 1
+_OWN_ARRAYS = ("numbers", "positions", "momenta", "masses")
+
+
+def check_atoms(atoms: Atoms) -> None:
+    """Refuse a structure that dynamics cannot start from.
+
+    Raises
+    ------
+    InputError
+        If there are no atoms, anything is not finite, a mass is not positive, the cell is flat although periodic, or
+        a constraint is not ``FixAtoms``.
+    """
+    if len(atoms) == 0:
+        raise InputError("dynamics needs at least one atom, got none; give a structure with atoms")
+    for name in ("positions", "momenta"):
+        array = atoms.arrays.get(name)
+        if array is not None and not np.isfinite(array).all():
+            first = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+            raise InputError(f"{name} must be finite, got {array[first]} for atom {first}; repair the structure")
+    masses = atoms.get_masses()
+    if not (np.isfinite(masses).all() and (masses > 0.0).all()):
+        raise InputError(f"masses must be positive, got {masses.min()} u as the smallest; set them with set_masses")
+    cell = np.asarray(atoms.cell)
+    if not np.isfinite(cell).all():
+        raise InputError(f"the cell must be finite, got {cell.tolist()}; repair the structure")
+    if atoms.pbc.any():
+        # complete() gives unit vectors to zero-length non-periodic directions, so only periodic flatness remains
+        lengths = np.linalg.norm(cell, axis=1)
+        volume = abs(np.linalg.det(np.asarray(atoms.cell.complete())))
+        if (lengths[atoms.pbc] <= 0.0).any() or volume <= 1e-8:
+            raise InputError(
+                f"a periodic cell must span a volume, got vectors {cell.tolist()} with pbc {atoms.pbc.tolist()}; "
+                "set the cell, or pbc=False"
+            )
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms | FixCom):
+            raise InputError(
+                f"dynamics keeps fixed atoms only, got a {type(constraint).__name__} constraint; remove it or use "
+                "FixAtoms"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class MDState:
+    """State of one walker at one frame; immutable, its arrays are read-only copies.
+
+    Together with the calculator, the schedule and the sampler's settings it determines every later frame to the bit.
+
+    Parameters
+    ----------
+    numbers : (n_atoms,) int
+        Atomic numbers.
+    positions : (n_atoms, 3), Å
+        Unwrapped: atoms that leave the cell are not brought back.
+    momenta : (n_atoms, 3), ASE units, u·Å/(Å·sqrt(u/eV))
+    masses : (n_atoms,), u
+    cell : (3, 3), Å
+    pbc : (3,) bool
+    fixed : (n_atoms,) bool
+        Atoms that never move.
+    step
+        Number of this frame, counted from the start of the walker.
+    rng_state
+        ``bit_generator.state`` of the PCG64 generator of the walker.
+    sampler_state
+        What a sampler carries beyond positions, momenta and cell (a barostat's momentum, …); arrays by name.
+    extra
+        Further numeric per-atom arrays of the structure (tags, initial charges, …), carried along unchanged.
+    """
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    momenta: NDArray[np.float64]
+    masses: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    fixed: NDArray[np.bool_]
+    step: int
+    rng_state: Mapping[str, Any]
+    sampler_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        kinds = {
+            "numbers": np.int64, "positions": np.float64, "momenta": np.float64, "masses": np.float64,
+            "cell": np.float64, "pbc": np.bool_, "fixed": np.bool_,
+        }  # fmt: skip
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, _frozen(getattr(self, name), kind))
+        for name in ("sampler_state", "extra"):
+            object.__setattr__(self, name, {key: _frozen(value) for key, value in getattr(self, name).items()})
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.numbers)
+
+    @classmethod
+    def initial(cls, atoms: Atoms, temperature: float | None, seed: int | Sequence[int]) -> MDState:
+        """State at step 0.
+
+        Parameters
+        ----------
+        atoms
+            Structure; its ``FixAtoms`` constraint names the fixed atoms.
+        temperature
+            Momenta are drawn from the Maxwell–Boltzmann distribution at this temperature, K, without net momentum
+            unless atoms are fixed. ``None`` keeps the momenta of ``atoms``.
+        seed
+            Seed of the walker's generator, which draws the momenta and then serves the sampler.
+        """
+        check_atoms(atoms)
+        if temperature is not None and not (np.isfinite(temperature) and temperature >= 0.0):
+            raise InputError(f"the start temperature must be at least 0 K and finite, got {temperature}; give kelvin")
+        rng = np.random.Generator(np.random.PCG64(seed))
+        fixed = np.zeros(len(atoms), dtype=bool)
+        for constraint in atoms.constraints:
+            if isinstance(constraint, FixAtoms):
+                fixed[constraint.index] = True
+        work = atoms.copy()
+        work.calc = None
+        if temperature is not None:
+            work.set_constraint(motion_constraints(fixed))
+            thermalize_momenta(work, temperature, rng=rng)
+        extra = {
+            name: array for name, array in work.arrays.items() if name not in _OWN_ARRAYS and array.dtype.kind in "bifu"
+        }
+        return cls(
+            numbers=work.numbers,
+            positions=work.positions,
+            momenta=work.get_momenta(),
+            masses=work.get_masses(),
+            cell=np.asarray(work.cell),
+            pbc=work.pbc,
+            fixed=fixed,
+            step=0,
+            rng_state=rng.bit_generator.state,
+            extra=extra,
+        )
+
+    def atoms(self) -> Atoms:
+        """Return a new ``Atoms`` of this frame, unwrapped, with momenta and ``FixAtoms`` where atoms are fixed."""
+        atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.masses)
+        atoms.set_momenta(self.momenta)
+        for name, array in self.extra.items():
+            atoms.set_array(name, array)
+        if self.fixed.any():
+            atoms.set_constraint(FixAtoms(mask=self.fixed))
+        return atoms
+
+    def rng(self) -> np.random.Generator:
+        """Return a generator that continues exactly where this state left it."""
+        generator = np.random.Generator(np.random.PCG64())
+        generator.bit_generator.state = dict(self.rng_state)
+        return generator
+
+    def advanced(
+        self, atoms: Atoms, step: int, rng: np.random.Generator, sampler_state: Mapping[str, NDArray[Any]]
+    ) -> MDState:
+        """Return the state of the same walker at another frame, taken from the moving ``atoms``."""
+        return replace(
+            self,
+            positions=atoms.positions,
+            momenta=atoms.arrays["momenta"],
+            cell=np.asarray(atoms.cell),
+            step=step,
+            rng_state=rng.bit_generator.state,
+            sampler_state=sampler_state,
+        )
+
+    def without_memory(self) -> MDState:
+        """Return the same frame without the sampler's own state: needed when a walker changes its sampler."""
+        return replace(self, sampler_state={})
+
+    def digest(self) -> str:
+        """Sha256 of the complete state, as hexadecimal digits."""
+        arrays, meta = self.to_arrays()
+        digest = hashlib.sha256(repr(sorted(meta.items())).encode())
+        for name in sorted(arrays):
+            digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Split into named arrays and JSON-serialisable metadata; inverse of :meth:`from_arrays`."""
+        arrays = {
+            "numbers": self.numbers, "positions": self.positions, "momenta": self.momenta, "masses": self.masses,
+            "cell": self.cell, "pbc": self.pbc, "fixed": self.fixed,
+            **{f"sampler.{name}": array for name, array in self.sampler_state.items()},
+            **{f"extra.{name}": array for name, array in self.extra.items()},
+        }  # fmt: skip
+        return arrays, {"step": int(self.step), "rng_state": dict(self.rng_state)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> MDState:
+        """Rebuild from :meth:`to_arrays`; names it does not know are ignored."""
+        groups: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "extra": {}}
+        for name, array in arrays.items():
+            group, dot, key = name.partition(".")
+            if dot and group in groups:
+                groups[group][key] = array
+        return cls(
+            numbers=arrays["numbers"],
+            positions=arrays["positions"],
+            momenta=arrays["momenta"],
+            masses=arrays["masses"],
+            cell=arrays["cell"],
+            pbc=arrays["pbc"],
+            fixed=arrays["fixed"],
+            step=meta["step"],
+            rng_state=meta["rng_state"],
+            sampler_state=groups["sampler"],
+            extra=groups["extra"],
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one ``.npz`` file, atomically and exactly; equal states give equal bytes."""
+        arrays, meta = self.to_arrays()
+        return write_archive(path, _KIND, _VERSION, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MDState:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, cut short, damaged or foreign.
+        """
+        return cls.from_arrays(*read_archive(path, _KIND, _VERSION))
+
+
+def _frozen(value: Any, kind: Any = None) -> NDArray[Any]:
+    array = np.array(value, dtype=kind)
+    array.setflags(write=False)
+    return array
+
+
+def motion_constraints(fixed: NDArray[np.bool_]) -> list[Any]:
+    """Return fixed atoms, or else (for more than one atom) the resting centre of mass."""
+    if fixed.any():
+        return [FixAtoms(mask=fixed)]
+    return [FixCom()] if len(fixed) > 1 else []
