@@ -11,7 +11,7 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from idealflow.core.dynamics.outcome import Observation
-from idealflow.core.dynamics.samplers import Motion, register_sampler
+from idealflow.core.dynamics.samplers import Motion, check_memory, register_sampler
 from idealflow.core.dynamics.state import MDState
 from idealflow.errors import InputError
 
@@ -56,6 +56,7 @@ class MonteCarloSampler:
 
     def check(self, state: MDState) -> None:
         """Refuse a state without enough free atoms, or swaps within one element."""
+        check_memory(self.name, frozenset({"trials_accepted"}), state)
         free = ~state.fixed
         if int(free.sum()) < self.n_moved:
             raise InputError(f"`n_moved`={self.n_moved} exceeds the {int(free.sum())} free atoms; lower it")

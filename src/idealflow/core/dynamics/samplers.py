@@ -72,10 +72,22 @@ def default_time_step(numbers: NDArray[np.int64]) -> float:
     return 0.5 if (np.asarray(numbers) == 1).any() else 1.0
 
 
+def check_memory(name: str, own: frozenset[str], state: MDState) -> None:
+    """Refuse a state whose sampler memory is not this sampler's: silently dropping it would hide a mistake."""
+    found = frozenset(state.sampler_state)
+    if found and found != own:
+        raise InputError(
+            f"the state holds the memory of another sampler than {name!r}, {sorted(found)}; pass "
+            "state.without_memory() when changing the sampler"
+        )
+
+
 @dataclass(frozen=True)
 class _MDSampler:
     """What the molecular-dynamics samplers share."""
 
+    name: ClassVar[str]
+    memory_names: ClassVar[frozenset[str]] = frozenset()
     timestep: float | None = None
 
     def __post_init__(self) -> None:
@@ -93,7 +105,8 @@ class _MDSampler:
         return self.timestep if self.timestep is not None else default_time_step(state.numbers)
 
     def check(self, state: MDState) -> None:
-        """Refuse a state without free atoms."""
+        """Refuse a state without free atoms, or with another sampler's memory."""
+        check_memory(self.name, self.memory_names, state)
         if state.fixed.all():
             raise InputError("dynamics needs a free atom, got all atoms fixed; free some")
 
@@ -257,6 +270,7 @@ class NPTSampler(_MDSampler):
     """
 
     name: ClassVar[str] = "npt"
+    memory_names: ClassVar[frozenset[str]] = frozenset({"p_eps", "force_eps"})
     pressure: float = 0.0
     tau: float = 100.0
     tau_cell: float = 1000.0
@@ -293,17 +307,8 @@ class NPTSampler(_MDSampler):
             P_mass=cell_mass,
             rng=rng,
         )
-        if state.sampler_state:
-            missing = {"p_eps", "force_eps"} - set(state.sampler_state)
-            if missing:
-                raise InputError(
-                    f"the state's sampler memory {sorted(state.sampler_state)} is not of 'npt'; pass "
-                    "state.without_memory() when changing the sampler"
-                )
-            memory = state.sampler_state
-            for name in ("p_eps", "force_eps"):
-                value = memory[name]
-                setattr(integrator, name, float(value) if self.hydrostatic else np.array(value))
+        for name, value in state.sampler_state.items():
+            setattr(integrator, name, float(value) if self.hydrostatic else np.array(value))
         return _NPTMotion(atoms, integrator)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,7 +199,7 @@ class MDState:
     def digest(self) -> str:
         """Sha256 of the complete state, as hexadecimal digits."""
         arrays, meta = self.to_arrays()
-        digest = hashlib.sha256(repr(sorted(meta.items())).encode())
+        digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
         for name in sorted(arrays):
             digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
             digest.update(np.ascontiguousarray(arrays[name]).tobytes())
