@@ -1,1 +1,8 @@
-"""."""
+"""Labels: energy, forces and stress of a structure, from any engine, in one set of units."""
+
+from idealflow.labelling.ase_worker import AseEngine, close_workers
+from idealflow.labelling.documents import label_from_document
+from idealflow.labelling.keys import geometry_key
+from idealflow.labelling.label import Label
+
+__all__ = ["AseEngine", "Label", "close_workers", "geometry_key", "label_from_document"]

@@ -1,0 +1,74 @@
+"""A name for what is to be labelled: equal geometry and equal settings, equal key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from idealflow.errors import InputError
+
+__all__ = ["RESOLUTION", "geometry_key"]
+
+RESOLUTION = 1e-6
+"""Coordinates closer than this, in Å, count as equal; far below what changes a label."""
+
+
+def _rounded(name: str, values: Any) -> bytes:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} must be finite to be labelled, got NaN or infinity; look at the step that made them")
+    # integers have one zero only, and one byte order by choice
+    return np.rint(array / RESOLUTION).astype("<i8").tobytes()
+
+
+def _canonical(settings: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(settings, sort_keys=True, separators=(",", ":"), default=_plain)
+    except TypeError as error:
+        raise InputError(f"label settings must be plain values (text, numbers, lists, mappings): {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
+    """SHA-256 of a structure and of the settings of its label.
+
+    Parameters
+    ----------
+    atoms
+        Species, positions, cell and periodicity count, and initial magnetic moments and charges where set. Positions
+        are taken as they are, neither wrapped nor sorted: a translated or reordered copy has another key.
+    settings
+        Everything that decides the label (engine, functional, cutoff, k density, ...), as plain values.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits, the same in every process. Coordinates count in steps of 1e-6 Å.
+
+    Raises
+    ------
+    InputError
+        When coordinates are not finite, or the settings are not plain values.
+    """
+    digest = hashlib.sha256()
+    digest.update(np.asarray(atoms.numbers).astype("<i4").tobytes())
+    digest.update(np.asarray(atoms.pbc).astype("u1").tobytes())
+    digest.update(_rounded("cell", atoms.cell.array))
+    digest.update(_rounded("positions", atoms.positions))
+    for name in ("initial_magmoms", "initial_charges"):
+        if name in atoms.arrays:
+            digest.update(name.encode() + _rounded(name, atoms.arrays[name]))
+    digest.update(_canonical(settings).encode())
+    return digest.hexdigest()

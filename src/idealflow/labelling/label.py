@@ -1,0 +1,78 @@
+"""A label: what a reference method says about one structure, in our units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.errors import LabelError
+
+__all__ = ["Label"]
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """Energy, forces and stress of one structure; refused when not finite or of the wrong shape.
+
+    Parameters
+    ----------
+    energy
+        Energy whose derivative the forces are (the free energy, where electrons are smeared), eV.
+    forces
+        (n_atoms, 3), eV/Å, in the order of the atoms.
+    stress
+        (6,), eV/Å³, xx, yy, zz, yz, xz, xy, in ASE's sign (positive: energy falls when the cell shrinks); None when
+        the method gives none.
+    method
+        What computed it, such as ``"EMT (stands in for DFT)"``.
+    seconds
+        Time the method took, if known.
+
+    Raises
+    ------
+    LabelError
+        With the cause, when a value is not finite or has the wrong shape.
+    """
+
+    energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64] | None = None
+    method: str = ""
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        energy = _array("energy", self.energy, (), "eV")
+        forces = _array("forces", self.forces, (None, 3), "eV/Å")
+        stress = None if self.stress is None else _array("stress", self.stress, (6,), "eV/Å³")
+        object.__setattr__(self, "energy", float(energy))
+        object.__setattr__(self, "forces", forces)
+        object.__setattr__(self, "stress", stress)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms labelled."""
+        return len(self.forces)
+
+    def with_details(self, *, method: str | None = None, seconds: float | None = None) -> Label:
+        """Return a copy with another method name or time."""
+        details = {"method": method, "seconds": seconds}
+        return replace(self, **{key: value for key, value in details.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _array(name: str, value: ArrayLike | Any, shape: tuple[int | None, ...], unit: str) -> NDArray[np.float64]:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise LabelError(f"{name} must be numbers ({unit}), got {str(value)[:80]}") from error
+    if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        wanted = tuple("n_atoms" if n is None else n for n in shape)
+        raise LabelError(f"{name} must have shape {wanted}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise LabelError(
+            f"{name} is not finite: {int((~np.isfinite(array)).sum())} of {array.size} values are NaN or infinite"
+        )
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,101 @@
+"""Sites of a document's structure, and the permutation that leads back to the atoms that were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
+
+from idealflow.errors import LabelError
+
+__all__ = ["Sites", "order_of", "sites_of"]
+
+_TOLERANCE = 1e-3  # Å: engines print at least four decimals; atoms are a thousand times further apart
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Atoms of a document: numbers (n,), positions (n, 3) in Å, cell (3, 3) in Å or None for a molecule."""
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64] | None
+
+
+def sites_of(structure: Any) -> Sites:
+    """Read a pymatgen Structure or Molecule, as an object or as its dictionary.
+
+    Raises
+    ------
+    LabelError
+        When a site is not exactly one element.
+    """
+    if isinstance(structure, Mapping):
+        lattice = structure.get("lattice")
+        cell = None if lattice is None else np.array(lattice["matrix"], dtype=float)
+        kinds = [[(kind["element"], kind["occu"]) for kind in site["species"]] for site in structure["sites"]]
+        positions = [site["xyz"] for site in structure["sites"]]
+    else:
+        cell = np.array(structure.lattice.matrix) if hasattr(structure, "lattice") else None
+        kinds = [[(kind.symbol, amount) for kind, amount in site.species.items()] for site in structure]
+        positions = [site.coords for site in structure]
+    for i, kind in enumerate(kinds):
+        if len(kind) != 1 or kind[0][1] != 1 or kind[0][0] not in atomic_numbers:
+            raise LabelError(f"site {i} of the document must be one element, got {kind}")
+    numbers = np.array([atomic_numbers[kind[0][0]] for kind in kinds], dtype=np.int64)
+    return Sites(numbers, np.array(positions, dtype=float).reshape(-1, 3), cell)
+
+
+def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
+    """Index of the document's site for every atom.
+
+    Sites may be reordered and wrapped by lattice vectors; they may not have moved by more than 0.001 Å.
+
+    Parameters
+    ----------
+    sites
+        Of the document.
+    atoms
+        What was sent to be labelled.
+
+    Returns
+    -------
+    (n_atoms,) int
+        ``forces[order]`` are in the order of `atoms`.
+
+    Raises
+    ------
+    LabelError
+        When number of atoms, cell, species or positions do not agree one to one.
+    """
+    if len(sites.numbers) != len(atoms):
+        raise LabelError(f"the document has {len(sites.numbers)} sites, the structure sent {len(atoms)} atoms")
+    shifts = atoms.positions[:, None, :] - sites.positions[None, :, :]
+    if sites.cell is not None:
+        worst = np.abs(sites.cell - atoms.cell.array).max()
+        if worst > _TOLERANCE:
+            raise LabelError(
+                f"the document's cell differs from the one sent by up to {worst:.4g} Å (allowed {_TOLERANCE}); "
+                "label with a static calculation that keeps cell and orientation"
+            )
+        fractional = shifts @ np.linalg.inv(sites.cell)
+        # rounding finds the nearest image of a site that has not moved, however skewed the cell
+        shifts = (fractional - np.rint(fractional)) @ sites.cell
+    distances = np.linalg.norm(shifts, axis=2)
+    distances[atoms.numbers[:, None] != sites.numbers[None, :]] = np.inf
+    order = distances.argmin(axis=1)
+    nearest = distances[np.arange(len(atoms)), order]
+    if nearest.max(initial=0.0) > _TOLERANCE:
+        i = int(nearest.argmax())
+        raise LabelError(
+            f"atom {i} ({chemical_symbols[atoms.numbers[i]]}) has no site of its species within {_TOLERANCE} Å in the "
+            f"document (nearest {nearest[i]:.4g} Å): not a static calculation of the structure sent"
+        )
+    if len(np.unique(order)) != len(order):
+        raise LabelError("two atoms of the structure sent lie on one site of the document")
+    return np.asarray(order, dtype=np.int64)

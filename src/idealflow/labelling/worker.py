@@ -1,0 +1,118 @@
+"""The worker process of :mod:`idealflow.labelling.ase_worker`: one ASE calculator, asked over pipes.
+
+Started as a script, so that neither this package nor the caller's main module is imported. Frames on stdin and on the
+answer pipe are an 8-byte big-endian length and JSON. What calculators print goes to the log the parent opened.
+Imports nothing of ours on purpose.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import struct
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def read_frame(stream: BinaryIO) -> Any:
+    """Next message, or None at the end of the stream."""
+    head = stream.read(8)
+    if len(head) < 8:
+        return None
+    (length,) = struct.unpack(">Q", head)
+    body = stream.read(length)
+    return json.loads(body) if len(body) == length else None
+
+
+def write_frame(stream: BinaryIO, message: Any) -> None:
+    """Send a message."""
+    body = json.dumps(message).encode()
+    stream.write(struct.pack(">Q", len(body)) + body)
+    stream.flush()
+
+
+def guard(life: int) -> None:
+    """Leave a small process behind that kills this whole process group when the parent is gone.
+
+    The parent alone holds the other end of the pipe `life`, so its end, by SIGKILL too, closes it; a calculator busy in
+    compiled code could not notice that itself.
+    """
+    if os.fork() != 0:
+        os.close(life)
+        return
+    os.closerange(0, life)
+    os.closerange(life + 1, 4096)
+    while os.read(life, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def load(path: str) -> Any:
+    """Import the class (or function) that makes the calculator."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Energy, forces and stress of the requested atoms from a calculator of their own."""
+    from ase import Atoms
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    atoms = Atoms(**request)
+    atoms.calc = make(**kwargs)
+    stress = None
+    if (
+        atoms.pbc.any()
+        and atoms.cell.rank == 3
+        and "stress" in getattr(atoms.calc, "implemented_properties", ["stress"])
+    ):
+        try:  # first: file calculators then compute everything in one run
+            stress = atoms.get_stress(voigt=True).tolist()
+        except (PropertyNotImplementedError, NotImplementedError):
+            stress = None
+    forces = atoms.get_forces(apply_constraint=False).tolist()
+    try:  # forces are the derivative of the free energy, not of the energy extrapolated to zero smearing
+        energy = float(atoms.get_potential_energy(force_consistent=True))
+    except (PropertyNotImplementedError, NotImplementedError):
+        energy = float(atoms.get_potential_energy())
+    return {"energy": energy, "forces": forces, "stress": stress}
+
+
+def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Result of a request, or its error, computed in a scratch directory that is removed."""
+    home = Path.cwd()
+    try:
+        with tempfile.TemporaryDirectory(dir=home) as scratch:
+            os.chdir(scratch)
+            try:
+                return compute(make, kwargs, request)
+            finally:
+                os.chdir(home)
+    except BaseException as error:  # noqa: BLE001 - whatever a calculator raises is its answer
+        return {"error": traceback.format_exception_only(error)[-1].strip()}
+
+
+def main() -> None:
+    """Serve requests until stdin ends."""
+    guard(int(sys.argv[1]))
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what calculators print must not mix with the answers
+    settings = read_frame(sys.stdin.buffer)
+    sys.path[:] = settings["path"]
+    try:
+        make = load(settings["calculator"])
+    except BaseException as error:  # noqa: BLE001 - reported to the parent
+        write_frame(answers, {"error": traceback.format_exception_only(error)[-1].strip()})
+        return
+    write_frame(answers, {"ready": True})
+    while (request := read_frame(sys.stdin.buffer)) is not None:
+        write_frame(answers, answer(make, settings["kwargs"], request))
+
+
+if __name__ == "__main__":
+    main()
