@@ -1,0 +1,64 @@
+# Everything a newcomer needs: `make demo` and `make test` do their own set-up in .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+# one thread per process: results are exact to the bit for a fixed number of threads
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: help demo test test-slow lint types imports docs benchmarks clean
+
+help:
+	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
+	@echo "make test        lint, types, import rules and the tests"
+	@echo "make test-slow   the tests that take minutes"
+	@echo "make docs        the documentation, in docs/_build/html"
+	@echo "make benchmarks  timings against named peers"
+
+$(BIN)/idealflow: pyproject.toml .constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "idealflow needs Python 3.11 or newer as $(PYTHON); set PYTHON=..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/idealflow
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev,docs]"
+	@touch $@
+
+demo: $(BIN)/idealflow
+	@mkdir -p $(DEMO)
+	$(BIN)/idealflow init cu-melt > $(DEMO)/cu-melt.yaml
+	$(BIN)/idealflow run $(DEMO)/cu-melt.yaml --out $(DEMO)/cu-melt
+
+test: $(VENV)/.dev lint types imports
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+benchmarks: $(VENV)/.dev
+	$(BIN)/python workflows/benchmarks/uncertainty_engine.py
+	$(BIN)/python workflows/benchmarks/local_force_field.py
+	$(BIN)/python workflows/benchmarks/flat_rounds.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) docs/_build build dist
