@@ -1,1 +1,20 @@
-"""."""
+"""What a trajectory tells: structure, transport, bonds, maps of environments, and what learning on the fly saved."""
+
+from idealflow.analysis.acceleration import Acceleration, acceleration
+from idealflow.analysis.bonds import bond_counts, coordination_numbers
+from idealflow.analysis.environments import map_environments
+from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
+from idealflow.analysis.rdf import RDF, rdf
+
+__all__ = [
+    "RDF",
+    "Acceleration",
+    "acceleration",
+    "bond_counts",
+    "coordination_numbers",
+    "diffusion_coefficient",
+    "map_environments",
+    "msd",
+    "rdf",
+    "unwrap",
+]
