@@ -1,1 +1,6 @@
-"""."""
+"""Atom-wise descriptors: neighbours, SOAP, and DScribe as the oracle."""
+
+from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs, neighbour_pairs
+from idealflow.core.descriptors.soap import SOAP
+
+__all__ = ["SOAP", "NeighbourGrid", "Pairs", "neighbour_pairs"]

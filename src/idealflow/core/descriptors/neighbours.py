@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from idealflow.errors import InputError
 
-__all__ = ["Pairs", "neighbour_pairs"]
+__all__ = ["NeighbourGrid", "Pairs", "neighbour_pairs"]
 
 _BINS_PER_CUTOFF = 2  # half-cutoff bins: 3.7 candidates per neighbour instead of 6.4
 
@@ -64,21 +64,35 @@ def neighbour_pairs(
     InputError
         If positions or cell are not finite, a periodic cell is flat, or the cutoff is not positive.
     """
-    r = np.ascontiguousarray(positions, dtype=np.float64).reshape(-1, 3)
-    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)).copy()
-    h = np.ascontiguousarray(np.asarray(cell, dtype=np.float64).reshape(3, 3))
-    _check(r, h, periodic, cutoff)
-    wanted = np.arange(len(r)) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
-    grid = _grid(r, h, periodic, float(cutoff))
-    counts = np.zeros(len(wanted), dtype=np.int64)
-    empty = (np.zeros(0, np.int32), np.zeros((0, 3), np.int32), np.zeros((0, 3)))
-    offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
-    _search(r, h, float(cutoff) ** 2, wanted, *grid, counts, offsets, *empty, False)
-    np.cumsum(counts, out=offsets[1:])
-    n = int(offsets[-1])
-    pairs = Pairs(offsets, np.empty(n, np.int32), np.empty((n, 3), np.int32), np.empty((n, 3)))
-    _search(r, h, float(cutoff) ** 2, wanted, *grid, counts, *pairs, True)
-    return pairs
+    return NeighbourGrid(positions, cell, pbc, cutoff).pairs(centres)
+
+
+class NeighbourGrid:
+    """Atoms of one frame sorted into bins, for neighbours of some centres at a time.
+
+    Parameters and errors are those of :func:`neighbour_pairs`.
+    """
+
+    def __init__(self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> None:
+        self._r = np.ascontiguousarray(positions, dtype=np.float64).reshape(-1, 3)
+        periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)).copy()
+        self._h = np.ascontiguousarray(np.asarray(cell, dtype=np.float64).reshape(3, 3))
+        self._cutoff = float(cutoff)
+        _check(self._r, self._h, periodic, self._cutoff)
+        self._bins = _grid(self._r, self._h, periodic, self._cutoff)
+
+    def pairs(self, centres: ArrayLike | None = None) -> Pairs:
+        """Neighbours of the atoms at ``centres``, or of all."""
+        wanted = np.arange(len(self._r)) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
+        counts = np.zeros(len(wanted), dtype=np.int64)
+        offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
+        none = (np.zeros(0, np.int32), np.zeros((0, 3), np.int32), np.zeros((0, 3)))
+        _search(self._r, self._h, self._cutoff**2, wanted, *self._bins, counts, offsets, *none, False)
+        np.cumsum(counts, out=offsets[1:])
+        n = int(offsets[-1])
+        pairs = Pairs(offsets, np.empty(n, np.int32), np.empty((n, 3), np.int32), np.empty((n, 3)))
+        _search(self._r, self._h, self._cutoff**2, wanted, *self._bins, counts, *pairs, True)
+        return pairs
 
 
 def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: float) -> None:
@@ -129,7 +143,7 @@ def _grid(
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _search(  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
+def _search(  # type: ignore[no-untyped-def]  # noqa: C901  # numba compiles it for the types it meets; six nested loops
     r,
     h,
     cutoff2,

@@ -1,0 +1,56 @@
+"""The uncertainty as an ASE calculator: any ASE optimiser or sampler can work on it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import ArrayLike
+
+from idealflow.core.uncertainty import UncertaintyModel
+
+__all__ = ["UncertaintyCalculator"]
+
+
+class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no types
+    """Objective of the uncertainties as an energy.
+
+    ``energy`` is the objective of :meth:`UncertaintyModel.value_and_gradient` (dimensionless, not eV), ``forces`` its
+    negative gradient in positions (per Å), ``stress`` its strain derivative per volume (per Å³), ``uncertainties`` the
+    values of all atoms.
+
+    Parameters
+    ----------
+    model
+        The uncertainty.
+    weights, reference
+        As in :meth:`UncertaintyModel.value_and_gradient`; (n_atoms,).
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress", "uncertainties"]
+
+    def __init__(
+        self, model: UncertaintyModel, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = weights
+        self.reference = reference
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        """Evaluate; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        if "uncertainties" in properties:
+            self.results["uncertainties"] = self.model(self.atoms)
+        value, gradient, cell_gradient = self.model.value_and_gradient(self.atoms, self.weights, self.reference)
+        self.results |= {"energy": value, "forces": -gradient}
+        if self.atoms.cell.rank == 3:
+            # a strain moves positions and cell together: dU/dε = Σ r ⊗ dU/dr + h ⊗ dU/dh
+            strain = self.atoms.positions.T @ gradient + np.asarray(self.atoms.cell).T @ cell_gradient
+            virial = (strain + strain.T) / 2.0
+            self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.get_volume())

@@ -1,0 +1,394 @@
+"""Atom-wise uncertainty: the Mahalanobis distance of an environment's SOAP vector from the training distribution."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.core.coverage import Coverage
+from idealflow.core.descriptors import SOAP
+from idealflow.core.distribution import Moments, Whitener
+from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.errors import InputError
+
+__all__ = ["UncertaintyModel"]
+
+_KIND, _VERSION = "idealflow uncertainty model", 1
+_RESERVOIR = 512
+_TAIL_QUANTILE, _TAIL_FACTOR = 0.99, 2.0
+_POOLED = "pooled"
+
+Float = NDArray[np.float64]
+
+
+class UncertaintyModel:
+    """Distribution of the training environments per species, and the distance of others from it.
+
+    ``Unc(ρ_i) = (v_i − x̄)ᵀ Σ⁻¹ (v_i − x̄) / k`` with v the SOAP vector and Σ⁻¹ taken in the k eigenvectors that carry the
+    training set's variance: 1 is the mean in distribution, in any system. Make one with :meth:`fit` or :meth:`load`.
+
+    Parameters
+    ----------
+    soap
+        The descriptor.
+    pooled
+        One distribution for all species (the paper's form) instead of one for each.
+    eigen_cut
+        Eigenvalues of the covariance below this fraction of the largest are dropped.
+    seed
+        Of the reservoir of training environments behind :meth:`auto_threshold`.
+    """
+
+    def __init__(self, soap: SOAP, *, pooled: bool = False, eigen_cut: float = 1e-7, seed: int = 0) -> None:
+        if not 0.0 < eigen_cut < 1.0:
+            raise InputError(f"eigen_cut must lie between 0 and 1 (useful: 1e-6 to 1e-8), got {eigen_cut}")
+        self.soap = soap
+        self.pooled = bool(pooled)
+        self.eigen_cut = float(eigen_cut)
+        self._groups: tuple[str, ...] = (_POOLED,) if pooled else soap.species
+        self._moments = {group: Moments.empty(soap.n_features) for group in self._groups}
+        self._coverage = {species: Coverage() for species in soap.species}
+        self._reservoir = {group: np.zeros((0, soap.n_features)) for group in self._groups}
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._whiteners: dict[str, Whitener | None] = {}
+
+    @classmethod
+    def fit(
+        cls,
+        frames: Sequence[Atoms],
+        soap: SOAP,
+        *,
+        pooled: bool = False,
+        eigen_cut: float = 1e-7,
+        seed: int = 0,
+        masks: Sequence[ArrayLike] | None = None,
+    ) -> UncertaintyModel:
+        """Distribution of all environments in ``frames``; arguments as the class's and :meth:`update`'s."""
+        model = cls(soap, pooled=pooled, eigen_cut=eigen_cut, seed=seed)
+        model.update(frames, masks=masks)
+        return model
+
+    @property
+    def cutoff(self) -> float:
+        """How far an environment reaches, Å."""
+        return self.soap.cutoff
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Species the descriptor knows."""
+        return self.soap.species
+
+    @property
+    def n_samples(self) -> dict[str, int]:
+        """Environments in the distribution, by species (or ``pooled``)."""
+        return {group: moments.n for group, moments in self._moments.items()}
+
+    @property
+    def n_dimensions(self) -> dict[str, int]:
+        """Dimensions k kept by the whitening, by species (or ``pooled``); 0 where nothing was seen."""
+        whiteners = {group: self._whitener(group) for group in self._groups}
+        return {group: 0 if whitener is None else whitener.k for group, whitener in whiteners.items()}
+
+    @property
+    def n_covered(self) -> dict[str, int]:
+        """Learned centres that cover, by species."""
+        return {species: len(coverage.learned) for species, coverage in self._coverage.items()}
+
+    @property
+    def n_quarantined(self) -> dict[str, int]:
+        """Quarantined centres, by species."""
+        return {species: len(coverage.quarantined) for species, coverage in self._coverage.items()}
+
+    def update(self, frames: Sequence[Atoms], masks: Sequence[ArrayLike] | None = None) -> None:
+        """Let environments join the distribution.
+
+        Parameters
+        ----------
+        frames
+            Structures; every atom's environment joins.
+        masks
+            For each structure (n_atoms,) bool: which atoms join; None: all.
+
+        Raises
+        ------
+        InputError
+            For no frames, unknown species, or positions that are not finite; nothing is changed then.
+        """
+        if len(frames) == 0:
+            raise InputError("a distribution needs at least one structure, got none; give labelled structures")
+        if masks is not None and len(masks) != len(frames):
+            raise InputError(f"masks must be one per structure, got {len(masks)} for {len(frames)}")
+        kinds = [self.soap.kinds(atoms) for atoms in frames]
+        for number, (atoms, kind) in enumerate(zip(frames, kinds, strict=True)):
+            chosen = np.arange(len(atoms)) if masks is None else np.flatnonzero(np.asarray(masks[number], dtype=bool))
+            for part, vectors in self.soap.chunks(atoms, chosen):
+                self._take_in(vectors, kind[chosen[part]])
+        self._whiteners.clear()
+
+    def _take_in(self, vectors: Float, kinds: NDArray[np.int64]) -> None:
+        for group, rows in self._members(kinds):
+            new, moments = vectors[rows], self._moments[group]
+            self._sample(group, new, moments.n)
+            self._moments[group] = moments.merged(Moments.of(new))
+
+    def _sample(self, group: str, new: Float, seen: int) -> None:
+        """Keep every environment seen with equal probability (algorithm R)."""
+        kept = self._reservoir[group]
+        room = min(len(new), max(0, _RESERVOIR - len(kept)))
+        kept = np.concatenate([kept, new[:room]])
+        if room < len(new):
+            slots = self._rng.integers(0, seen + 1 + np.arange(room, len(new)))
+            for row, slot in zip(range(room, len(new)), slots, strict=True):
+                if slot < _RESERVOIR:
+                    kept[slot] = new[row]
+        self._reservoir[group] = kept
+
+    def __call__(self, atoms: Atoms, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
+        """Uncertainty of all atoms or of those at ``indices``, (n,).
+
+        Parameters
+        ----------
+        raw
+            The paper's form, not divided by the number of dimensions.
+
+        Returns
+        -------
+        (n,)
+            Infinite for a species never seen in training.
+
+        Raises
+        ------
+        InputError
+            For a species outside the descriptor's, or positions that are not finite.
+        """
+        kinds = self.soap.kinds(atoms)
+        chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
+        values = np.empty(len(chosen))
+        for part, vectors in self.soap.chunks(atoms, chosen):
+            values[part] = self._distances(vectors, kinds[chosen[part]], raw=raw)
+        return values
+
+    def _distances(self, vectors: Float, kinds: NDArray[np.int64], *, raw: bool = False) -> Float:
+        values = np.full(len(vectors), np.inf)
+        for group, rows in self._members(kinds):
+            whitener = self._whitener(group)
+            if whitener is not None:
+                values[rows] = (whitener(vectors[rows]) ** 2).sum(axis=1) / (1 if raw else whitener.k)
+        return values
+
+    def value_and_gradient(
+        self, atoms: Atoms, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+    ) -> tuple[float, Float, Float]:
+        """Objective of the uncertainties, and its exact gradient.
+
+        Parameters
+        ----------
+        weights : (n_atoms,), optional
+            Weight of each atom in the mean; default 1. Atoms of weight 0 cost nothing.
+        reference : (n_atoms,), optional
+            None: the objective is the weighted mean of u. Given: the weighted mean of log(1 + max(0, u / reference − 1)).
+
+        Returns
+        -------
+        value : float
+        positions_gradient : (n_atoms, 3), per Å
+        cell_gradient : (3, 3), per Å, at fixed Cartesian positions
+
+        Raises
+        ------
+        InputError
+            For negative weights, weights that sum to zero, references that are not positive, or bad atoms.
+        """
+        kinds = self.soap.kinds(atoms)
+        w, ref = _checked(weights, reference, len(atoms))
+        chosen = np.flatnonzero(w > 0.0)
+        w = w / w.sum()
+        total = 0.0
+
+        def adjoint(part: slice, vectors: Float) -> Float:
+            nonlocal total
+            rows = chosen[part]
+            out = np.zeros_like(vectors)
+            for group, members in self._members(kinds[rows]):
+                whitener = self._whitener(group)
+                if whitener is None:  # never seen: infinite, and no direction leads out of it
+                    total = np.inf
+                    continue
+                y = whitener(vectors[members])
+                u = (y**2).sum(axis=1) / whitener.k
+                value, slope = _objective(u, None if ref is None else ref[rows[members]])
+                weight = w[rows[members]]
+                total += float(weight @ value)
+                out[members] = (y * (weight * slope * (2.0 / whitener.k))[:, None]) @ whitener.matrix
+            return out
+
+        positions_gradient, cell_gradient = self.soap.pull_back(atoms, chosen, adjoint)
+        return total, positions_gradient, cell_gradient
+
+    def descriptors(self, atoms: Atoms, indices: ArrayLike | None = None) -> Float:
+        """SOAP vectors, (n, n_features)."""
+        return self.soap(atoms, indices)
+
+    def cover(self, atoms: Atoms, indices: ArrayLike, *, quarantined: bool = False) -> None:
+        """Let the environments at ``indices`` cover their like (:mod:`idealflow.core.coverage`).
+
+        Parameters
+        ----------
+        quarantined
+            Their labels failed for good: they cover until :meth:`forget_quarantined`.
+        """
+        chosen = np.asarray(indices, dtype=np.int64).reshape(-1)
+        kinds = self.soap.kinds(atoms)[chosen]
+        for vector, kind in zip(self.soap(atoms, chosen), kinds, strict=True):
+            coverage = self._coverage[self.species[kind]]
+            (coverage.quarantined if quarantined else coverage.learned).append(vector)
+
+    def forget_quarantined(self) -> None:
+        """Quarantined environments may trigger again."""
+        for coverage in self._coverage.values():
+            coverage.quarantined.clear()
+
+    def covered(self, atoms: Atoms, threshold: float, indices: ArrayLike | None = None) -> NDArray[np.bool_]:
+        """Whether each environment (of all atoms, or those at ``indices``) is covered at this threshold, (n,)."""
+        chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
+        kinds = self.soap.kinds(atoms)
+        out = np.zeros(len(chosen), dtype=bool)
+        candidates = np.flatnonzero([bool(self._covers(kind)) for kind in kinds[chosen]])
+        for part, vectors in self.soap.chunks(atoms, chosen[candidates]):
+            rows = candidates[part]
+            out[rows] = self.covered_vectors(vectors, kinds[chosen[rows]], threshold)
+        return out
+
+    def covered_vectors(self, vectors: Float, kinds: NDArray[np.int64], threshold: float) -> NDArray[np.bool_]:
+        """Same for descriptors already at hand; ``kinds`` are indices in ``species``."""
+        out = np.zeros(len(vectors), dtype=bool)
+        for kind in np.unique(kinds):
+            species = self.species[kind]
+            whitener = self._whitener(_POOLED if self.pooled else species)
+            rows = np.flatnonzero(kinds == kind)
+            if whitener is not None:
+                out[rows] = self._coverage[species].covered(vectors[rows], whitener, threshold)
+        return out
+
+    def distance_to(self, vectors: Float, other: Float, kind: int) -> Float:
+        """δ between each of ``vectors`` (n, d) and one other vector (d,) of the same species, (n,)."""
+        whitener = self._whitener(_POOLED if self.pooled else self.species[kind])
+        if whitener is None:
+            return np.where((vectors == other).all(axis=1), 0.0, np.inf)
+        delta: Float = ((whitener(vectors) - whitener(other[None, :])) ** 2).sum(axis=1) / whitener.k
+        return delta
+
+    def auto_threshold(self) -> float:
+        """Threshold τ from the training distribution's own tail.
+
+        Twice the 99th percentile of the uncertainties of a uniform sample of at most 512 training environments per
+        species, of the species where it is highest: what is met in training stays below it, with a margin for the sample.
+
+        Raises
+        ------
+        InputError
+            If nothing was seen yet.
+        """
+        tails = []
+        for group, vectors in self._reservoir.items():
+            whitener = self._whitener(group)
+            if whitener is not None:
+                u = (whitener(vectors) ** 2).sum(axis=1) / whitener.k
+                tails.append(float(np.quantile(u, _TAIL_QUANTILE)))
+        if not tails:
+            raise InputError("there is no training environment to take a threshold from; fit the model first")
+        return _TAIL_FACTOR * max(1.0, *tails)
+
+    def copy(self) -> UncertaintyModel:
+        """An independent copy."""
+        return copy.deepcopy(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one file, atomically and exactly."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for group in self._groups:
+            moments = self._moments[group]
+            arrays |= {
+                f"mean/{group}": moments.mean,
+                f"scatter/{group}": moments.scatter,
+                f"reservoir/{group}": self._reservoir[group],
+            }
+        for species, coverage in self._coverage.items():
+            for name in ("learned", "quarantined"):
+                vectors = getattr(coverage, name)
+                arrays[f"{name}/{species}"] = np.array(vectors).reshape(len(vectors), self.soap.n_features)
+        meta = {
+            "soap": self.soap.to_dict(),
+            "pooled": self.pooled,
+            "eigen_cut": self.eigen_cut,
+            "n": {group: moments.n for group, moments in self._moments.items()},
+            "rng": self._rng.bit_generator.state,
+        }
+        return write_archive(path, _KIND, _VERSION, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> UncertaintyModel:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, cut short, damaged, foreign, or of a newer version.
+        """
+        arrays, meta = read_archive(path, _KIND, _VERSION)
+        model = cls(SOAP.from_dict(meta["soap"]), pooled=meta["pooled"], eigen_cut=meta["eigen_cut"])
+        for group in model._groups:
+            model._moments[group] = Moments(meta["n"][group], arrays[f"mean/{group}"], arrays[f"scatter/{group}"])
+            model._reservoir[group] = arrays[f"reservoir/{group}"]
+        for species, coverage in model._coverage.items():
+            coverage.learned = list(arrays[f"learned/{species}"])
+            coverage.quarantined = list(arrays[f"quarantined/{species}"])
+        model._rng.bit_generator.state = meta["rng"]
+        return model
+
+    def _members(self, kinds: NDArray[np.int64]) -> Iterator[tuple[str, Any]]:
+        """Groups that occur, and which rows belong to them."""
+        if self.pooled:
+            if len(kinds):
+                yield _POOLED, slice(None)
+            return
+        for kind in np.unique(kinds):
+            yield self.species[kind], np.flatnonzero(kinds == kind)
+
+    def _whitener(self, group: str) -> Whitener | None:
+        if group not in self._whiteners:
+            moments = self._moments[group]
+            self._whiteners[group] = moments.whitener(self.eigen_cut) if moments.n else None
+        return self._whiteners[group]
+
+    def _covers(self, kind: int) -> int:
+        coverage = self._coverage[self.species[kind]]
+        return len(coverage.learned) + len(coverage.quarantined)
+
+
+def _checked(weights: ArrayLike | None, reference: ArrayLike | None, n: int) -> tuple[Float, Float | None]:
+    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    if w.shape != (n,) or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
+        raise InputError(f"weights must be {n} numbers of at least 0, not all 0, got {weights!r}")
+    if reference is None:
+        return w, None
+    ref = np.asarray(reference, dtype=np.float64)
+    if ref.shape != (n,) or not (ref > 0).all():
+        raise InputError(
+            f"reference must be {n} positive numbers, got shape {ref.shape}, least {ref.min(initial=np.nan)}"
+        )
+    return w, ref
+
+
+def _objective(u: Float, reference: Float | None) -> tuple[Float, Float]:
+    """Value and slope in u of each atom's part of the objective."""
+    if reference is None:
+        return u, np.ones_like(u)
+    excess = np.maximum(0.0, u / reference - 1.0)
+    return np.log1p(excess), np.where(excess > 0.0, 1.0 / ((1.0 + excess) * reference), 0.0)
