@@ -63,7 +63,7 @@ def test_rdf_agrees_with_ase_where_ase_reaches():
     frames = [bulk("Cu", cubic=True) * (4, 4, 4) for _ in range(2)]
     for seed, atoms in enumerate(frames):
         atoms.rattle(0.3, seed=seed)
-    expected, r = get_rdf(frames, 6.0, 60)
+    expected, _ = get_rdf(frames, 6.0, 60)
     found = rdf(iter(frames), 6.0, 60)
     middle = expected > 0
     np.testing.assert_allclose(found.g[middle], expected[middle], rtol=1e-9)

@@ -15,6 +15,7 @@ from md_worker import SCHEDULE, ExactEMT, copper, segment_with_checkpoints, wide
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
+    Limits,
     MDState,
     Schedule,
     Stage,
@@ -139,6 +140,45 @@ def test_resume_computes_only_what_is_missing(tmp_path, undisturbed):
     assert steps == []  # the last checkpoint is the last frame
     assert again.log == result.log
     assert (tmp_path / "md.trj").read_bytes() == trajectory
+
+
+def test_a_blow_up_is_the_same_after_an_interruption(tmp_path):
+    """Same good frame, suspects, log and file, wherever the run was cut before."""
+    start = MDState.initial(copper(), 300.0, seed=9)
+    hot = Schedule([Stage("ramp", 300.0, 20_000.0, steps=400)])
+
+    def run(folder, on_step=None):
+        folder.mkdir(exist_ok=True)
+        return md_segment(
+            ExactEMT(),
+            start,
+            schedule=hot,
+            check_interval=10,
+            check=widest,
+            on_step=on_step,
+            trajectory=folder / "t",
+            trajectory_interval=3,
+            limits=Limits(max_temperature=2000.0),
+            checkpoint=Checkpoint(folder / "c", interval=20),
+        )
+
+    whole = run(tmp_path / "whole")
+    assert whole.reason == "blow_up"
+    assert whole.state.step < int(whole.detail.split()[1].strip(":"))
+
+    def kill(row):
+        if row["step"] == whole.state.step + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", kill)
+    again = run(tmp_path / "cut")
+    assert (again.reason, again.detail, again.log) == (whole.reason, whole.detail, whole.log)
+    assert again.check == whole.check
+    assert again.state.digest() == whole.state.digest()
+    assert [f.info["step"] for f in again.suspect_frames] == [f.info["step"] for f in whole.suspect_frames]
+    assert np.array_equal(again.suspect_frames[-1].positions, whole.suspect_frames[-1].positions)
+    assert (tmp_path / "cut" / "t").read_bytes() == (tmp_path / "whole" / "t").read_bytes()
 
 
 def test_foreign_or_damaged_files_are_refused_and_kept(tmp_path):

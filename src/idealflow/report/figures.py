@@ -1,0 +1,313 @@
+"""Figures of a campaign: plain data in, PNG files out.
+
+Nothing here knows where the data come from. Every function checks its data, draws with matplotlib's Agg canvas
+(no display, no global figure state) and returns the path it wrote. Colours are those of Okabe and Ito, which stay
+apart for colour-blind readers; meaning never hangs on colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.errors import InputError
+from idealflow.report.canvas import (
+    BLUE,
+    CYCLE,
+    GREY,
+    RED,
+    column,
+    drawing,
+    plain,
+    series,
+    step_axis,
+    thousands,
+    walkers,
+)
+
+__all__ = [
+    "frame_errors_figure",
+    "labels_figure",
+    "msd_figure",
+    "parity_figure",
+    "rdf_figure",
+    "temperature_figure",
+    "uncertainty_figure",
+]
+
+
+def uncertainty_figure(
+    log: pd.DataFrame, path: str | Path, *, threshold: float, label_steps: ArrayLike = (), title: str = ""
+) -> Path:
+    """Highest uncertainty of each screened frame, the threshold, and where labels were made.
+
+    Parameters
+    ----------
+    log
+        Columns ``step`` and ``max_uncertainty`` (per dimension; 1 is the in-distribution mean); with a column
+        ``walker``, one line for each.
+    path
+        PNG file to write.
+    threshold
+        Uncertainty above which an atom triggers.
+    label_steps
+        Steps of accepted labels; repeated steps count once here.
+    title
+        Optional.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw, or the threshold is not positive.
+    """
+    for name in ("step", "max_uncertainty"):
+        column(log, name, "the log")
+    if not (np.isfinite(threshold) and threshold > 0.0):
+        raise InputError(f"the threshold must be positive and finite, got {threshold}")
+    labelled = np.unique(np.asarray(label_steps, dtype=np.float64))
+    with drawing(path) as (ax,):
+        for number, rows in enumerate(walkers(log[log["max_uncertainty"] > 0.0])):
+            label = "highest of the frame" if number == 0 else None
+            ax.semilogy(rows["step"], rows["max_uncertainty"], color=BLUE, lw=0.9, label=label)
+        ax.yaxis.set_major_formatter(plain)
+        ax.axhline(threshold, color=RED, ls="--", label=f"threshold {threshold:.3g}")
+        if labelled.size:
+            marks = ax.get_xaxis_transform()
+            ax.plot(
+                labelled, np.full(labelled.size, 0.03), "|", color="black", ms=11, mew=0.8, transform=marks,
+                label=f"labelled frame ({labelled.size})", clip_on=False,
+            )  # fmt: skip
+        ax.set_ylabel("uncertainty per dimension")
+        ax.set_title(title, pad=26.0)
+        ax.legend(loc="upper left", ncols=3, bbox_to_anchor=(0.0, 1.12), borderaxespad=0.0)
+        step_axis(ax)
+    return Path(path)
+
+
+def labels_figure(label_steps: ArrayLike, path: str | Path, *, n_steps: int, title: str = "") -> Path:
+    """Cumulative number of labelled substructures, and of labelled frames, against the step that asked for them.
+
+    Parameters
+    ----------
+    label_steps
+        One step for each accepted label.
+    path
+        PNG file to write.
+    n_steps
+        Last step made, so that a plateau at the end is seen.
+    title
+        Optional.
+    """
+    steps = np.sort(series(label_steps, "the steps of the labels"))
+    frames = np.unique(steps)
+    with drawing(path) as (ax,):
+        for values, colour, style, name in (
+            (steps, BLUE, "-", "substructures"),
+            (frames, RED, "--", "frames"),
+        ):
+            x = np.concatenate([[0.0], values, [max(n_steps, values[-1])]])
+            y = np.concatenate([np.arange(values.size + 1), [values.size]])
+            ax.step(x, y, where="post", color=colour, ls=style, label=f"{name} ({values.size})")
+        ax.set_ylabel("labelled so far")
+        ax.set_ylim(bottom=0)
+        ax.set_title(title)
+        ax.legend(loc="upper left")
+        step_axis(ax)
+    return Path(path)
+
+
+def temperature_figure(log: pd.DataFrame, path: str | Path, *, title: str = "") -> Path:
+    """Instantaneous and target temperature.
+
+    Parameters
+    ----------
+    log
+        Columns ``step``, ``temperature`` and ``target``, K; with a column ``walker``, one line for each.
+    path
+        PNG file to write.
+    title
+        Optional.
+    """
+    for name in ("step", "temperature", "target"):
+        column(log, name, "the log")
+    with drawing(path) as (ax,):
+        for number, rows in enumerate(walkers(log)):
+            labels = ("instantaneous", "target") if number == 0 else (None, None)
+            ax.plot(rows["step"], rows["temperature"], color=BLUE, lw=0.9, label=labels[0])
+            ax.plot(rows["step"], rows["target"], color=RED, ls="--", label=labels[1])
+        ax.yaxis.set_major_formatter(thousands)
+        ax.set_ylabel("temperature (K)")
+        ax.set_ylim(bottom=0)
+        ax.set_title(title)
+        ax.legend(loc="best")
+        step_axis(ax)
+    return Path(path)
+
+
+def msd_figure(time_fs: ArrayLike, msd: Mapping[str, ArrayLike], path: str | Path, *, title: str = "") -> Path:
+    """Mean squared displacement against time.
+
+    Parameters
+    ----------
+    time_fs
+        fs; drawn in ps.
+    msd
+        Å², by name (a species, "all atoms").
+    path
+        PNG file to write.
+    title
+        Optional.
+    """
+    time = series(time_fs, "the time")
+    curves = {name: series(values, f"the MSD of {name}", time) for name, values in msd.items()}
+    if not curves:
+        raise InputError("a figure needs data, but there is no MSD; give at least one")
+    with drawing(path) as (ax,):
+        for (name, values), colour in zip(curves.items(), CYCLE * len(curves), strict=False):
+            ax.plot(time / 1000.0, values, color=colour, label=name)
+        ax.set_xlabel("time (ps)")
+        ax.set_ylabel("mean squared displacement (Å²)")
+        ax.set_ylim(bottom=0)
+        ax.margins(x=0.01)
+        ax.set_title(title)
+        ax.legend(loc="upper left")
+    return Path(path)
+
+
+def rdf_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path, *, title: str = "") -> Path:
+    """Radial distribution functions over one another, such as before and after melting.
+
+    Parameters
+    ----------
+    curves
+        (r in Å, g) by name.
+    path
+        PNG file to write.
+    title
+        Optional.
+    """
+    if not curves:
+        raise InputError("a figure needs data, but there is no RDF; give at least one")
+    checked = {}
+    for name, (r, g) in curves.items():
+        distance = series(r, f"r of {name}")
+        checked[name] = distance, series(g, f"g of {name}", distance)
+    with drawing(path) as (ax,):
+        styles = ("-", "--", "-.", ":")
+        for number, (name, (distance, values)) in enumerate(checked.items()):
+            colour, style = CYCLE[number % len(CYCLE)], styles[number % len(styles)]
+            ax.plot(distance, values, color=colour, ls=style, label=name)
+        ax.axhline(1.0, color=GREY, lw=0.8)
+        ax.set_xlabel("r (Å)")
+        ax.set_ylabel("g(r)")
+        ax.set_xlim(0.0, max(float(distance[-1]) for distance, _ in checked.values()))
+        ax.set_ylim(bottom=0)
+        ax.set_title(title)
+        ax.legend(loc="upper right")
+    return Path(path)
+
+
+def parity_figure(
+    energies: pd.DataFrame, forces: pd.DataFrame, path: str | Path, *, reference: str, n_frames: int | None = None
+) -> Path:
+    """Energies and forces of whole frames: first and last model against the reference.
+
+    Parameters
+    ----------
+    energies
+        One row a frame, columns ``reference``, ``first``, ``last``, eV/atom.
+    forces
+        One row a force component, same columns, eV/Å.
+    path
+        PNG file to write.
+    reference
+        Name of what the frames were labelled with; stands in the title.
+    n_frames
+        Number of frames; None: rows of ``energies``.
+    """
+    names = ("reference", "first", "last")
+    energy = {name: column(energies, name, "the energies") for name in names}
+    force = {name: column(forces, name, "the forces") for name in names}
+    with drawing(path, size=(10.2, 3.7), n_columns=3) as axes:
+        figure = axes[0].figure
+        figure.suptitle(f"{n_frames or len(energies)} whole frames labelled by {reference}", fontsize=12)
+        ax = axes[0]
+        for name, colour, marker in (("first", RED, "o"), ("last", BLUE, "^")):
+            error = 1000.0 * np.nanmean(np.abs(energy[name] - energy["reference"]))
+            label = f"{name} model, MAE {error:.3g} meV/atom"
+            ax.plot(
+                energy["reference"], energy[name], marker, color=colour, ms=5, mfc=colour if name == "last" else "none",
+                alpha=0.8, label=label,
+            )  # fmt: skip
+        _diagonal(ax, _limits(*energy.values()), "energy", "eV/atom")
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.1, handletextpad=0.2)
+        limits = _limits(*force.values())
+        for ax, name in zip(axes[1:], ("first", "last"), strict=True):
+            error = 1000.0 * np.nanmean(np.abs(force[name] - force["reference"]))
+            cells = ax.hexbin(
+                force["reference"], force[name], gridsize=60, bins="log", mincnt=1, cmap="viridis", linewidths=0.1,
+                extent=(*limits, *limits),
+            )  # fmt: skip
+            ax.set_title(f"{name} model, MAE {error:.3g} meV/Å")
+            _diagonal(ax, limits, "force", "eV/Å")
+        figure.colorbar(cells, ax=axes[1:], label="components", shrink=0.85, pad=0.02)
+    return Path(path)
+
+
+def _limits(*values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = (float(f(np.concatenate(values))) for f in (np.nanmin, np.nanmax))
+    margin = 0.05 * (high - low) or 1e-3
+    return low - margin, high + margin
+
+
+def _diagonal(ax: Axes, limits: tuple[float, float], quantity: str, unit: str) -> None:
+    ax.plot(limits, limits, color="black", lw=0.8, ls=":")
+    ax.set(xlim=limits, ylim=limits, xlabel=f"reference {quantity} ({unit})", ylabel=f"model {quantity} ({unit})")
+    ax.set_aspect("equal")
+    ax.locator_params(nbins=5)
+
+
+def frame_errors_figure(table: pd.DataFrame, path: str | Path, *, reference: str) -> Path:
+    """Errors of the first and the last model on whole frames along the trajectory.
+
+    Parameters
+    ----------
+    table
+        One row a frame: ``step``, ``energy_first``, ``energy_last`` (absolute error, eV/atom), ``force_first``,
+        ``force_last`` (mean absolute error, eV/Å).
+    path
+        PNG file to write.
+    reference
+        Name of what the frames were labelled with; stands in the title.
+    """
+    step = column(table, "step", "the errors")
+    order = np.argsort(step, kind="stable")
+    errors = {
+        (kind, name): 1000.0 * column(table, f"{kind}_{name}", "the errors")[order]
+        for kind in ("energy", "force")
+        for name in ("first", "last")
+    }
+    with drawing(path, size=(6.4, 5.2), n_rows=2, sharex=True) as axes:
+        axes[0].set_title(f"{len(step)} whole frames labelled by {reference}")
+        for ax, kind, unit in zip(axes, ("energy", "force"), ("meV/atom", "meV/Å"), strict=True):
+            for name, colour, marker, style in (("first", RED, "o", "--"), ("last", BLUE, "^", "-")):
+                values = errors[kind, name]
+                ax.plot(
+                    step[order], values, color=colour, marker=marker, ls=style, lw=1.0, ms=4,
+                    mfc=colour if name == "last" else "none", label=f"{name} model (mean {np.nanmean(values):.3g})",
+                )  # fmt: skip
+            ax.set_ylabel(f"{kind} error ({unit})")
+            both = np.concatenate([errors[kind, "first"], errors[kind, "last"]])
+            if np.nanmin(both) > 0.0 and np.nanmax(both) > 30.0 * np.nanmin(both):
+                ax.set_yscale("log")
+                ax.yaxis.set_major_formatter(plain)
+            else:
+                ax.set_ylim(bottom=0)
+            ax.legend(loc="best")
+        step_axis(axes[1])
+    return Path(path)
