@@ -12,7 +12,7 @@ from typing import Any
 
 from idealflow.storage.keys import NULL, UNDECIDED, encode, rank_bounds
 
-__all__ = ["Where", "column_name", "translate"]
+__all__ = ["Where", "column_name", "identifier", "translate"]
 
 _MAX_VALUES = 10_000  # SQLite allows 32 766 bound values in one statement
 _RANGES = {
@@ -36,10 +36,16 @@ class Where:
 _EVERYTHING = Where("1", (), exact=False, fields=frozenset())
 
 
-def column_name(field: str) -> str:
-    """Quoted SQL identifier of the key column of `field` (SQLite ignores case in names: capitals are escaped)."""
+def identifier(kind: str, name: str) -> str:
+    """Quoted SQL identifier for a name of ours (SQLite ignores case in identifiers: capitals are escaped)."""
     plain = "abcdefghijklmnopqrstuvwxyz0123456789_."
-    return '"k_' + "".join(c if c in plain else "".join(f"%{b:02x}" for b in c.encode()) for c in field) + '"'
+    escaped = "".join(c if c in plain else "".join(f"%{b:02x}" for b in c.encode()) for c in name)
+    return f'"{kind}_{escaped}"'
+
+
+def column_name(field: str) -> str:
+    """Quoted SQL identifier of the key column of `field`."""
+    return identifier("k", field)
 
 
 def _equal_keys(value: Any) -> list[bytes] | None:

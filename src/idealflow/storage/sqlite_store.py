@@ -43,6 +43,9 @@ DEFAULT_INDEX_FIELDS = (
 class DuplicateDocumentError(InputError, pymongo.errors.DuplicateKeyError):
     """A document would break a unique index; nothing of the update was written."""
 
+    def __init__(self, message: str) -> None:
+        pymongo.errors.DuplicateKeyError.__init__(self, message, code=11000)
+
 
 class SQLiteStore(Store):  # type: ignore[misc]
     """A maggma store in one SQLite file, usable as the docs store of a jobflow ``JobStore``.
@@ -85,8 +88,8 @@ class SQLiteStore(Store):  # type: ignore[misc]
     ) -> None:
         if synchronous not in {"FULL", "NORMAL"}:
             raise InputError(f"synchronous must be FULL or NORMAL, got {synchronous!r}")
-        if not collection_name or '"' in collection_name or "\x00" in collection_name:
-            raise InputError(f"collection_name must be non-empty and without quotes, got {collection_name!r}")
+        if not collection_name:
+            raise InputError("collection_name must not be empty")
         self.path = str(path)
         self.collection_name = collection_name
         self.index_fields = list(index_fields)
@@ -225,7 +228,7 @@ class SQLiteStore(Store):  # type: ignore[misc]
                 values.setdefault(identity(value), value)
         return list(values.values())
 
-    def groupby(  # noqa: PLR0917 - maggma's signature
+    def groupby(
         self,
         keys: list[str] | str,
         criteria: dict[str, Any] | None = None,
@@ -283,8 +286,7 @@ class SQLiteStore(Store):  # type: ignore[misc]
         except sqlite3.IntegrityError as error:
             raise DuplicateDocumentError(
                 f"{self.name}: an update would break a unique index ({error}); nothing of it was written. "
-                "Look the document up by that field instead of writing it again",
-                code=11000,
+                "Look the document up by that field instead of writing it again"
             ) from error
 
     def _key_criteria(self, document: dict[str, Any], names: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import bson
 
 from idealflow.storage.connections import Connections
-from idealflow.storage.criteria import column_name, translate
+from idealflow.storage.criteria import column_name, identifier, translate
 from idealflow.storage.keys import NULL, UNDECIDED, field_key
 from idealflow.storage.mongo import matches, sort_documents
 from idealflow.storage.sqlite_files import create_file, explained, open_file
@@ -42,7 +42,7 @@ class Table:
     def __init__(self, path: Path, collection: str, timeout_s: float, synchronous: str) -> None:
         self._path = str(path)
         self._collection = collection
-        self._table = f'"c_{collection}"'
+        self._table = identifier("c", collection)
         self._fields: set[str] = set()
         self._schema = -1
         create_file(path)
@@ -85,6 +85,10 @@ class Table:
         """Give each field a key column with an index; documents already stored are keyed too."""
         if set(fields) <= self._fields:
             return
+        with explained(self._path):  # read before asking for the writers' lock
+            self._read_schema(self._connections.get())
+        if set(fields) <= self._fields:
+            return
         with self.transaction() as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS fields (collection TEXT, name TEXT)")
             connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} (id INTEGER PRIMARY KEY, doc BLOB NOT NULL)")
@@ -101,7 +105,7 @@ class Table:
             self._read_schema(connection)
 
     def _index(self, kind: str, field: str) -> str:
-        return f'"{kind}_{self._collection}_{column_name(field)[1:]}'
+        return identifier(kind, f"{self._collection}/{field}")
 
     def make_unique(self, field: str, sparse: bool) -> bool:
         """Make an indexed field unique; False when stored documents break it already."""
@@ -109,6 +113,10 @@ class Table:
         column = column_name(field)
         condition = " AND ".join(f"{column} <> X'{value.hex()}'" for value in left_out)
         index = self._index("s" if sparse else "u", field)
+        with explained(self._path):
+            sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
+            if self._connections.get().execute(sql, (index.strip('"'),)).fetchone():
+                return True
         try:
             with self.transaction() as connection:
                 connection.execute(
