@@ -2,12 +2,8 @@
 
 from idealflow.core.dynamics.monte_carlo import MonteCarloSampler
 from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, SegmentResult
-from idealflow.core.dynamics.samplers import (
-    BussiSampler,
-    LangevinSampler,
+from idealflow.core.dynamics.protocol import (
     Motion,
-    NPTSampler,
-    NVESampler,
     Sampler,
     available_samplers,
     get_sampler,
@@ -15,6 +11,7 @@ from idealflow.core.dynamics.samplers import (
     sampler_from_dict,
     sampler_to_dict,
 )
+from idealflow.core.dynamics.samplers import BussiSampler, LangevinSampler, NPTSampler, NVESampler
 from idealflow.core.dynamics.schedule import Schedule, Stage
 from idealflow.core.dynamics.segment import md_segment
 from idealflow.core.dynamics.state import MDState

@@ -11,7 +11,7 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from idealflow.core.dynamics.outcome import Observation
-from idealflow.core.dynamics.samplers import Motion, check_memory, register_sampler
+from idealflow.core.dynamics.protocol import Motion, check_memory, register_sampler
 from idealflow.core.dynamics.state import MDState
 from idealflow.errors import InputError
 

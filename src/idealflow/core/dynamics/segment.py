@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,10 @@ from numpy.typing import NDArray
 
 from idealflow.core.dynamics.archive import read_archive, write_archive
 from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, Reason, SegmentResult
-from idealflow.core.dynamics.samplers import Motion, Sampler, get_sampler, sampler_to_dict
+from idealflow.core.dynamics.protocol import Motion, Sampler, get_sampler
 from idealflow.core.dynamics.schedule import Schedule
-from idealflow.core.dynamics.state import MDState, check_atoms
+from idealflow.core.dynamics.settings import Settings
+from idealflow.core.dynamics.state import MDState
 from idealflow.core.dynamics.trajectory import TrajectoryWriter
 from idealflow.errors import InputError
 
@@ -54,7 +52,7 @@ def md_segment(
 
     Everything is counted in absolute steps of the walker, so a run cut into segments by a wall-time budget, a kill or
     a trigger is the uninterrupted run to the bit, as long as the calculator is a pure function of the frame (see
-    :mod:`idealflow.core.dynamics.samplers`).
+    :mod:`idealflow.core.dynamics.protocol`).
 
     Frames whose step is a multiple of ``check_interval`` are *check frames*: they are given to ``check``, logged, and
     become the frame to return to after a blow-up. The starting frame is one of them if its step is such a multiple;
@@ -110,7 +108,7 @@ def md_segment(
         If the checkpoint or its trajectory is damaged.
     """
     sampler = get_sampler(sampler) if isinstance(sampler, str) else sampler
-    settings = _Settings(
+    settings = Settings(
         schedule=schedule,
         sampler=sampler,
         last=schedule.n_steps if stop_step is None else min(stop_step, schedule.n_steps),
@@ -134,65 +132,6 @@ def md_segment(
         return _Run(calculator, state, settings, key=key, log=log, writer=writer).go()
 
 
-@dataclass(frozen=True)
-class _Settings:
-    schedule: Schedule
-    sampler: Sampler
-    last: int
-    check_interval: int
-    check: Callable[[Atoms, int], CheckOutcome] | None
-    check_first: bool
-    on_step: Callable[[Mapping[str, float]], None] | None
-    trajectory_interval: int
-    limits: Limits
-    wall_time_s: float | None
-    checkpoint: Checkpoint | None
-
-    @property
-    def checkpoint_interval(self) -> int:
-        given = None if self.checkpoint is None else self.checkpoint.interval
-        return 10 * self.check_interval if given is None else given
-
-    def refuse_bad_input(self, state: MDState, trajectory: str | Path | None) -> None:
-        intervals = {
-            "check_interval": self.check_interval,
-            "trajectory_interval": self.trajectory_interval,
-            "checkpoint.interval": self.checkpoint_interval,
-        }
-        for name, value in intervals.items():
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"`{name}` must be a whole number of steps, at least 1, got {value!r}")
-        if self.checkpoint_interval % self.check_interval:
-            raise InputError(
-                f"`checkpoint.interval` must be a multiple of `check_interval`={self.check_interval}, got "
-                f"{self.checkpoint_interval}; a run resumed elsewhere could return to another frame after a blow-up"
-            )
-        if self.wall_time_s is not None and not self.wall_time_s > 0.0:
-            raise InputError(f"`wall_time_s` must be positive, got {self.wall_time_s}; None means no budget")
-        if not 0 <= state.step <= self.last:
-            raise InputError(
-                f"the starting step must not lie beyond `stop_step` or the schedule's end, got step {state.step} with "
-                f"end {self.last}; lengthen the schedule"
-            )
-        for path in (trajectory, None if self.checkpoint is None else self.checkpoint.path):
-            if path is not None and not Path(path).parent.is_dir():
-                raise InputError(f"the folder of {path} does not exist; create it first")
-        check_atoms(state.atoms())
-        self.sampler.check(state)
-
-    def key(self, state: MDState) -> str:
-        """Hash of everything that decides the segment, except calculator and check."""
-        parts = {
-            "state": state.digest(),
-            "schedule": self.schedule.to_dict(),
-            "sampler": sampler_to_dict(self.sampler),
-            "steps": [self.last, self.check_interval, self.check_first, self.trajectory_interval],
-            "limits": [self.limits.max_force, self.limits.max_temperature],
-            "key": "" if self.checkpoint is None else self.checkpoint.key,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 def _load_checkpoint(path: str | Path, key: str) -> tuple[MDState, list[dict[str, float]], int]:
     arrays, meta = read_archive(path, _KIND, _VERSION)
     if meta["key"] != key:
@@ -211,7 +150,7 @@ class _Run:
         self,
         calculator: Any,
         state: MDState,
-        settings: _Settings,
+        settings: Settings,
         *,
         key: str,
         log: list[dict[str, float]],
