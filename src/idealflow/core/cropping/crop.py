@@ -1,0 +1,201 @@
+"""What crop search returns: crops, the candidates it refused, and the list that holds both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from idealflow.core.cropping.surroundings import ContactLimits, heights_of
+
+__all__ = ["Crop", "CropSearch", "Refused"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A small periodic cell cut out of a frame around one untouched core.
+
+    Attributes
+    ----------
+    atoms
+        The cell; periodic in all three directions (empty space stands where the frame has vacuum).
+    core
+        (n,) bool: atoms inside SOAP's true cutoff sphere around the centre. They stand as they stand in the frame, and
+        nothing else reaches into that sphere.
+    parent_indices
+        (n,) index in the frame of each atom.
+    centre
+        Index of the centre in `atoms`.
+    reference
+        (n,) level above which an atom counts as too uncertain: 1 for shell atoms, max(1, value in the frame) for core
+        atoms.
+    values
+        (n,) uncertainties in the crop.
+    uncertainty
+        Mean of `values` over the shell (over all atoms where there is no shell).
+    uncertainty_max
+        Their maximum.
+    composition_error
+        Fraction of atoms that would have to change species to give the frame's composition.
+    min_contact
+        Smallest distance between two atoms, Å.
+    kind
+        ``"cartesian"``, ``"parent"``, ``"lattice"``, ``"surface"``, ``"vacuum"`` or ``"whole"``.
+    axes
+        Per cell vector ``"periodic"``, ``"kept"`` (the frame's own vector) or ``"vacuum"``; the last two do not move
+        in the relaxation.
+    limits
+        Smallest distances allowed between atoms.
+    score
+        What the search sorts by, lower is better.
+    notes
+        Plain numbers about how the cell was made: atoms removed and added at the boundary, margins enlarged, ...
+    """
+
+    atoms: Atoms
+    core: NDArray[np.bool_]
+    parent_indices: NDArray[np.int64]
+    centre: int
+    reference: NDArray[np.float64]
+    values: NDArray[np.float64]
+    composition_error: float
+    min_contact: float
+    kind: str
+    axes: tuple[str, str, str]
+    limits: ContactLimits
+    score: float
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def shell(self) -> NDArray[np.bool_]:
+        """(n,) bool: the atoms that are not core."""
+        return ~self.core
+
+    @property
+    def uncertainty(self) -> float:
+        """Mean uncertainty of the shell (of all atoms where there is no shell)."""
+        return float(np.mean(self.values[self.shell] if self.shell.any() else self.values))
+
+    @property
+    def uncertainty_max(self) -> float:
+        """Largest uncertainty of the shell (of all atoms where there is no shell)."""
+        return float(np.max(self.values[self.shell] if self.shell.any() else self.values))
+
+    @property
+    def core_worsening(self) -> float:
+        """Largest ratio, over the core, of the uncertainty here to the reference."""
+        return float(np.max(self.values[self.core] / self.reference[self.core]))
+
+    def figures(self) -> dict[str, Any]:
+        """Return the crop in plain numbers, as provenance keeps it for every candidate."""
+        return {
+            "kind": self.kind,
+            "axes": list(self.axes),
+            "n_atoms": len(self.atoms),
+            "n_core": int(self.core.sum()),
+            "cell": self.atoms.cell.array.tolist(),
+            "widths": heights_of(self.atoms.cell.array).tolist(),
+            "volume_per_atom": float(self.atoms.get_volume() / len(self.atoms)),
+            "uncertainty": self.uncertainty,
+            "uncertainty_max": self.uncertainty_max,
+            "core_worsening": self.core_worsening,
+            "composition_error": self.composition_error,
+            "min_contact": self.min_contact,
+            "score": self.score,
+            **self.notes,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, exact through JSON; :meth:`from_dict` reads it."""
+        return {
+            "numbers": self.atoms.numbers.tolist(),
+            "positions": self.atoms.positions.tolist(),
+            "cell": self.atoms.cell.array.tolist(),
+            "core": np.flatnonzero(self.core).tolist(),
+            "parent_indices": self.parent_indices.tolist(),
+            "centre": int(self.centre),
+            "reference": self.reference.tolist(),
+            "values": self.values.tolist(),
+            "composition_error": self.composition_error,
+            "min_contact": self.min_contact,
+            "kind": self.kind,
+            "axes": list(self.axes),
+            "limits": dict(self.limits.pairs),
+            "score": self.score,
+            "notes": dict(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Crop:
+        """Build the crop that :meth:`to_dict` wrote."""
+        atoms = Atoms(numbers=data["numbers"], positions=data["positions"], cell=data["cell"], pbc=True)
+        core = np.zeros(len(atoms), dtype=bool)
+        core[data["core"]] = True
+        return cls(
+            atoms=atoms,
+            core=core,
+            parent_indices=np.asarray(data["parent_indices"], dtype=np.int64),
+            centre=int(data["centre"]),
+            reference=np.asarray(data["reference"], dtype=np.float64),
+            values=np.asarray(data["values"], dtype=np.float64),
+            composition_error=float(data["composition_error"]),
+            min_contact=float(data["min_contact"]),
+            kind=data["kind"],
+            axes=tuple(data["axes"]),
+            limits=ContactLimits(dict(data["limits"])),
+            score=float(data["score"]),
+            notes=dict(data["notes"]),
+        )
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A candidate cell that broke a rule.
+
+    Attributes
+    ----------
+    reason
+        The rule, the value and the limit, in words.
+    figures
+        Plain numbers of the cell.
+    """
+
+    reason: str
+    figures: dict[str, Any]
+
+
+class CropSearch(Sequence[Crop]):
+    """The crops found around one centre, best first; `rejected` holds the candidates that broke a rule.
+
+    Parameters
+    ----------
+    crops
+        Accepted crops in any order; they are sorted by score.
+    rejected
+        Refused candidates.
+    """
+
+    def __init__(self, crops: Iterable[Crop], rejected: Iterable[Refused] = ()) -> None:
+        self._crops = sorted(crops, key=lambda crop: crop.score)
+        self.rejected = list(rejected)
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __iter__(self) -> Iterator[Crop]:
+        return iter(self._crops)
+
+    @overload
+    def __getitem__(self, index: int) -> Crop: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Crop]: ...
+    def __getitem__(self, index: int | slice) -> Crop | list[Crop]:
+        return self._crops[index]
+
+    def __repr__(self) -> str:
+        best = f", best {self._crops[0].score:.3g} ({self._crops[0].kind})" if self._crops else ""
+        return f"CropSearch({len(self)} crops, {len(self.rejected)} refused{best})"

@@ -1,0 +1,394 @@
+"""Search for the cell around a centre that relaxation is likeliest to bring into distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from idealflow.core.cropping.contacts import (
+    Selection,
+    composition_distance,
+    drop_contacts,
+    fill_seam,
+    neutralise,
+    select,
+    smallest_distance,
+)
+from idealflow.core.cropping.crop import Crop, CropSearch, Refused
+from idealflow.core.cropping.lattice import find_translations
+from idealflow.core.cropping.proposals import Box, propose
+from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey, symbols_to_numbers
+from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, EmptySpace, find_empty_space, keep_vacuum, seam_gap
+from idealflow.errors import InputError
+
+__all__ = ["crop_search", "vacuum_crop", "whole_frame"]
+
+DEFAULT_MARGIN = 4.0
+LEAST_MARGIN = 0.2
+ENLARGE_STEP = 0.4
+ENLARGE_TRIES = 4
+CORNER_FACTOR = 1.75
+
+Floats = NDArray[np.float64]
+
+
+class Uncertainty(Protocol):
+    """What crop search asks of an uncertainty model."""
+
+    @property
+    def cutoff(self) -> float:
+        """True cutoff of the descriptor, Å."""
+        ...
+
+    def __call__(self, atoms: Atoms, indices: NDArray[np.int64] | None = None) -> Floats:
+        """Uncertainty per atom, 1 = in distribution."""
+        ...
+
+
+class _RefusalError(Exception):
+    """A candidate broke a rule (internal; becomes a :class:`Refused`)."""
+
+    def __init__(self, reason: str, **figures: Any) -> None:
+        super().__init__(reason)
+        self.figures = figures
+
+
+def crop_search(
+    u: Uncertainty,
+    atoms: Atoms,
+    centre: int,
+    n_candidates: int = 50,
+    rng: np.random.Generator | None = None,
+    max_atoms: int = 400,
+    composition_weight: float = 20.0,
+    max_composition_error: float = 0.1,
+    min_contact: float | None = None,
+    oxidation_states: dict[str, float] | None = None,
+    cell_widths: tuple[float, float] | None = None,
+    vacuum: float = DEFAULT_VACUUM,
+    whole_if_small: bool = True,
+) -> CropSearch:
+    """Cut candidate cells around one atom and sort them by how close their shell is to the known.
+
+    The core, all atoms within the model's true cutoff of the centre, is the same in every candidate; what differs is
+    where the faces lie and so how the structure meets itself across them. Candidates are drawn along Cartesian axes,
+    along the frame's cell, and on translation vectors found around the centre. They are sorted by the mean over the
+    shell of log max(1, uncertainty), plus `composition_weight` times the composition error.
+
+    Parameters
+    ----------
+    u
+        Uncertainty model; ``u.cutoff`` is the radius of the core.
+    atoms
+        The frame; any periodicity.
+    centre
+        Index of the atom to cut around.
+    n_candidates
+        How many cells to draw (20 to 100 is useful).
+    rng
+        Generator; the same state gives the same crops. None: seed 0.
+    max_atoms
+        Most atoms in a crop. A frame of no more atoms is used whole.
+    composition_weight
+        Weight of the composition error (a fraction) beside the mean logarithm.
+    max_composition_error
+        Hard limit on the composition error, beyond what the frame itself shows around the centre.
+    min_contact
+        Å; one limit for all pairs. None: per pair of species from the frame's own contacts and covalent radii.
+    oxidation_states
+        By symbol; if given, every crop is made neutral by removing shell atoms, or refused.
+    cell_widths
+        Smallest and largest perpendicular width of a cell, Å; None: 2 cutoffs to 2 cutoffs + 4 Å.
+    vacuum
+        Å of empty space between images where the frame is empty; at least the cutoff is used.
+    whole_if_small
+        False crops even a frame within the budget (for ablations).
+
+    Returns
+    -------
+    CropSearch
+        Crops, best first; refused candidates in ``.rejected``.
+
+    Raises
+    ------
+    InputError
+        If no candidate holds the core within the budget and the rules; the message gives the numbers.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    widths = check_widths(cell_widths, u.cutoff)
+    if len(atoms) <= max_atoms and whole_if_small:
+        return CropSearch([whole_frame(u, atoms, centre, vacuum=vacuum)])
+    sur = survey(atoms, centre, u.cutoff, CORNER_FACTOR * (widths[1] - u.cutoff) + u.cutoff, min_contact)
+    space = find_empty_space(sur)
+    translations = find_translations(sur, 2.0 * u.cutoff * 0.98, 1.25 * widths[1])
+    charges = None if oxidation_states is None else neutral_table(oxidation_states, atoms)
+    limit = max_composition_error + composition_distance(
+        sur.numbers[np.linalg.norm(sur.vectors, axis=1) <= widths[1]], sur.composition
+    )
+    frame_values = CoreValues(u, atoms)
+    rules = Rules(max_atoms, limit, charges, max(vacuum, u.cutoff + 0.1))
+    # cells drawn larger than the budget would only be refused
+    roomy = (max_atoms / sur.density) ** (1.0 / 3.0)
+    drawn = (widths[0], min(widths[1], max(widths[0] + LEAST_MARGIN, roomy)))
+    boxes = list(propose(sur, translations, n_candidates, drawn, rng, space.normal))
+    made, refused = assemble_all(boxes, sur, rules, space, rng)
+    if not made and any("surface" in one.reason for one in refused):
+        # a core that is bulk in a body thinner than any cell, or a surface on a pore narrower than any cell
+        made, refused = assemble_all(boxes, sur, rules, None, rng)
+    crops = [build(u, sur, cell, sel, notes, frame_values, composition_weight) for cell, sel, notes in made]
+    if not crops:
+        raise InputError(nothing_fits(refused, sur, max_atoms, widths))
+    return CropSearch(crops, refused)
+
+
+def check_widths(cell_widths: tuple[float, float] | None, cutoff: float) -> tuple[float, float]:
+    """Return the range of widths in Å, refusing one that cannot hold the core."""
+    if cell_widths is None:
+        return 2.0 * cutoff, 2.0 * cutoff + DEFAULT_MARGIN
+    low, high = float(cell_widths[0]), float(cell_widths[1])
+    if not 2.0 * cutoff <= high or not low <= high:
+        raise InputError(
+            f"cell_widths must be (smallest, largest) with the largest at least twice the true cutoff = "
+            f"{2 * cutoff:.2f} Å, got ({low}, {high}); widen it or use a descriptor with a smaller r_cut or sigma"
+        )
+    return max(low, 2.0 * cutoff), high
+
+
+def neutral_table(oxidation_states: dict[str, float], atoms: Atoms) -> dict[int, float]:
+    """Oxidation states by atomic number, complete for the frame's species."""
+    charges = symbols_to_numbers(oxidation_states)
+    missing = sorted({str(s) for s in atoms.symbols} - set(oxidation_states))
+    if missing:
+        raise InputError(f"oxidation_states must name every species of the frame; {missing} are missing")
+    return charges
+
+
+def nothing_fits(refused: list[Refused], sur: Surroundings, max_atoms: int, widths: tuple[float, float]) -> str:
+    """Say why every candidate was refused."""
+    least = sur.density * (2.0 * sur.cutoff) ** 3
+    reasons: dict[str, int] = {}
+    for one in refused:
+        words = one.reason.split(";")[0]
+        reasons[words] = reasons.get(words, 0) + 1
+    common = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    return (
+        f"no cell holds the core of {sur.cutoff:.2f} Å around this atom within max_atoms={max_atoms}: a cube of twice "
+        f"that width has about {least:.0f} atoms; {len(refused)} candidates of widths {widths[0]:.2f} to {widths[1]:.2f} "
+        f"Å were refused ({'; '.join(f'{n}x {text}' for text, n in common)}). "
+        "Raise max_atoms, widen cell_widths, or use a descriptor with a smaller r_cut or sigma"
+    )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Hard rules of a search: atoms at most, composition error at most, charges to cancel, Å of empty space."""
+
+    max_atoms: int
+    max_composition_error: float
+    charges: dict[int, float] | None
+    vacuum: float
+
+
+Assembled = tuple[Box, Selection, dict[str, float]]
+
+
+def assemble_all(
+    boxes: list[Box], sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
+) -> tuple[list[Assembled], list[Refused]]:
+    """Turn boxes into atoms; what breaks a rule is listed with its reason. `space` None skips the surface rules."""
+    made, refused = [], []
+    for box in boxes:
+        try:
+            made.append(assemble(box, sur, rules, space, rng))
+        except _RefusalError as broken:
+            volume = float(np.linalg.det(box.cell))
+            figures = {"kind": box.kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
+            refused.append(Refused(str(broken), {**figures, **broken.figures}))
+    return made, refused
+
+
+def assemble(
+    box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
+) -> Assembled:
+    """Turn a box into the atoms of a crop: select, keep vacuum, resolve contacts, fill the seam, make neutral.
+
+    Raises
+    ------
+    _RefusalError
+        With the broken rule and its numbers.
+    """
+    box, sel, notes = part_contacts(box, sur, rules, space)
+    before = len(sel.images)
+    sel = fill_seam(sel, box, sur, rng)
+    notes["filled"] = len(sel.images) - before
+    box = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
+    if rules.charges is not None:
+        before = len(sel.images)
+        sel, charge = neutralise(sel, sur, rules.charges)
+        if abs(charge) > 1e-6:
+            raise _RefusalError(f"net charge {charge:+g} by oxidation states cannot be removed", n_atoms=before)
+        notes["neutralised"] = before - len(sel.images)
+    n_atoms = len(sel.images)
+    if n_atoms > rules.max_atoms:
+        raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
+    error = composition_distance(sur.numbers[sel.images], sur.composition)
+    if error > rules.max_composition_error:
+        reason = f"composition error {error:.3f} exceeds {rules.max_composition_error:.3f}"
+        raise _RefusalError(reason, n_atoms=n_atoms, composition_error=error)
+    return box, sel, notes
+
+
+def part_contacts(box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None) -> Assembled:
+    """Select the atoms of a box and resolve contacts; margins grow where two core atoms touch across the boundary."""
+    for attempt in range(ENLARGE_TRIES):
+        if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
+            raise _RefusalError("too long: a corner lies beyond the surroundings looked at")
+        sel = select(sur, box)
+        n_atoms = len(sel.images)
+        if n_atoms > rules.max_atoms:
+            raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
+        shut = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
+        if space is not None:
+            check_vacuum(shut, space, n_atoms)
+        sel, core_contact = drop_contacts(sel, shut, sur)
+        if core_contact is None:
+            notes = {"removed": n_atoms - len(sel.images), "enlarged": ENLARGE_STEP * attempt}
+            return shut, sel, notes
+        axis = int(np.argmax(np.abs(core_contact)))
+        box = box.stretched(axis, ENLARGE_STEP / 2, ENLARGE_STEP / 2)
+    raise _RefusalError(
+        "two core atoms touch across the boundary; enlarging the margins did not part them", n_atoms=n_atoms
+    )
+
+
+def check_vacuum(box: Box, space: EmptySpace, n_atoms: int) -> None:
+    """Refuse a crop of bulk that was given a surface, and a crop of a surface that lost it."""
+    has_vacuum = "vacuum" in box.axes
+    if space.normal is not None and not has_vacuum:
+        raise _RefusalError(
+            "the centre looks into empty space, the cell has none: its surface would be lost", n_atoms=n_atoms
+        )
+    if space.fraction == 0.0 and has_vacuum:
+        raise _RefusalError(
+            "the centre's core is bulk, the cell reaches into empty space: it would be given a surface", n_atoms=n_atoms
+        )
+
+
+class CoreValues:
+    """Uncertainties of atoms in the frame, each computed once."""
+
+    def __init__(self, u: Uncertainty, atoms: Atoms) -> None:
+        self._u, self._atoms = u, atoms
+        self._known: dict[int, float] = {}
+
+    def __call__(self, indices: NDArray[np.int64]) -> Floats:
+        """Return the values (n,) in the frame of the given atoms."""
+        new = np.array(sorted({int(i) for i in indices} - set(self._known)), dtype=np.int64)
+        if new.size:
+            self._known.update(zip(new.tolist(), self._u(self._atoms, new).tolist(), strict=True))
+        return np.array([self._known[int(i)] for i in indices])
+
+
+def build(
+    u: Uncertainty,
+    sur: Surroundings,
+    box: Box,
+    sel: Selection,
+    notes: dict[str, float],
+    frame_values: CoreValues,
+    composition_weight: float,
+    kind: str | None = None,
+) -> Crop:
+    """Make the crop: atoms with the box's corner at the origin, values, references and figures."""
+    numbers = sur.numbers[sel.images]
+    atoms = Atoms(numbers=numbers, positions=sel.vectors - box.origin, cell=box.cell, pbc=True)
+    parents = sur.indices[sel.images]
+    values = np.asarray(u(atoms), dtype=np.float64)
+    reference = np.ones(len(atoms))
+    reference[sel.core] = np.maximum(1.0, frame_values(parents[sel.core]))
+    error = composition_distance(numbers, sur.composition)
+    crop = Crop(
+        atoms=atoms,
+        core=sel.core,
+        parent_indices=parents,
+        centre=int(np.flatnonzero(sel.images == 0)[0]),
+        reference=reference,
+        values=values,
+        composition_error=error,
+        min_contact=smallest_distance(atoms),
+        kind=kind or box.kind,
+        axes=box.axes,
+        limits=sur.limits,
+        score=0.0,
+        notes=notes,
+    )
+    judged = values[crop.shell] if crop.shell.any() else values
+    score = float(np.mean(np.log(np.maximum(1.0, judged)))) + composition_weight * error
+    return replace(crop, score=score)
+
+
+def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAULT_VACUUM) -> Crop:
+    """Use the whole frame: the arm of conventional active learning, and any frame within the budget.
+
+    Every atom is core (all of them stand as in the frame), so there is nothing to relax. Directions in which the frame
+    is not periodic get empty space.
+
+    Parameters
+    ----------
+    u, atoms, centre
+        Uncertainty model, frame, index of the centre.
+    vacuum
+        Å of empty space in directions without periodicity; at least the cutoff is used.
+    """
+    sur = survey(atoms, centre, u.cutoff, 2.0 * u.cutoff)
+    cell = np.asarray(atoms.cell.complete().array, dtype=float)
+    vectors = atoms.positions - atoms.positions[centre]
+    if np.linalg.det(cell) < 0:
+        cell[2] *= -1.0
+    origin = -atoms.positions[centre]
+    box = Box(cell, origin, ("kept", "kept", "kept"), "whole")
+    for axis in np.flatnonzero(~sur.periodic):
+        heights = heights_of(box.cell)
+        below, above = seam_gap(box.fractional(vectors)[:, axis], heights[axis])
+        more = max(vacuum, u.cutoff + 0.1) - below - above
+        if more > 0.0:
+            # atoms may stand outside a box that does not bound them, so the lower face follows the lowest atom
+            box = box.stretched(int(axis), max(0.0, -below), more - max(0.0, -below), kind="vacuum")
+        else:
+            box = box.stretched(int(axis), 0.0, 0.0, kind="vacuum")
+    order = np.concatenate([[centre], np.delete(np.arange(len(atoms)), centre)])
+    everything = replace(
+        sur, indices=order, numbers=np.asarray(atoms.numbers, dtype=np.int64)[order], vectors=vectors[order]
+    )
+    rank = np.argsort(order)
+    sel = Selection(rank, vectors, np.ones(len(atoms), dtype=bool))
+    crop = build(u, everything, box, sel, {}, CoreValues(u, atoms), 0.0)
+    if "vacuum" not in box.axes:
+        # the very numbers of the frame, not sums that round
+        crop.atoms.set_cell(box.cell)
+        crop.atoms.set_positions(atoms.positions)
+    return crop
+
+
+def vacuum_crop(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAULT_VACUUM) -> Crop:
+    """Cut out the core alone and put it into empty space: the naive χ of the paper, kept for ablation.
+
+    Parameters
+    ----------
+    u, atoms, centre
+        Uncertainty model, frame, index of the centre.
+    vacuum
+        Å of empty space around the ball; at least the cutoff is used.
+    """
+    sur = survey(atoms, centre, u.cutoff, 2.0 * u.cutoff)
+    images = np.flatnonzero(np.linalg.norm(sur.vectors, axis=1) <= u.cutoff)
+    vectors = sur.vectors[images]
+    low, high = vectors.min(axis=0), vectors.max(axis=0)
+    gap = max(vacuum, u.cutoff + 0.1)
+    box = Box(np.diag(high - low + gap), low - gap / 2, ("vacuum", "vacuum", "vacuum"), "vacuum")
+    sel = Selection(images, vectors, np.ones(len(images), dtype=bool))
+    return build(u, sur, box, sel, {}, CoreValues(u, atoms), 0.0)

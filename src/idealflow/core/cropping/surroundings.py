@@ -1,0 +1,246 @@
+"""What a crop is cut from: every atom image around one centre, and what the frame says about distances there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from idealflow.errors import InputError
+
+__all__ = ["ContactLimits", "Surroundings", "images_within", "survey"]
+
+COVALENT_FRACTION = 0.7
+SEEN_FRACTION = 0.85
+FACE_TOLERANCE = 1e-6
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ContactLimits:
+    """Smallest distances allowed between atoms of a crop, per pair of species.
+
+    Attributes
+    ----------
+    pairs
+        ``{"Al-O": 1.45, ...}``, Å; symbols of a key in alphabetical order. A pair that is not named falls back to
+        0.7 times the sum of the covalent radii.
+    """
+
+    pairs: dict[str, float]
+
+    def table(self, numbers: NDArray[np.integer]) -> tuple[Floats, Ints]:
+        """Return the limits as a square matrix over the species in `numbers`, and each atom's row in it.
+
+        Parameters
+        ----------
+        numbers
+            (n,) atomic numbers.
+        """
+        kinds, rows = np.unique(numbers, return_inverse=True)
+        matrix = np.array([[self.of(int(a), int(b)) for b in kinds] for a in kinds], dtype=float)
+        return matrix, rows.astype(np.int64)
+
+    def of(self, a: int, b: int) -> float:
+        """Limit in Å for a pair of atomic numbers."""
+        key = pair_key(a, b)
+        return self.pairs.get(key, COVALENT_FRACTION * float(covalent_radii[a] + covalent_radii[b]))
+
+
+def pair_key(a: int, b: int) -> str:
+    """Name of a pair of species, independent of order."""
+    return "-".join(sorted((chemical_symbols[a], chemical_symbols[b])))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All atom images within `radius` of a centre, the centre first.
+
+    Attributes
+    ----------
+    indices : (n,) index in the frame of each image
+    numbers : (n,) atomic numbers
+    vectors : (n, 3) position relative to the centre, Å
+    radius : Å
+    cutoff : radius of the untouched core, Å
+    frame_cell : (3, 3) rows are the frame's vectors, completed where the frame has none, Å
+    kept : (3,) bool; the frame is periodic there and thinner than twice the cutoff
+    periodic : (3,) bool; the frame's periodic directions
+    nearest : median distance to the nearest neighbour, Å
+    density : atoms per Å³ within the radius (empty space included)
+    limits : smallest distances allowed in a crop from here
+    composition : fraction of each atomic number in the whole frame
+    """
+
+    indices: Ints
+    numbers: Ints
+    vectors: Floats
+    radius: float
+    cutoff: float
+    frame_cell: Floats
+    kept: Bools
+    periodic: Bools
+    nearest: float
+    density: float
+    limits: ContactLimits
+    composition: dict[int, float]
+
+
+def heights_of(cell: Floats) -> Floats:
+    """Perpendicular widths of a parallelepiped along its three axes, Å, shape (3,)."""
+    return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0), dtype=np.float64)
+
+
+def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Floats]:
+    """Find every periodic image of every atom within `radius` of an atom.
+
+    Parameters
+    ----------
+    atoms
+        Any frame: any cell, mixed or absent periodicity, atoms inside the box or not.
+    centre
+        Index of the atom to look from.
+    radius
+        Å.
+
+    Returns
+    -------
+    tuple
+        Indices (n,), and positions relative to the centre (n, 3) in Å; the centre itself comes first, the rest
+        sorted by distance.
+    """
+    cell = np.asarray(atoms.cell.complete().array, dtype=float)
+    delta = atoms.positions - atoms.positions[centre]
+    pbc = np.asarray(atoms.pbc, dtype=bool)
+    frac = delta @ np.linalg.inv(cell)
+    whole = np.where(pbc, np.round(frac), 0.0)
+    frac -= whole
+    heights = heights_of(cell)
+    reach = np.where(pbc, np.ceil(radius / heights + 0.5), 0).astype(int)
+    slabs = [
+        [(s, np.abs(frac[:, k] + s) * heights[k] <= radius) for s in range(-reach[k], reach[k] + 1)] for k in range(3)
+    ]
+    indices, vectors = [], []
+    for s0, m0 in slabs[0]:
+        for s1, m1 in slabs[1]:
+            m01 = m0 & m1
+            if not m01.any():
+                continue
+            for s2, m2 in slabs[2]:
+                found = np.flatnonzero(m01 & m2)
+                if found.size:
+                    shift = np.array([s0, s1, s2], dtype=float) - whole[found]
+                    indices.append(found)
+                    vectors.append(delta[found] + shift @ cell)
+    index, vector = np.concatenate(indices), np.concatenate(vectors)
+    distance = np.linalg.norm(vector, axis=1)
+    distance[(index == centre) & (distance < 1e-9)] = -1.0
+    near = np.flatnonzero(distance <= radius)
+    order = near[np.lexsort((index[near], distance[near]))]
+    return index[order].astype(np.int64), np.ascontiguousarray(vector[order])
+
+
+def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) -> ContactLimits:
+    """Derive the smallest allowed distances from what the frame itself shows.
+
+    For a pair of species the limit is 0.85 times the smallest distance seen, at least 0.7 times the sum of the
+    covalent radii, and never more than 0.95 times what is seen (a frame's own contacts are physical). Looking at the
+    frame matters in ionic crystals, where like ions never come near the sum of their covalent radii.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    vectors : (n, 3) positions, Å
+    min_contact : one limit in Å for all pairs instead, or None
+    """
+    kinds = np.unique(numbers)
+    if min_contact is not None:
+        return ContactLimits({pair_key(int(a), int(b)): float(min_contact) for a in kinds for b in kinds})
+    reach = 2.4 * float(covalent_radii[kinds].max())
+    pairs = cKDTree(vectors).query_pairs(reach, output_type="ndarray")
+    seen: dict[str, float] = {}
+    if len(pairs):
+        distance = np.linalg.norm(vectors[pairs[:, 0]] - vectors[pairs[:, 1]], axis=1)
+        left, right = numbers[pairs].min(axis=1), numbers[pairs].max(axis=1)
+        for a, b in {(int(x), int(y)) for x, y in np.unique(np.stack([left, right], axis=1), axis=0)}:
+            seen[pair_key(a, b)] = float(distance[(left == a) & (right == b)].min())
+    limits = {}
+    for x in kinds:
+        for y in kinds:
+            key = pair_key(int(x), int(y))
+            bonded = COVALENT_FRACTION * float(covalent_radii[x] + covalent_radii[y])
+            nearest = seen.get(key, reach)
+            limits[key] = min(0.95 * nearest, max(bonded, SEEN_FRACTION * nearest))
+    return ContactLimits(limits)
+
+
+def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact: float | None = None) -> Surroundings:
+    """Collect what crop search needs to know about the place around one atom.
+
+    Parameters
+    ----------
+    atoms
+        The frame.
+    centre
+        Index of the atom.
+    cutoff
+        Å; radius of the core, SOAP's true cutoff.
+    radius
+        Å; how far to look.
+    min_contact
+        Å; one contact limit for all pairs instead of the derived ones.
+
+    Raises
+    ------
+    InputError
+        If the centre is no atom of the frame, or positions or cell are not finite.
+    """
+    if not 0 <= centre < len(atoms):
+        raise InputError(f"centre must be an index of the frame's {len(atoms)} atoms, got {centre}")
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise InputError("positions and cell of a frame must be finite numbers; this frame holds NaN or infinity")
+    indices, vectors = images_within(atoms, centre, radius)
+    numbers = np.asarray(atoms.numbers, dtype=np.int64)[indices]
+    cell = np.asarray(atoms.cell.complete().array, dtype=float)
+    periodic = np.asarray(atoms.pbc, dtype=bool)
+    if len(indices) > 1:
+        near = cKDTree(vectors).query(vectors[: max(2, len(vectors) // 4)], k=2)[0][:, 1]
+        nearest = float(np.median(near))
+    else:
+        nearest = 2.0 * float(covalent_radii[numbers[0]])
+    kinds, counts = np.unique(atoms.numbers, return_counts=True)
+    return Surroundings(
+        indices=indices,
+        numbers=numbers,
+        vectors=vectors,
+        radius=radius,
+        cutoff=cutoff,
+        frame_cell=cell,
+        kept=periodic & (heights_of(cell) < 2.0 * cutoff + FACE_TOLERANCE),
+        periodic=periodic,
+        nearest=nearest,
+        density=len(indices) / (4.0 / 3.0 * np.pi * radius**3),
+        limits=contact_limits(numbers, vectors, min_contact),
+        composition={int(z): int(c) / len(atoms) for z, c in zip(kinds, counts, strict=True)},
+    )
+
+
+def symbols_to_numbers(charges: dict[str, float]) -> dict[int, float]:
+    """Turn oxidation states by symbol into oxidation states by atomic number.
+
+    Raises
+    ------
+    InputError
+        If a key is no chemical symbol.
+    """
+    unknown = sorted(set(charges) - set(atomic_numbers))
+    if unknown:
+        raise InputError(f"oxidation_states must be keyed by chemical symbols, got {unknown}")
+    return {atomic_numbers[symbol]: float(charge) for symbol, charge in charges.items()}

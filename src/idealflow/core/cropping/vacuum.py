@@ -1,0 +1,103 @@
+"""Empty space: seeing it from a centre, and keeping it open in a crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from idealflow.core.cropping.proposals import Box
+from idealflow.core.cropping.surroundings import Surroundings, heights_of
+
+__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum", "open_distance"]
+
+DEFAULT_VACUUM = 10.0
+PROBE_SPACING = 0.8
+LEAST_FRACTION = 0.01
+LEAST_ONE_SIDED = 0.35
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EmptySpace:
+    """Empty space inside the core sphere of a centre.
+
+    Attributes
+    ----------
+    fraction : part of the sphere's volume that is empty
+    normal : (3,) unit vector into it, or None where it has no clear side (bulk, or gas all around)
+    """
+
+    fraction: float
+    normal: Floats | None
+
+
+def open_distance(sur: Surroundings) -> float:
+    """Distance from the nearest atom at which a point counts as empty space, Å.
+
+    1.35 nearest-neighbour distances, at least the largest covalent radius plus 2 Å: beyond the middle of a vacancy
+    (1 nearest-neighbour distance from its neighbours) and of the holes of an open structure.
+    """
+    return max(1.35 * sur.nearest, float(covalent_radii[np.unique(sur.numbers)].max()) + 2.0)
+
+
+def find_empty_space(sur: Surroundings) -> EmptySpace:
+    """Probe the sphere of the core, one point per 0.5 Å³, for places far from every atom."""
+    steps = np.arange(-sur.cutoff, sur.cutoff + PROBE_SPACING, PROBE_SPACING)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    length = np.linalg.norm(grid, axis=1)
+    points = grid[(length <= sur.cutoff) & (length > 0.0)]
+    empty = points[cKDTree(sur.vectors).query(points)[0] > open_distance(sur)]
+    fraction = len(empty) / len(points)
+    if fraction < LEAST_FRACTION:
+        return EmptySpace(fraction, None)
+    units = empty / np.linalg.norm(empty, axis=1, keepdims=True)
+    mean = units.mean(axis=0)
+    if np.linalg.norm(mean) >= LEAST_ONE_SIDED:
+        return EmptySpace(fraction, mean / np.linalg.norm(mean))
+    values, vectors = np.linalg.eigh(units.T @ units / len(units))
+    # a film seen from within is empty on two opposite sides: one direction stands out though the mean is nil
+    if values[2] > 0.5:
+        return EmptySpace(fraction, np.asarray(vectors[:, 2], dtype=np.float64))
+    return EmptySpace(fraction, None)
+
+
+def seam_gap(fractions: Floats, height: float) -> tuple[float, float]:
+    """Empty thickness below the lowest and above the highest atom of a box along one axis, Å."""
+    return float(fractions.min()) * height, (1.0 - float(fractions.max())) * height
+
+
+def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> Box:
+    """Widen every axis whose seam runs through empty space until the images no longer see each other.
+
+    An axis whose atoms leave a layer at the seam that is emptier than bulk ever is (1.35 nearest-neighbour distances
+    thick) becomes a vacuum axis, and its empty layer is brought to `vacuum`.
+
+    Parameters
+    ----------
+    box : the box
+    vectors : (n, 3) the atoms inside it, relative to the centre, Å
+    sur : the centre's surroundings
+    vacuum : thickness of empty space to reach, Å
+
+    Returns
+    -------
+    Box
+        The same box where there is no such axis.
+    """
+    for axis in range(3):
+        if box.axes[axis] == "kept":
+            continue
+        below, above = seam_gap(box.fractional(vectors)[:, axis], heights_of(box.cell)[axis])
+        if below + above > open_distance(sur):
+            more = max(0.0, vacuum - below - above)
+            box = (
+                box.stretched(axis, 0.0, more, kind="vacuum")
+                if above >= below
+                else box.stretched(axis, more, 0.0, kind="vacuum")
+            )
+    return box
