@@ -5,8 +5,8 @@ Each engine's document has energy, forces and stress at the same place and in ot
 =========  ==========  =========  =====================  =======================================================
 engine     energy      forces     stress                 known from
 =========  ==========  =========  =====================  =======================================================
-ASE        eV          eV/Å       kbar, VASP's sign      finite differences of EMT and Lennard-Jones run by
-                                                         atomate2's makers
+ASE        eV          eV/Å       kbar, VASP's sign      finite differences of EMT, Lennard-Jones and GFN1-xTB
+                                                         run by atomate2's makers (a test)
 VASP       eV          eV/Å       kbar, VASP's sign      VASP's own output, which emmet's ``TaskDoc`` keeps as it is
 CP2K       eV          Ha/Bohr    GPa, pressure          documents of CP2K 2023.1 (stress from its main output)
 ABINIT     eV          eV/Å       GPa, ASE's sign        documents of ABINIT 9.6
