@@ -234,6 +234,15 @@ def test_writing_while_reading(store):
     assert store.count({"output.round": 1}) == 500
 
 
+def test_limited_sorted_query_of_many_matches(store):
+    rounds = np.random.default_rng(0).integers(0, 300, 1200).tolist()
+    store.update([{"uuid": str(i), "output": {"kind": "ab"[i % 2], "round": n}} for i, n in enumerate(rounds)])
+    expected = sorted((i for i in range(1200) if i % 2 == 0), key=lambda i: (-rounds[i], i))
+    found = store.query({"output.kind": "a"}, sort={"output.round": -1}, skip=3, limit=250)
+    assert [int(d["uuid"]) for d in found] == expected[3:253]
+    assert [int(d["uuid"]) for d in store.query({"output.kind": "a"}, sort={"output.round": -1})] == expected
+
+
 def test_copies_by_mson_and_pickle_are_equal(store):
     store.update({"uuid": "a"})
     for copy in (SQLiteStore.from_dict(store.as_dict()), pickle.loads(pickle.dumps(store))):  # noqa: S301

@@ -21,6 +21,7 @@ from idealflow.storage.sqlite_files import create_file, explained, open_file
 __all__ = ["Table"]
 
 _CHUNK = 200
+_MANY = 500  # matches from which on walking the sort order beats sorting them, when only some are wanted
 Found = Iterator[tuple[int, dict[str, Any]]]
 
 
@@ -144,14 +145,23 @@ class Table:
                     yield row, bson.decode(found[row])
 
     def _candidates(
-        self, connection: sqlite3.Connection, criteria: dict[str, Any], order: list[tuple[str, bool]]
+        self,
+        connection: sqlite3.Connection,
+        criteria: dict[str, Any],
+        order: list[tuple[str, bool]],
+        some: bool = False,
     ) -> Iterator[tuple[int, bool]]:
-        """Rows that may match, in order, each with whether it matches for sure."""
+        """Rows that may match, in order, each with whether it matches for sure; `some`: few of them will be taken."""
         where = translate(criteria, self._fields.__contains__)
         unsure = " OR ".join(f"{column_name(field)} = X'{UNDECIDED.hex()}'" for field in sorted(where.fields))
         sure = f"NOT ({unsure})" if where.exact and unsure else str(int(where.exact))
         by = "".join(f"{column_name(field)} {'DESC' if descending else 'ASC'}, " for field, descending in order)
-        sql = f"SELECT id, {sure} FROM {self._table} WHERE {where.sql} ORDER BY {by}id"
+        source = self._table
+        if some and order:
+            count = f"SELECT COUNT(*) FROM (SELECT 1 FROM {self._table} WHERE {where.sql} LIMIT {_MANY})"
+            if connection.execute(count, where.values).fetchone()[0] == _MANY:
+                source = f"{self._table} INDEXED BY {self._index('i', order[0][0])}"
+        sql = f"SELECT id, {sure} FROM {source} WHERE {where.sql} ORDER BY {by}id"
         with closing(connection.execute(sql, where.values)) as cursor:
             yield from cursor
 
@@ -183,7 +193,7 @@ class Table:
         with explained(self._path):
             connection = self._connections.get()
             if all(field in self._fields and self._decided(connection, field) for field, _ in order):
-                candidates = self._candidates(connection, criteria, order)
+                candidates = self._candidates(connection, criteria, order, some=stop is not None)
                 if stop is None:  # the caller may write while it looks at the results: no open cursor then
                     found = self._filtered(connection, iter(list(candidates)), criteria, _CHUNK)
                     yield from islice(found, skip, None)
