@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from idealflow.errors import InputError
 
-__all__ = ["Targets", "check_dataset", "targets_of"]
+__all__ = ["Targets", "absolute_errors", "check_dataset", "targets_of"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,29 @@ def check_dataset(dataset: Sequence[Atoms], species: Sequence[str]) -> list[Targ
                 "every species the campaign will meet"
             )
     return [targets_of(atoms) for atoms in dataset]
+
+
+def absolute_errors(calculator: Any, dataset: Sequence[Atoms], species: Sequence[str]) -> NDArray[np.float64]:
+    """Errors of an ASE calculator on every structure.
+
+    Returns
+    -------
+    (n, 3)
+        |energy error| per atom in eV, mean |force error| over components in eV/Å, mean |stress error| in eV/Å³ (NaN where
+        the label has no stress or the structure no volume).
+
+    Raises
+    ------
+    InputError
+        As :func:`check_dataset`.
+    """
+    out = np.full((len(dataset), 3), np.nan)
+    for row, atoms, target in zip(out, dataset, check_dataset(dataset, species), strict=True):
+        frame = atoms.copy()
+        frame.calc = calculator
+        forces = frame.get_forces()
+        row[0] = abs(frame.get_potential_energy() - target.energy) / len(frame)
+        row[1] = np.abs(forces - target.forces).mean()
+        if target.stress is not None and frame.cell.rank == 3:
+            row[2] = np.abs(frame.get_stress() - target.stress).mean()
+    return out

@@ -68,9 +68,7 @@ class ForceField(Protocol):
     ) -> TrainReport:
         """Learn from scratch; ``progress(step, steps, loss)`` is called now and then."""
 
-    def update(
-        self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float, seed: int
-    ) -> TrainReport:
+    def update(self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float, seed: int) -> TrainReport:
         """Go on learning from new structures and a replay of old ones, with the stored optimiser state."""
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:

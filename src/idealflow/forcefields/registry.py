@@ -88,7 +88,9 @@ def _kind(name: str) -> Any:
         except ImportError as error:
             if extra is None:
                 raise
-            raise MissingExtraError(f"force field {name!r} needs: pip install 'idealflow[{extra}]' ({error})") from error
+            raise MissingExtraError(
+                f"force field {name!r} needs: pip install 'idealflow[{extra}]' ({error})"
+            ) from error
     for entry in entry_points(group=_GROUP):
         if entry.name == name:
             return entry.load()

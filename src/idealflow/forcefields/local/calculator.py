@@ -2,48 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from idealflow.forcefields.local.batch import collated, evaluated, geometry_of
+from idealflow.core.descriptors.neighbours import NeighbourGrid
+from idealflow.forcefields.local import kernels
 from idealflow.forcefields.local.model import LocalModel
+from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
 
 __all__ = ["LocalCalculator"]
 
+_CENTRES_AT_ONCE = 4096  # densities of one chunk take 4 MB per species
+
 
 class LocalCalculator(Calculator):
-    """Energy (eV), forces (eV/Å) and stress (eV/Å³) of the local model.
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³) in double precision.
+
+    Neither a neighbour list nor anything else is kept from one frame to the next. Memory beyond the frame itself is that
+    of a chunk of atoms.
 
     Parameters
     ----------
     model
-        Trained model.
+        Trained model; the calculator keeps its own copy, so later learning does not change it.
+    numbers
+        Atomic numbers of the model's species.
+    cutoff
+        Å.
     kinds
         Species indices of a frame's atoms; refuses unknown species and positions that are not finite.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "energies", "free_energy", "forces", "stress"]
 
-    def __init__(self, model: LocalModel, kinds: Callable[[Atoms], NDArray[np.int64]]) -> None:
+    def __init__(
+        self, model: LocalModel, numbers: Sequence[int], cutoff: float, kinds: Callable[[Atoms], NDArray[np.int64]]
+    ) -> None:
         super().__init__()
-        self._model = model
-        self._kinds = kinds
+        self._model = copy.deepcopy(model).double().requires_grad_(False)
+        self._charges, self._ranges = np.array(numbers, dtype=float), repulsion_ranges(numbers)
+        self._cutoff, self._kinds = float(cutoff), kinds
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
         """Evaluate; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        geometry = geometry_of(self.atoms, self._kinds(self.atoms), self._model.cutoff)
-        env = collated([geometry], self._model.cutoff, self._model.contraction.dtype)
-        energies, forces, stresses = evaluated(self._model, env, train=False)
-        energy = energies[0].item() + self._model.reference[env.kind].sum().item()
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces.detach().double().numpy()}
-        if geometry.volume > 0:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stresses[0].detach().double().numpy())
+        assert self.atoms is not None  # noqa: S101  # set by the line above
+        kind = self._kinds(self.atoms)
+        n = len(kind)
+        energies = self._model.reference.numpy()[kind]
+        forces, virial = np.zeros((n, 3)), np.zeros((1, 3, 3))
+        grid = NeighbourGrid(self.atoms.positions, self.atoms.cell.array, self.atoms.pbc, self._cutoff)
+        for start in range(0, n, _CENTRES_AT_ONCE):
+            centres = np.arange(start, min(start + _CENTRES_AT_ONCE, n))
+            energies[centres] += self._of_centres(grid, centres, kind, forces, virial)
+        energy = float(energies.sum())
+        self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
+        if self.atoms.cell.rank == 3:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(virial[0] / self.atoms.cell.volume)
+
+    def _of_centres(
+        self,
+        grid: NeighbourGrid,
+        centres: NDArray[np.int64],
+        kind: NDArray[np.int64],
+        forces: NDArray[np.float64],
+        virial: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Energies of some centres relative to their references; adds to the forces and the virial they cause."""
+        model = self._model
+        offsets, j, _, vec = grid.pairs(centres)
+        basis = (vec, offsets, j, kind, self._cutoff, model.n_radial)
+        density = np.empty((len(centres), model.n_species * model.n_radial, kernels.N_LM))
+        kernels.densities(*basis, density)
+        tensor = torch.from_numpy(density).requires_grad_()
+        with torch.enable_grad():
+            atomic = model(tensor, torch.from_numpy(kind[centres]))
+        (weight,) = torch.autograd.grad(atomic.sum(), tensor)
+        slopes = np.empty_like(vec)
+        kernels.pair_slopes(*basis, weight.contiguous().numpy(), slopes)
+        energies: NDArray[np.float64] = atomic.detach().numpy()
+        repulsion(vec, offsets, j, kind, centres, self._charges, self._ranges, energies, slopes)
+        kernels.scatter_forces(vec, offsets, j, centres, np.zeros_like(centres), slopes, forces, virial)
+        return energies

@@ -1,4 +1,4 @@
-"""Fitting the local model: standardisation, loss, optimiser steps."""
+"""Learning of the local model: standardisation, loss, optimiser steps."""
 
 from __future__ import annotations
 
@@ -12,124 +12,141 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idealflow.forcefields.dataset import Targets
-from idealflow.forcefields.local.batch import Geometry, collated, evaluated, geometry_of
+from idealflow.forcefields.local.descriptor import Frame, densities, forces_and_virials, frame_of, joined
+from idealflow.forcefields.local.kernels import scatter_forces
 from idealflow.forcefields.local.model import LocalModel
+from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
 
-__all__ = ["Sample", "absolute_errors", "fit_references", "run_steps", "samples_of", "standardise"]
+__all__ = ["Sample", "run_steps", "sample_of", "set_scales"]
 
-_DELTA = 0.1
+_DELTA = 0.1  # of the Huber loss: eV per atom, eV/Å, eV/Å³
 _ENERGY_WEIGHT, _FORCE_WEIGHT, _STRESS_WEIGHT = 4.0, 1.0, 10.0
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
+_LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A labelled structure with its neighbours."""
+    """A labelled structure, its neighbours found and the short-range repulsion taken off its label."""
 
-    geometry: Geometry
-    targets: Targets
-
-
-def samples_of(
-    dataset: Sequence[Atoms], targets: Sequence[Targets], kinds: Callable[[Atoms], NDArray[np.int64]], cutoff: float
-) -> list[Sample]:
-    """Neighbours of every structure, found once."""
-    return [
-        Sample(geometry_of(atoms, kinds(atoms), cutoff), target) for atoms, target in zip(dataset, targets, strict=True)
-    ]
+    frame: Frame
+    energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64]
+    has_stress: bool
+    force_weight: NDArray[np.float64]
 
 
-def fit_references(model: LocalModel, samples: Sequence[Sample]) -> None:
-    """Energy of each species' atom by least squares, and the spread of what remains as the energy scale."""
-    n_species = len(model.reference)
-    counts = np.array([np.bincount(s.geometry.kind, minlength=n_species) for s in samples], dtype=float)
-    energies = np.array([s.targets.energy for s in samples])
-    solution, *_ = np.linalg.lstsq(counts, energies, rcond=1e-8)
-    forces = np.concatenate([s.targets.forces.ravel() for s in samples])
+def sample_of(atoms: Atoms, targets: Targets, kind: NDArray[np.int64], cutoff: float, numbers: Sequence[int]) -> Sample:
+    """What there is to learn from one structure."""
+    frame = frame_of(atoms, kind, cutoff)
+    n = len(kind)
+    energies, slopes = np.zeros(n), np.zeros_like(frame.vec)
+    centres, graph = np.arange(n), np.zeros(n, dtype=np.int64)
+    charges, ranges = np.array(numbers, dtype=float), repulsion_ranges(numbers)
+    repulsion(frame.vec, frame.offsets, frame.j, kind, centres, charges, ranges, energies, slopes)
+    forces, virial = np.zeros((n, 3)), np.zeros((1, 3, 3))
+    scatter_forces(frame.vec, frame.offsets, frame.j, centres, graph, slopes, forces, virial)
+    has_stress = targets.stress is not None and frame.volume > 0
+    stress = np.zeros(6)
+    if targets.stress is not None and has_stress:
+        stress = targets.stress - virial[0][_VOIGT] / frame.volume
+    energy = targets.energy - float(energies.sum())
+    return Sample(frame, energy, targets.forces - forces, stress, has_stress, targets.force_weight)
+
+
+def set_scales(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> None:
+    """Fix what is not learned by gradients, from the first training set.
+
+    Energies of the species' atoms by least squares; the energy scale from the forces' root mean square; mean and spread
+    of every invariant over the atoms of each species.
+    """
+    counts = np.array([np.bincount(s.frame.kind, minlength=model.n_species) for s in samples], dtype=float)
+    solution, *_ = np.linalg.lstsq(counts, np.array([s.energy for s in samples]), rcond=1e-8)
     model.reference.copy_(torch.from_numpy(solution))
+    forces = np.concatenate([s.forces.ravel() for s in samples])
     model.scale.fill_(max(float(np.sqrt((forces**2).mean())), 1e-2))
-
-
-def standardise(model: LocalModel, samples: Sequence[Sample]) -> None:
-    """Shift and scale every feature by its mean and spread over the training atoms of each species."""
-    rows, kinds = [], []
+    rows = []
     with torch.no_grad():
         for sample in samples:
-            env = collated([sample.geometry], model.cutoff, model.contraction.dtype)
-            rows.append(model.features(env))
-            kinds.append(env.kind)
-    x, kind = torch.cat(rows), torch.cat(kinds)
-    for s in range(len(model.reference)):
-        mine = x[kind == s]
+            batch = joined([sample.frame], cutoff, model.n_species, model.n_radial, np.float32)
+            rows.append(model.features(densities(batch)))
+    features = torch.cat(rows)
+    kind = torch.from_numpy(np.concatenate([s.frame.kind for s in samples]))
+    for s in range(model.n_species):
+        mine = features[kind == s]
         if len(mine):
             spread = mine.std(0, unbiased=False)
             model.mean[s] = mine.mean(0)
-            # a feature that hardly varies yet must not blow up when it does
+            # an invariant that hardly varies in the first data must not blow up when it varies later
             model.spread[s] = torch.clamp(spread, min=0.02 * float(spread.median()) + 1e-4)
-
-
-def loss_of(model: LocalModel, batch: Sequence[Sample], weights: Tensor | None = None) -> Tensor:
-    """Huber loss (δ = 0.1) of energy per atom, forces, and stress where there is one; mean over structures."""
-    env = collated([s.geometry for s in batch], model.cutoff, model.contraction.dtype)
-    energies, forces, stresses = evaluated(model, env, train=True)
-    sizes = torch.tensor([len(s.geometry.kind) for s in batch])
-    target = torch.tensor([s.targets.energy for s in batch], dtype=torch.float64)
-    offset = torch.zeros(len(batch), dtype=torch.float64).index_add(0, env.graph, model.reference[env.kind])
-    dtype = forces.dtype
-    energy_loss = _huber(((energies + offset - target) / sizes).to(dtype))
-    force_target = torch.from_numpy(np.concatenate([s.targets.forces for s in batch])).to(dtype)
-    mask = torch.from_numpy(np.concatenate([s.targets.force_weight for s in batch])).to(dtype)
-    per_atom = _huber(forces - force_target).mean(1) * mask
-    norm = torch.zeros(len(batch), dtype=dtype).index_add(0, env.graph, mask).clamp(min=1e-12)
-    force_loss = torch.zeros(len(batch), dtype=dtype).index_add(0, env.graph, per_atom) / norm
-    known = torch.tensor([s.targets.stress is not None and s.geometry.volume > 0 for s in batch], dtype=dtype)
-    stress_target = torch.from_numpy(
-        np.array([s.targets.stress if s.targets.stress is not None else np.zeros(6) for s in batch])
-    ).to(dtype)
-    stress_loss = _huber(stresses[:, _VOIGT[0], _VOIGT[1]] - stress_target).mean(1) * known
-    total = _ENERGY_WEIGHT * energy_loss + _FORCE_WEIGHT * force_loss + _STRESS_WEIGHT * stress_loss
-    return (total * weights).sum() / weights.sum() if weights is not None else total.mean()
-
-
-def _huber(difference: Tensor) -> Tensor:
-    return torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), reduction="none", delta=_DELTA) / _DELTA
+            model.seen[s] = True
 
 
 def run_steps(
     model: LocalModel,
     optimiser: torch.optim.Optimizer,
-    batches: Callable[[int], Sequence[Sample]],
-    rates: Callable[[int], float],
+    cutoff: float,
+    batches: Callable[[], Sequence[Sample]],
+    rate: Callable[[int], float],
     steps: int,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> list[float]:
-    """Take gradient steps; returns the loss at about a hundred of them."""
+    """Take gradient steps; returns the loss at about a hundred of them.
+
+    Stops before the step whose loss is not finite; that loss then ends the list.
+    """
     history: list[float] = []
     every = max(1, steps // 100)
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = rates(step)
+            group["lr"] = rate(step)
         optimiser.zero_grad()
-        loss = loss_of(model, batches(step))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss = _loss(model, batches(), cutoff)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            history.append(value)
+            break
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
         optimiser.step()
         if step % every == 0 or step == steps - 1:
-            history.append(float(loss.detach()))
+            history.append(value)
             if progress is not None:
-                progress(step + 1, steps, history[-1])
+                progress(step + 1, steps, value)
     return history
 
 
-def absolute_errors(model: LocalModel, samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """|ΔE|/atom, mean |ΔF|, mean |Δσ| (NaN without a label) of each structure, (n, 3)."""
-    out = np.full((len(samples), 3), np.nan)
-    for row, sample in zip(out, samples, strict=True):
-        env = collated([sample.geometry], model.cutoff, model.contraction.dtype)
-        energies, forces, stresses = evaluated(model, env, train=False)
-        energy = energies[0].item() + model.reference[env.kind].sum().item()
-        row[0] = abs(energy - sample.targets.energy) / len(sample.geometry.kind)
-        row[1] = float(np.abs(forces.detach().numpy() - sample.targets.forces).mean())
-        if sample.targets.stress is not None and sample.geometry.volume > 0:
-            row[2] = float(np.abs(stresses[0][_VOIGT].detach().numpy() - sample.targets.stress).mean())
-    return out
+def _loss(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> Tensor:
+    """Huber loss of energy per atom, forces, and stress where there is one; mean over structures."""
+    batch = joined([s.frame for s in samples], cutoff, model.n_species, model.n_radial, np.float32)
+    kind, graph = torch.from_numpy(batch.kind), torch.from_numpy(batch.graph)
+    density = densities(batch).requires_grad_()
+    atomic = model(density, kind)
+    (weight,) = torch.autograd.grad(atomic.sum(), density, create_graph=True)
+    forces, virials = forces_and_virials(batch, weight)
+    sizes = torch.from_numpy(np.diff(np.searchsorted(batch.graph, np.arange(len(samples) + 1)))).float()
+    # the reference is subtracted in double precision before anything is rounded
+    target = np.array([s.energy for s in samples])
+    target -= np.bincount(batch.graph, model.reference.numpy()[batch.kind], minlength=len(samples))
+    energy = _per_graph(atomic, graph, len(samples))
+    energy_loss = _huber((energy - torch.from_numpy(target).float()) / sizes)
+    force_target = torch.from_numpy(np.concatenate([s.forces for s in samples])).float()
+    mask = torch.from_numpy(np.concatenate([s.force_weight for s in samples])).float()
+    force_loss = _per_graph(_huber(forces - force_target).mean(1) * mask, graph, len(samples))
+    force_loss = force_loss / _per_graph(mask, graph, len(samples)).clamp(min=1e-12)
+    volume = torch.tensor([s.frame.volume if s.has_stress else 1.0 for s in samples])
+    known = torch.tensor([float(s.has_stress) for s in samples])
+    stress = (virials / volume[:, None, None])[:, _VOIGT[0], _VOIGT[1]]
+    stress_target = torch.from_numpy(np.array([s.stress for s in samples])).float()
+    stress_loss = _huber((stress - stress_target) * known[:, None]).mean(1)
+    return (_ENERGY_WEIGHT * energy_loss + _FORCE_WEIGHT * force_loss + _STRESS_WEIGHT * stress_loss).mean()
+
+
+def _per_graph(values: Tensor, graph: Tensor, n_graphs: int) -> Tensor:
+    return torch.zeros(n_graphs, dtype=values.dtype).index_add(0, graph, values)
+
+
+def _huber(difference: Tensor) -> Tensor:
+    zero = torch.zeros_like(difference)
+    return torch.nn.functional.huber_loss(difference, zero, reduction="none", delta=_DELTA) / _DELTA

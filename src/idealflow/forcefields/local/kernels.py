@@ -1,0 +1,239 @@
+"""Loops over pairs of atoms: densities around atoms, and what their derivatives need, each linear in its input.
+
+The density of centre i is A[i, s·n_radial + n, lm] = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species s. Everything
+that loops over pairs is here; what remains lives on atoms alone, where torch differentiates it twice.
+
+R_n = T_n(2 (1 − u)² − 1) · (1 − u²)³ with u = r / cutoff and T_n the Chebyshev polynomials: bounded at short distance,
+finer where neighbours are close, and ending with two continuous derivatives at the cutoff. Y_lm are the real spherical
+harmonics up to l = 3, normalised to Σ_m Y_lm² = 2l + 1.
+
+Each centre writes its own output, so results do not depend on the number of threads.
+"""
+# mypy: ignore-errors
+# numba compiles these functions for the types it meets
+
+from __future__ import annotations
+
+import math
+
+import numba
+
+__all__ = ["N_LM", "densities", "densities_along", "pair_slopes", "scatter_forces"]
+
+N_LM = 16
+
+_S3, _S15, _S5, _S7 = math.sqrt(3.0), math.sqrt(15.0), math.sqrt(5.0), math.sqrt(7.0)
+_A, _B, _C, _D = math.sqrt(35.0 / 8.0), math.sqrt(105.0), math.sqrt(21.0 / 8.0), math.sqrt(105.0) / 2.0
+
+_inline = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
+_kernel = numba.njit(cache=True, nogil=True, fastmath=True, parallel=True)
+
+
+@_inline
+def _harmonics(x, y, z, out):
+    """Y_lm of the unit vector (x, y, z)."""
+    x2, y2, z2 = x * x, y * y, z * z
+    out[0] = 1.0
+    out[1] = _S3 * y
+    out[2] = _S3 * z
+    out[3] = _S3 * x
+    out[4] = _S15 * x * y
+    out[5] = _S15 * y * z
+    out[6] = 0.5 * _S5 * (3.0 * z2 - 1.0)
+    out[7] = _S15 * x * z
+    out[8] = 0.5 * _S15 * (x2 - y2)
+    out[9] = _A * y * (3.0 * x2 - y2)
+    out[10] = _B * x * y * z
+    out[11] = _C * y * (5.0 * z2 - 1.0)
+    out[12] = 0.5 * _S7 * z * (5.0 * z2 - 3.0)
+    out[13] = _C * x * (5.0 * z2 - 1.0)
+    out[14] = _D * z * (x2 - y2)
+    out[15] = _A * x * (x2 - 3.0 * y2)
+
+
+@_inline
+def _harmonics_slope(x, y, z, g):
+    """Gradient in (x, y, z) of Σ g_lm Y_lm, its polynomials taken as they stand in :func:`_harmonics`."""
+    x2, y2, z2 = x * x, y * y, z * z
+    gx = (
+        _S3 * g[3] + _S15 * (y * g[4] + z * g[7] + x * g[8]) + 6.0 * _A * x * y * g[9] + _B * y * z * g[10]
+        + _C * (5.0 * z2 - 1.0) * g[13] + 2.0 * _D * x * z * g[14] + 3.0 * _A * (x2 - y2) * g[15]
+    )  # fmt: skip
+    gy = (
+        _S3 * g[1] + _S15 * (x * g[4] + z * g[5] - y * g[8]) + 3.0 * _A * (x2 - y2) * g[9] + _B * x * z * g[10]
+        + _C * (5.0 * z2 - 1.0) * g[11] - 2.0 * _D * y * z * g[14] - 6.0 * _A * x * y * g[15]
+    )  # fmt: skip
+    gz = (
+        _S3 * g[2] + _S15 * (y * g[5] + x * g[7]) + 3.0 * _S5 * z * g[6] + _B * x * y * g[10]
+        + 10.0 * _C * z * (y * g[11] + x * g[13]) + 1.5 * _S7 * (5.0 * z2 - 1.0) * g[12] + _D * (x2 - y2) * g[14]
+    )  # fmt: skip
+    return gx, gy, gz
+
+
+@_inline
+def _harmonics_along(x, y, z, tx, ty, tz, out):
+    """Change of Y_lm as (x, y, z) moves along the tangent (tx, ty, tz)."""
+    x2, y2, z2 = x * x, y * y, z * z
+    out[0] = 0.0
+    out[1] = _S3 * ty
+    out[2] = _S3 * tz
+    out[3] = _S3 * tx
+    out[4] = _S15 * (y * tx + x * ty)
+    out[5] = _S15 * (z * ty + y * tz)
+    out[6] = 3.0 * _S5 * z * tz
+    out[7] = _S15 * (z * tx + x * tz)
+    out[8] = _S15 * (x * tx - y * ty)
+    out[9] = _A * (6.0 * x * y * tx + 3.0 * (x2 - y2) * ty)
+    out[10] = _B * (y * z * tx + x * z * ty + x * y * tz)
+    out[11] = _C * ((5.0 * z2 - 1.0) * ty + 10.0 * y * z * tz)
+    out[12] = 1.5 * _S7 * (5.0 * z2 - 1.0) * tz
+    out[13] = _C * ((5.0 * z2 - 1.0) * tx + 10.0 * x * z * tz)
+    out[14] = _D * (2.0 * x * z * tx - 2.0 * y * z * ty + (x2 - y2) * tz)
+    out[15] = _A * (3.0 * (x2 - y2) * tx - 6.0 * x * y * ty)
+
+
+@_inline
+def _radial(r, cutoff, n_radial, value, slope):
+    """R_n(r) and dR_n/dr; zero from the cutoff on."""
+    u = r / cutoff
+    if u >= 1.0:
+        for n in range(n_radial):
+            value[n] = 0.0
+            slope[n] = 0.0
+        return
+    v = 1.0 - u * u
+    envelope = v * v * v
+    d_envelope = -6.0 * u * v * v / cutoff
+    x = 2.0 * (1.0 - u) * (1.0 - u) - 1.0
+    d_x = -4.0 * (1.0 - u) / cutoff
+    t0, d0, t1, d1 = 1.0, 0.0, x, 1.0
+    for n in range(n_radial):
+        value[n] = t0 * envelope
+        slope[n] = d0 * d_x * envelope + t0 * d_envelope
+        t2, d2 = 2.0 * x * t1 - t0, 2.0 * t1 + 2.0 * x * d1 - d0
+        t0, d0, t1, d1 = t1, d1, t2, d2
+
+
+@_kernel
+def densities(vec, offsets, j, kind, cutoff, n_radial, out):
+    """Densities of all centres.
+
+    Parameters
+    ----------
+    vec : (n_pairs, 3), Å
+    offsets : (n + 1,)
+        Pairs of centre i are ``offsets[i]:offsets[i + 1]``.
+    j : (n_pairs,)
+        Neighbour, an index of ``kind``.
+    kind : (n_atoms,)
+        Species index.
+    cutoff
+        Å.
+    n_radial
+        Number of radial functions.
+    out : (n, n_species * n_radial, 16)
+        Filled.
+    """
+    for i in numba.prange(len(offsets) - 1):
+        y = out[i, 0, :].copy()
+        radial, slope = out[i, :n_radial, 0].copy(), out[i, :n_radial, 0].copy()
+        a = out[i]
+        a[:] = 0.0
+        for p in range(offsets[i], offsets[i + 1]):
+            r = math.sqrt(vec[p, 0] ** 2 + vec[p, 1] ** 2 + vec[p, 2] ** 2)
+            _harmonics(vec[p, 0] / r, vec[p, 1] / r, vec[p, 2] / r, y)
+            _radial(r, cutoff, n_radial, radial, slope)
+            base = kind[j[p]] * n_radial
+            for n in range(n_radial):
+                c = radial[n]
+                for m in range(N_LM):
+                    a[base + n, m] += c * y[m]
+
+
+@_kernel
+def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
+    """Gradient in each pair's vector of Σ weight · density; ``weight`` is shaped as densities, ``out`` (n_pairs, 3) filled."""
+    for i in numba.prange(len(offsets) - 1):
+        y, g, h = weight[i, 0, :].copy(), weight[i, 0, :].copy(), weight[i, 0, :].copy()
+        radial, slope = weight[i, :n_radial, 0].copy(), weight[i, :n_radial, 0].copy()
+        w = weight[i]
+        for p in range(offsets[i], offsets[i + 1]):
+            r = math.sqrt(vec[p, 0] ** 2 + vec[p, 1] ** 2 + vec[p, 2] ** 2)
+            x0, x1, x2 = vec[p, 0] / r, vec[p, 1] / r, vec[p, 2] / r
+            _harmonics(x0, x1, x2, y)
+            _radial(r, cutoff, n_radial, radial, slope)
+            base = kind[j[p]] * n_radial
+            for m in range(N_LM):
+                g[m] = 0.0
+                h[m] = 0.0
+            for n in range(n_radial):
+                c, d = radial[n], slope[n]
+                for m in range(N_LM):
+                    g[m] += c * w[base + n, m]
+                    h[m] += d * w[base + n, m]
+            along = 0.0
+            for m in range(N_LM):
+                along += h[m] * y[m]
+            g0, g1, g2 = _harmonics_slope(x0, x1, x2, g)
+            radially = along - (g0 * x0 + g1 * x1 + g2 * x2) / r
+            out[p, 0] = g0 / r + radially * x0
+            out[p, 1] = g1 / r + radially * x1
+            out[p, 2] = g2 / r + radially * x2
+
+
+@_kernel
+def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_strain, out):
+    """Change of the densities along a motion of all pairs: the transpose of :func:`pair_slopes` and the sums over it.
+
+    Parameters
+    ----------
+    vec, offsets, j, kind, cutoff, n_radial
+        As for :func:`densities`.
+    graph : (n,)
+        Structure of each centre.
+    by_atom : (n, 3)
+        A pair moves by ``by_atom[i] - by_atom[j]`` ...
+    by_strain : (n_graphs, 3, 3)
+        ... and by ``vec @ by_strain[graph]``.
+    out : (n, n_species * n_radial, 16)
+        Filled.
+    """
+    for i in numba.prange(len(offsets) - 1):
+        y, dy = out[i, 0, :].copy(), out[i, 0, :].copy()
+        radial, slope = out[i, :n_radial, 0].copy(), out[i, :n_radial, 0].copy()
+        a = out[i]
+        a[:] = 0.0
+        e = by_strain[graph[i]]
+        for p in range(offsets[i], offsets[i + 1]):
+            v0, v1, v2 = vec[p, 0], vec[p, 1], vec[p, 2]
+            r = math.sqrt(v0 * v0 + v1 * v1 + v2 * v2)
+            x0, x1, x2 = v0 / r, v1 / r, v2 / r
+            k = j[p]
+            m0 = by_atom[i, 0] - by_atom[k, 0] + v0 * e[0, 0] + v1 * e[1, 0] + v2 * e[2, 0]
+            m1 = by_atom[i, 1] - by_atom[k, 1] + v0 * e[0, 1] + v1 * e[1, 1] + v2 * e[2, 1]
+            m2 = by_atom[i, 2] - by_atom[k, 2] + v0 * e[0, 2] + v1 * e[1, 2] + v2 * e[2, 2]
+            longer = m0 * x0 + m1 * x1 + m2 * x2
+            _harmonics(x0, x1, x2, y)
+            _harmonics_along(
+                x0, x1, x2, (m0 - longer * x0) / r, (m1 - longer * x1) / r, (m2 - longer * x2) / r, dy
+            )  # fmt: skip
+            _radial(r, cutoff, n_radial, radial, slope)
+            base = kind[k] * n_radial
+            for n in range(n_radial):
+                c, d = radial[n], slope[n] * longer
+                for m in range(N_LM):
+                    a[base + n, m] += c * dy[m] + d * y[m]
+
+
+@numba.njit(cache=True, nogil=True)
+def scatter_forces(vec, offsets, j, centres, graph, slopes, forces, virial):
+    """Add what pairs pull with: ``forces`` (n_atoms, 3) on both ends, ``virial`` (n_graphs, 3, 3) Σ vec ⊗ slope."""
+    for c in range(len(offsets) - 1):
+        i = centres[c]
+        for p in range(offsets[c], offsets[c + 1]):
+            for b in range(3):
+                s = slopes[p, b]
+                forces[i, b] += s
+                forces[j[p], b] -= s
+                for a in range(3):
+                    virial[graph[c], a, b] += vec[p, a] * s
