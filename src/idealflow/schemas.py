@@ -116,6 +116,7 @@ class CampaignState(Document):
     threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
     label_method: str = Field(description="what labels are computed with; stand-ins for DFT are named as such")
     labeller_key: str = Field(description="hash of the label settings; a change lifts the quarantine")
+    model_key: str = Field(description="hash of the force field's and update's settings; a change lifts the quarantine")
     n_labelled_frames: int = Field(default=0, description="K': distinct (walker, step) with an accepted label")
     recent_labelled: list[tuple[int, int]] = Field(
         default_factory=list, description="(walker, step) counted in K' that a walker could still meet again"
@@ -129,6 +130,7 @@ class CampaignState(Document):
     n_rejected_updates: int = 0
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
     wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")
+    lift_quarantine: bool = Field(default=False, description="the next update forgets the quarantine: settings changed")
     evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
 
 
@@ -136,6 +138,7 @@ class SegmentDoc(Document):
     """One MD segment of one walker."""
 
     kind: Literal["segment"] = "segment"
+    uuid: str
     campaign: str
     round: int
     walker: int
@@ -147,7 +150,7 @@ class SegmentDoc(Document):
     start_state: Artifact
     end_state: Artifact = Field(description="state of the last frame; the last good frame after a blow-up")
     frame: Artifact = Field(
-        description="the frame that is screened: `end_state`, or after a blow-up the most uncertain since the last good one"
+        description="the screened frame: `end_state`, or after a blow-up the most uncertain since the last good one"
     )
     frame_step: int = Field(description="step of `frame`")
     trajectory: Artifact | None
@@ -214,7 +217,7 @@ class CropDoc(Document):
     seed: list[int]
     candidates: list[CandidateFigures]
     chosen: list[dict[str, Any]] = Field(
-        description="best first, one per allowed attempt: atoms, core, parent_indices, centre, reference, figures"
+        description="best first, one per allowed attempt, whole: the form of idealflow.core.Crop.to_dict"
     )
     failure: str | None = Field(default=None, description="why no crop could be made, if so")
     seconds: float
@@ -316,8 +319,10 @@ class ModelUpdateDoc(Document):
     version_after: int = Field(description="equal to `version_before` if nothing was learned")
     decision: Literal["accepted", "rejected", "nothing_new"]
     reason: str
-    learned: list[str] = Field(description="request keys of the labels learned, in key order")
-    failed: list[str] = Field(description="request keys of labels that failed")
+    accepted: list[str] = Field(description="request keys of the round's accepted labels, in key order")
+    learned: list[str] = Field(description="request keys of the labels learned: `accepted`, or none if rejected")
+    failed: list[str] = Field(description="request keys of labels that failed, every attempt counted")
+    causes: dict[str, int] = Field(description="cause of failure → how often in this round")
     quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
     replayed: list[str] = Field(description="request keys of replayed structures")
     new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
@@ -355,6 +360,7 @@ class FrameErrors(Document):
     step: int
     stage: int = Field(description="index of the schedule's stage")
     temperature: float = Field(description="target temperature, K")
+    n_atoms: int
     energy_reference: float = Field(description="eV")
     energy_first: float
     energy_last: float
@@ -374,9 +380,7 @@ class EvaluationDoc(Document):
     last_version: int
     frames: list[FrameErrors]
     failed: dict[str, str] = Field(description="frame → cause")
-    parity: Artifact = Field(
-        description="npz: reference, first and last energies per atom and sampled force components"
-    )
+    parity: Artifact = Field(description="npz: reference, first and last energies per atom, sampled force components")
     t_entire_s: float | None = Field(description="mean wall time of one whole-frame label, s")
     seconds: float
 

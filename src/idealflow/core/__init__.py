@@ -4,6 +4,7 @@ Knows no jobflow and no database.
 """
 
 from idealflow.core.calculator import UncertaintyCalculator
+from idealflow.core.cropping import Crop, CropSearch, crop_search, vacuum_crop, whole_frame
 from idealflow.core.descriptors import SOAP
 from idealflow.core.dynamics import (
     CheckOutcome,
@@ -17,6 +18,7 @@ from idealflow.core.dynamics import (
     md_segment,
     read_trajectory,
 )
+from idealflow.core.embedding import Relaxed, relax_shell
 from idealflow.core.replay import draw_replay, replay_probabilities
 from idealflow.core.screening import ScreenedFrame, screen, screen_frame
 from idealflow.core.uncertainty import UncertaintyModel
@@ -25,19 +27,26 @@ __all__ = [
     "SOAP",
     "CheckOutcome",
     "Checkpoint",
+    "Crop",
+    "CropSearch",
     "Limits",
     "MDState",
+    "Relaxed",
     "Schedule",
     "ScreenedFrame",
     "SegmentResult",
     "Stage",
     "UncertaintyCalculator",
     "UncertaintyModel",
+    "crop_search",
     "draw_replay",
     "get_sampler",
     "md_segment",
     "read_trajectory",
+    "relax_shell",
     "replay_probabilities",
     "screen",
     "screen_frame",
+    "vacuum_crop",
+    "whole_frame",
 ]

@@ -1,0 +1,205 @@
+"""The program: run, status, report, export, submit, init."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from idealflow import __version__
+from idealflow.errors import IdealflowError, InputError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 if what was asked was done, 2 for bad input, 1 for a campaign that failed."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except InputError as error:
+        sys.stderr.write(f"idealflow: {error}\n")
+        return 2
+    except IdealflowError as error:
+        sys.stderr.write(f"idealflow: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("idealflow: interrupted; the same command goes on from here\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="idealflow", description="IDEAL campaigns: large-scale MD that labels only small cells."
+    )
+    parser.add_argument("--version", action="version", version=f"idealflow {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run, or continue, a campaign on this machine (no server)")
+    run.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    run.add_argument("--out", type=Path, required=True, metavar="DIR")
+    run.add_argument("--max-rounds", type=_positive, metavar="N", help="stop as paused after N rounds")
+    run.add_argument("--quiet", action="store_true", help="no progress display")
+    run.set_defaults(command=_run)
+
+    status = commands.add_parser("status", help="where a campaign stands")
+    status.add_argument("directory", type=Path, metavar="DIR")
+    status.add_argument("--json", action="store_true", help="for a machine")
+    status.set_defaults(command=_status)
+
+    report = commands.add_parser("report", help="write DIR/report.html and its figures")
+    report.add_argument("directory", type=Path, metavar="DIR")
+    report.set_defaults(command=_report)
+
+    export = commands.add_parser("export", help="write the labelled dataset as extended XYZ")
+    export.add_argument("directory", type=Path, metavar="DIR")
+    export.add_argument("file", type=Path, metavar="FILE.extxyz")
+    export.set_defaults(command=_export)
+
+    submit = commands.add_parser("submit", help="add the campaign to FireWorks")
+    submit.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    submit.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml")
+    submit.set_defaults(command=_submit)
+
+    init = commands.add_parser("init", help="print a commented config")
+    init.add_argument("name", metavar="NAME", help="cu-melt, li-melt, ...")
+    init.set_defaults(command=_init)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from idealflow.provenance import Campaign
+    from idealflow.report import summarise, write_report, write_summary
+    from idealflow.workflow.config import load_config
+    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.display import Display
+    from idealflow.workflow.driver import open_state, run_campaign
+    from idealflow.workflow.encoding import to_stored
+    from idealflow.workflow.progress import listening
+    from idealflow.workflow.state import next_action
+
+    maker, atoms, settings = load_config(arguments.config)
+    directory = CampaignDirectory(arguments.out)
+    directory.check_name(maker.campaign)
+    maker = directory.placed(maker)
+    with directory.locked():
+        store, structure = directory.job_store(), to_stored(atoms)
+        directory.write_config(settings)
+        campaign = Campaign(store, maker.campaign)
+        state = open_state(maker, structure, store)
+        action = next_action(state)
+        if action.kind == "stop":
+            write_summary(campaign, directory.summary_path)
+            sys.stdout.write(f"campaign {maker.campaign} is {state.status}: {state.reason}; nothing to do\n")
+            return 0 if state.status == "finished" else 1
+
+        def on_round(_: object) -> None:
+            write_summary(campaign, directory.summary_path)
+
+        if arguments.quiet:
+            state = run_campaign(
+                maker, structure, store, max_rounds=arguments.max_rounds, on_round=on_round, root_dir=directory.jobs
+            )
+        else:
+            with Display(state) as display, listening(display):
+
+                def on_round_shown(after: object) -> None:
+                    on_round(after)
+                    display.committed(after)  # type: ignore[arg-type]  # the driver calls it with a state
+
+                state = run_campaign(
+                    maker,
+                    structure,
+                    store,
+                    max_rounds=arguments.max_rounds,
+                    on_round=on_round_shown,
+                    root_dir=directory.jobs,
+                )
+        write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
+        if state.status != "paused":
+            write_report(campaign, directory.fetch, directory.report_path, directory.figures)
+    _say(directory, summarise(campaign) | {"status": state.status, "reason": state.reason})
+    return 1 if state.status == "failed" else 0
+
+
+def _say(directory: object, summary: dict[str, object]) -> None:
+    from idealflow.report import summary_text
+    from idealflow.workflow.directory import CampaignDirectory
+
+    assert isinstance(directory, CampaignDirectory)  # noqa: S101  # narrows the lazily imported type
+    sys.stdout.write(summary_text(summary))
+    sys.stdout.write(f"summary: {directory.summary_path}\n")
+    if directory.report_path.exists():
+        sys.stdout.write(f"report:  {directory.report_path}\n")
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from idealflow.provenance import Campaign
+    from idealflow.report import summarise, summary_text
+    from idealflow.workflow.directory import CampaignDirectory
+
+    directory = CampaignDirectory(arguments.directory)
+    directory.require()
+    summary = directory.with_pause(summarise(Campaign(directory.job_store(), directory.campaign_name())))
+    sys.stdout.write(json.dumps(summary, indent=2) + "\n" if arguments.json else summary_text(summary))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from idealflow.provenance import Campaign
+    from idealflow.report import write_report
+    from idealflow.workflow.directory import CampaignDirectory
+
+    directory = CampaignDirectory(arguments.directory)
+    directory.require()
+    campaign = Campaign(directory.job_store(), directory.campaign_name())
+    write_report(campaign, directory.fetch, directory.report_path, directory.figures)
+    sys.stdout.write(f"report: {directory.report_path}\n")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from ase.io import write
+
+    from idealflow.provenance import Campaign
+    from idealflow.workflow.directory import CampaignDirectory
+
+    directory = CampaignDirectory(arguments.directory)
+    directory.require()
+    dataset = Campaign(directory.job_store(), directory.campaign_name()).dataset()
+    if not dataset:
+        raise InputError(f"the campaign in {directory.path} has no labels yet; let it run through its bootstrap")
+    if not arguments.file.absolute().parent.is_dir():
+        raise InputError(f"the folder of {arguments.file} does not exist; make it first")
+    write(arguments.file, dataset, format="extxyz")
+    sys.stdout.write(f"{len(dataset)} labelled structures: {arguments.file}\n")
+    return 0
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    from idealflow.workflow.config import load_config
+    from idealflow.workflow.launchpad import submit_campaign
+
+    maker, atoms, _ = load_config(arguments.config)
+    sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
+    return 0
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from idealflow.workflow.templates import template
+
+    sys.stdout.write(template(arguments.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""One campaign seen through its stored documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from idealflow.errors import InputError
+from idealflow.schemas import (
+    BootstrapDoc,
+    CampaignState,
+    CropDoc,
+    Document,
+    EvaluationDoc,
+    LabelledDoc,
+    Lineage,
+    ModelUpdateDoc,
+    RelaxationDoc,
+    ScreenDoc,
+    SegmentDoc,
+    SubstructureDoc,
+)
+
+__all__ = ["Campaign"]
+
+Doc = TypeVar("Doc", bound=Document)
+
+_COSTLY = ["segment", "screen", "crop", "relaxation", "substructure", "update"]
+_TABLE = (
+    "uuid", "round", "walker", "step", "atom", "attempt", "species", "state", "cause", "uncertainty",
+    "shell_uncertainty", "composition_error", "embedding", "n_atoms", "energy", "seconds", "model_version",
+    "geometry_key", "request_key", "reused_from", "method",
+)  # fmt: skip
+
+
+class Campaign:
+    """Everything a campaign stored, as typed documents.
+
+    Parameters
+    ----------
+    store
+        Any jobflow JobStore; it is connected if need be.
+    name
+        Name of the campaign in it.
+    """
+
+    def __init__(self, store: Any, name: str) -> None:
+        self.store = store
+        self.name = name
+        store.connect()
+
+    def state(self) -> CampaignState | None:
+        """The last committed state, None before the first."""
+        found = self.store.query_one(
+            {"output.kind": "state", "output.campaign": self.name},
+            properties=["output"],
+            sort={"output.round": -1},
+            load=True,
+        )
+        return None if found is None else CampaignState.model_validate(found["output"])
+
+    def segments(self, **filters: Any) -> list[SegmentDoc]:
+        """MD segments in order of round and walker."""
+        return self._sorted(SegmentDoc, "segment", filters, "walker")
+
+    def screens(self, **filters: Any) -> list[ScreenDoc]:
+        """Screened frames in order of round and walker."""
+        return self._sorted(ScreenDoc, "screen", filters, "walker")
+
+    def updates(self, **filters: Any) -> list[ModelUpdateDoc]:
+        """Model updates in order."""
+        return self._sorted(ModelUpdateDoc, "update", filters, "version_before")
+
+    def bootstrap(self) -> BootstrapDoc | None:
+        """The bootstrap, None before it is done."""
+        return next(self._documents(BootstrapDoc, "bootstrap", {}), None)
+
+    def evaluation(self) -> EvaluationDoc | None:
+        """The latest whole-frame comparison with the reference, None without one."""
+        return max(self._documents(EvaluationDoc, "evaluation", {}), key=lambda doc: doc.round, default=None)
+
+    def labels(self, **filters: Any) -> list[LabelledDoc]:
+        """Labels that are no substructures (bootstrap and evaluation), by request key; filters as :meth:`substructures`."""
+        return sorted(self._documents(LabelledDoc, "label", filters), key=lambda doc: doc.request_key)
+
+    def substructures(self, **filters: Any) -> list[SubstructureDoc]:
+        """Labelled substructures, accepted and failed, in order of request.
+
+        Parameters
+        ----------
+        filters
+            Fields of :class:`~idealflow.schemas.SubstructureDoc` and their values; a value may be a MongoDB condition, e.g.
+            ``species="Cu"``, ``state="accepted"``, ``uncertainty={"$gt": 10}``, ``model_version=3``.
+
+        Raises
+        ------
+        InputError
+            For a filter that is no field.
+        """
+        docs = self._documents(SubstructureDoc, "substructure", filters)
+        return sorted(docs, key=lambda doc: doc.request_key)
+
+    def lineage(self, uuid: str) -> Lineage:
+        """Frame → atom → candidates → relaxation → label → model versions of one substructure.
+
+        Parameters
+        ----------
+        uuid
+            ``uuid`` of a :class:`~idealflow.schemas.SubstructureDoc`.
+
+        Raises
+        ------
+        InputError
+            If there is no such substructure in this campaign.
+        """
+        found = next(self._documents(SubstructureDoc, "substructure", {"uuid": uuid}), None)
+        if found is None:
+            raise InputError(f"campaign {self.name} has no substructure {uuid}; see Campaign.table() for their uuids")
+        update = next(self._documents(ModelUpdateDoc, "update", {"learned": found.request_key}), None)
+        replays = self._documents(ModelUpdateDoc, "update", {"replayed": found.request_key})
+        return Lineage(
+            segment=self._by_uuid(SegmentDoc, found.segment_uuid),
+            screen=self._by_uuid(ScreenDoc, found.screen_uuid),
+            crop=self._by_uuid(CropDoc, found.crop_uuid),
+            relaxation=self._by_uuid(RelaxationDoc, found.relaxation_uuid),
+            substructure=found,
+            update=update,
+            version_before=found.model_version,
+            version_after=None if update is None else update.version_after,
+            replayed_in=sorted(doc.version_after for doc in replays),
+        )
+
+    def table(self) -> pd.DataFrame:
+        """One row a substructure: who asked for it, how sure the model was, what it cost, how it ended."""
+        rows = [{name: getattr(doc, name) for name in _TABLE} for doc in self.substructures()]
+        return pd.DataFrame(rows, columns=list(_TABLE))
+
+    def dataset(self, *, bootstrap: bool = True) -> list[Atoms]:
+        """Every accepted training label as ase Atoms with energy, forces and (where given) stress; provenance in info.
+
+        Parameters
+        ----------
+        bootstrap
+            Include the labels of the bootstrap; evaluation labels, which nothing learned from, never are.
+        """
+        labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
+        return [_labelled(doc) for doc in [*labels, *self.substructures(state="accepted")]]
+
+    def round_seconds(self, number: int) -> float:
+        """Seconds that the stages of one round took, summed."""
+        query = {"output.campaign": self.name, "output.round": number, "output.kind": {"$in": _COSTLY}}
+        found = self.store.query(query, properties=["output.seconds", "output.reused_from"], load=False)
+        outputs = [entry["output"] for entry in found]
+        return float(sum(output["seconds"] for output in outputs if not output.get("reused_from")))
+
+    def log(self) -> pd.DataFrame:
+        """The walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty.
+
+        A step that was run again after a blow-up appears once, with its later values.
+        """
+        parts = []
+        for doc in self.segments():
+            part = pd.DataFrame({name: np.asarray(values, dtype=float) for name, values in doc.log.items()})
+            parts.append(part.assign(walker=doc.walker, version=doc.model_version))
+        if not parts:
+            return pd.DataFrame(columns=["step", "walker"])
+        table = pd.concat(parts, ignore_index=True)
+        table["step"] = table["step"].astype(int)
+        first_screening = table.groupby(["walker", "step"])["max_uncertainty"].max().rename("first_uncertainty")
+        table = table.drop_duplicates(["walker", "step"], keep="last").sort_values(
+            ["walker", "step"], ignore_index=True
+        )
+        return table.join(first_screening, on=["walker", "step"])
+
+    def _sorted(self, schema: type[Doc], kind: str, filters: dict[str, Any], then: str) -> list[Doc]:
+        docs = self._documents(schema, kind, filters)
+        return sorted(docs, key=lambda doc: (getattr(doc, "round"), getattr(doc, then)))  # noqa: B009  # Doc has no such fields
+
+    def _documents(self, schema: type[Doc], kind: str, filters: dict[str, Any]) -> Iterator[Doc]:
+        unknown = sorted(set(filters) - set(schema.model_fields))
+        if unknown:
+            raise InputError(f"{schema.__name__} has no field {unknown[0]!r}; it has {', '.join(schema.model_fields)}")
+        query = {"output.kind": kind, "output.campaign": self.name}
+        query |= {f"output.{name}": value for name, value in filters.items()}
+        for entry in self.store.query(query, properties=["output"], load=True):
+            yield schema.model_validate(entry["output"])
+
+    def _by_uuid(self, schema: type[Doc], uuid: str) -> Doc:
+        found = self.store.query_one({"uuid": uuid}, properties=["output"], load=True)
+        if found is None:
+            raise InputError(f"the {schema.__name__} {uuid} is not in the store; restore the store from its backup")
+        return schema.model_validate(found["output"])
+
+
+def _labelled(doc: LabelledDoc) -> Atoms:
+    structure = doc.structure
+    if structure is None:
+        raise InputError(f"label {doc.request_key} has no structure")
+    atoms = Atoms(numbers=structure.numbers, positions=structure.positions, cell=structure.cell, pbc=structure.pbc)
+    results: dict[str, Any] = {"energy": doc.energy, "forces": np.asarray(doc.forces)}
+    if doc.stress is not None:
+        results["stress"] = np.asarray(doc.stress)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    atoms.info |= {"campaign": doc.campaign, "origin": doc.origin, "request_key": doc.request_key, "method": doc.method}
+    if isinstance(doc, SubstructureDoc):
+        for name in (
+            "uuid",
+            "walker",
+            "step",
+            "atom",
+            "attempt",
+            "uncertainty",
+            "model_version",
+            "embedding",
+            "centre",
+        ):
+            atoms.info[name] = getattr(doc, name)
+        core = np.zeros(len(atoms), dtype=bool)
+        core[doc.core] = True
+        atoms.set_array("core", core)
+    return atoms

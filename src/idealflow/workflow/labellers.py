@@ -1,0 +1,178 @@
+"""What computes labels: any ASE calculator in a worker of its own, or any atomate2 static maker."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ase import Atoms
+from jobflow import Flow, Job, Maker, Response
+from monty.json import MontyEncoder, MSONable
+from monty.os import cd
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from idealflow.errors import InputError, LabelError
+from idealflow.labelling import AseEngine, Label, label_from_document
+
+__all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "vasp_labeller"]
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """Anything that labels: give it atoms and an empty directory, get energy, forces and maybe stress."""
+
+    @property
+    def method(self) -> str:
+        """What the labels are; stand-ins for DFT say so."""
+
+    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
+        """Label (eV, eV/Å, eV/Å³) and the engine's own whole document as JSON, if it has one.
+
+        Raises
+        ------
+        LabelError
+            With the cause, if there is no label.
+        """
+
+    def as_dict(self) -> dict[str, Any]:
+        """MSON form; its hash tells label settings apart."""
+
+
+@dataclass
+class AseLabeller(MSONable):
+    """Labels from an ASE calculator, computed in a separate process with a time limit.
+
+    Attributes
+    ----------
+    calculator
+        Import path of the calculator class, e.g. ``ase.calculators.emt.EMT``.
+    kwargs
+        Keyword arguments of the calculator; plain values.
+    time_limit_s
+        Seconds after which a label counts as failed.
+    reference
+        Name shown in output and documents, e.g. ``EMT (stands in for DFT)``; default: the class name.
+    """
+
+    calculator: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    time_limit_s: float | None = 600.0
+    reference: str | None = None
+
+    @property
+    def method(self) -> str:
+        """What the labels are."""
+        return self.reference or self.calculator.rsplit(".", 1)[-1]
+
+    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:  # noqa: ARG002  # no files needed
+        """Label atoms in the worker; there is no document beyond the label itself."""
+        engine = AseEngine(self.calculator, self.kwargs, time_limit_s=self.time_limit_s, name=self.method)
+        return engine.label(atoms), None
+
+
+@dataclass
+class StaticLabeller(MSONable):
+    """Labels from a static maker of atomate2 (VASP, CP2K, ABINIT, xTB, force fields).
+
+    Attributes
+    ----------
+    maker
+        A jobflow Maker whose ``make(structure)`` is one job with a static document as output.
+    reference
+        Name shown in output and documents; default: the maker's name.
+    """
+
+    maker: Maker
+    reference: str | None = None
+
+    @property
+    def method(self) -> str:
+        """What the labels are."""
+        return self.reference or f"{type(self.maker).__module__.split('.')[1]} {self.maker.name}"
+
+    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
+        """Run the maker's job body in ``directory`` and convert its document."""
+        structure = AseAtomsAdaptor.get_structure(_boxed(atoms))
+        started = time.perf_counter()
+        with cd(directory):
+            document = _run_body(self.maker, structure)
+        label = label_from_document(document, atoms)
+        seconds = time.perf_counter() - started
+        whole = json.dumps(document, cls=MontyEncoder).encode()
+        return label.with_details(method=self.method, seconds=seconds), whole
+
+
+def vasp_labeller() -> StaticLabeller:
+    """The default labeller: VASP through atomate2's StaticMaker, every setting atomate2's own."""
+    from atomate2.vasp.jobs.core import StaticMaker
+
+    return StaticLabeller(StaticMaker(), reference="VASP static")
+
+
+def labeller_from_settings(settings: Any) -> Labeller:
+    """The labeller that a config section, a Maker or a labeller describes.
+
+    A mapping has either ``calculator`` (with ``kwargs``, ``time_limit_s``, ``reference``) for ASE, or ``maker`` (the
+    import path of an atomate2 maker, with ``kwargs`` and ``reference``).
+
+    Raises
+    ------
+    InputError
+        For anything else, naming what is accepted.
+    """
+    if isinstance(settings, Maker):
+        return StaticLabeller(settings)
+    if isinstance(settings, Labeller):
+        return settings
+    if not isinstance(settings, dict):
+        raise InputError(f"a labeller is a Maker, a labeller or a mapping, got {type(settings).__name__}")
+    keys = set(settings) - {"@module", "@class", "@version"}
+    if "calculator" in keys and keys <= {"calculator", "kwargs", "time_limit_s", "reference"}:
+        _import_class(settings["calculator"])
+        return AseLabeller(**{key: settings[key] for key in keys})
+    if "maker" in keys and keys <= {"maker", "kwargs", "reference"}:
+        maker = _import_class(settings["maker"])(**settings.get("kwargs", {}))
+        return StaticLabeller(maker, reference=settings.get("reference"))
+    raise InputError(
+        f"labeller has keys {sorted(keys)}; give either calculator (kwargs, time_limit_s, reference) for an ASE "
+        "calculator, or maker (kwargs, reference) for an atomate2 static maker"
+    )
+
+
+def _import_class(path: str) -> Any:
+    module, _, name = str(path).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"cannot import {path!r} ({error}); give the full path, e.g. ase.calculators.emt.EMT"
+        ) from error
+
+
+def _boxed(atoms: Atoms) -> Atoms:
+    """A copy that every engine understands: periodic in all three directions (vacuum is part of the cell)."""
+    boxed = atoms.copy()
+    boxed.pbc = True
+    return boxed
+
+
+def _run_body(maker: Maker, structure: Any) -> Any:
+    """Run the body of ``maker.make(structure)`` here; any exception becomes the cause of a failed label."""
+    body = getattr(type(maker).make, "original", None)
+    if body is None:
+        made = maker.make(structure)
+        kind = "a Flow" if isinstance(made, Flow) else type(made).__name__
+        if not isinstance(made, Job):
+            raise LabelError(f"{type(maker).__name__}.make returns {kind}; a labeller is a maker of one static job")
+        body = made.function
+    try:
+        response = body(maker, structure)
+    except Exception as error:  # engines fail in every way; the cause is recorded, not lost
+        last = traceback.format_exc(limit=-1).strip().splitlines()[-1]
+        raise LabelError(f"{type(maker).__name__} failed: {last}") from error
+    return response.output if isinstance(response, Response) else response

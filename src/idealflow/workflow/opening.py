@@ -1,0 +1,170 @@
+"""How a campaign begins and how it is taken up again; what is refused before any compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ase import Atoms
+
+from idealflow.core import SOAP
+from idealflow.errors import InputError
+from idealflow.forcefields import get_force_field
+from idealflow.schemas import CampaignState, StageContext, StoredStructure, WalkerState
+from idealflow.settings import Settings
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.encoding import load_frame, to_atoms
+from idealflow.workflow.keys import child_seed, settings_key, stage_uuid
+from idealflow.workflow.stage import work_directory
+
+if TYPE_CHECKING:
+    from idealflow.workflow.ideal import IdealMaker
+
+__all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "reopened"]
+
+
+def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
+    """Refuse settings that cannot give a sound campaign.
+
+    Raises
+    ------
+    InputError
+        If the screen would see less than the model, a species is outside the descriptor, the bootstrap has nothing to
+        start from, or the first velocities cannot be drawn.
+    """
+    bootstrap = maker.bootstrap
+    maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
+    if bootstrap.source == "campaign":
+        return
+    species = sorted(set(atoms.get_chemical_symbols()))
+    soap = SOAP(species=species, **bootstrap.soap)
+    cutoff = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings).cutoff
+    if soap.cutoff < cutoff:
+        raise InputError(
+            f"the screen must see what the model sees: SOAP's true cutoff r_cut + 3.717 σ = {soap.cutoff:.2f} Å must be at "
+            f"least the force field's cutoff, {cutoff:.2f} Å; raise bootstrap.soap r_cut or sigma, or lower the force "
+            "field's cutoff"
+        )
+    if bootstrap.source == "structures":
+        bootstrap.initial_structures(atoms, maker.seed)
+
+
+def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
+    """What the stages of the next round need to know."""
+    return StageContext(
+        campaign=state.campaign,
+        round=state.round,
+        seed=state.seed,
+        artifacts=state.artifacts,
+        work=_work(maker, state.artifacts),
+    )
+
+
+def initial_state(maker: IdealMaker, structure: StoredStructure) -> CampaignState:
+    """Round 0: every walker at step 0 with velocities of its own; no model yet."""
+    atoms = to_atoms(structure)
+    artifacts = _artifacts(maker)
+    context = StageContext(
+        campaign=maker.campaign, round=0, seed=maker.seed, artifacts=artifacts, work=_work(maker, artifacts)
+    )
+    store = ArtifactStore(artifacts)
+    directory = work_directory(context, f"open-{stage_uuid(maker.campaign, 'open')}", fresh=True)
+    walkers = []
+    for number in range(maker.n_walkers):
+        path = maker.segment.initial_state(atoms, child_seed(maker.seed, 0, number)).save(directory / f"{number}.npz")
+        state = store.put_file(path, suffix=".npz")
+        walkers.append(WalkerState(walker=number, step=0, md_state=state, reason="start", unresolved=True))
+        path.unlink()
+    directory.rmdir()
+    return CampaignState(
+        campaign=maker.campaign,
+        round=0,
+        status="running",
+        reason="starting",
+        settings_key=settings_key(maker),
+        artifacts=artifacts,
+        seed=maker.seed,
+        n_atoms=len(atoms),
+        schedule_steps=maker.segment.plan().n_steps,
+        walkers=walkers,
+        learner=None,
+        first_learner=None,
+        threshold=None,
+        label_method=maker.label.method,
+        labeller_key=maker.label.key,
+        model_key=_model_key(maker),
+        max_failed_labels=maker.max_failed_labels,
+        evaluation_frames=maker.evaluation.n_frames,
+    )
+
+
+def first_frame(state: CampaignState) -> Atoms:
+    """The frame of walker 0 at its stored step."""
+    return load_frame(ArtifactStore(state.artifacts), state.walkers[0].md_state)
+
+
+def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
+    """The stored state under the maker's present settings: a longer schedule, another threshold, another labeller.
+
+    Raises
+    ------
+    InputError
+        If the settings contradict what has been run: another seed, number of walkers, or a schedule shorter than done.
+    """
+    for name, mine, stored in (
+        ("seed", maker.seed, state.seed),
+        ("n_walkers", maker.n_walkers, len(state.walkers)),
+    ):
+        if mine != stored:
+            raise InputError(
+                f"campaign {state.campaign} was started with {name} = {stored}, got {mine}; keep it, or give the campaign "
+                "another name"
+            )
+    if settings_key(maker) == state.settings_key:
+        paused = {"status": "running", "reason": "under way"} if state.status == "paused" else {}
+        return state.model_copy(update=paused)
+    steps = maker.segment.plan().n_steps
+    furthest = max(walker.step for walker in state.walkers)
+    if steps < furthest:
+        raise InputError(
+            f"the schedule has {steps} steps, but campaign {state.campaign} has already run {furthest}; lengthen it"
+        )
+    changes: dict[str, object] = {
+        "settings_key": settings_key(maker),
+        "status": "running",
+        "reason": "taken up with changed settings",
+        "schedule_steps": steps,
+        "max_failed_labels": maker.max_failed_labels,
+        "label_method": maker.label.method,
+        "labeller_key": maker.label.key,
+        "model_key": _model_key(maker),
+        "lift_quarantine": state.lift_quarantine
+        or maker.label.key != state.labeller_key
+        or _model_key(maker) != state.model_key,
+        "evaluation_frames": maker.evaluation.n_frames,
+        "walkers": [
+            walker.model_copy(update={"finished": walker.finished and walker.step >= steps}) for walker in state.walkers
+        ],
+    }
+    if steps != state.schedule_steps or maker.evaluation.n_frames != state.evaluation_frames:
+        changes["evaluated"] = False
+    if maker.threshold != "auto":
+        changes["threshold"] = float(maker.threshold)
+    return state.model_copy(update=changes)
+
+
+def _artifacts(maker: IdealMaker) -> str:
+    given = maker.artifacts or Settings().artifacts or "idealflow_artifacts"
+    return given if "://" in given else str(Path(given).absolute())
+
+
+def _work(maker: IdealMaker, artifacts: str) -> str:
+    given = maker.work or Settings().work
+    if given is not None:
+        return str(Path(given).absolute())
+    return str(Path("idealflow_work").absolute()) if "://" in artifacts else f"{artifacts}/work"
+
+
+def _model_key(maker: IdealMaker) -> str:
+    bootstrap = maker.bootstrap
+    return settings_key([bootstrap.force_field, bootstrap.force_field_settings, maker.update.as_dict()])

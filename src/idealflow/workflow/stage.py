@@ -1,0 +1,107 @@
+"""What every stage's job shares: its store, its earlier output if one was committed, its artifacts."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import torch
+from jobflow import CURRENT_JOB, Job, JobConfig, JobStore, OnMissing, job
+
+from idealflow.errors import CampaignError
+from idealflow.schemas import Document, StageContext
+from idealflow.settings import Settings
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.keys import stage_uuid
+
+__all__ = ["artifact_store", "committed", "current_store", "current_uuid", "named", "stage", "work_directory"]
+
+Doc = TypeVar("Doc", bound=Document)
+
+
+def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
+    """Decorate a Maker's ``make``: a jobflow job that sees its store, with the schema of its output."""
+    settings: dict[str, Any] = {"config": JobConfig(expose_store=True, pass_manager_config=False)}
+    if output_schema is not None:
+        settings["output_schema"] = output_schema
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Job]:
+        @functools.wraps(method)
+        def body(*args: Any, **kwargs: Any) -> Any:
+            pin_threads()
+            return method(*args, **kwargs)
+
+        return job(body, **settings)
+
+    return decorate
+
+
+def pin_threads() -> None:
+    """Give numba and torch the site's number of threads: results are exact to the bit for a fixed number."""
+    threads = Settings().threads
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing: OnMissing | None = None) -> Job:
+    """Give a job its derived uuid, name and metadata; ``missing`` lets it run although a parent failed."""
+    suffix = "-".join(str(part) for part in parts)
+    new.set_uuid(stage_uuid(context.campaign, context.round, stage_name, *parts))
+    new.name = f"{stage_name} r{context.round}" + (f" {suffix}" if suffix else "")
+    new.update_metadata({"campaign": context.campaign, "round": context.round, "stage": stage_name})
+    if missing is not None:
+        new.config.on_missing_references = missing
+    return new
+
+
+def current_store() -> JobStore:
+    """The job store this job runs with.
+
+    Raises
+    ------
+    CampaignError
+        If the job body runs outside a job store; stages that look things up cannot do without one.
+    """
+    store = getattr(CURRENT_JOB, "store", None)
+    if store is None:
+        raise CampaignError("this stage needs a job store: run it with run_locally, rockets or `idealflow run`")
+    return store
+
+
+def current_uuid() -> str:
+    """Uuid of the running job."""
+    return str(CURRENT_JOB.job.uuid)
+
+
+def committed(schema: type[Doc]) -> Doc | None:
+    """The output this very job committed in an earlier process, or None.
+
+    A job's uuid is derived from what it computes (:mod:`idealflow.workflow.keys`), so a stored output with the same
+    uuid and index is the same piece of work.
+    """
+    current, store = CURRENT_JOB.job, getattr(CURRENT_JOB, "store", None)
+    if current is None or store is None:
+        return None
+    found = store.query_one({"uuid": current.uuid, "index": current.index}, properties=["output"], load=True)
+    if found is None or found.get("output") is None:
+        return None
+    return schema.model_validate(found["output"])
+
+
+def artifact_store(context: StageContext) -> ArtifactStore:
+    """The campaign's artifact store."""
+    return ArtifactStore(context.artifacts)
+
+
+def work_directory(context: StageContext, key: str, *, fresh: bool = False) -> Path:
+    """Local directory for the files in progress of one piece of work; emptied first if ``fresh``."""
+    path = Path(context.work) / key
+    if fresh and path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path

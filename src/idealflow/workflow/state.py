@@ -1,0 +1,172 @@
+"""The loop's logic, pure: what comes next (`next_action`), and the state after a round (`after_*`).
+
+Nothing here touches a store, a file or a clock; the local driver, run_locally and rockets all call these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from idealflow.schemas import (
+    BootstrapDoc,
+    CampaignState,
+    EvaluationDoc,
+    LearnerVersion,
+    ModelUpdateDoc,
+    ScreenDoc,
+    SegmentDoc,
+    WalkerState,
+)
+
+__all__ = ["Action", "after_bootstrap", "after_evaluation", "after_round", "next_action"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a campaign does next.
+
+    Attributes
+    ----------
+    kind
+        ``bootstrap``, ``round``, ``evaluate`` or ``stop``.
+    walkers
+        Walkers that take part in a round.
+    reason
+        Why, in words; shown to the user on ``stop``.
+    """
+
+    kind: Literal["bootstrap", "round", "evaluate", "stop"]
+    walkers: tuple[int, ...] = ()
+    reason: str = ""
+
+
+def next_action(state: CampaignState) -> Action:
+    """Decide what comes next from the state alone."""
+    if state.status in ("finished", "failed"):
+        return Action("stop", reason=state.reason)
+    if state.learner is None:
+        return Action("bootstrap", reason="there is no model yet")
+    active = tuple(walker.walker for walker in state.walkers if not walker.finished)
+    if active:
+        return Action("round", active, reason=f"{len(active)} of {len(state.walkers)} walkers are under way")
+    if state.evaluation_frames and not state.evaluated:
+        return Action("evaluate", reason="the schedule is done; whole frames are compared with the reference")
+    return Action("stop", reason="the schedule is done")
+
+
+def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | None) -> CampaignState:
+    """State after the first model; ``threshold`` overrides the one the bootstrap derived."""
+    return _settled(
+        state,
+        learner=doc.learner,
+        first_learner=doc.learner,
+        threshold=doc.threshold if threshold is None else threshold,
+        n_bootstrap_labels=doc.n_labelled_here,
+        n_failed_labels=state.n_failed_labels + len(doc.failed),
+        wall_s=state.wall_s + doc.seconds,
+    )
+
+
+def after_round(
+    state: CampaignState,
+    segments: Sequence[SegmentDoc],
+    screens: Sequence[ScreenDoc],
+    update: ModelUpdateDoc | None,
+    seconds: float,
+) -> CampaignState:
+    """State after a round: walkers moved, the learner's new version, counts.
+
+    Parameters
+    ----------
+    segments, screens
+        One of each per walker that took part, in any order; no screens where the campaign does not learn.
+    update
+        The round's model update, None where the campaign does not learn.
+    seconds
+        Wall time of the round's stages.
+    """
+    screened = {screen.walker: screen for screen in screens}
+    moved = {segment.walker: _moved(state, segment, screened.get(segment.walker)) for segment in segments}
+    walkers = [moved.get(walker.walker, walker) for walker in state.walkers]
+    failures = [walker for walker in moved.values() if walker.reason.startswith("failed: ")]
+    changes: dict[str, Any] = {"walkers": walkers, "wall_s": state.wall_s + seconds}
+    if update is not None:
+        changes |= _learned(state, update, walkers)
+    if failures:
+        changes |= {"status": "failed", "reason": failures[0].reason}
+    return _settled(state, **changes)
+
+
+def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
+    """State after the whole-frame comparison."""
+    return _settled(
+        state,
+        evaluated=True,
+        wall_s=state.wall_s + doc.seconds,
+        n_failed_labels=state.n_failed_labels + len(doc.failed),
+    )
+
+
+def _moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -> WalkerState:
+    before = next(walker for walker in state.walkers if walker.walker == segment.walker)
+    triggered = screen is not None and bool(screen.centres)
+    done = segment.reason == "schedule_end" and not triggered
+    moved = {
+        "step": segment.last_step,
+        "md_state": segment.end_state,
+        "reason": segment.reason,
+        "unresolved": triggered and segment.reason != "blow_up",
+        "finished": done,
+    }
+    if segment.reason == "blow_up":
+        if before.blow_up_step == segment.last_step or screen is None or not screen.centres:
+            again = (
+                "a second blow-up" if before.blow_up_step == segment.last_step else "a blow-up with nothing to label"
+            )
+            moved["reason"] = (
+                f"failed: {again} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
+                f"{segment.detail}; shorten the time step, lower the threshold or enlarge the bootstrap"
+            )
+        moved["blow_up_step"] = segment.last_step
+    elif segment.last_step > before.step:
+        moved["blow_up_step"] = None
+    return before.model_copy(update=moved)
+
+
+def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[WalkerState]) -> dict[str, Any]:
+    seen = set(state.recent_labelled)
+    fresh = [pair for pair in update.labelled_frames if pair not in seen]
+    reached = {walker.walker: walker.step for walker in walkers}
+    failed = state.n_failed_labels + len(update.failed)
+    learner: LearnerVersion = update.learner
+    changes: dict[str, Any] = {
+        "learner": learner,
+        "lift_quarantine": False,
+        "n_labelled_frames": state.n_labelled_frames + len(fresh),
+        "recent_labelled": [pair for pair in sorted(seen | set(fresh)) if pair[1] >= reached[pair[0]]],
+        "n_substructures": state.n_substructures + len(update.accepted),
+        "n_failed_labels": failed,
+        "n_quarantined": state.n_quarantined + len(update.quarantined),
+        "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
+        "label_seconds": state.label_seconds + update.label_seconds,
+    }
+    if state.max_failed_labels is not None and failed > state.max_failed_labels:
+        causes = "; ".join(f"{count}× {cause}" for cause, count in sorted(update.causes.items()))
+        changes |= {
+            "status": "failed",
+            "reason": f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows; "
+            f"causes in the last round: {causes}. Mend the labeller or raise the budget",
+        }
+    return changes
+
+
+def _settled(state: CampaignState, **changes: Any) -> CampaignState:
+    """The next state: one round further, running unless told otherwise, finished if nothing is left to do."""
+    changes = {"round": state.round + 1, "status": "running", "reason": "under way", **changes}
+    after = state.model_copy(update=changes)
+    action = next_action(after)
+    if action.kind == "stop" and after.status == "running":
+        after = after.model_copy(update={"status": "finished", "reason": action.reason})
+    return after
