@@ -1,0 +1,180 @@
+"""The loop's logic, on states alone: no store, no file, no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idealflow.schemas import (
+    Artifact,
+    BootstrapDoc,
+    CampaignState,
+    CentreDoc,
+    LearnerVersion,
+    ModelUpdateDoc,
+    ScreenDoc,
+    SegmentDoc,
+    WalkerState,
+)
+from idealflow.workflow.state import after_bootstrap, after_round, next_action
+
+
+def artifact(name: str) -> Artifact:
+    return Artifact(path=name, sha256=name, size=1)
+
+
+def learner(version: int = 0) -> LearnerVersion:
+    return LearnerVersion(
+        version=version, force_field=artifact(f"f{version}"), uncertainty=artifact(f"u{version}"), ledger=artifact("l")
+    )
+
+
+def state(n_walkers: int = 1, **changes: Any) -> CampaignState:
+    walkers = [
+        WalkerState(walker=i, step=0, md_state=artifact("m"), reason="start", unresolved=True) for i in range(n_walkers)
+    ]
+    fields = {
+        "campaign": "c", "round": 3, "status": "running", "reason": "", "settings_key": "", "artifacts": "a", "seed": 0,
+        "n_atoms": 4, "schedule_steps": 100, "walkers": walkers, "learner": learner(), "first_learner": learner(),
+        "threshold": 4.0, "label_method": "EMT", "labeller_key": "", "model_key": "", "max_failed_labels": None,
+        "evaluation_frames": 0,
+    }  # fmt: skip
+    return CampaignState(**(fields | changes))
+
+
+def segment(walker: int = 0, last: int = 10, reason: str = "triggered", **changes: Any) -> SegmentDoc:
+    fields = {
+        "uuid": "s", "campaign": "c", "round": 3, "walker": walker, "model_version": 0, "first_step": 0, "last_step": last,
+        "reason": reason, "start_state": artifact("m"), "end_state": artifact(f"e{last}"), "frame": artifact("fr"),
+        "frame_step": last, "trajectory": None, "log": {}, "seconds": 1.0,
+    }  # fmt: skip
+    return SegmentDoc(**(fields | changes))
+
+
+def screen(walker: int = 0, step: int = 10, n_centres: int = 1) -> ScreenDoc:
+    return ScreenDoc(
+        campaign="c", round=3, walker=walker, step=step, segment_uuid="s", model_version=0, threshold=4.0, n_atoms=4,
+        n_uncertain=n_centres, n_triggering=n_centres, max_uncertainty=9.0, quantiles={},
+        centres=[CentreDoc(atom=i, species="Cu", uncertainty=9.0) for i in range(n_centres)], seconds=0.1,
+    )  # fmt: skip
+
+
+def update(frames: list[tuple[int, int]], accepted: int = 1, failed: int = 0, version: int = 1) -> ModelUpdateDoc:
+    return ModelUpdateDoc(
+        campaign="c", round=3, version_before=0, version_after=version, decision="accepted", reason="",
+        accepted=[f"k{i}" for i in range(accepted)], learned=[f"k{i}" for i in range(accepted)],
+        failed=[f"x{i}" for i in range(failed)], causes={"no": failed} if failed else {}, quarantined=[], replayed=[],
+        new_before=None, new_after=None, held_out_before=None, held_out_after=None, n_samples={}, learner=learner(version),
+        labelled_frames=frames, label_seconds=2.0, seconds=1.0,
+    )  # fmt: skip
+
+
+def test_without_a_model_comes_the_bootstrap() -> None:
+    assert next_action(state(learner=None)).kind == "bootstrap"
+
+
+def test_bootstrap_sets_learner_and_threshold() -> None:
+    doc = BootstrapDoc(
+        campaign="c", round=0, source="structures", n_structures=4, n_labelled_here=4, failed={"k": "why"},
+        train_errors=None, held_out_errors=None, threshold=3.0, learner=learner(), seconds=1.0,
+    )  # fmt: skip
+    after = after_bootstrap(state(learner=None, round=0), doc, None)
+    assert (after.round, after.threshold, after.n_failed_labels) == (1, 3.0, 1)
+    assert after_bootstrap(state(learner=None), doc, 7.0).threshold == 7.0
+    assert next_action(after).kind == "round"
+
+
+def test_a_triggered_frame_is_screened_again() -> None:
+    after = after_round(state(), [segment()], [screen()], update([(0, 10)]), 1.0)
+    assert after.walkers[0].unresolved
+    assert after.walkers[0].step == 10
+    assert not after.walkers[0].finished
+    assert after.learner is not None
+    assert after.learner.version == 1
+
+
+def test_the_schedule_is_done_only_when_its_last_frame_is_resolved() -> None:
+    pending = after_round(state(), [segment(last=100, reason="schedule_end")], [screen(step=100)], update([(0, 100)]), 1.0)
+    assert next_action(pending).kind == "round"
+    done = after_round(
+        pending, [segment(last=100, reason="schedule_end")], [screen(step=100, n_centres=0)], update([], accepted=0), 1.0
+    )
+    assert done.status == "finished"
+    assert next_action(done).kind == "stop"
+
+
+def test_evaluation_comes_before_the_end() -> None:
+    done = after_round(
+        state(evaluation_frames=5),
+        [segment(last=100, reason="schedule_end")],
+        [screen(step=100, n_centres=0)],
+        update([], accepted=0),
+        1.0,
+    )
+    assert done.status == "running"
+    assert next_action(done).kind == "evaluate"
+
+
+def test_a_frame_labelled_in_two_rounds_counts_once() -> None:
+    once = after_round(state(), [segment()], [screen()], update([(0, 10)], accepted=2), 1.0)
+    twice = after_round(once, [segment()], [screen()], update([(0, 10)]), 1.0)
+    other = after_round(twice, [segment(last=20)], [screen(step=20)], update([(0, 20)]), 1.0)
+    assert (twice.n_labelled_frames, twice.n_substructures) == (1, 3)
+    assert other.n_labelled_frames == 2
+
+
+def test_second_blow_up_at_one_frame_fails_the_campaign_with_its_reason() -> None:
+    blown = segment(last=0, reason="blow_up", frame_step=7, detail="force 1e9 eV/Å above 100")
+    once = after_round(state(), [blown], [screen(step=7)], update([(0, 7)]), 1.0)
+    assert once.status == "running"
+    twice = after_round(once, [blown], [screen(step=7)], update([(0, 7)]), 1.0)
+    assert twice.status == "failed"
+    assert "force 1e9" in twice.reason
+    assert next_action(twice).kind == "stop"
+
+
+def test_progress_after_a_blow_up_forgives_it() -> None:
+    blown = segment(last=0, reason="blow_up", frame_step=7)
+    once = after_round(state(), [blown], [screen(step=7)], update([(0, 7)]), 1.0)
+    further = after_round(once, [segment(last=10)], [screen(step=10)], update([(0, 10)]), 1.0)
+    again = after_round(further, [segment(last=10, reason="blow_up", frame_step=13)], [screen(step=13)], update([(0, 13)]), 1.0)
+    assert again.status == "running"
+
+
+def test_too_many_failed_labels_stop_the_campaign_and_count_the_causes() -> None:
+    after = after_round(state(max_failed_labels=2), [segment()], [screen()], update([], accepted=0, failed=3), 1.0)
+    assert after.status == "failed"
+    assert "3× no" in after.reason
+
+
+def test_inference_moves_without_screens_and_updates() -> None:
+    after = after_round(state(), [segment(last=100, reason="schedule_end")], [], None, 1.0)
+    assert after.status == "finished"
+    assert after.learner == learner()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from(["triggered", "segment_end", "schedule_end"]), min_size=1, max_size=30), st.integers(1, 3))
+def test_every_campaign_ends_and_every_round_counts(reasons: list[str], n_walkers: int) -> None:
+    """Walkers with any history end once their schedule does, and rounds are numbered without gaps."""
+    current, step = state(n_walkers), 0
+    for reason in reasons:
+        action = next_action(current)
+        if action.kind == "stop":
+            break
+        step += reason != "triggered"
+        segments = [segment(w, step, reason) for w in action.walkers]
+        screens = [screen(w, step, int(reason == "triggered")) for w in action.walkers]
+        before = current.round
+        current = after_round(current, segments, screens, update([(w, step) for w in action.walkers]), 0.5)
+        assert current.round == before + 1
+        assert all(walker.finished for walker in current.walkers) == (current.status == "finished")
+    assert CampaignState.model_validate(current.model_dump(mode="json")) == current
+
+
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_an_ended_campaign_has_nothing_to_do(status: str) -> None:
+    assert next_action(state(status=status, reason="why")).reason == "why"
