@@ -134,7 +134,7 @@ def test_a_grain_in_a_frame_of_another_cell_is_cropped_commensurately():
     i = primitive_neighbor_list("i", [True] * 3, best.atoms.cell.array, best.atoms.positions, 3.1)
     assert (np.bincount(i, minlength=len(best.atoms)) == 12).mean() > 0.95
     axis = [crop.uncertainty for crop in crops if crop.kind != "lattice"]
-    assert best.uncertainty < 0.3 * np.median(axis)
+    assert best.uncertainty < 0.5 * np.median(axis)
 
 
 def test_every_kind_of_candidate_is_drawn_with_its_own_margins():

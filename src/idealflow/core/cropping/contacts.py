@@ -145,10 +145,14 @@ def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Genera
     """
     frac = box.fractional(sur.vectors)
     movable = np.array([name == "periodic" for name in box.axes])
+    empty = np.array([name == "vacuum" for name in box.axes])
     heights = 1.0 / np.linalg.norm(np.linalg.inv(box.cell), axis=0)
     depth = np.where(movable, SEAM_DEPTH / heights, 0.0)
     outside = ~((frac >= 0.0) & (frac < 1.0)).all(axis=1)
     near = outside & ((frac >= -depth) & (frac < 1.0 + depth)).all(axis=1)
+    # along empty axes only as far as the crop's own atoms reach
+    mine, slack = box.fractional(sel.vectors), SEAM_DEPTH / heights
+    near &= (~empty | ((frac >= mine.min(axis=0) - slack) & (frac <= mine.max(axis=0) + slack))).all(axis=1)
     if not near.any():
         return sel
     rows = rng.permutation(np.flatnonzero(near))

@@ -87,8 +87,9 @@ class Crop:
 
     @property
     def core_worsening(self) -> float:
-        """Largest ratio, over the core, of the uncertainty here to the reference."""
-        return float(np.max(self.values[self.core] / self.reference[self.core]))
+        """Largest ratio, over the core, of the uncertainty here to the reference (species never seen do not count)."""
+        known = self.core & np.isfinite(self.reference)
+        return float(np.max(self.values[known] / self.reference[known])) if known.any() else 1.0
 
     def figures(self) -> dict[str, Any]:
         """Return the crop in plain numbers, as provenance keeps it for every candidate."""

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idealflow.core.cropping.contacts import (
-    Selection,
-    composition_distance,
-    drop_contacts,
-    fill_seam,
-    neutralise,
-    select,
-    smallest_distance,
-)
+from idealflow.core.cropping.assembly import Rules, assemble_all
+from idealflow.core.cropping.contacts import Selection, composition_distance, smallest_distance
 from idealflow.core.cropping.crop import Crop, CropSearch, Refused
 from idealflow.core.cropping.lattice import find_translations
 from idealflow.core.cropping.proposals import Box, propose
 from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey, symbols_to_numbers
-from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, EmptySpace, find_empty_space, keep_vacuum, seam_gap
+from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, find_empty_space, seam_gap
 from idealflow.errors import InputError
 
 __all__ = ["crop_search", "vacuum_crop", "whole_frame"]
 
-DEFAULT_MARGIN = 4.0
+DEFAULT_MARGIN = 3.0
 LEAST_MARGIN = 0.2
-ENLARGE_STEP = 0.4
-ENLARGE_TRIES = 4
 CORNER_FACTOR = 1.75
 
 Floats = NDArray[np.float64]
@@ -49,14 +40,6 @@ class Uncertainty(Protocol):
         ...
 
 
-class _RefusalError(Exception):
-    """A candidate broke a rule (internal; becomes a :class:`Refused`)."""
-
-    def __init__(self, reason: str, **figures: Any) -> None:
-        super().__init__(reason)
-        self.figures = figures
-
-
 def crop_search(
     u: Uncertainty,
     atoms: Atoms,
@@ -65,6 +48,7 @@ def crop_search(
     rng: np.random.Generator | None = None,
     max_atoms: int = 400,
     composition_weight: float = 20.0,
+    size_weight: float = 0.5,
     max_composition_error: float = 0.1,
     min_contact: float | None = None,
     oxidation_states: dict[str, float] | None = None,
@@ -77,7 +61,8 @@ def crop_search(
     The core, all atoms within the model's true cutoff of the centre, is the same in every candidate; what differs is
     where the faces lie and so how the structure meets itself across them. Candidates are drawn along Cartesian axes,
     along the frame's cell, and on translation vectors found around the centre. They are sorted by the mean over the
-    shell of log max(1, uncertainty), plus `composition_weight` times the composition error.
+    shell of log max(1, uncertainty), plus `composition_weight` times the composition error, plus `size_weight` times
+    the relative excess of atoms.
 
     Parameters
     ----------
@@ -95,6 +80,9 @@ def crop_search(
         Most atoms in a crop. A frame of no more atoms is used whole.
     composition_weight
         Weight of the composition error (a fraction) beside the mean logarithm.
+    size_weight
+        Weight of the number of atoms beyond the smallest that holds the core (a cube of twice the cutoff), relative to
+        that number: a label's cost grows with the cube of the number of atoms.
     max_composition_error
         Hard limit on the composition error, beyond what the frame itself shows around the centre.
     min_contact
@@ -102,7 +90,7 @@ def crop_search(
     oxidation_states
         By symbol; if given, every crop is made neutral by removing shell atoms, or refused.
     cell_widths
-        Smallest and largest perpendicular width of a cell, Å; None: 2 cutoffs to 2 cutoffs + 4 Å.
+        Smallest and largest perpendicular width of a cell, Å; None: 2 cutoffs to 2 cutoffs + 3 Å.
     vacuum
         Å of empty space between images where the frame is empty; at least the cutoff is used.
     whole_if_small
@@ -139,7 +127,8 @@ def crop_search(
     if not made and any("surface" in one.reason for one in refused):
         # a core that is bulk in a body thinner than any cell, or a surface on a pore narrower than any cell
         made, refused = assemble_all(boxes, sur, rules, None, rng)
-    crops = [build(u, sur, cell, sel, notes, frame_values, composition_weight) for cell, sel, notes in made]
+    weights = Weights(composition_weight, size_weight)
+    crops = [build(u, sur, cell, sel, notes, frame_values, weights) for cell, sel, notes in made]
     if not crops:
         raise InputError(nothing_fits(refused, sur, max_atoms, widths))
     return CropSearch(crops, refused)
@@ -184,98 +173,11 @@ def nothing_fits(refused: list[Refused], sur: Surroundings, max_atoms: int, widt
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Hard rules of a search: atoms at most, composition error at most, charges to cancel, Å of empty space."""
+class Weights:
+    """What counts beside the shell's uncertainty: composition error (a fraction), relative excess of atoms."""
 
-    max_atoms: int
-    max_composition_error: float
-    charges: dict[int, float] | None
-    vacuum: float
-
-
-Assembled = tuple[Box, Selection, dict[str, float]]
-
-
-def assemble_all(
-    boxes: list[Box], sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
-) -> tuple[list[Assembled], list[Refused]]:
-    """Turn boxes into atoms; what breaks a rule is listed with its reason. `space` None skips the surface rules."""
-    made, refused = [], []
-    for box in boxes:
-        try:
-            made.append(assemble(box, sur, rules, space, rng))
-        except _RefusalError as broken:
-            volume = float(np.linalg.det(box.cell))
-            figures = {"kind": box.kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
-            refused.append(Refused(str(broken), {**figures, **broken.figures}))
-    return made, refused
-
-
-def assemble(
-    box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
-) -> Assembled:
-    """Turn a box into the atoms of a crop: select, keep vacuum, resolve contacts, fill the seam, make neutral.
-
-    Raises
-    ------
-    _RefusalError
-        With the broken rule and its numbers.
-    """
-    box, sel, notes = part_contacts(box, sur, rules, space)
-    before = len(sel.images)
-    sel = fill_seam(sel, box, sur, rng)
-    notes["filled"] = len(sel.images) - before
-    box = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
-    if rules.charges is not None:
-        before = len(sel.images)
-        sel, charge = neutralise(sel, sur, rules.charges)
-        if abs(charge) > 1e-6:
-            raise _RefusalError(f"net charge {charge:+g} by oxidation states cannot be removed", n_atoms=before)
-        notes["neutralised"] = before - len(sel.images)
-    n_atoms = len(sel.images)
-    if n_atoms > rules.max_atoms:
-        raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
-    error = composition_distance(sur.numbers[sel.images], sur.composition)
-    if error > rules.max_composition_error:
-        reason = f"composition error {error:.3f} exceeds {rules.max_composition_error:.3f}"
-        raise _RefusalError(reason, n_atoms=n_atoms, composition_error=error)
-    return box, sel, notes
-
-
-def part_contacts(box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None) -> Assembled:
-    """Select the atoms of a box and resolve contacts; margins grow where two core atoms touch across the boundary."""
-    for attempt in range(ENLARGE_TRIES):
-        if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
-            raise _RefusalError("too long: a corner lies beyond the surroundings looked at")
-        sel = select(sur, box)
-        n_atoms = len(sel.images)
-        if n_atoms > rules.max_atoms:
-            raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
-        shut = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
-        if space is not None:
-            check_vacuum(shut, space, n_atoms)
-        sel, core_contact = drop_contacts(sel, shut, sur)
-        if core_contact is None:
-            notes = {"removed": n_atoms - len(sel.images), "enlarged": ENLARGE_STEP * attempt}
-            return shut, sel, notes
-        axis = int(np.argmax(np.abs(core_contact)))
-        box = box.stretched(axis, ENLARGE_STEP / 2, ENLARGE_STEP / 2)
-    raise _RefusalError(
-        "two core atoms touch across the boundary; enlarging the margins did not part them", n_atoms=n_atoms
-    )
-
-
-def check_vacuum(box: Box, space: EmptySpace, n_atoms: int) -> None:
-    """Refuse a crop of bulk that was given a surface, and a crop of a surface that lost it."""
-    has_vacuum = "vacuum" in box.axes
-    if space.normal is not None and not has_vacuum:
-        raise _RefusalError(
-            "the centre looks into empty space, the cell has none: its surface would be lost", n_atoms=n_atoms
-        )
-    if space.fraction == 0.0 and has_vacuum:
-        raise _RefusalError(
-            "the centre's core is bulk, the cell reaches into empty space: it would be given a surface", n_atoms=n_atoms
-        )
+    composition: float
+    size: float
 
 
 class CoreValues:
@@ -300,8 +202,7 @@ def build(
     sel: Selection,
     notes: dict[str, float],
     frame_values: CoreValues,
-    composition_weight: float,
-    kind: str | None = None,
+    weights: Weights,
 ) -> Crop:
     """Make the crop: atoms with the box's corner at the origin, values, references and figures."""
     numbers = sur.numbers[sel.images]
@@ -320,14 +221,17 @@ def build(
         values=values,
         composition_error=error,
         min_contact=smallest_distance(atoms),
-        kind=kind or box.kind,
+        kind=box.kind,
         axes=box.axes,
         limits=sur.limits,
         score=0.0,
         notes=notes,
     )
     judged = values[crop.shell] if crop.shell.any() else values
-    score = float(np.mean(np.log(np.maximum(1.0, judged)))) + composition_weight * error
+    judged = judged[np.isfinite(judged)]  # a species never seen is as unknown in every candidate
+    unknown = float(np.mean(np.log(np.maximum(1.0, judged)))) if len(judged) else 0.0
+    smallest = sur.density * (2.0 * sur.cutoff) ** 3
+    score = unknown + weights.composition * error + weights.size * max(0.0, len(atoms) / smallest - 1.0)
     return replace(crop, score=score)
 
 
@@ -366,7 +270,7 @@ def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     )
     rank = np.argsort(order)
     sel = Selection(rank, vectors, np.ones(len(atoms), dtype=bool))
-    crop = build(u, everything, box, sel, {}, CoreValues(u, atoms), 0.0)
+    crop = build(u, everything, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0))
     if "vacuum" not in box.axes:
         # the very numbers of the frame, not sums that round
         crop.atoms.set_cell(box.cell)
@@ -391,4 +295,4 @@ def vacuum_crop(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     gap = max(vacuum, u.cutoff + 0.1)
     box = Box(np.diag(high - low + gap), low - gap / 2, ("vacuum", "vacuum", "vacuum"), "vacuum")
     sel = Selection(images, vectors, np.ones(len(images), dtype=bool))
-    return build(u, sur, box, sel, {}, CoreValues(u, atoms), 0.0)
+    return build(u, sur, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0))

@@ -71,11 +71,27 @@ def seam_gap(fractions: Floats, height: float) -> tuple[float, float]:
     return float(fractions.min()) * height, (1.0 - float(fractions.max())) * height
 
 
+def parent_gaps(box: Box, vectors: Floats, sur: Surroundings, axis: int) -> tuple[float, float]:
+    """How far the frame is empty beyond the lowest and the highest atom of a box along one axis, Å.
+
+    Looked for straight above and below the box; infinite where the surroundings hold nothing more.
+    """
+    height = heights_of(box.cell)[axis]
+    mine = box.fractional(vectors)[:, axis]
+    every = box.fractional(sur.vectors)
+    others = [k for k in range(3) if k != axis]
+    column = every[((every[:, others] >= 0.0) & (every[:, others] < 1.0)).all(axis=1), axis]
+    lower, upper = column[column < mine.min() - 1e-9], column[column > mine.max() + 1e-9]
+    below = (float(mine.min()) - float(lower.max())) * height if lower.size else np.inf
+    above = (float(upper.min()) - float(mine.max())) * height if upper.size else np.inf
+    return below, above
+
+
 def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> Box:
     """Widen every axis whose seam runs through empty space until the images no longer see each other.
 
-    An axis whose atoms leave a layer at the seam that is emptier than bulk ever is (1.35 nearest-neighbour distances
-    thick) becomes a vacuum axis, and its empty layer is brought to `vacuum`.
+    An axis is a vacuum axis if beyond its outermost atoms, on either side, the frame is empty for twice the distance
+    that counts as open (a ball of that radius fits); the empty layer at its seam is brought to `vacuum`.
 
     Parameters
     ----------
@@ -89,15 +105,14 @@ def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> 
     Box
         The same box where there is no such axis.
     """
+    wide = 2.0 * open_distance(sur)
     for axis in range(3):
         if box.axes[axis] == "kept":
             continue
-        below, above = seam_gap(box.fractional(vectors)[:, axis], heights_of(box.cell)[axis])
-        if below + above > open_distance(sur):
+        gap_below, gap_above = parent_gaps(box, vectors, sur, axis)
+        if max(gap_below, gap_above) > wide:
+            below, above = seam_gap(box.fractional(vectors)[:, axis], heights_of(box.cell)[axis])
             more = max(0.0, vacuum - below - above)
-            box = (
-                box.stretched(axis, 0.0, more, kind="vacuum")
-                if above >= below
-                else box.stretched(axis, more, 0.0, kind="vacuum")
-            )
+            split = (0.0, more) if gap_above >= gap_below else (more, 0.0)
+            box = box.stretched(axis, *split, kind="vacuum")
     return box

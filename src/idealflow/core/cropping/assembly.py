@@ -1,0 +1,129 @@
+"""From a box to the atoms of a crop: select, keep vacuum, resolve contacts, fill the seam, make neutral."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from idealflow.core.cropping.contacts import (
+    Selection,
+    composition_distance,
+    drop_contacts,
+    fill_seam,
+    neutralise,
+    select,
+)
+from idealflow.core.cropping.crop import Refused
+from idealflow.core.cropping.proposals import Box
+from idealflow.core.cropping.surroundings import Surroundings
+from idealflow.core.cropping.vacuum import EmptySpace, keep_vacuum
+
+__all__ = ["Assembled", "Rules", "assemble_all"]
+
+ENLARGE_STEP = 0.4
+ENLARGE_TRIES = 4
+
+
+class _RefusalError(Exception):
+    """A candidate broke a rule (internal; becomes a :class:`Refused`)."""
+
+    def __init__(self, reason: str, **figures: Any) -> None:
+        super().__init__(reason)
+        self.figures = figures
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Hard rules of a search: atoms at most, composition error at most, charges to cancel, Å of empty space."""
+
+    max_atoms: int
+    max_composition_error: float
+    charges: dict[int, float] | None
+    vacuum: float
+
+
+Assembled = tuple[Box, Selection, dict[str, float]]
+
+
+def assemble_all(
+    boxes: list[Box], sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
+) -> tuple[list[Assembled], list[Refused]]:
+    """Turn boxes into atoms; what breaks a rule is listed with its reason. `space` None skips the surface rules."""
+    made, refused = [], []
+    for box in boxes:
+        try:
+            made.append(assemble(box, sur, rules, space, rng))
+        except _RefusalError as broken:
+            volume = float(np.linalg.det(box.cell))
+            figures = {"kind": box.kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
+            refused.append(Refused(str(broken), {**figures, **broken.figures}))
+    return made, refused
+
+
+def assemble(
+    box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
+) -> Assembled:
+    """Turn a box into the atoms of a crop: select, keep vacuum, resolve contacts, fill the seam, make neutral.
+
+    Raises
+    ------
+    _RefusalError
+        With the broken rule and its numbers.
+    """
+    box, sel, notes = part_contacts(box, sur, rules, space)
+    before = len(sel.images)
+    sel = fill_seam(sel, box, sur, rng)
+    notes["filled"] = len(sel.images) - before
+    box = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
+    if rules.charges is not None:
+        before = len(sel.images)
+        sel, charge = neutralise(sel, sur, rules.charges)
+        if abs(charge) > 1e-6:
+            raise _RefusalError(f"net charge {charge:+g} by oxidation states cannot be removed", n_atoms=before)
+        notes["neutralised"] = before - len(sel.images)
+    n_atoms = len(sel.images)
+    if n_atoms > rules.max_atoms:
+        raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
+    error = composition_distance(sur.numbers[sel.images], sur.composition)
+    if error > rules.max_composition_error:
+        reason = f"composition error {error:.3f} exceeds {rules.max_composition_error:.3f}"
+        raise _RefusalError(reason, n_atoms=n_atoms, composition_error=error)
+    return box, sel, notes
+
+
+def part_contacts(box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None) -> Assembled:
+    """Select the atoms of a box and resolve contacts; margins grow where two core atoms touch across the boundary."""
+    for attempt in range(ENLARGE_TRIES):
+        if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
+            raise _RefusalError("too long: a corner lies beyond the surroundings looked at")
+        sel = select(sur, box)
+        n_atoms = len(sel.images)
+        if n_atoms > rules.max_atoms:
+            raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
+        shut = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
+        if space is not None:
+            check_vacuum(shut, space, n_atoms)
+        sel, core_contact = drop_contacts(sel, shut, sur)
+        if core_contact is None:
+            notes = {"removed": n_atoms - len(sel.images), "enlarged": ENLARGE_STEP * attempt}
+            return shut, sel, notes
+        axis = int(np.argmax(np.abs(core_contact)))
+        box = box.stretched(axis, ENLARGE_STEP / 2, ENLARGE_STEP / 2)
+    raise _RefusalError(
+        "two core atoms touch across the boundary; enlarging the margins did not part them", n_atoms=n_atoms
+    )
+
+
+def check_vacuum(box: Box, space: EmptySpace, n_atoms: int) -> None:
+    """Refuse a crop of bulk that was given a surface, and a crop of a surface that lost it."""
+    has_vacuum = "vacuum" in box.axes
+    if space.normal is not None and not has_vacuum:
+        raise _RefusalError(
+            "the centre looks into empty space, the cell has none: its surface would be lost", n_atoms=n_atoms
+        )
+    if space.fraction == 0.0 and has_vacuum:
+        raise _RefusalError(
+            "the centre's core is bulk, the cell reaches into empty space: it would be given a surface", n_atoms=n_atoms
+        )
