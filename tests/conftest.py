@@ -1,0 +1,27 @@
+"""What tests of campaigns share: one tiny finished campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Finished(NamedTuple):
+    """A finished campaign, the folder it lies in, and every state it committed. Read only."""
+
+    folder: Path
+    state: object
+    campaign: object
+    states: list
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The tiny campaign, run once by the local driver."""
+    import tiny
+
+    folder, states = tmp_path_factory.mktemp("finished"), []
+    state, campaign = tiny.run(folder, on_round=states.append)
+    return Finished(folder, state, campaign, states)

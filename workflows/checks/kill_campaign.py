@@ -1,0 +1,271 @@
+"""Kill a campaign at random moments and compare it with one that was left alone.
+
+    python workflows/checks/kill_campaign.py --kills 20
+
+runs a small campaign (Cu, EMT stands in for DFT) undisturbed with `idealflow run`, then the same campaign killed with
+SIGKILL at random moments, each time followed by `idealflow run` again, and compares: the set of substructures and their
+labels, every stored MD segment, every model update, the final model. The labeller writes down what it computes, so a
+label that was committed and computed again is found. Exit status 0 only if nothing differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from counting_emt import fingerprint  # noqa: E402  # lies beside this script
+
+SETTINGS: dict[str, Any] = {
+    "campaign": "kills",
+    "seed": 7,
+    "structure": {"element": "Cu", "crystal": "fcc", "a": 3.62, "cubic": True, "repeat": [3, 3, 3], "vacancies": 1},
+    "bootstrap": {
+        "seeds": [{"element": "Cu", "crystal": "fcc", "a": 3.62, "cubic": True, "repeat": [2, 2, 2]}],
+        "n_structures": 8,
+        "rattle": [0.02, 0.08],
+        "strain": 0.02,
+        "soap": {"r_cut": 3.0, "n_max": 3, "l_max": 3, "sigma": 0.3},
+        "force_field_settings": {"cutoff": 4.0, "hidden": [8]},
+        "fit_steps": 200,
+    },
+    "segment": {
+        "sampler": {"name": "langevin", "timestep": 2.0, "friction": 0.02},
+        "schedule": [
+            {"kind": "hold", "temperature": 300, "steps": 200},
+            {"kind": "ramp", "temperature": 300, "to": 2400, "steps": 400},
+        ],
+        "segment_steps": 50,
+        "check_interval": 5,
+    },
+    "screen": {"max_centres": 2},
+    "crop": {"n_candidates": 20, "max_atoms": 90},
+    "relax": {"max_steps": 20},
+    "label": {
+        "labeller": {
+            "calculator": "counting_emt.CountingEMT",
+            "kwargs": {"pause_s": 0.2},
+            "reference": "EMT (stands in for DFT)",
+        }
+    },
+    "update": {"n_steps": 20, "n_replay": 8, "n_judges": 4},
+    "evaluation": {"n_frames": 3},
+}
+
+
+@dataclass
+class Kills:
+    """What was seen of a campaign that was killed.
+
+    Attributes
+    ----------
+    moments
+        Seconds between the start of each killed process's work and its end.
+    rounds
+        Rounds committed at each kill.
+    repeated
+        Labels committed before a kill and computed again after it.
+    in_flight
+        Labels that had been started but not committed when their process was killed.
+    changed
+        Documents stored before a kill that were different after it.
+    """
+
+    moments: list[float] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    in_flight: int = 0
+    changed: list[str] = field(default_factory=list)
+
+
+def start(config: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start ``idealflow run`` as a user would, with the counting labeller on its path."""
+    path = os.pathsep.join(part for part in (str(HERE), os.environ.get("PYTHONPATH", "")) if part)
+    environment = os.environ | {"PYTHONPATH": path, "COUNTED_LABELS": str(log), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "idealflow.cli", "run", str(config), "--out", str(out), "--quiet"]
+    with (out.parent / f"{out.name}.output").open("ab") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
+def computed(log: Path) -> list[str]:
+    """Fingerprints of all structures that the labeller computed, in order."""
+    return log.read_text().split() if log.exists() else []
+
+
+def documents(out: Path) -> dict[str, dict[str, Any]]:
+    """Every stage document of the campaign by kind and derived uuid, without what a clock decides."""
+    from idealflow.workflow.directory import CampaignDirectory
+
+    directory = CampaignDirectory(out)
+    if not directory.exists():
+        return {}
+    store = directory.job_store()
+    found: dict[str, dict[str, Any]] = {}
+    for entry in store.query({"output.kind": {"$exists": True}}, properties=["uuid", "index", "output"], load=True):
+        output = _timeless(entry["output"])
+        found[f"{output['kind']} {entry['uuid']} {entry['index']}"] = output
+    store.close()
+    return found
+
+
+def _timeless(output: Any) -> Any:
+    dropped = ("seconds", "label_seconds", "wall_s", "t_entire_s", "artifacts", "@version")
+    if isinstance(output, dict):
+        return {key: _timeless(value) for key, value in output.items() if key not in dropped}
+    return [_timeless(value) for value in output] if isinstance(output, list) else output
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Keys of ``before`` that are missing from ``after`` or differ there."""
+    text = json.dumps
+    return [
+        key
+        for key, value in before.items()
+        if key not in after or text(value, sort_keys=True) != text(after[key], sort_keys=True)
+    ]
+
+
+def label_prints(found: dict[str, dict[str, Any]]) -> set[str]:
+    """Fingerprints of all structures with a committed label."""
+    structures = [
+        doc["structure"]
+        for doc in found.values()
+        if doc["kind"] in ("label", "substructure") and doc["state"] == "accepted" and doc["structure"]
+    ]
+    return {fingerprint(each["numbers"], each["positions"], each["cell"]) for each in structures}
+
+
+def run_killed(config: Path, out: Path, log: Path, *, kills: int, longest_s: float, seed: int) -> Kills:
+    """Run a campaign to its end through ``kills`` SIGKILLs, each after a random part of ``longest_s`` of work."""
+    rng, seen = random.Random(seed), Kills()  # noqa: S311  # moments of kills, no secrets
+    known: dict[str, Any] = {}
+    while True:
+        done_before = len(computed(log))
+        process = start(config, out, log)
+        last = len(seen.moments) >= kills
+        moment = rng.uniform(0.0, longest_s)
+        status = process.wait() if last else _killed_at_work(process, out, moment)
+        found, new = documents(out), computed(log)[done_before:]
+        committed = label_prints(known)
+        seen.repeated += [each for each in new if each in committed]
+        seen.changed += differing(known, found)
+        known = found
+        if status is not None:
+            if status != 0:
+                raise SystemExit(f"idealflow run ended with {status}; see {out}.output")
+            return seen
+        seen.moments.append(round(moment, 2))
+        seen.rounds.append(max((doc["round"] for doc in found.values() if doc["kind"] == "state"), default=0))
+        seen.in_flight += len(set(new) - label_prints(found))
+
+
+def _killed_at_work(process: subprocess.Popen[bytes], out: Path, moment: float) -> int | None:
+    """Kill ``moment`` seconds after the process took the campaign's lock; its exit status if it ended by itself."""
+    lock = out / ".lock"
+    while process.poll() is None and not _holds(lock, process.pid):
+        time.sleep(0.02)
+    deadline = time.monotonic() + moment
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if process.poll() is not None:
+        return process.returncode
+    process.kill()
+    process.wait()
+    return None
+
+
+def _holds(lock: Path, pid: int) -> bool:
+    """Whether a process has the lock file open (Linux)."""
+    descriptors = Path(f"/proc/{pid}/fd")
+    try:
+        return any(entry.resolve() == lock.resolve() for entry in descriptors.iterdir())
+    except FileNotFoundError:
+        return False
+
+
+def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int, longest_s: float | None = None) -> int:
+    """Run both campaigns in ``folder``, print the comparison, and return the number of differences."""
+    config = folder / "campaign.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    alone, killed = folder / "undisturbed", folder / "killed"
+    started = time.monotonic()
+    if start(config, alone, folder / "undisturbed.log").wait() != 0:
+        raise SystemExit(f"the undisturbed campaign failed; see {alone}.output")
+    reference = documents(alone)
+    work = time.monotonic() - started
+    summary = json.loads((alone / "summary.json").read_text())
+    print(
+        f"undisturbed: {work:.0f} s, {summary['rounds']} rounds, {summary['n_substructures']} substructures, "
+        f"model {summary['model_sha256'][:16]}",
+        flush=True,
+    )
+    longest = longest_s if longest_s is not None else 2.0 * summary["wall_s"] / max(kills, 1)
+    log = folder / "killed.log"
+    seen = run_killed(config, killed, log, kills=kills, longest_s=longest, seed=seed)
+    found = documents(killed)
+    again = json.loads((killed / "summary.json").read_text())
+
+    missing, extra = differing(reference, found), sorted(set(found) - set(reference))
+    requests = Counter(doc["request_key"] for doc in found.values() if doc["kind"] in ("label", "substructure"))
+    twice = [key for key, count in requests.items() if count > 1]
+    computations = computed(log)
+    per_kind = Counter(key.split()[0] for key in reference)
+    failures = {
+        "documents that differ from the undisturbed campaign's": missing,
+        "documents that the undisturbed campaign does not have": extra,
+        "stored documents changed by a restart": seen.changed,
+        "committed labels computed again": seen.repeated,
+        "requests committed more than once": twice,
+        "computations that no kill explains": ["?"]
+        * max(0, len(computations) - len(set(computations)) - seen.in_flight),
+        "model hash": [] if again["model_sha256"] == summary["model_sha256"] else [again["model_sha256"]],
+        "files left in work": [str(path) for path in (killed / "work").rglob("*") if path.is_file()],
+    }
+    print(f"killed {len(seen.moments)} times, at most {longest:.1f} s into its work: {seen.moments}")
+    print(f"rounds committed at each kill: {seen.rounds}")
+    print(
+        f"killed: {again['rounds']} rounds, {again['n_substructures']} substructures, model {again['model_sha256'][:16]}"
+    )
+    print(f"documents compared: {dict(per_kind)}")
+    print(
+        f"labels: {len(label_prints(found))} committed, {len(computations)} computations started, "
+        f"{seen.in_flight} in flight at a kill"
+    )
+    for name, entries in failures.items():
+        print(f"{name}: {len(entries)}" + (f", first {entries[0]}" if entries else ""))
+    if len(seen.moments) < kills:
+        print(f"the campaign finished before kill {len(seen.moments) + 1}: raise its length")
+        return 1
+    return sum(len(entries) for entries in failures.values())
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder to keep; default: a temporary one")
+    arguments = parser.parse_args()
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True)
+        return 1 if check(arguments.out, SETTINGS, kills=arguments.kills, seed=arguments.seed) else 0
+    with tempfile.TemporaryDirectory() as folder:
+        return 1 if check(Path(folder), SETTINGS, kills=arguments.kills, seed=arguments.seed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
