@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -78,7 +79,8 @@ def _positive(text: str) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from idealflow.provenance import Campaign
-    from idealflow.report import summarise, write_report, write_summary
+    from idealflow.report import summarise, summary_text, write_report, write_summary
+    from idealflow.schemas import CampaignState
     from idealflow.workflow.config import load_config
     from idealflow.workflow.directory import CampaignDirectory
     from idealflow.workflow.display import Display
@@ -102,44 +104,27 @@ def _run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"campaign {maker.campaign} is {state.status}: {state.reason}; nothing to do\n")
             return 0 if state.status == "finished" else 1
 
-        def on_round(_: object) -> None:
-            write_summary(campaign, directory.summary_path)
+        with contextlib.ExitStack() as stack:
+            display = None if arguments.quiet else stack.enter_context(Display(state))
+            if display is not None:
+                stack.enter_context(listening(display))
 
-        if arguments.quiet:
+            def on_round(after: CampaignState) -> None:
+                write_summary(campaign, directory.summary_path)
+                if display is not None:
+                    display.committed(after)
+
             state = run_campaign(
                 maker, structure, store, max_rounds=arguments.max_rounds, on_round=on_round, root_dir=directory.jobs
             )
-        else:
-            with Display(state) as display, listening(display):
-
-                def on_round_shown(after: object) -> None:
-                    on_round(after)
-                    display.committed(after)  # type: ignore[arg-type]  # the driver calls it with a state
-
-                state = run_campaign(
-                    maker,
-                    structure,
-                    store,
-                    max_rounds=arguments.max_rounds,
-                    on_round=on_round_shown,
-                    root_dir=directory.jobs,
-                )
         write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
         if state.status != "paused":
             write_report(campaign, directory.fetch, directory.report_path, directory.figures)
-    _say(directory, summarise(campaign) | {"status": state.status, "reason": state.reason})
-    return 1 if state.status == "failed" else 0
-
-
-def _say(directory: object, summary: dict[str, object]) -> None:
-    from idealflow.report import summary_text
-    from idealflow.workflow.directory import CampaignDirectory
-
-    assert isinstance(directory, CampaignDirectory)  # noqa: S101  # narrows the lazily imported type
-    sys.stdout.write(summary_text(summary))
+    sys.stdout.write(summary_text(summarise(campaign) | {"status": state.status, "reason": state.reason}))
     sys.stdout.write(f"summary: {directory.summary_path}\n")
     if directory.report_path.exists():
         sys.stdout.write(f"report:  {directory.report_path}\n")
+    return 1 if state.status == "failed" else 0
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +72,10 @@ def _run_action(
     maker: IdealMaker, state: CampaignState, action: Action, store: JobStore, root_dir: Any
 ) -> CampaignState:
     started = time.perf_counter()
-    run_locally(maker.flow(state, action, None), log=False, store=store, root_dir=root_dir, raise_immediately=True)
+    with warnings.catch_warnings():
+        # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
+        warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
+        run_locally(maker.flow(state, action, None), log=False, store=store, root_dir=root_dir, raise_immediately=True)
     after = Campaign(store, state.campaign).state()
     if after is None or after.round != state.round + 1:
         found = "none" if after is None else after.round

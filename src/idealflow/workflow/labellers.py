@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import time
@@ -13,7 +14,6 @@ from typing import Any, Protocol, runtime_checkable
 from ase import Atoms
 from jobflow import Flow, Job, Maker, Response
 from monty.json import MontyEncoder, MSONable
-from monty.os import cd
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.errors import InputError, LabelError
@@ -99,7 +99,7 @@ class StaticLabeller(MSONable):
         """Run the maker's job body in ``directory`` and convert its document."""
         structure = AseAtomsAdaptor.get_structure(_boxed(atoms))
         started = time.perf_counter()
-        with cd(directory):
+        with contextlib.chdir(directory):
             document = _run_body(self.maker, structure)
         label = label_from_document(document, atoms)
         seconds = time.perf_counter() - started

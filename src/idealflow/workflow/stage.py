@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numba
 import torch
 from jobflow import CURRENT_JOB, Job, JobConfig, JobStore, OnMissing, job
+from threadpoolctl import threadpool_limits
 
 from idealflow.errors import CampaignError
 from idealflow.schemas import Document, StageContext
@@ -40,12 +41,19 @@ def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[...
     return decorate
 
 
+@functools.cache
+def _limited(threads: int) -> Any:
+    """The linear-algebra libraries' limit, set once per process and kept."""
+    return threadpool_limits(limits=threads)
+
+
 def pin_threads() -> None:
-    """Give numba and torch the site's number of threads: results are exact to the bit for a fixed number."""
+    """Give numba, torch and BLAS the site's number of threads: results are exact to the bit for a fixed number."""
     threads = Settings().threads
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+    _limited(threads)
 
 
 def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing: OnMissing | None = None) -> Job:
