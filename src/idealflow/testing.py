@@ -1,5 +1,6 @@
 """Conformance kits: what third parties run to prove that their part keeps our conventions."""
 
+from idealflow.forcefields.conformance import ForceFieldCheck, check_force_field
 from idealflow.labelling.conformance import LabellerCheck, check_labeller
 
-__all__ = ["LabellerCheck", "check_labeller"]
+__all__ = ["ForceFieldCheck", "LabellerCheck", "check_force_field", "check_labeller"]

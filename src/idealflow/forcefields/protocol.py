@@ -69,13 +69,24 @@ class ForceField(Protocol):
         """Learn from scratch; ``progress(step, steps, loss)`` is called now and then."""
 
     def update(self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float, seed: int) -> TrainReport:
-        """Go on learning from new structures and a replay of old ones, with the stored optimiser state."""
+        """Go on learning from new structures and a replay of old ones, with the stored optimiser state.
+
+        A training that diverges does not raise: its report ends with a loss that is not finite, and whoever asked for
+        the update throws it away.
+        """
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
         """Absolute errors per structure, (n, 3): energy eV/atom, mean force eV/Å, mean stress eV/Å³ (NaN if absent)."""
 
     def save(self, path: str | Path) -> Path:
-        """Write everything, the optimiser's state included, to one file, atomically and exactly."""
+        """Write everything, the optimiser's state included, to one file, atomically and exactly.
+
+        The file begins with one line of JSON whose ``force_field`` is the name in the registry.
+        """
+
+    @classmethod
+    def load(cls, path: str | Path) -> ForceField:
+        """Read what :meth:`save` wrote; ArtifactError for a file that is missing, damaged or foreign."""
 
     def copy(self) -> ForceField:
         """An independent copy."""

@@ -64,7 +64,8 @@ class LocalCalculator(Calculator):
         grid = NeighbourGrid(self.atoms.positions, self.atoms.cell.array, self.atoms.pbc, self._cutoff)
         for start in range(0, n, _CENTRES_AT_ONCE):
             centres = np.arange(start, min(start + _CENTRES_AT_ONCE, n))
-            energies[centres] += self._of_centres(grid, centres, kind, forces, virial)
+            with kernels.threads_for(len(centres)):
+                energies[centres] += self._of_centres(grid, centres, kind, forces, virial)
         energy = float(energies.sum())
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if self.atoms.cell.rank == 3:

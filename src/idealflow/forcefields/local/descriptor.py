@@ -45,7 +45,8 @@ class Frame:
 
 def frame_of(atoms: Atoms, kind: NDArray[np.int64], cutoff: float) -> Frame:
     """A structure with its neighbours within the cutoff (Å)."""
-    pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    with kernels.threads_for(len(kind)):
+        pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     volume = float(atoms.cell.volume) if atoms.cell.rank == 3 else 0.0
     return Frame(kind, pairs.offsets, pairs.j.astype(np.int64), pairs.vec, volume)
 
@@ -96,7 +97,8 @@ def joined(frames: Sequence[Frame], cutoff: float, n_species: int, n_radial: int
 def densities(batch: Batch) -> Tensor:
     """Densities around every atom, (n, n_species * n_radial, 16)."""
     out = np.empty((len(batch.kind), batch.n_species * batch.n_radial, kernels.N_LM), dtype=batch.vec.dtype)
-    kernels.densities(*batch.basis, out)
+    with kernels.threads_for(len(batch.kind)):
+        kernels.densities(*batch.basis, out)
     return torch.from_numpy(out)
 
 
@@ -116,16 +118,17 @@ def forces_and_virials(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
     virials : (n_graphs, 3, 3), eV
         dE/d(strain); divided by the volume it is the stress in ASE's sign.
     """
-    forces, virials = _ForcesAndVirials.apply(weight, batch)  # type: ignore[no-untyped-call]  # torch's own
+    forces, virials = _ForcesAndVirials.apply(weight, batch)
     return forces, virials
 
 
 class _ForcesAndVirials(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         ctx.batch = batch
         slopes = np.empty_like(batch.vec)
-        kernels.pair_slopes(*batch.basis, weight.detach().contiguous().numpy(), slopes)
+        with kernels.threads_for(len(batch.kind)):
+            kernels.pair_slopes(*batch.basis, weight.detach().contiguous().numpy(), slopes)
         forces = np.zeros((len(batch.kind), 3), dtype=batch.vec.dtype)
         virials = np.zeros((batch.n_graphs, 3, 3), dtype=batch.vec.dtype)
         kernels.scatter_forces(
@@ -134,10 +137,10 @@ class _ForcesAndVirials(torch.autograd.Function):
         return torch.from_numpy(forces), torch.from_numpy(virials)
 
     @staticmethod
-    def backward(ctx: Any, by_forces: Tensor, by_virials: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, by_forces: Tensor, by_virials: Tensor) -> tuple[Tensor, None]:
         batch = ctx.batch
         out = np.empty((len(batch.kind), batch.n_species * batch.n_radial, kernels.N_LM), dtype=batch.vec.dtype)
-        kernels.densities_along(
-            *batch.basis, batch.graph, by_forces.contiguous().numpy(), by_virials.contiguous().numpy(), out
-        )
+        motion = by_forces.contiguous().numpy(), by_virials.contiguous().numpy()
+        with kernels.threads_for(len(batch.kind)):
+            kernels.densities_along(*batch.basis, batch.graph, *motion, out)
         return torch.from_numpy(out), None

@@ -15,10 +15,13 @@ Each centre writes its own output, so results do not depend on the number of thr
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numba
+import torch
 
-__all__ = ["N_LM", "densities", "densities_along", "pair_slopes", "scatter_forces"]
+__all__ = ["N_LM", "densities", "densities_along", "pair_slopes", "scatter_forces", "threads_for"]
 
 N_LM = 16
 
@@ -27,6 +30,23 @@ _A, _B, _C, _D = math.sqrt(35.0 / 8.0), math.sqrt(105.0), math.sqrt(21.0 / 8.0),
 
 _inline = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
 _kernel = numba.njit(cache=True, nogil=True, fastmath=True, parallel=True)
+
+_CENTRES_PER_THREAD = 500
+
+
+@contextmanager
+def threads_for(n_centres: int) -> Iterator[None]:
+    """Run kernels on as many threads as torch may use, but on one for few centres.
+
+    Starting threads costs little on an idle machine and, where others compute too, more than a small frame's work: with
+    two threads on two busy cores 256 atoms took 28 ms instead of 2.
+    """
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(before, torch.get_num_threads(), n_centres // _CENTRES_PER_THREAD)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 @_inline

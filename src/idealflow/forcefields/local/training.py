@@ -64,8 +64,8 @@ def set_scales(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> N
     counts = np.array([np.bincount(s.frame.kind, minlength=model.n_species) for s in samples], dtype=float)
     solution, *_ = np.linalg.lstsq(counts, np.array([s.energy for s in samples]), rcond=1e-8)
     model.reference.copy_(torch.from_numpy(solution))
-    forces = np.concatenate([s.forces.ravel() for s in samples])
-    model.scale.fill_(max(float(np.sqrt((forces**2).mean())), 1e-2))
+    forces = np.concatenate([s.forces[s.force_weight > 0].ravel() for s in samples])
+    model.scale.fill_(max(float(np.sqrt((forces**2).sum() / max(1, forces.size))), 1e-2))
     rows = []
     with torch.no_grad():
         for sample in samples:
@@ -107,7 +107,7 @@ def run_steps(
         if not np.isfinite(value):
             history.append(value)
             break
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
         optimiser.step()
         if step % every == 0 or step == steps - 1:

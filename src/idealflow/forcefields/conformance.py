@@ -1,0 +1,290 @@
+"""Proof that a force field keeps the conventions on which a campaign rests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from idealflow.errors import ArtifactError, InputError
+from idealflow.forcefields.protocol import ForceField
+
+__all__ = ["ForceFieldCheck", "check_force_field"]
+
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+@dataclass(frozen=True)
+class ForceFieldCheck:
+    """What :func:`check_force_field` measured.
+
+    Attributes
+    ----------
+    force_error
+        Largest difference between a force along a random direction and the energy's slope, eV/Å.
+    stress_error
+        Largest difference between stress and the energy's slope with strain, eV/Å³.
+    symmetry_error
+        Largest change of forces (eV/Å) after reordering, rotating and translating.
+    errors : (n, 3)
+        Errors on the dataset after the short fit: eV/atom, eV/Å, eV/Å³.
+    """
+
+    force_error: float
+    stress_error: float
+    symmetry_error: float
+    errors: NDArray[np.float64]
+
+
+def check_force_field(
+    force_field: ForceField,
+    dataset: Sequence[Atoms],
+    *,
+    steps: int = 20,
+    displacement: float = 1e-3,
+    strain: float = 1e-4,
+    force_tolerance: float = 0.01,
+    stress_tolerance: float = 0.001,
+    symmetry_tolerance: float = 0.001,
+    seed: int = 0,
+) -> ForceFieldCheck:
+    """Check an architecture: derivatives, symmetries, determinism, files, refusals and masks.
+
+    Parameters
+    ----------
+    force_field
+        Untrained or trained; only copies of it are changed.
+    dataset
+        At least two labelled structures, periodic, with stress, out of equilibrium.
+    steps
+        Gradient steps of every short fit.
+    displacement, strain
+        Steps of central differences, Å and 1; for energies in single precision take larger ones.
+    force_tolerance, stress_tolerance, symmetry_tolerance
+        Largest accepted differences, eV/Å, eV/Å³ and eV/Å.
+    seed
+        Of fits, directions, rotations and orders.
+
+    Returns
+    -------
+    ForceFieldCheck
+        The differences found.
+
+    Raises
+    ------
+    AssertionError
+        When a convention is broken; the message says which.
+    InputError
+        When the dataset cannot prove what is asked.
+    """
+    if len(dataset) < 2 or any("stress" not in atoms.calc.results for atoms in dataset):
+        raise InputError("the kit needs at least two labelled structures, each with stress")
+    rng = np.random.default_rng(seed)
+    trained = force_field.copy()
+    report = trained.fit(dataset, steps=steps, seed=seed)
+    _require(report.errors.shape == (len(dataset), 3), "the report of fit has errors of shape (n, 3)")
+    _require(bool(np.isfinite(report.errors).all()), "errors are finite after fit")
+    _require(
+        np.array_equal(report.errors, trained.errors(dataset)), "the report of fit has the errors that errors() gives"
+    )
+    _check_pure(trained, dataset)
+    _check_repeatable(force_field, trained, dataset, steps, seed)
+    _check_files(trained, dataset, steps, seed)
+    _check_refusals(trained, dataset, steps)
+    _check_masks(force_field, dataset, steps, seed)
+
+    sample = bare(dataset[0])
+    sample.calc = trained.calculator()
+    force_error = max(_force_error(sample, rng, displacement) for _ in range(3))
+    _within(force_error, force_tolerance, "eV/Å, forces are minus the slope of the energy")
+    stress_error = _stress_error(sample, strain)
+    _within(stress_error, stress_tolerance, "eV/Å³, stress is the slope of the energy with strain, over the volume")
+    symmetry_error = _symmetry_error(sample, rng)
+    _within(symmetry_error, symmetry_tolerance, "eV/Å, forces turn with the structure, and energy does not change")
+    return ForceFieldCheck(force_error, stress_error, symmetry_error, report.errors)
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """The structure without its label."""
+    copied = atoms.copy()
+    copied.calc = None
+    return copied
+
+
+def _require(true: bool, rule: str) -> None:
+    if not true:
+        raise AssertionError(f"broken: {rule}")
+
+
+def _within(value: float, tolerance: float, rule: str) -> None:
+    if not value <= tolerance:
+        raise AssertionError(f"broken: {rule}; differs by {value:.3g}, accepted {tolerance:.3g}")
+
+
+def _predicted(force_field: ForceField, dataset: Sequence[Atoms]) -> list[tuple[float, NDArray[np.float64]]]:
+    out, calculator = [], force_field.calculator()
+    for atoms in dataset:
+        frame = bare(atoms)
+        frame.calc = calculator
+        out.append((float(frame.get_potential_energy()), np.hstack([frame.get_forces().ravel(), frame.get_stress()])))
+    return out
+
+
+def _same(first: ForceField, second: ForceField, dataset: Sequence[Atoms]) -> bool:
+    pairs = zip(_predicted(first, dataset), _predicted(second, dataset), strict=True)
+    return all(a[0] == b[0] and np.array_equal(a[1], b[1]) for a, b in pairs)
+
+
+def _check_pure(trained: ForceField, dataset: Sequence[Atoms]) -> None:
+    forth = _predicted(trained, dataset)
+    back = _predicted(trained, dataset[::-1])[::-1]
+    same = all(a[0] == b[0] and np.array_equal(a[1], b[1]) for a, b in zip(forth, back, strict=True))
+    _require(same, "the calculator's results depend on the frame alone, not on frames before it")
+
+
+def _check_repeatable(
+    force_field: ForceField, trained: ForceField, dataset: Sequence[Atoms], steps: int, seed: int
+) -> None:
+    again = force_field.copy()
+    again.fit(dataset, steps=steps, seed=seed)
+    _require(_same(trained, again, dataset), "two fits with one seed give the same force field, to the bit")
+    again.update(dataset[:1], dataset[1:], steps=steps, lr=1e-4, seed=seed)
+    _require(not _same(trained, again, dataset), "an update changes the force field, and no copy of it")
+
+
+def _check_files(trained: ForceField, dataset: Sequence[Atoms], steps: int, seed: int) -> None:
+    from idealflow.forcefields.registry import load_force_field
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "force_field"
+        trained.save(path)
+        whole = path.read_bytes()
+        loaded = load_force_field(path) if trained.name in whole[:4096].decode(errors="replace") else trained.load(path)
+        _require(_same(trained, loaded, dataset), "a saved and loaded force field predicts the same, to the bit")
+        kept = trained.copy()
+        for force_field in (kept, loaded):
+            force_field.update(dataset[:1], dataset[1:], steps=steps, lr=1e-4, seed=seed)
+        _require(
+            _same(kept, loaded, dataset),
+            "learning goes on after loading as it would have without: the optimiser's state is saved",
+        )
+        for content, rule in (
+            (whole[: len(whole) // 2], "a truncated file is refused with ArtifactError"),
+            (b"something else\n", "a foreign file is refused with ArtifactError"),
+        ):
+            path.write_bytes(content)
+            _raises(ArtifactError, lambda: trained.load(path), rule)
+        path.unlink()
+        _raises(ArtifactError, lambda: trained.load(path), "a missing file is refused with ArtifactError")
+
+
+def _raises(kind: type[Exception], act: Callable[[], object], rule: str) -> None:
+    try:
+        act()
+    except kind:
+        return
+    raise AssertionError(f"broken: {rule}")
+
+
+def _check_refusals(trained: ForceField, dataset: Sequence[Atoms], steps: int) -> None:
+    calculator = trained.calculator()
+    damaged, foreign = bare(dataset[0]), bare(dataset[0])
+    damaged.positions[0, 0] = np.nan
+    foreign.symbols[0] = next(symbol for symbol in chemical_symbols[1:] if symbol not in trained.species)
+    for frame, rule in ((damaged, "NaN positions are refused"), (foreign, "unknown species are refused")):
+        frame.calc = calculator
+        _raises(InputError, frame.get_forces, f"{rule} with InputError")
+    labelled = relabelled(foreign, dataset[0].calc.results)
+    without, wrong = dict(dataset[0].calc.results), dict(dataset[0].calc.results)
+    without["energy"], wrong["energy"] = None, float("nan")
+    for bad, rule in (
+        ([], "an empty dataset is refused"),
+        ([labelled], "a labelled structure with unknown species is refused"),
+        ([relabelled(dataset[0], without)], "a label without energy is refused"),
+        ([relabelled(dataset[0], wrong)], "a label that is NaN is refused"),
+    ):
+        _raises(InputError, partial(trained.copy().fit, bad, steps=steps), f"{rule} with InputError")
+
+
+def relabelled(atoms: Atoms, results: dict[str, object]) -> Atoms:
+    """The structure with another label."""
+    made = bare(atoms)
+    made.calc = SinglePointCalculator(made, **results)
+    return made
+
+
+def _check_masks(force_field: ForceField, dataset: Sequence[Atoms], steps: int, seed: int) -> None:
+    without = [relabelled(a, {k: a.calc.results[k] for k in ("energy", "forces")}) for a in dataset]
+    learner = force_field.copy()
+    errors = learner.fit(without, steps=steps, seed=seed).errors
+    _require(bool(np.isnan(errors[:, 2]).all()), "stress errors are NaN where labels have no stress")
+    _require(bool(np.isfinite(errors[:, :2]).all()), "structures without stress can be learned from")
+    learners = []
+    for wrong in (0.0, 3.0):  # a masked force may be anything
+        masked = []
+        for atoms in dataset:
+            results = dict(atoms.calc.results)
+            results["forces"] = results["forces"].copy()
+            results["forces"][0] += wrong
+            masked.append(relabelled(atoms, results))
+            masked[-1].arrays["force_weight"] = np.r_[0.0, np.ones(len(atoms) - 1)]
+        learner = force_field.copy()
+        learner.fit(masked, steps=steps, seed=seed)
+        learners.append(learner)
+    _require(_same(learners[0], learners[1], dataset), "forces whose force_weight is 0 have no influence")
+
+
+def _force_error(atoms: Atoms, rng: np.random.Generator, step: float) -> float:
+    direction = rng.normal(size=(len(atoms), 3))
+    direction /= np.linalg.norm(direction)
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.calc = atoms.calc
+        moved.positions += sign * step * direction
+        energies.append(moved.get_potential_energy())
+    return float(abs((atoms.get_forces() * direction).sum() + (energies[0] - energies[1]) / (2 * step)))
+
+
+def _stress_error(atoms: Atoms, step: float) -> float:
+    slopes = []
+    for a, b in _VOIGT:
+        energies = []
+        for sign in (1, -1):
+            deformation = np.eye(3)
+            deformation[a, b] += sign * step / 2  # symmetric; both halves fall on the diagonal for a = b
+            deformation[b, a] += sign * step / 2
+            strained = atoms.copy()
+            strained.calc = atoms.calc
+            strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+            energies.append(strained.get_potential_energy())
+        slopes.append((energies[0] - energies[1]) / (2 * step) / atoms.get_volume())
+    return float(np.abs(atoms.get_stress() - np.array(slopes)).max())
+
+
+def _symmetry_error(atoms: Atoms, rng: np.random.Generator) -> float:
+    order = rng.permutation(len(atoms))
+    turn = Rotation.random(random_state=rng).as_matrix()
+    other = atoms[order]
+    other.calc = atoms.calc
+    other.positions += rng.integers(-1, 2, size=(len(atoms), 3)) * atoms.pbc @ atoms.cell.array + rng.normal(size=3)
+    other.set_cell(other.cell.array @ turn)
+    other.positions = other.positions @ turn
+    turned = turn.T @ voigt_6_to_full_3x3_stress(atoms.get_stress()) @ turn
+    return float(
+        max(
+            np.abs(other.get_forces() - atoms.get_forces()[order] @ turn).max(),
+            abs(other.get_potential_energy() - atoms.get_potential_energy()) / len(atoms),
+            np.abs(other.get_stress() - full_3x3_to_voigt_6_stress(turned)).max(),
+        )
+    )
