@@ -48,7 +48,7 @@ def crop_search(
     rng: np.random.Generator | None = None,
     max_atoms: int = 400,
     composition_weight: float = 20.0,
-    size_weight: float = 0.5,
+    size_weight: float = 0.25,
     max_composition_error: float = 0.1,
     min_contact: float | None = None,
     oxidation_states: dict[str, float] | None = None,
