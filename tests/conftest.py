@@ -9,7 +9,7 @@ import pytest
 
 
 class Finished(NamedTuple):
-    """A finished campaign, the folder it lies in, and every state it committed. Read only."""
+    """A finished campaign, the folder it lies in (laid out as `idealflow run` does), and every state it committed. Read only."""
 
     folder: Path
     state: object
@@ -21,7 +21,9 @@ class Finished(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The tiny campaign, run once by the local driver."""
     import tiny
+    from idealflow.workflow.directory import CampaignDirectory
 
     folder, states = tmp_path_factory.mktemp("finished"), []
     state, campaign = tiny.run(folder, on_round=states.append)
+    CampaignDirectory(folder).write_config({"structure": "frame", **tiny.settings()})
     return Finished(folder, state, campaign, states)
