@@ -90,7 +90,8 @@ def screen_frame(
 def _picked(
     model: UncertaintyModel, atoms: Atoms, candidates: NDArray[np.int64], threshold: float, limit: int
 ) -> NDArray[np.int64]:
-    kinds = model.soap.kinds(atoms)
+    frame = model.soap.prepare(atoms)
+    kinds = frame.kinds
     left = candidates
     chosen: list[int] = []
     while len(left) and len(chosen) < limit:
@@ -102,8 +103,8 @@ def _picked(
         left = left[distances[0] > model.cutoff]
         alike = kinds[left] == kinds[centre]
         if alike.any():
-            vector = model.descriptors(atoms, [centre])[0]
-            delta = model.distance_to(model.descriptors(atoms, left[alike]), vector, int(kinds[centre]))
+            vector = model.descriptors(frame, [centre])[0]
+            delta = model.distance_to(model.descriptors(frame, left[alike]), vector, int(kinds[centre]))
             near = np.zeros(len(left), dtype=bool)
             near[alike] = delta <= COVER_RADIUS * threshold
             left = left[~near]

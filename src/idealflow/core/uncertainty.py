@@ -12,7 +12,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.coverage import Coverage
-from idealflow.core.descriptors import SOAP
+from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
 from idealflow.core.distribution import Moments, Whitener
 from idealflow.core.dynamics.archive import read_archive, write_archive
 from idealflow.errors import InputError
@@ -124,11 +124,12 @@ class UncertaintyModel:
             raise InputError("a distribution needs at least one structure, got none; give labelled structures")
         if masks is not None and len(masks) != len(frames):
             raise InputError(f"masks must be one per structure, got {len(masks)} for {len(frames)}")
-        kinds = [self.soap.kinds(atoms) for atoms in frames]
-        for number, (atoms, kind) in enumerate(zip(frames, kinds, strict=True)):
-            chosen = np.arange(len(atoms)) if masks is None else np.flatnonzero(np.asarray(masks[number], dtype=bool))
-            for part, vectors in self.soap.chunks(atoms, chosen):
-                self._take_in(vectors, kind[chosen[part]])
+        prepared = [self.soap.prepare(atoms) for atoms in frames]
+        for number, frame in enumerate(prepared):
+            chosen = np.arange(len(frame)) if masks is None else np.flatnonzero(np.asarray(masks[number], dtype=bool))
+            kinds = frame.kinds[chosen]
+            for part, vectors in self.soap.map_blocks(frame, chosen, lambda part, vectors: (part, vectors)):
+                self._take_in(vectors, kinds[part])
         self._whiteners.clear()
 
     def _take_in(self, vectors: Float, kinds: NDArray[np.int64]) -> None:
@@ -149,7 +150,7 @@ class UncertaintyModel:
                     kept[slot] = new[row]
         self._reservoir[group] = kept
 
-    def __call__(self, atoms: Atoms, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
+    def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
         """Uncertainty of all atoms or of those at ``indices``, (n,).
 
         Parameters
@@ -167,11 +168,16 @@ class UncertaintyModel:
         InputError
             For a species outside the descriptor's, or positions that are not finite.
         """
-        kinds = self.soap.kinds(atoms)
-        chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
-        values = np.empty(len(chosen))
-        for part, vectors in self.soap.chunks(atoms, chosen):
-            values[part] = self._distances(vectors, kinds[chosen[part]], raw=raw)
+        frame = self.soap.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+        kinds, values = frame.kinds[chosen], np.empty(len(chosen))
+        self._prepare_whiteners()
+
+        def distances(part: slice, vectors: Float) -> None:
+            values[part] = self._distances(vectors, kinds[part], raw=raw)
+
+        for _ in self.soap.map_blocks(frame, chosen, distances):
+            pass
         return values
 
     def _distances(self, vectors: Float, kinds: NDArray[np.int64], *, raw: bool = False) -> Float:
@@ -183,7 +189,7 @@ class UncertaintyModel:
         return values
 
     def value_and_gradient(
-        self, atoms: Atoms, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+        self, atoms: Atoms | PreparedFrame, weights: ArrayLike | None = None, reference: ArrayLike | None = None
     ) -> tuple[float, Float, Float]:
         """Objective of the uncertainties, and its exact gradient.
 
@@ -205,37 +211,37 @@ class UncertaintyModel:
         InputError
             For negative weights, weights that sum to zero, references that are not positive, or bad atoms.
         """
-        kinds = self.soap.kinds(atoms)
-        w, ref = _checked(weights, reference, len(atoms))
+        frame = self.soap.prepare(atoms)
+        w, ref = _checked(weights, reference, len(frame))
         chosen = np.flatnonzero(w > 0.0)
-        w = w / w.sum()
-        total = 0.0
+        kinds = frame.kinds[chosen]
+        w = w[chosen] / w.sum()
+        ref = None if ref is None else ref[chosen]
+        parts = np.full(len(chosen), np.inf)
+        self._prepare_whiteners()
 
         def adjoint(part: slice, vectors: Float) -> Float:
-            nonlocal total
-            rows = chosen[part]
             out = np.zeros_like(vectors)
-            for group, members in self._members(kinds[rows]):
-                whitener = self._whitener(group)
+            for group, members in self._members(kinds[part]):
+                whitener = self._whiteners[group]
                 if whitener is None:  # never seen: infinite, and no direction leads out of it
-                    total = np.inf
                     continue
+                rows = np.arange(part.start, part.stop)[members]
                 y = whitener(vectors[members])
                 u = (y**2).sum(axis=1) / whitener.k
-                value, slope = _objective(u, None if ref is None else ref[rows[members]])
-                weight = w[rows[members]]
-                total += float(weight @ value)
-                out[members] = (y * (weight * slope * (2.0 / whitener.k))[:, None]) @ whitener.matrix
+                value, slope = _objective(u, None if ref is None else ref[rows])
+                parts[rows] = w[rows] * value
+                out[members] = (y * (w[rows] * slope * (2.0 / whitener.k))[:, None]) @ whitener.matrix
             return out
 
-        positions_gradient, cell_gradient = self.soap.pull_back(atoms, chosen, adjoint)
-        return total, positions_gradient, cell_gradient
+        positions_gradient, cell_gradient = self.soap.pull_back(frame, chosen, adjoint)
+        return float(parts.sum()), positions_gradient, cell_gradient
 
-    def descriptors(self, atoms: Atoms, indices: ArrayLike | None = None) -> Float:
+    def descriptors(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> Float:
         """SOAP vectors, (n, n_features)."""
         return self.soap(atoms, indices)
 
-    def cover(self, atoms: Atoms, indices: ArrayLike, *, quarantined: bool = False) -> None:
+    def cover(self, atoms: Atoms | PreparedFrame, indices: ArrayLike, *, quarantined: bool = False) -> None:
         """Let the environments at ``indices`` cover their like (:mod:`idealflow.core.coverage`).
 
         Parameters
@@ -243,9 +249,9 @@ class UncertaintyModel:
         quarantined
             Their labels failed for good: they cover until :meth:`forget_quarantined`.
         """
-        chosen = np.asarray(indices, dtype=np.int64).reshape(-1)
-        kinds = self.soap.kinds(atoms)[chosen]
-        for vector, kind in zip(self.soap(atoms, chosen), kinds, strict=True):
+        frame = self.soap.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+        for vector, kind in zip(self.soap(frame, chosen), frame.kinds[chosen], strict=True):
             coverage = self._coverage[self.species[kind]]
             (coverage.quarantined if quarantined else coverage.learned).append(vector)
 
@@ -254,15 +260,23 @@ class UncertaintyModel:
         for coverage in self._coverage.values():
             coverage.quarantined.clear()
 
-    def covered(self, atoms: Atoms, threshold: float, indices: ArrayLike | None = None) -> NDArray[np.bool_]:
+    def covered(
+        self, atoms: Atoms | PreparedFrame, threshold: float, indices: ArrayLike | None = None
+    ) -> NDArray[np.bool_]:
         """Whether each environment (of all atoms, or those at ``indices``) is covered at this threshold, (n,)."""
-        chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
-        kinds = self.soap.kinds(atoms)
+        frame = self.soap.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+        kinds = frame.kinds[chosen]
         out = np.zeros(len(chosen), dtype=bool)
-        candidates = np.flatnonzero([bool(self._covers(kind)) for kind in kinds[chosen]])
-        for part, vectors in self.soap.chunks(atoms, chosen[candidates]):
+        candidates = np.flatnonzero(np.isin(kinds, [kind for kind in range(len(self.species)) if self._covers(kind)]))
+        self._prepare_whiteners()
+
+        def cover(part: slice, vectors: Float) -> None:
             rows = candidates[part]
-            out[rows] = self.covered_vectors(vectors, kinds[chosen[rows]], threshold)
+            out[rows] = self.covered_vectors(vectors, kinds[rows], threshold)
+
+        for _ in self.soap.map_blocks(frame, chosen[candidates], cover):
+            pass
         return out
 
     def covered_vectors(self, vectors: Float, kinds: NDArray[np.int64], threshold: float) -> NDArray[np.bool_]:
@@ -366,6 +380,11 @@ class UncertaintyModel:
             moments = self._moments[group]
             self._whiteners[group] = moments.whitener(self.eigen_cut) if moments.n else None
         return self._whiteners[group]
+
+    def _prepare_whiteners(self) -> None:
+        """Factorise what changed, before several threads ask for it."""
+        for group in self._groups:
+            self._whitener(group)
 
     def _covers(self, kind: int) -> int:
         coverage = self._coverage[self.species[kind]]

@@ -1,6 +1,6 @@
 """Atom-wise descriptors: neighbours, SOAP, and DScribe as the oracle."""
 
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs, neighbour_pairs
-from idealflow.core.descriptors.soap import SOAP
+from idealflow.core.descriptors.soap import SOAP, PreparedFrame, chosen_atoms
 
-__all__ = ["SOAP", "NeighbourGrid", "Pairs", "neighbour_pairs"]
+__all__ = ["SOAP", "NeighbourGrid", "Pairs", "PreparedFrame", "chosen_atoms", "neighbour_pairs"]

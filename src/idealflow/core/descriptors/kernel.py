@@ -1,9 +1,13 @@
 """The fused SOAP kernel: density coefficients, power spectrum, and the reverse pass of a scalar through both.
 
-For one centre, c[Z, lm, n] = Σ_j G_nl(r_j²) S_lm(r_j) over neighbours j of species Z (the centre itself included), with
+For one centre, c[Z, lm, n] = Σ_j G_nl(r_j) S_lm(r_j) over neighbours j of species Z (the centre itself included), with
 S_lm real solid harmonics; p[Z n, Z' n', l] = π sqrt(8 / (2l + 1)) Σ_m c[Z, lm, n] c[Z', lm, n']. The reverse pass takes dU/dp to
 dU/dc once per centre and to each neighbour's position by one product with the gradient of G S: nothing of the size
 (centres, atoms, 3, features) ever exists.
+
+Neighbours are taken eight at a time. Sums over neighbours and over n are products of small matrices with one side of eight,
+kept in registers; arrays are flat, n fastest and padded to a multiple of eight. Layouts, with n_pad the padded n_max and
+width = (l_max + 1) n_pad: coefficients (n_centres, n_species, (l_max + 1)², n_pad); a block's radial functions (8, width).
 """
 
 from __future__ import annotations
@@ -11,181 +15,218 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from idealflow.core.descriptors.harmonics import harmonics, harmonics_reverse
+from idealflow.core.descriptors.simd import SPLINE_DEGREE, block_product, gram, spline, spline_and_slope, transpose
+
 __all__ = ["density", "density_reverse", "power_spectrum", "power_spectrum_reverse", "scatter"]
 
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
+SPLINE_ORDERS = SPLINE_DEGREE["float64"] + 1
+SPLINE_ORDERS_SINGLE = SPLINE_DEGREE["float32"] + 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
-def _harmonics(x, y, z, r2, l_max, norms, q, c, s, out):  # type: ignore[no-untyped-def]
-    """Real solid harmonics r^l Y_lm into ``out`` (index l² + l + m); q, c, s keep what the gradient needs."""
-    c[0], s[0] = 1.0, 0.0
-    for m in range(1, l_max + 1):
-        c[m] = x * c[m - 1] - y * s[m - 1]
-        s[m] = x * s[m - 1] + y * c[m - 1]
-    q[0, 0] = 1.0
-    for m in range(1, l_max + 1):
-        q[m, m] = -(2 * m - 1) * q[m - 1, m - 1]
-        q[m, m - 1] = (2 * m - 1) * z * q[m - 1, m - 1]
-    for m in range(l_max - 1):
-        for l in range(m + 2, l_max + 1):
-            q[l, m] = ((2 * l - 1) * z * q[l - 1, m] - (l + m - 1) * r2 * q[l - 2, m]) / (l - m)
-    for l in range(l_max + 1):
-        middle = l * l + l
-        out[middle] = norms[l, 0] * q[l, 0]
-        for m in range(1, l + 1):
-            f = norms[l, m] * q[l, m]
-            out[middle + m] = f * c[m]
-            out[middle - m] = f * s[m]
+@numba.njit(cache=True, nogil=True)
+def _gather(kinds, kind, first, end, members):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
+    """Next eight pairs of one species, from ``first`` on, into ``members``; how many, and where to go on."""
+    n = 0
+    p = first
+    while p < end and n < 8:
+        members[n] = p
+        n += kinds[p] == kind
+        p += 1
+    return n, p
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
-def density(offsets, vec, kinds, own, table, inverse_step, norms, l_max, n_pad, coefficients):  # type: ignore[no-untyped-def]
-    """Expansion coefficients of every centre into ``coefficients`` (n_centres, n_species, (l_max + 1)², n_pad).
+@numba.njit(cache=True, nogil=True)
+def _load(vec, members, n, xyz, distances):  # type: ignore[no-untyped-def]
+    """Coordinates of ``n`` pairs into ``xyz`` (x, y, z, r² of eight) and ``distances``; zeros for the rest."""
+    for p in range(8):
+        x, y, z = 0.0, 0.0, 0.0
+        if p < n:
+            m = members[p]
+            x, y, z = vec[m, 0], vec[m, 1], vec[m, 2]
+        r2 = x * x + y * y + z * z
+        xyz[p], xyz[8 + p], xyz[16 + p], xyz[24 + p] = x, y, z, r2
+        distances[p] = np.sqrt(r2)
 
-    ``kinds`` (n_pairs,) and ``own`` (n_centres,) are species indices of neighbours and centres.
+
+@numba.njit(cache=True, nogil=True)
+def density(  # type: ignore[no-untyped-def]
+    offsets, vec, kinds, own, at_centre, table, origin, inverse_step, constants, l_max, n_pad, out
+):
+    """Expansion coefficients of every centre into ``out``, flat.
+
+    ``kinds`` (n_pairs,) and ``own`` (n_centres,) are species indices of neighbours and centres; ``at_centre`` (n_pad,) is what
+    the centre adds to itself.
     """
     n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
-    degree = table.shape[1] - 1
-    for i in numba.prange(len(own)):
-        out = coefficients[i]
-        out[:] = 0.0
-        q = np.zeros((l_max + 2, l_max + 2))
-        c, s, sh = np.zeros(l_max + 2), np.zeros(l_max + 2), np.zeros(n_lm)
-        g = np.zeros(width, dtype=table.dtype)
-        for n in range(n_pad):  # the centre itself: r = 0, only l = 0
-            out[own[i], 0, n] = table[0, 0, n] * norms[0, 0]
-        for p in range(offsets[i], offsets[i + 1]):
-            x, y, z = vec[p, 0], vec[p, 1], vec[p, 2]
-            r2 = x * x + y * y + z * z
-            u = r2 * inverse_step
-            k = int(u)
-            t = table.dtype.type(u - k)
-            row = table[k]
-            for a in range(width):
-                value = row[degree, a]
-                for d in range(degree - 1, -1, -1):
-                    value = value * t + row[d, a]
-                g[a] = value
-            _harmonics(x, y, z, r2, l_max, norms, q, c, s, sh)
-            target = out[kinds[p]]
-            lm = 0
-            for l in range(l_max + 1):
-                base = l * n_pad
-                for _ in range(2 * l + 1):
-                    factor = sh[lm]
-                    for n in range(n_pad):
-                        target[lm, n] += factor * g[base + n]
-                    lm += 1
+    stride = (SPLINE_ORDERS_SINGLE if table.itemsize == 4 else SPLINE_ORDERS) * width
+    last = len(table) // stride - 1
+    n_species = len(out) // max(1, len(own) * n_lm * n_pad)
+    members = np.empty(8, dtype=np.int64)
+    distances = np.empty(8)
+    xyz = np.empty(32, dtype=table.dtype)
+    q = np.empty(n_lm * 8, dtype=table.dtype)
+    powers = np.empty(2 * (l_max + 1) * 8, dtype=table.dtype)
+    sh = np.empty(n_lm * 8, dtype=table.dtype)
+    g = np.empty(8 * width, dtype=table.dtype)
+    out[:] = 0.0
+    for i in range(len(own)):
+        for kind in range(n_species):
+            start = (i * n_species + kind) * n_lm * n_pad
+            if kind == own[i]:
+                for n in range(n_pad):
+                    out[start + n] = at_centre[n]
+            position = offsets[i]
+            while position < offsets[i + 1]:
+                n, position = _gather(kinds, kind, position, offsets[i + 1], members)
+                if n == 0:
+                    break
+                _load(vec, members, n, xyz, distances)
+                harmonics(xyz, constants, l_max, q, powers, sh)
+                for p in range(n):
+                    u = (distances[p] - origin) * inverse_step
+                    k = min(int(u), last)
+                    spline(g, p * width, table, k * stride, width, table.dtype.type(u - k))
+                g[n * width :] = 0.0
+                for l in range(l_max + 1):
+                    for b in range(0, n_pad, 8):
+                        block_product(
+                            out, start + l * l * n_pad + b, n_pad, sh, l * l * 8, 8, g, l * n_pad + b, width, 2 * l + 1
+                        )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
-def power_spectrum(coefficients, n_max, l_max, out):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def density_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
+    offsets, vec, kinds, table, origin, inverse_step, constants, l_max, n_pad, d_coefficients, out
+):
+    """dU/d(vector to the neighbour) of every pair into ``out`` (n_pairs, 3), from dU/dc, flat."""
+    n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
+    stride = SPLINE_ORDERS * width
+    last = len(table) // stride - 1
+    n_centres = len(offsets) - 1
+    n_species = len(d_coefficients) // max(1, n_centres * n_lm * n_pad)
+    members = np.empty(8, dtype=np.int64)
+    distances = np.empty(8)
+    xyz, work, force = np.empty(32), np.empty(32), np.empty(24)
+    q, sh = np.empty(n_lm * 8), np.empty(n_lm * 8)
+    powers = np.empty(2 * (l_max + 1) * 8)
+    g, slopes = np.empty(8 * width), np.empty(8 * width)
+    g_across, slopes_across = np.empty(8 * width), np.empty(8 * width)
+    weights, along = np.empty(n_lm * 8), np.empty(n_lm * 8)
+    for i in range(n_centres):
+        for kind in range(n_species):
+            start = (i * n_species + kind) * n_lm * n_pad
+            position = offsets[i]
+            while position < offsets[i + 1]:
+                n, position = _gather(kinds, kind, position, offsets[i + 1], members)
+                if n == 0:
+                    break
+                _load(vec, members, n, xyz, distances)
+                harmonics(xyz, constants, l_max, q, powers, sh)
+                for p in range(n):
+                    u = (distances[p] - origin) * inverse_step
+                    k = min(int(u), last)
+                    spline_and_slope(g, p * width, slopes, p * width, table, k * stride, width, u - k)
+                g[n * width :] = 0.0
+                slopes[n * width :] = 0.0
+                for a in range(0, width, 8):
+                    transpose(g_across, a * 8, g, a, width)
+                    transpose(slopes_across, a * 8, slopes, a, width)
+                weights[:] = 0.0
+                along[:] = 0.0
+                for l in range(l_max + 1):
+                    rows, here = 2 * l + 1, l * l * 8
+                    for b in range(0, n_pad, 8):
+                        d, a = start + l * l * n_pad + b, (l * n_pad + b) * 8
+                        block_product(weights, here, 8, d_coefficients, d, n_pad, g_across, a, 8, rows)
+                        block_product(along, here, 8, d_coefficients, d, n_pad, slopes_across, a, 8, rows)
+                harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, force)
+                for p in range(n):
+                    radial = 0.0
+                    for lm in range(n_lm):
+                        radial += sh[lm * 8 + p] * along[lm * 8 + p]
+                    if distances[p] > 0.0:
+                        radial *= inverse_step / distances[p]
+                    m = members[p]
+                    for a in range(3):
+                        out[m, a] = force[8 * a + p] + radial * xyz[8 * a + p]
+
+
+@numba.njit(cache=True, nogil=True)
+def power_spectrum(coefficients, n_centres, n_species, n_max, n_pad, l_max, out):  # type: ignore[no-untyped-def]
     """Rotation invariants of every centre into ``out`` (n_centres, n_features), in DScribe's order.
 
     Order: species Z, Z' ≥ Z; l; n; n' (n' ≥ n where Z' = Z).
     """
-    n_species = coefficients.shape[1]
-    for i in numba.prange(coefficients.shape[0]):
-        c = coefficients[i]
+    size = (l_max + 1) ** 2 * n_pad
+    block = np.empty(64, dtype=coefficients.dtype)
+    for i in range(n_centres):
         f = 0
         for z in range(n_species):
             for w in range(z, n_species):
                 for l in range(l_max + 1):
                     scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
-                    for n in range(n_max):
-                        first = n if z == w else 0
-                        for k in range(first, n_max):
-                            out[i, f + k - first] = 0.0
-                        for lm in range(l * l, (l + 1) * (l + 1)):
-                            factor = scale * c[z, lm, n]
-                            for k in range(first, n_max):
-                                out[i, f + k - first] += factor * c[w, lm, k]
-                        f += n_max - first
+                    one = (i * n_species + z) * size + l * l * n_pad
+                    other = (i * n_species + w) * size + l * l * n_pad
+                    for first in range(0, n_max, 8):
+                        for second in range(first if z == w else 0, n_max, 8):
+                            gram(
+                                block, coefficients, one + first, n_pad, coefficients, other + second, n_pad, 2 * l + 1
+                            )
+                            for n in range(first, min(first + 8, n_max)):
+                                begin, row = _row(n, n_max, z == w)
+                                for k in range(max(second, begin), min(second + 8, n_max)):
+                                    out[i, f + row + k] = scale * block[(n - first) * 8 + k - second]
+                    f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
-def power_spectrum_reverse(coefficients, d_out, n_max, l_max, d_coefficients):  # type: ignore[no-untyped-def]
-    """dU/dc from dU/dp of every centre; ``d_coefficients`` has the shape of ``coefficients``."""
-    n_species = coefficients.shape[1]
-    for i in numba.prange(coefficients.shape[0]):
-        c, d = coefficients[i], d_coefficients[i]
-        d[:] = 0.0
-        f = 0
-        for z in range(n_species):
-            for w in range(z, n_species):
-                for l in range(l_max + 1):
-                    scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
-                    for n in range(n_max):
-                        first = n if z == w else 0
-                        for lm in range(l * l, (l + 1) * (l + 1)):
-                            total = 0.0
-                            cn = scale * c[z, lm, n]
-                            for k in range(first, n_max):
-                                g = d_out[i, f + k - first]
-                                total += g * c[w, lm, k]
-                                d[w, lm, k] += g * cn
-                            d[z, lm, n] += scale * total
-                        f += n_max - first
+@numba.njit(cache=True, nogil=True, inline="always")
+def _row(n, n_max, same):  # type: ignore[no-untyped-def]
+    """First n' of row n of one (Z, Z', l) block of features, and where n' = 0 would lie in the block."""
+    if same:
+        return n, n * n_max - n * (n + 1) // 2
+    return 0, n * n_max
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST, parallel=True)
-def density_reverse(  # type: ignore[no-untyped-def]
-    offsets, vec, kinds, table, inverse_step, norms, l_max, n_pad, d_coefficients, out
+@numba.njit(cache=True, nogil=True)
+def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
+    coefficients, d_features, n_centres, n_species, n_max, n_pad, l_max, out
 ):
-    """dU/d(vector to the neighbour) of every pair into ``out`` (n_pairs, 3)."""
-    n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
-    degree = table.shape[1] - 1
-    for i in numba.prange(d_coefficients.shape[0]):
-        q = np.zeros((l_max + 2, l_max + 2))
-        c, s, sh = np.zeros(l_max + 2), np.zeros(l_max + 2), np.zeros(n_lm)
-        g, dg = np.zeros(width), np.zeros(width)
-        for p in range(offsets[i], offsets[i + 1]):
-            x, y, z = vec[p, 0], vec[p, 1], vec[p, 2]
-            r2 = x * x + y * y + z * z
-            u = r2 * inverse_step
-            k = int(u)
-            t = u - k
-            row = table[k]
-            for a in range(width):
-                value, slope = row[degree, a], 0.0
-                for d in range(degree - 1, -1, -1):
-                    slope = slope * t + value
-                    value = value * t + row[d, a]
-                g[a] = value
-                dg[a] = slope
-            _harmonics(x, y, z, r2, l_max, norms, q, c, s, sh)
-            adjoint = d_coefficients[i, kinds[p]]
-            fx, fy, fz, fr = 0.0, 0.0, 0.0, 0.0
-            lm = 0
-            for l in range(l_max + 1):
-                base = l * n_pad
-                for m in range(-l, l + 1):
-                    weight, slope = 0.0, 0.0
-                    for n in range(n_pad):
-                        weight += adjoint[lm, n] * g[base + n]
-                        slope += adjoint[lm, n] * dg[base + n]
-                    fr += slope * sh[lm]
-                    # gradient of the solid harmonic: dQ_l^m/dx = x Q_{l-1}^{m+1}, dQ_l^m/dz = (l + m) Q_{l-1}^m
-                    b = abs(m)
-                    if l > 0:
-                        f = norms[l, b] * weight
-                        up = q[l - 1, b + 1] if b + 1 <= l - 1 else 0.0
-                        low = (l + b) * q[l - 1, b] if b <= l - 1 else 0.0
-                        if m >= 0:
-                            angular = c[b]
-                            fx += f * (x * up * angular + (b * q[l, b] * c[b - 1] if b > 0 else 0.0))
-                            fy += f * (y * up * angular - (b * q[l, b] * s[b - 1] if b > 0 else 0.0))
-                        else:
-                            angular = s[b]
-                            fx += f * (x * up * angular + b * q[l, b] * s[b - 1])
-                            fy += f * (y * up * angular + b * q[l, b] * c[b - 1])
-                        fz += f * low * angular
-                    lm += 1
-            fr *= 2.0 * inverse_step
-            out[p, 0] = fx + fr * x
-            out[p, 1] = fy + fr * y
-            out[p, 2] = fz + fr * z
+    """dU/dc from dU/dp of every centre; ``out`` has the shape of ``coefficients``."""
+    size = (l_max + 1) ** 2 * n_pad
+    forth, back = np.zeros((n_pad, n_pad)), np.zeros((n_pad, n_pad))
+    out[:] = 0.0
+    for i in range(n_centres):
+        f = 0
+        for z in range(n_species):
+            for w in range(z, n_species):
+                for l in range(l_max + 1):
+                    scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+                    for n in range(n_max):
+                        begin, row = _row(n, n_max, z == w)
+                        for k in range(begin, n_max):
+                            forth[n, k] = scale * d_features[i, f + row + k]
+                            back[k, n] = forth[n, k]
+                    if z == w:  # p_nk = p_kn is one feature: both factors are the same coefficients
+                        for n in range(n_max):
+                            for k in range(n):
+                                forth[n, k] = forth[k, n]
+                                back[k, n] = forth[k, n]
+                            forth[n, n] *= 2.0
+                    one = (i * n_species + z) * size + l * l * n_pad
+                    other = (i * n_species + w) * size + l * l * n_pad
+                    flat, turned = forth.reshape(-1), back.reshape(-1)
+                    for first in range(0, n_max, 8):
+                        for second in range(0, n_max, 8):
+                            at = second * n_pad + first
+                            block_product(
+                                out, other + first, n_pad, coefficients, one + second, n_pad, flat, at, n_pad, 2 * l + 1
+                            )  # fmt: skip
+                            if z != w:
+                                block_product(
+                                    out, one + first, n_pad, coefficients, other + second, n_pad, turned, at, n_pad, 2 * l + 1
+                                )  # fmt: skip
+                    f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
 
 
 @numba.njit(cache=True, nogil=True)

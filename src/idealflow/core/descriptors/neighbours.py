@@ -1,7 +1,8 @@
 """All pairs within a cutoff, in linear time, for any cell: a pure function of its input.
 
-Atoms are sorted into bins along the fractional axes; a centre looks through the bins its sphere can reach, periodic
-directions wrapped with their image counted, so cells smaller than the cutoff give an atom's own images as neighbours.
+Atoms are sorted into bins along the fractional axes, bins along the third axis lying side by side in memory; a centre
+looks through the rows of bins its sphere can reach, periodic directions wrapped with their image counted, so cells
+smaller than the cutoff give an atom's own images as neighbours.
 There is no list kept from step to step: the order of pairs, and with it the last bit of every sum over them, depends
 on the frame alone, on which bitwise resumable dynamics rests.
 """
@@ -19,7 +20,8 @@ from idealflow.errors import InputError
 
 __all__ = ["NeighbourGrid", "Pairs", "neighbour_pairs"]
 
-_BINS_PER_CUTOFF = 2  # half-cutoff bins: 3.7 candidates per neighbour instead of 6.4
+#: half-cutoff bins give 3.7 candidates per neighbour instead of 6.4; along the third axis finer bins cost nothing
+_BINS_PER_CUTOFF = np.array([2, 2, 4])
 
 
 class Pairs(NamedTuple):
@@ -70,37 +72,37 @@ def neighbour_pairs(
 class NeighbourGrid:
     """Atoms of one frame sorted into bins, for neighbours of some centres at a time.
 
-    Parameters and errors are those of :func:`neighbour_pairs`.
+    Making one costs O(n_atoms); neighbours of a centre then cost the same in any frame. Parameters and errors are those
+    of :func:`neighbour_pairs`.
     """
 
     def __init__(self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> None:
-        self._r = np.ascontiguousarray(positions, dtype=np.float64).reshape(-1, 3)
+        r = np.asarray(positions, dtype=np.float64).reshape(-1, 3)
         periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)).copy()
-        self._h = np.ascontiguousarray(np.asarray(cell, dtype=np.float64).reshape(3, 3))
+        h = np.ascontiguousarray(np.asarray(cell, dtype=np.float64).reshape(3, 3))
+        _check(r, h, periodic, cutoff)
+        self._n_atoms = len(r)
         self._cutoff = float(cutoff)
-        _check(self._r, self._h, periodic, self._cutoff)
-        self._bins = _grid(self._r, self._h, periodic, self._cutoff)
+        self._sorted = (np.where(periodic[:, None], h, 0.0), periodic, *_sorted_into_bins(r, h, periodic, cutoff))
 
     def pairs(self, centres: ArrayLike | None = None) -> Pairs:
         """Neighbours of the atoms at ``centres``, or of all."""
-        wanted = np.arange(len(self._r)) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
-        counts = np.zeros(len(wanted), dtype=np.int64)
+        wanted = np.arange(self._n_atoms) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
         offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
-        none = (np.zeros(0, np.int32), np.zeros((0, 3), np.int32), np.zeros((0, 3)))
-        _search(self._r, self._h, self._cutoff**2, wanted, *self._bins, counts, offsets, *none, False)
-        np.cumsum(counts, out=offsets[1:])
+        _count(wanted, self._cutoff**2, *self._sorted[:-2], offsets)
+        np.cumsum(offsets, out=offsets)
         n = int(offsets[-1])
         pairs = Pairs(offsets, np.empty(n, np.int32), np.empty((n, 3), np.int32), np.empty((n, 3)))
-        _search(self._r, self._h, self._cutoff**2, wanted, *self._bins, counts, *pairs, True)
+        _fill(wanted, self._cutoff**2, *self._sorted, *pairs)
         return pairs
 
 
 def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: float) -> None:
     if not cutoff > 0.0 or not np.isfinite(cutoff):
         raise InputError(f"a cutoff must be positive and finite, got {cutoff}")
-    bad = np.flatnonzero(~np.isfinite(r).all(axis=1))
-    if bad.size:
-        raise InputError(f"positions must be finite, atom {bad[0]} is at {r[bad[0]].tolist()}")
+    if not np.isfinite(r).all():
+        bad = int(np.flatnonzero(~np.isfinite(r).all(axis=1))[0])
+        raise InputError(f"positions must be finite, atom {bad} is at {r[bad].tolist()}")
     if not np.isfinite(h).all() or (periodic.any() and abs(np.linalg.det(_full(h, periodic))) < 1e-10):
         raise InputError(
             f"a periodic cell must be finite and span a volume, got {h.tolist()} with pbc {periodic.tolist()}"
@@ -114,99 +116,138 @@ def _full(h: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.flo
     return full
 
 
-def _grid(
+def _sorted_into_bins(
     r: NDArray[np.float64], h: NDArray[np.float64], periodic: NDArray[np.bool_], cutoff: float
 ) -> tuple[Any, ...]:
-    """Bins: counts and reach per direction, atoms sorted by bin, and the cell each atom lies in."""
+    """Bins and their reach, and the wrapped atoms sorted by bin.
+
+    Returns
+    -------
+    bins, reach : (3,)
+        Numbers of bins; how many bins to each side hold neighbours.
+    starts : (n_bins + 1,)
+        First slot of each bin in the sorted order.
+    slot : (n_atoms,)
+        Place of each atom in the sorted order.
+    home : (n_atoms,)
+        Bin of each atom.
+    x : (3, n_atoms), Å
+        Wrapped positions in sorted order.
+    order : (n_atoms,)
+        Atom in each slot.
+    wraps : (n_atoms, 3)
+        Cell each atom lies in.
+    """
     full = _full(h, periodic)
     inverse = np.linalg.inv(full)
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
     fractional = r @ inverse
     wraps = np.where(periodic, np.floor(fractional), 0.0)
     fractional -= wraps
-    low = np.where(periodic, 0.0, fractional.min(axis=0, initial=0.0) if len(r) else 0.0)
-    span = np.where(periodic, 1.0, np.ptp(fractional, axis=0) if len(r) else 0.0)
+    low, span = np.zeros(3), np.ones(3)
+    if len(r):
+        low = np.where(periodic, 0.0, fractional.min(axis=0))
+        span = np.where(periodic, 1.0, np.ptp(fractional, axis=0))
     extent = span * heights
-    bins = np.maximum(1, np.floor(extent / (cutoff / _BINS_PER_CUTOFF))).astype(np.int64)
-    while bins.prod() > 4 * len(r) + 8:  # mostly empty space: coarser bins cost nothing
-        bins[np.argmax(bins)] = (bins.max() + 1) // 2
-    reach = np.where(
-        periodic | (bins > 1), np.ceil(cutoff * bins / np.maximum(extent, 1e-300) * (1.0 + 1e-12)), 0
-    ).astype(np.int64)
-    reach = np.where(periodic, reach, np.minimum(reach, bins - 1))
-    index = ((fractional - low) / np.where(span > 0, span, 1.0) * bins).astype(np.int64)
-    np.clip(index, 0, bins - 1, out=index)
-    flat = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
-    order = np.argsort(flat, kind="stable")
-    starts = np.searchsorted(flat[order], np.arange(bins.prod() + 1))
-    return periodic, bins, reach, index, starts, order, wraps.astype(np.int32), np.ascontiguousarray(r[order])
+    most = 4.0 * len(r) + 8.0  # where space is mostly empty, coarser bins cost nothing
+    bins = np.clip(np.floor(extent / cutoff * _BINS_PER_CUTOFF), 1.0, most)
+    while bins.prod() > most:
+        bins[np.argmax(bins)] = np.ceil(bins.max() / 2.0)
+    reach = np.ceil(cutoff * bins / np.maximum(extent, 1e-300) * (1.0 + 1e-12))
+    reach = np.where(periodic, reach, np.minimum(reach, bins - 1.0)).astype(np.int64)
+    index = np.clip((fractional - low) / np.where(span > 0, span, 1.0) * bins, 0.0, bins - 1.0).astype(np.int32)
+    bins = bins.astype(np.int64)
+    home = ((index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]).astype(np.int32)
+    order = np.argsort(home, kind="stable").astype(np.int32)
+    slot = np.empty_like(order)
+    slot[order] = np.arange(len(r), dtype=np.int32)
+    starts = np.searchsorted(home[order], np.arange(bins.prod() + 1))
+    x = np.ascontiguousarray((r - wraps @ np.where(periodic[:, None], h, 0.0))[order].T)
+    return bins, reach, starts, slot, home, x, order, wraps.astype(np.int32)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _search(  # type: ignore[no-untyped-def]  # noqa: C901  # numba compiles it for the types it meets; six nested loops
-    r,
-    h,
-    cutoff2,
-    wanted,
-    periodic,
-    bins,
-    reach,
-    index,
-    starts,
-    order,
-    wraps,
-    sorted_r,
-    counts,
-    offsets,
-    j,
-    shift,
-    vec,
-    fill,
-):
-    for c in numba.prange(len(wanted)):
-        i = wanted[c]
+@numba.njit(cache=True, nogil=True, inline="always")
+def _slots(row, low, high, n2, image, starts):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
+    """Slots [first, end) of the bins ``low`` to ``high`` that lie in one image along the third axis."""
+    first = max(low - image * n2, 0)
+    last = min(high - image * n2, n2 - 1)
+    return starts[row + first], starts[row + last + 1]
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(wanted, cutoff2, h, periodic, bins, reach, starts, slot, home, x, counts):  # type: ignore[no-untyped-def]
+    """Number of neighbours of every centre into ``counts[1:]``; the same arithmetic as :func:`_fill`."""
+    for c in range(len(wanted)):
+        own = slot[wanted[c]]
+        b2 = home[wanted[c]] % bins[2]
+        b1 = home[wanted[c]] // bins[2] % bins[1]
+        b0 = home[wanted[c]] // (bins[2] * bins[1])
+        low, high = b2 - reach[2], b2 + reach[2]
         n = 0
-        base = offsets[c]
-        for o0 in range(-reach[0], reach[0] + 1):
-            b0 = index[i, 0] + o0
-            t0 = 0
-            if periodic[0]:
-                t0 = b0 // bins[0]
-                b0 -= t0 * bins[0]
-            elif b0 < 0 or b0 >= bins[0]:
+        for o0 in range(b0 - reach[0], b0 + reach[0] + 1):
+            t0 = o0 // bins[0]
+            if t0 != 0 and not periodic[0]:
                 continue
-            for o1 in range(-reach[1], reach[1] + 1):
-                b1 = index[i, 1] + o1
-                t1 = 0
-                if periodic[1]:
-                    t1 = b1 // bins[1]
-                    b1 -= t1 * bins[1]
-                elif b1 < 0 or b1 >= bins[1]:
+            for o1 in range(b1 - reach[1], b1 + reach[1] + 1):
+                t1 = o1 // bins[1]
+                if t1 != 0 and not periodic[1]:
                     continue
-                for o2 in range(-reach[2], reach[2] + 1):
-                    b2 = index[i, 2] + o2
-                    t2 = 0
-                    if periodic[2]:
-                        t2 = b2 // bins[2]
-                        b2 -= t2 * bins[2]
-                    elif b2 < 0 or b2 >= bins[2]:
+                row = ((o0 - t0 * bins[0]) * bins[1] + o1 - t1 * bins[1]) * bins[2]
+                for t2 in range(low // bins[2], high // bins[2] + 1):
+                    if t2 != 0 and not periodic[2]:
                         continue
-                    flat = (b0 * bins[1] + b1) * bins[2] + b2
-                    for s in range(starts[flat], starts[flat + 1]):
+                    first, end = _slots(row, low, high, bins[2], t2, starts)
+                    sx = t0 * h[0, 0] + t1 * h[1, 0] + t2 * h[2, 0] - x[0, own]
+                    sy = t0 * h[0, 1] + t1 * h[1, 1] + t2 * h[2, 1] - x[1, own]
+                    sz = t0 * h[0, 2] + t1 * h[1, 2] + t2 * h[2, 2] - x[2, own]
+                    for s in range(first, end):
+                        dx, dy, dz = x[0, s] + sx, x[1, s] + sy, x[2, s] + sz
+                        n += dx * dx + dy * dy + dz * dz < cutoff2
+        counts[c + 1] = n - 1  # an atom is not its own neighbour
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(  # type: ignore[no-untyped-def]
+    wanted, cutoff2, h, periodic, bins, reach, starts, slot, home, x, order, wraps, offsets, j, shift, vec
+):
+    """Neighbours of every centre, in the order of their bins."""
+    near = np.empty(max(1, len(order)), dtype=np.int64)
+    for c in range(len(wanted)):
+        i = wanted[c]
+        own = slot[i]
+        b2 = home[i] % bins[2]
+        b1 = home[i] // bins[2] % bins[1]
+        b0 = home[i] // (bins[2] * bins[1])
+        low, high = b2 - reach[2], b2 + reach[2]
+        p = offsets[c]
+        for o0 in range(b0 - reach[0], b0 + reach[0] + 1):
+            t0 = o0 // bins[0]
+            if t0 != 0 and not periodic[0]:
+                continue
+            for o1 in range(b1 - reach[1], b1 + reach[1] + 1):
+                t1 = o1 // bins[1]
+                if t1 != 0 and not periodic[1]:
+                    continue
+                row = ((o0 - t0 * bins[0]) * bins[1] + o1 - t1 * bins[1]) * bins[2]
+                for t2 in range(low // bins[2], high // bins[2] + 1):
+                    if t2 != 0 and not periodic[2]:
+                        continue
+                    first, end = _slots(row, low, high, bins[2], t2, starts)
+                    sx = t0 * h[0, 0] + t1 * h[1, 0] + t2 * h[2, 0] - x[0, own]
+                    sy = t0 * h[0, 1] + t1 * h[1, 1] + t2 * h[2, 1] - x[1, own]
+                    sz = t0 * h[0, 2] + t1 * h[1, 2] + t2 * h[2, 2] - x[2, own]
+                    here = own if t0 == 0 and t1 == 0 and t2 == 0 else -1
+                    n = 0
+                    for s in range(first, end):  # no branch in the loop: a misprediction costs more than a store
+                        dx, dy, dz = x[0, s] + sx, x[1, s] + sy, x[2, s] + sz
+                        near[n] = s
+                        n += (dx * dx + dy * dy + dz * dz < cutoff2) & (s != here)
+                    for q in range(n):
+                        s = near[q]
                         k = order[s]
-                        s0 = t0 - wraps[k, 0] + wraps[i, 0]
-                        s1 = t1 - wraps[k, 1] + wraps[i, 1]
-                        s2 = t2 - wraps[k, 2] + wraps[i, 2]
-                        if k == i and s0 == 0 and s1 == 0 and s2 == 0:
-                            continue
-                        x = sorted_r[s, 0] + (s0 * h[0, 0] + s1 * h[1, 0] + s2 * h[2, 0]) - r[i, 0]
-                        y = sorted_r[s, 1] + (s0 * h[0, 1] + s1 * h[1, 1] + s2 * h[2, 1]) - r[i, 1]
-                        z = sorted_r[s, 2] + (s0 * h[0, 2] + s1 * h[1, 2] + s2 * h[2, 2]) - r[i, 2]
-                        if x * x + y * y + z * z < cutoff2:
-                            if fill:
-                                p = base + n
-                                j[p] = k
-                                shift[p, 0], shift[p, 1], shift[p, 2] = s0, s1, s2
-                                vec[p, 0], vec[p, 1], vec[p, 2] = x, y, z
-                            n += 1
-        counts[c] = n
+                        j[p] = k
+                        shift[p, 0] = t0 - wraps[k, 0] + wraps[i, 0]
+                        shift[p, 1] = t1 - wraps[k, 1] + wraps[i, 1]
+                        shift[p, 2] = t2 - wraps[k, 2] + wraps[i, 2]
+                        vec[p, 0], vec[p, 1], vec[p, 2] = x[0, s] + sx, x[1, s] + sy, x[2, s] + sz
+                        p += 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
-from idealflow.core.descriptors.basis import gto_basis, harmonic_norms, radial_table
+from idealflow.core.descriptors.basis import gto_basis, radial_functions, radial_table
+from idealflow.core.descriptors.harmonics import harmonic_constants
 from idealflow.core.descriptors.kernel import (
     density,
     density_reverse,
@@ -19,14 +21,38 @@ from idealflow.core.descriptors.kernel import (
     scatter,
 )
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs
+from idealflow.core.descriptors.simd import LANES
+from idealflow.core.descriptors.threads import in_order
 from idealflow.errors import InputError
 
-__all__ = ["SOAP"]
+__all__ = ["SOAP", "PreparedFrame", "chosen_atoms"]
 
-_CHUNK = 1024
-_LANES = 8
+#: centres at a time: their pairs and coefficients fit a core's own cache; results do not depend on the number of threads
+_CHUNK = 256
 
 Float = NDArray[np.float64]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedFrame:
+    """A structure checked and sorted for neighbour search, so that single environments of a large frame cost O(1).
+
+    Made by :meth:`SOAP.prepare`; taken wherever atoms are.
+
+    Attributes
+    ----------
+    kinds : (n_atoms,)
+        Index of each atom's species in ``SOAP.species``.
+    grid
+        The atoms, for neighbours within the cutoff.
+    """
+
+    kinds: NDArray[np.int64]
+    grid: NeighbourGrid
+
+    def __len__(self) -> int:
+        return len(self.kinds)
 
 
 class SOAP:
@@ -43,7 +69,11 @@ class SOAP:
     sigma
         Width of the Gaussian at every atom, Å.
     dtype
-        ``float32`` evaluates radial functions and densities in single precision (1e-6 relative); results are float64.
+        ``float32`` evaluates radial functions and densities in single precision (1e-6 relative); results are float64, and
+        gradients are always computed in double precision.
+    taper
+        Width, Å, over which neighbours fade out below the cutoff. 0 is DScribe's hard cutoff, where a neighbour that enters
+        or leaves changes the descriptor by about 1e-4 of its length.
 
     Attributes
     ----------
@@ -54,7 +84,14 @@ class SOAP:
     """
 
     def __init__(
-        self, species: Sequence[str | int], r_cut: float, n_max: int, l_max: int, sigma: float, dtype: str = "float64"
+        self,
+        species: Sequence[str | int],
+        r_cut: float,
+        n_max: int,
+        l_max: int,
+        sigma: float,
+        dtype: str = "float64",
+        taper: float = 0.0,
     ) -> None:
         numbers = sorted({_number(entry) for entry in species})
         for name, value, rule, good in (
@@ -77,16 +114,19 @@ class SOAP:
             dtype,
         )
         self.cutoff = self.r_cut + self.sigma * float(np.sqrt(-2.0 * np.log(0.001)))
+        self.taper = float(taper)
+        if not 0.0 <= self.taper <= self.cutoff:
+            raise InputError(f"taper must lie between 0 and the cutoff, {self.cutoff:.2f} Å, got {taper}")
         n = len(numbers)
         pairs_same, pairs_other = self.n_max * (self.n_max + 1) // 2, self.n_max**2
         self.n_features = (self.l_max + 1) * (n * pairs_same + n * (n - 1) // 2 * pairs_other)
-        self._pad = -(-self.n_max // _LANES) * _LANES
-        exponents, coefficients = gto_basis(self.r_cut, self.n_max, self.l_max, self.sigma)
-        self._tables = {
-            single: radial_table(exponents, coefficients, self.cutoff**2, self._pad, single=single)
-            for single in {False, dtype == "float32"}
-        }
-        self._norms = harmonic_norms(self.l_max)
+        self._pad = -(-self.n_max // LANES) * LANES
+        basis = (self.r_cut, self.n_max, self.l_max, self.sigma)
+        self._tables = {name: radial_table(*basis, self.cutoff, self.taper, name) for name in {"float64", dtype}}
+        self._constants = {name: harmonic_constants(self.l_max, name) for name in self._tables}
+        self._at_centre = np.zeros(self._pad)
+        here = radial_functions(np.zeros(1), *gto_basis(*basis), self.cutoff, self.taper)[0]
+        self._at_centre[: self.n_max] = here[0, 0] * self._constants["float64"][0, 0, 0]
         self._kind = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._kind[self.numbers] = np.arange(n)
 
@@ -94,7 +134,7 @@ class SOAP:
         """Settings, by which an equal SOAP can be made: ``SOAP(**settings)``."""
         return {
             "species": list(self.species), "r_cut": self.r_cut, "n_max": self.n_max, "l_max": self.l_max,
-            "sigma": self.sigma, "dtype": self.dtype,
+            "sigma": self.sigma, "dtype": self.dtype, "taper": self.taper,
         }  # fmt: skip
 
     @classmethod
@@ -111,45 +151,59 @@ class SOAP:
     def __repr__(self) -> str:
         return f"SOAP({', '.join(f'{key}={value!r}' for key, value in self.to_dict().items())})"
 
-    def kinds(self, atoms: Atoms) -> NDArray[np.int64]:
-        """Index in ``species`` of every atom, (n_atoms,).
+    def prepare(self, atoms: Atoms | PreparedFrame) -> PreparedFrame:
+        """Check a structure and sort it for neighbour search.
 
         Raises
         ------
         InputError
-            For a species outside ``species`` or positions that are not finite.
+            For a species outside ``species``, positions that are not finite, or a flat periodic cell.
         """
+        if isinstance(atoms, PreparedFrame):
+            return atoms
         kinds: NDArray[np.int64] = self._kind[atoms.numbers]
         if (kinds < 0).any():
             unknown = sorted({chemical_symbols[z] for z in atoms.numbers[kinds < 0]})
             raise InputError(
                 f"species {', '.join(unknown)} not among the descriptor's {', '.join(self.species)}; add them"
             )
-        bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-        if bad.size:
-            raise InputError(f"positions must be finite, atom {bad[0]} is at {atoms.positions[bad[0]].tolist()}")
-        return kinds
+        return PreparedFrame(kinds, NeighbourGrid(atoms.positions, np.asarray(atoms.cell), atoms.pbc, self.cutoff))
 
-    def __call__(self, atoms: Atoms, indices: ArrayLike | None = None) -> Float:
+    def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> Float:
         """Descriptors of all atoms, or of those at ``indices``: (n, n_features)."""
-        chosen = self._chosen(atoms, indices)
+        frame = self.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
         out = np.empty((len(chosen), self.n_features))
-        for part, values in self.chunks(atoms, chosen):
-            out[part] = values
+
+        def keep(part: slice, vectors: Float) -> None:
+            out[part] = vectors
+
+        for _ in self.map_blocks(frame, chosen, keep):
+            pass
         return out
 
-    def chunks(self, atoms: Atoms, indices: ArrayLike | None = None) -> Iterator[tuple[slice, Float]]:
-        """Descriptors in blocks of bounded size: (slice of ``indices``, (n_block, n_features))."""
-        chosen, kinds = self._chosen(atoms, indices), self.kinds(atoms)
-        grid = NeighbourGrid(atoms.positions, np.asarray(atoms.cell), atoms.pbc, self.cutoff)
-        for start in range(0, len(chosen), _CHUNK):
-            block = chosen[start : start + _CHUNK]
-            coefficients, _ = self._density(grid.pairs(block), kinds, kinds[block], single=self.dtype == "float32")
-            yield slice(start, start + len(block)), self._features(coefficients)
+    def map_blocks(
+        self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None, work: Callable[[slice, Float], Result]
+    ) -> Iterator[Result]:
+        """Results of ``work`` on descriptors in blocks of bounded size, in order.
+
+        ``work`` gets a slice of ``indices`` and its descriptors (n_block, n_features); it may run in several threads, as many as
+        numba is set to use.
+        """
+        frame = self.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+
+        def block(part: slice) -> Result:
+            centres = chosen[part]
+            pairs = frame.grid.pairs(centres)
+            coefficients = self._density(pairs, frame.kinds[pairs.j], frame.kinds[centres], self.dtype)
+            return work(part, self._features(coefficients, len(centres)))
+
+        return in_order(block, _blocks(len(chosen)))
 
     def pull_back(
         self,
-        atoms: Atoms,
+        atoms: Atoms | PreparedFrame,
         indices: ArrayLike | None,
         adjoint: Callable[[slice, Float], Float],
     ) -> tuple[Float, Float]:
@@ -159,6 +213,7 @@ class SOAP:
         ----------
         adjoint
             Called once per block with its slice of ``indices`` and its descriptors; returns dU/d(descriptors), same shape.
+            It may run in several threads.
 
         Returns
         -------
@@ -166,46 +221,63 @@ class SOAP:
         cell_gradient : (3, 3), per Å
             At fixed Cartesian positions: Σ over pairs of S_a g_b, with S the neighbour's image shift.
         """
-        chosen, kinds = self._chosen(atoms, indices), self.kinds(atoms)
-        grid = NeighbourGrid(atoms.positions, np.asarray(atoms.cell), atoms.pbc, self.cutoff)
-        positions_gradient, cell_gradient = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        table = self._tables[False]
-        for start in range(0, len(chosen), _CHUNK):
-            block = chosen[start : start + _CHUNK]
-            pairs = grid.pairs(block)
-            coefficients, neighbour_kinds = self._density(pairs, kinds, kinds[block], single=False)
-            d_features = adjoint(slice(start, start + len(block)), self._features(coefficients))
+        frame = self.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+        table, constants = self._tables["float64"], self._constants["float64"]
+
+        def block(part: slice) -> tuple[NDArray[np.int64], Pairs, Float]:
+            centres = chosen[part]
+            pairs = frame.grid.pairs(centres)
+            kinds = frame.kinds[pairs.j]
+            coefficients = self._density(pairs, kinds, frame.kinds[centres], "float64")
+            d_features = adjoint(part, self._features(coefficients, len(centres)))
             d_coefficients = np.empty_like(coefficients)
-            power_spectrum_reverse(coefficients, d_features, self.n_max, self.l_max, d_coefficients)
+            power_spectrum_reverse(
+                coefficients, d_features, len(centres), len(self.species), self.n_max, self._pad, self.l_max, d_coefficients
+            )  # fmt: skip
             d_pairs = np.empty_like(pairs.vec)
             density_reverse(
-                pairs.offsets, pairs.vec, neighbour_kinds, table.coefficients, table.inverse_step, self._norms, self.l_max,
-                self._pad, d_coefficients, d_pairs,
+                pairs.offsets, pairs.vec, kinds, table.coefficients, table.origin, table.inverse_step, constants,
+                self.l_max, self._pad, d_coefficients, d_pairs,
             )  # fmt: skip
-            scatter(pairs.offsets, pairs.j, pairs.shift, block, d_pairs, positions_gradient, cell_gradient)
+            return centres, pairs, d_pairs
+
+        positions_gradient, cell_gradient = np.zeros((len(frame), 3)), np.zeros((3, 3))
+        for centres, pairs, d_pairs in in_order(block, _blocks(len(chosen))):
+            scatter(pairs.offsets, pairs.j, pairs.shift, centres, d_pairs, positions_gradient, cell_gradient)
         return positions_gradient, cell_gradient
 
-    def _density(self, pairs: Pairs, kinds: Any, own: Any, *, single: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        table = self._tables[single]
-        shape = (len(own), len(self.species), (self.l_max + 1) ** 2, self._pad)
-        coefficients = np.empty(shape, dtype=table.coefficients.dtype)
-        neighbour_kinds = kinds[pairs.j]
+    def _density(self, pairs: Pairs, kinds: NDArray[np.int64], own: NDArray[np.int64], dtype: str) -> NDArray[Any]:
+        table = self._tables[dtype]
+        coefficients = np.empty(len(own) * len(self.species) * (self.l_max + 1) ** 2 * self._pad, dtype=dtype)
         density(
-            pairs.offsets, pairs.vec, neighbour_kinds, own, table.coefficients, table.inverse_step, self._norms, self.l_max,
-            self._pad, coefficients,
+            pairs.offsets, pairs.vec, kinds, own, self._at_centre, table.coefficients, table.origin, table.inverse_step,
+            self._constants[dtype], self.l_max, self._pad, coefficients,
         )  # fmt: skip
-        return coefficients, neighbour_kinds
+        return coefficients
 
-    def _features(self, coefficients: NDArray[Any]) -> Float:
-        out = np.empty((len(coefficients), self.n_features))
-        power_spectrum(coefficients, self.n_max, self.l_max, out)
+    def _features(self, coefficients: NDArray[Any], n_centres: int) -> Float:
+        out = np.empty((n_centres, self.n_features))
+        power_spectrum(coefficients, n_centres, len(self.species), self.n_max, self._pad, self.l_max, out)
         return out
 
-    def _chosen(self, atoms: Atoms, indices: ArrayLike | None) -> NDArray[np.int64]:
-        chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
-        if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(atoms)):
-            raise InputError(f"indices must lie between 0 and {len(atoms) - 1}, got {chosen.min()} to {chosen.max()}")
-        return chosen
+
+def chosen_atoms(atoms: Atoms | PreparedFrame, indices: ArrayLike | None) -> NDArray[np.int64]:
+    """Indices as an array, all atoms for None.
+
+    Raises
+    ------
+    InputError
+        If one lies outside the structure.
+    """
+    chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
+    if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(atoms)):
+        raise InputError(f"indices must lie between 0 and {len(atoms) - 1}, got {chosen.min()} to {chosen.max()}")
+    return chosen
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
 
 
 def _number(entry: str | int) -> int:

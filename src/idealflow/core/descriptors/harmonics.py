@@ -1,0 +1,114 @@
+"""Real solid harmonics r^l Y_lm of eight vectors at a time, by Cartesian recursion.
+
+S_{l,m} = Q_lm c_m and S_{l,−m} = Q_lm s_m with c_m + i s_m = (x + i y)^m and Q_lm(z, r²) the modified associated Legendre
+functions, normalisation included (Bigi et al., J. Chem. Phys. 159, 064802, 2023). The gradient comes from the same numbers:
+∂Q_l^m/∂x = x Q_{l−1}^{m+1}, ∂Q_l^m/∂z = (l + m) Q_{l−1}^m, each up to the ratio of the normalisations.
+"""
+
+from __future__ import annotations
+
+from math import factorial
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from idealflow.core.descriptors.simd import add_product, set_product
+
+__all__ = ["harmonic_constants", "harmonics", "harmonics_reverse"]
+
+
+def harmonic_constants(l_max: int, dtype: str = "float64") -> NDArray[Any]:
+    """Factors of the recursions: (5, l_max + 1, l_max + 1), by degree l and order m ≥ 0.
+
+    Rows: Q_mm (on the diagonal); factor of z Q_{l−1,m}; factor of r² Q_{l−2,m}; factor of Q_{l−1,m+1} in the derivatives by x
+    and y; factor of Q_{l−1,m} in the derivative by z.
+    """
+    n = l_max + 1
+    norm = np.zeros((n, n))
+    plain = np.ones(n)  # Q_mm without normalisation
+    for l in range(n):
+        for m in range(l + 1):
+            norm[l, m] = (-1) ** m * np.sqrt((2 * l + 1) / (2 * np.pi) * factorial(l - m) / factorial(l + m))
+        norm[l, 0] /= np.sqrt(2.0)
+        plain[l] = -(2 * l - 1) * plain[l - 1] if l else 1.0
+    out = np.zeros((5, n, n))
+    for l in range(n):
+        out[0, l, l] = norm[l, l] * plain[l]
+        for m in range(l):
+            out[1, l, m] = (2 * l - 1) / (l - m) * norm[l, m] / norm[l - 1, m]
+            out[4, l, m] = (l + m) * norm[l, m] / norm[l - 1, m]
+            if m < l - 1:
+                out[2, l, m] = -(l + m - 1) / (l - m) * norm[l, m] / norm[l - 2, m]
+                out[3, l, m] = norm[l, m] / norm[l - 1, m + 1]
+    return out.astype(dtype)
+
+
+@numba.njit(cache=True, nogil=True)
+def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
+    """S_lm of eight vectors.
+
+    ``xyz`` (32,): x, y, z and r² of the eight; ``q`` ((l_max + 1)² · 8,) and ``powers`` (2 · (l_max + 1) · 8,): Q_lm, c_m and
+    s_m, kept for :func:`harmonics_reverse`; ``out`` ((l_max + 1)² · 8,): S_lm at l² + l + m, the eight side by side.
+    """
+    one = constants.dtype.type(1.0)
+    n = l_max + 1
+    sine = n * 8
+    for p in range(8):
+        powers[p], powers[sine + p] = one, 0.0
+    for m in range(1, n):
+        here, before = m * 8, (m - 1) * 8
+        set_product(powers, here, one, xyz, 0, powers, before)
+        add_product(powers, here, -one, xyz, 8, powers, sine + before)
+        set_product(powers, sine + here, one, xyz, 0, powers, sine + before)
+        add_product(powers, sine + here, one, xyz, 8, powers, before)
+    for m in range(n):
+        for p in range(8):
+            q[(m * n + m) * 8 + p] = constants[0, m, m]
+        for l in range(m + 1, n):
+            here = (l * n + m) * 8
+            set_product(q, here, constants[1, l, m], xyz, 16, q, here - n * 8)
+            if l > m + 1:
+                add_product(q, here, constants[2, l, m], xyz, 24, q, here - 2 * n * 8)
+    for l in range(n):
+        middle = l * l + l
+        set_product(out, middle * 8, one, q, l * n * 8, powers, 0)
+        for m in range(1, l + 1):
+            here = (l * n + m) * 8
+            set_product(out, (middle + m) * 8, one, q, here, powers, m * 8)
+            set_product(out, (middle - m) * 8, one, q, here, powers, sine + m * 8)
+
+
+@numba.njit(cache=True, nogil=True)
+def harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, out):  # type: ignore[no-untyped-def]
+    """Σ_lm w_lm ∇S_lm of the eight vectors into ``out`` (24,): x, y and z parts.
+
+    ``weights`` has the layout of S_lm; ``work`` (32,) is scratch; the rest as :func:`harmonics` left it.
+    """
+    n = l_max + 1
+    sine = n * 8
+    out[:] = 0.0
+    work[:] = 0.0  # 0: factor of x and y; 8: angular part; 16, 24: Σ_l Q w of ±m
+    for m in range(n):
+        work[16:] = 0.0
+        for l in range(max(m, 1), n):
+            here = (l * n + m) * 8
+            plus, minus = (l * l + l + m) * 8, (l * l + l - m) * 8
+            set_product(work, 8, 1.0, weights, plus, powers, m * 8)
+            if m > 0:
+                add_product(work, 8, 1.0, weights, minus, powers, sine + m * 8)
+                add_product(work, 16, 1.0, weights, plus, q, here)
+                add_product(work, 24, 1.0, weights, minus, q, here)
+            if m < l - 1:
+                add_product(work, 0, constants[3, l, m], work, 8, q, here - n * 8 + 8)
+            if m < l:
+                add_product(out, 16, constants[4, l, m], work, 8, q, here - n * 8)
+        if m > 0:
+            below = (m - 1) * 8
+            add_product(out, 0, 1.0 * m, work, 16, powers, below)
+            add_product(out, 0, 1.0 * m, work, 24, powers, sine + below)
+            add_product(out, 8, 1.0 * m, work, 24, powers, below)
+            add_product(out, 8, -1.0 * m, work, 16, powers, sine + below)
+    add_product(out, 0, 1.0, work, 0, xyz, 0)
+    add_product(out, 8, 1.0, work, 0, xyz, 8)
