@@ -47,8 +47,10 @@ def test_composition_has_a_hard_limit():
     crops = crop_search(
         Coordination(), frame, 300, 40, np.random.default_rng(0), max_atoms=500, max_composition_error=0.01
     )
-    assert all(crop.composition_error <= 0.011 for crop in crops)
-    assert any("composition error" in one.reason for one in crops.rejected)
+    refused = [one.figures["composition_error"] for one in crops.rejected if "composition error" in one.reason]
+    assert refused
+    # the limit is 0.01 beyond what the ball around the centre itself shows
+    assert max(crop.composition_error for crop in crops) < min(refused) < 0.05
     assert composition_distance(np.array([13, 13, 8]), {13: 0.5, 8: 0.5}) == pytest.approx(1 / 6)
 
 
@@ -167,3 +169,19 @@ def test_a_small_cluster_without_periodicity_is_put_into_space():
     assert_core_untouched(frame, 0, crop)
     d = primitive_neighbor_list("S", [True] * 3, crop.atoms.cell.array, crop.atoms.positions, 9.9)
     assert not d.any()
+
+
+@pytest.mark.parametrize("defect", ["antisite", "impurity"])
+def test_a_centre_that_is_the_defect_does_not_mislead_the_lattice(defect):
+    frame = Atoms("AlNi3", cell=np.eye(3) * 3.57, scaled_positions=bulk("Cu", cubic=True).get_scaled_positions())
+    frame = Atoms(frame, pbc=True) * (6, 6, 6)
+    frame.rotate(20.0, (1.0, 2.0, 3.0), rotate_cell=True)
+    frame.symbols[401] = "Al" if defect == "antisite" else "Cu"
+    best = crop_search(Coordination(), frame, 401, 20, np.random.default_rng(0), max_atoms=300)[0]
+    assert best.kind == "lattice"
+    i, j = primitive_neighbor_list("ij", [True] * 3, best.atoms.cell.array, best.atoms.positions, 2.8)
+    aluminium = best.atoms.symbols == "Al"
+    ordered = np.setdiff1d(np.flatnonzero(aluminium), [best.centre])
+    # in L1_2 every aluminium has twelve nickel neighbours; only those beside the defect may differ
+    wrong = [a for a in ordered if best.centre not in j[i == a] and aluminium[j[i == a]].any()]
+    assert wrong == []

@@ -2,8 +2,8 @@
 
 A crop whose edges map the local structure onto itself has no seam. In a crystal such vectors exist whatever the
 orientation of the grain; they are read off the atoms: every vector from the centre to an atom of its own species is a
-candidate, judged by how well it carries the centre's neighbours onto atoms of their own species, and refined by the
-mean of what is left over.
+candidate (vectors from its neighbours too: it may itself be the defect), judged by how well it carries the centre's
+neighbours onto atoms of their own species, and refined by the mean of what is left over.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from idealflow.core.cropping.surroundings import FACE_TOLERANCE, Surroundings
 __all__ = ["Translations", "find_translations", "lattice_edges"]
 
 MAX_PROBES = 80
+FEW_PROBES = 13
+MIN_ANCHORS = 3
 MAX_TRANSLATIONS = 400
 PAIR_TRIES = 30
 
@@ -41,7 +43,7 @@ class Translations:
 
 
 def find_translations(sur: Surroundings, shortest: float, longest: float) -> Translations:
-    """Judge and refine the interatomic vectors from the centre.
+    """Judge and refine the interatomic vectors around the centre.
 
     Parameters
     ----------
@@ -54,28 +56,13 @@ def find_translations(sur: Surroundings, shortest: float, longest: float) -> Tra
         At most 400, sorted by mismatch. Frame vectors in the range are among them with mismatch 0.
     """
     distance = np.linalg.norm(sur.vectors, axis=1)
-    own = sur.numbers == sur.numbers[0]
-    pool = sur.vectors[own & (distance >= shortest) & (distance <= longest)]
     probes = np.flatnonzero(distance <= sur.cutoff)[:MAX_PROBES]
-    cap = 0.5 * sur.nearest
-    vectors = np.empty((0, 3))
-    mismatch = np.empty(0)
+    pool = candidates_from(sur, anchors_of(sur), shortest, longest)
+    vectors, mismatch = pool, np.empty(0)
     if len(pool):
-        left = np.zeros((len(pool), len(probes), 3))
-        missed = np.zeros((len(pool), len(probes)), dtype=bool)
-        for kind in np.unique(sur.numbers[probes]):
-            mine = np.flatnonzero(sur.numbers[probes] == kind)
-            tree_points = sur.vectors[sur.numbers == kind]
-            landed = sur.vectors[probes[mine]][None, :, :] + pool[:, None, :]
-            gap, nearest = cKDTree(tree_points).query(landed, distance_upper_bound=cap)
-            found = np.isfinite(gap)
-            left[:, mine] = np.where(found[..., None], tree_points[np.where(found, nearest, 0)] - landed, 0.0)
-            missed[:, mine] = ~found
-        hits = np.maximum((~missed).sum(axis=1), 1)
-        mean = left.sum(axis=1) / hits[:, None]
-        spread = (np.where(missed[..., None], 0.0, left - mean[:, None, :]) ** 2).sum(axis=(1, 2))
-        mismatch = np.sqrt((spread + cap**2 * missed.sum(axis=1)) / len(probes))
-        vectors = pool + mean
+        # a few probes tell most candidates apart; the rest are for those that pass
+        rough = judge(sur, pool, probes[:FEW_PROBES])[1]
+        vectors, mismatch = judge(sur, pool[np.argsort(rough, kind="stable")[: 2 * MAX_TRANSLATIONS]], probes)
     own_vectors = [
         (step @ sur.frame_cell)
         for step in small_steps(sur)
@@ -86,6 +73,45 @@ def find_translations(sur: Surroundings, shortest: float, longest: float) -> Tra
         mismatch = np.concatenate([np.zeros(len(own_vectors)), mismatch])
     order = np.argsort(mismatch, kind="stable")[:MAX_TRANSLATIONS]
     return Translations(vectors[order], mismatch[order])
+
+
+def anchors_of(sur: Surroundings) -> list[int]:
+    """Atoms to read vectors from: the centre, its nearest neighbour of each species, and the next nearest ones.
+
+    The centre alone would mislead where it is the defect: an impurity has no like to reach for, and vectors from an
+    antisite to atoms of its species join the wrong sublattices.
+    """
+    firsts = [int(np.flatnonzero(sur.numbers[1:] == kind)[0]) + 1 for kind in np.unique(sur.numbers[1:])]
+    return list(dict.fromkeys([0, *firsts, *range(1, len(sur.numbers))]))[: max(MIN_ANCHORS, 1 + len(firsts))]
+
+
+def candidates_from(sur: Surroundings, anchors: list[int], shortest: float, longest: float) -> Floats:
+    """Vectors (n, 3) from each anchor to the atoms of its own species whose length lies in a range, Å."""
+    found = [np.empty((0, 3))]
+    for anchor in anchors:
+        vectors = sur.vectors[sur.numbers == sur.numbers[anchor]] - sur.vectors[anchor]
+        length = np.linalg.norm(vectors, axis=1)
+        found.append(vectors[(length >= shortest) & (length <= longest)])
+    return np.concatenate(found)
+
+
+def judge(sur: Surroundings, pool: Floats, probes: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Refined vectors (n, 3) and their mismatch (n,), by where they carry the probes, Å."""
+    cap = 0.5 * sur.nearest
+    left = np.zeros((len(pool), len(probes), 3))
+    missed = np.zeros((len(pool), len(probes)), dtype=bool)
+    for kind in np.unique(sur.numbers[probes]):
+        mine = np.flatnonzero(sur.numbers[probes] == kind)
+        points = sur.vectors[sur.numbers == kind]
+        landed = sur.vectors[probes[mine]][None, :, :] + pool[:, None, :]
+        gap, nearest = cKDTree(points).query(landed, distance_upper_bound=cap)
+        found = np.isfinite(gap)
+        left[:, mine] = np.where(found[..., None], points[np.where(found, nearest, 0)] - landed, 0.0)
+        missed[:, mine] = ~found
+    hits = np.maximum((~missed).sum(axis=1), 1)
+    mean = left.sum(axis=1) / hits[:, None]
+    spread = (np.where(missed[..., None], 0.0, left - mean[:, None, :]) ** 2).sum(axis=(1, 2))
+    return pool + mean, np.sqrt((spread + cap**2 * missed.sum(axis=1)) / len(probes))
 
 
 def small_steps(sur: Surroundings) -> list[Floats]:

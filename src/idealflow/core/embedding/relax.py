@@ -126,7 +126,7 @@ class _Shell:
             self.best = (value, positions, cell)
         total_r = (by_r + pen_r)[self._moving].ravel()
         total_h = self._cell_basis @ (by_h + pen_h).ravel() / CELL_WEIGHT
-        return value + penalty, np.concatenate([total_r, total_h])
+        return float(value + penalty), np.concatenate([total_r, total_h])
 
     def _value(self) -> tuple[float, Floats, Floats]:
         if self._objective == "hinge":
