@@ -1,0 +1,36 @@
+"""What a campaign can be asked; run after the tutorial."""
+
+from jobflow import JobStore
+
+from idealflow import Campaign
+from idealflow.core import UncertaintyModel
+from idealflow.forcefields import load_force_field
+from idealflow.storage import ArtifactStore, SQLiteStore
+
+campaign = Campaign(JobStore(SQLiteStore("first/store.sqlite")), "first")
+
+# who asked for what, and when
+print(campaign.table()[["step", "atom", "uncertainty", "shell_uncertainty", "n_atoms", "model_version"]].head())
+for doc in campaign.substructures(species="Cu", uncertainty={"$gt": 60}):
+    print(doc.request_key, f"uncertainty {doc.uncertainty:.0f}, label took {doc.seconds:.3f} s")
+
+# one substructure's whole history
+worst = max(campaign.substructures(state="accepted"), key=lambda doc: doc.uncertainty)
+line = campaign.lineage(worst.uuid)
+print(f"segment: steps {line.segment.first_step} to {line.segment.last_step}, {line.segment.reason}")
+print(f"screen:  {line.screen.n_triggering} of {line.screen.n_atoms} atoms triggered")
+print(f"crop:    {len(line.crop.candidates)} candidates")
+print(f"relaxed: {line.relaxation.uncertainty_before:.2f} → {line.relaxation.uncertainty_after:.2f}")
+print(f"label:   {line.substructure.energy:.3f} eV by {line.substructure.method}")
+print(f"asked for by version {line.version_before}, learned by {line.version_after}, replayed in {line.replayed_in}")
+
+# the training set, and the models, for use elsewhere
+dataset = campaign.dataset()
+state = campaign.state()
+artifacts = ArtifactStore(state.artifacts)
+force_field = load_force_field(artifacts.get(state.learner.force_field))
+uncertainty = UncertaintyModel.load(artifacts.get(state.learner.uncertainty))
+atoms = dataset[-1].copy()
+atoms.calc = force_field.calculator()
+print(f"{len(dataset)} structures; the last: {atoms.get_potential_energy():.3f} eV by the model")
+print(f"distribution over {uncertainty.n_samples} environments, {uncertainty.n_covered} covering")
