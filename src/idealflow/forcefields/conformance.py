@@ -167,11 +167,11 @@ def _check_files(trained: ForceField, dataset: Sequence[Atoms], steps: int, seed
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "force_field"
+        kept = trained.copy()
         trained.save(path)
         whole = path.read_bytes()
         loaded = load_force_field(path) if trained.name in whole[:4096].decode(errors="replace") else trained.load(path)
         _require(_same(trained, loaded, dataset), "a saved and loaded force field predicts the same, to the bit")
-        kept = trained.copy()
         for force_field in (kept, loaded):
             force_field.update(dataset[:1], dataset[1:], steps=steps, lr=1e-4, seed=seed)
         _require(

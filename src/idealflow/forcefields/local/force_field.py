@@ -20,6 +20,7 @@ from idealflow.forcefields.dataset import absolute_errors, check_dataset
 from idealflow.forcefields.local.calculator import LocalCalculator
 from idealflow.forcefields.local.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.local.model import LocalModel
+from idealflow.forcefields.local.polish import polish
 from idealflow.forcefields.local.training import Sample, run_steps, sample_of, set_scales
 from idealflow.forcefields.protocol import TrainReport
 
@@ -43,6 +44,8 @@ class LocalForceField:
         Widths of the networks' hidden layers.
     fit_steps, batch_size, fit_lr
         Defaults of :meth:`fit`: gradient steps, structures per step, highest step size of Adam.
+    polish_steps
+        Iterations over the whole set that end an :meth:`update`; 0 for none.
     """
 
     name: ClassVar[str] = "local"
@@ -57,6 +60,7 @@ class LocalForceField:
         fit_steps: int = 2000,
         batch_size: int = 8,
         fit_lr: float = 5e-3,
+        polish_steps: int = 12,
     ) -> None:
         self.settings: dict[str, Any] = {
             "species": sorted(set(species), key=lambda symbol: atomic_numbers.get(symbol, 0)),
@@ -67,6 +71,7 @@ class LocalForceField:
             "fit_steps": fit_steps,
             "batch_size": batch_size,
             "fit_lr": fit_lr,
+            "polish_steps": polish_steps,
         }
         _check(self.settings)
         self.species: tuple[str, ...] = tuple(self.settings["species"])
@@ -143,8 +148,9 @@ class LocalForceField:
     ) -> TrainReport:
         """Go on learning, with the optimiser as it was left; half of every batch is new, half is drawn from the replay.
 
-        The step size is ``lr``, falling linearly to zero over the last third. The loss of the report ends with a value
-        that is not finite if the training diverged.
+        The step size is ``lr``, falling linearly to zero over the last third; ``polish_steps`` iterations over all the
+        structures at once then settle the energies (:func:`~idealflow.forcefields.local.polish.polish`). The loss of the
+        report ends with a value that is not finite if the training diverged.
 
         Raises
         ------
@@ -175,6 +181,11 @@ class LocalForceField:
 
         history = run_steps(self._model, optimiser, self.cutoff, batch, rate, steps)
         self._optimiser_state = optimiser.state_dict()
+        polish_steps = int(self.settings["polish_steps"])
+        if polish_steps and np.isfinite(history[-1]):
+            end = polish(self._model, fresh + old, self.cutoff, polish_steps)
+            if not np.isfinite(end):
+                history.append(end)
         return TrainReport(steps, history, self.errors(new))
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
@@ -257,6 +268,8 @@ def _check(settings: dict[str, Any]) -> None:
     for label in ("n_radial", "n_channels", "fit_steps", "batch_size"):
         if int(settings[label]) != settings[label] or settings[label] < 1:
             raise InputError(f"{label} must be a whole number, at least 1, got {settings[label]}")
+    if int(settings["polish_steps"]) != settings["polish_steps"] or settings["polish_steps"] < 0:
+        raise InputError(f"polish_steps must be a whole number, at least 0, got {settings['polish_steps']}")
     if not settings["hidden"] or any(int(width) != width or width < 1 for width in settings["hidden"]):
         raise InputError(f"hidden must be whole numbers, at least one of them, got {settings['hidden']}")
 

@@ -17,7 +17,7 @@ from idealflow.forcefields.local.kernels import scatter_forces
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
 
-__all__ = ["Sample", "run_steps", "sample_of", "set_scales"]
+__all__ = ["Sample", "loss_of", "run_steps", "sample_of", "set_scales"]
 
 _DELTA = 0.1  # of the Huber loss: eV per atom, eV/Å, eV/Å³
 _ENERGY_WEIGHT, _FORCE_WEIGHT, _STRESS_WEIGHT = 4.0, 1.0, 10.0
@@ -102,7 +102,7 @@ def run_steps(
         for group in optimiser.param_groups:
             group["lr"] = rate(step)
         optimiser.zero_grad()
-        loss = _loss(model, batches(), cutoff)
+        loss = loss_of(model, batches(), cutoff)
         value = float(loss.detach())
         if not np.isfinite(value):
             history.append(value)
@@ -117,7 +117,9 @@ def run_steps(
     return history
 
 
-def _loss(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> Tensor:
+def loss_of(
+    model: LocalModel, samples: Sequence[Sample], cutoff: float, energy_weight: float = _ENERGY_WEIGHT
+) -> Tensor:
     """Huber loss of energy per atom, forces, and stress where there is one; mean over structures."""
     batch = joined([s.frame for s in samples], cutoff, model.n_species, model.n_radial, np.float32)
     kind, graph = torch.from_numpy(batch.kind), torch.from_numpy(batch.graph)
@@ -140,7 +142,7 @@ def _loss(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> Tensor
     stress = (virials / volume[:, None, None])[:, _VOIGT[0], _VOIGT[1]]
     stress_target = torch.from_numpy(np.array([s.stress for s in samples])).float()
     stress_loss = _huber((stress - stress_target) * known[:, None]).mean(1)
-    return (_ENERGY_WEIGHT * energy_loss + _FORCE_WEIGHT * force_loss + _STRESS_WEIGHT * stress_loss).mean()
+    return (energy_weight * energy_loss + _FORCE_WEIGHT * force_loss + _STRESS_WEIGHT * stress_loss).mean()
 
 
 def _per_graph(values: Tensor, graph: Tensor, n_graphs: int) -> Tensor:

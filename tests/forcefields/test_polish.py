@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from idealflow.errors import InputError
+from idealflow.forcefields import get_force_field
+from idealflow.forcefields.local import polish as polish_module
+from idealflow.forcefields.local.polish import polish
+from idealflow.forcefields.local.training import loss_of
+
+
+def weights(force_field):
+    return [parameter.detach().clone() for parameter in force_field._model.parameters()]
+
+
+def test_the_loss_falls_to_what_is_reported(trained, copper):
+    learner = trained.copy()
+    samples = learner._samples(copper[:6])
+    weight = polish_module._ENERGY_WEIGHT
+    before = float(loss_of(learner._model, samples, learner.cutoff, weight).detach())
+    end = polish(learner._model, samples, learner.cutoff, 10)
+    after = float(loss_of(learner._model, samples, learner.cutoff, weight).detach())
+    assert after == pytest.approx(end, rel=1e-4)
+    assert after < 0.8 * before
+
+
+def test_pieces_add_up_to_the_whole(trained, copper, monkeypatch):
+    ends = []
+    for at_once in (4096, 70):  # all six structures, and two at a time
+        monkeypatch.setattr(polish_module, "_ATOMS_AT_ONCE", at_once)
+        learner = trained.copy()
+        ends.append(polish(learner._model, learner._samples(copper[:6]), learner.cutoff, 3))
+    assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+
+
+def test_a_model_that_is_not_finite_is_left_alone_and_told(trained, copper):
+    learner = trained.copy()
+    with torch.no_grad():
+        learner._model.readout[0, 0] = torch.nan
+    before = weights(learner)
+    assert not np.isfinite(polish(learner._model, learner._samples(copper[:2]), learner.cutoff, 3))
+    assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, weights(learner), strict=True))
+
+
+def test_energies_do_not_scatter_after_updates(copper, held_out):
+    scatter = {}
+    for polish_steps in (0, 12):
+        learner = get_force_field("local", species=["Cu"], polish_steps=polish_steps)
+        learner.fit(copper[:16], steps=300, seed=0)
+        means = []
+        for k in range(4):
+            learner.update(copper[16 + k : 17 + k], copper[:16], steps=10, lr=1e-3, seed=k)
+            means.append(learner.errors(held_out)[:, 0].mean())
+        scatter[polish_steps] = np.mean(means)
+    assert scatter[12] < 0.6 * scatter[0]
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5])
+def test_impossible_numbers_of_polish_steps_are_refused(wrong):
+    with pytest.raises(InputError, match="polish_steps"):
+        get_force_field("local", species=["Cu"], polish_steps=wrong)

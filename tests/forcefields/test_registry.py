@@ -1,0 +1,86 @@
+import sys
+from types import ModuleType
+
+import pytest
+
+from idealflow.errors import ArtifactError, InputError, MissingExtraError
+from idealflow.forcefields import available, get_force_field, load_force_field, register_force_field, registry
+from idealflow.forcefields.local import LocalForceField
+
+
+class Plugged(LocalForceField):
+    name = "plugged"
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(InputError, match=r"'m4gnet'; available: .*local"):
+        get_force_field("m4gnet")
+
+
+def test_an_unknown_setting_is_named():
+    with pytest.raises(InputError, match="cut_off"):
+        get_force_field("local", species=["Cu"], cut_off=5.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"species": []}, "species"),
+        ({"species": ["Xx"]}, "species"),
+        ({"species": ["Cu"], "cutoff": -1.0}, "cutoff"),
+        ({"species": ["Cu"], "n_radial": 0}, "n_radial"),
+        ({"species": ["Cu"], "hidden": []}, "hidden"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, named):
+    with pytest.raises(InputError, match=named):
+        get_force_field("local", **settings)
+
+
+def test_a_missing_extra_names_the_pip_command(monkeypatch):
+    monkeypatch.setitem(registry._BUILT_IN, "heavy", ("idealflow_needs_this:Heavy", "heavy"))
+    with pytest.raises(MissingExtraError, match=r"pip install 'idealflow\[heavy\]'"):
+        get_force_field("heavy", species=["Cu"])
+    assert "heavy" in available()
+
+
+def test_architectures_are_imported_only_when_asked_for(monkeypatch):
+    module = ModuleType("idealflow_lazy")
+    module.Lazy = Plugged
+    monkeypatch.setitem(registry._BUILT_IN, "lazy", ("idealflow_lazy:Lazy", "lazy"))
+    assert "lazy" in available()
+    monkeypatch.setitem(sys.modules, "idealflow_lazy", module)
+    assert get_force_field("lazy", species=["Cu"]).name == "plugged"
+
+
+def test_third_parties_register_a_class_and_load_its_files(monkeypatch, tmp_path, trained):
+    monkeypatch.setattr(registry, "_REGISTERED", {})
+    register_force_field("plugged", Plugged)
+    made = get_force_field("plugged", species=["Cu"])
+    assert isinstance(load_force_field(made.save(tmp_path / "a")), Plugged)
+    assert type(load_force_field(trained.save(tmp_path / "b"))) is LocalForceField
+
+
+def test_entry_points_are_found(monkeypatch):
+    class Entry:
+        name = "plugged"
+
+        def load(self):
+            return Plugged
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()] * (group == "idealflow.forcefields"))
+    assert "plugged" in available()
+    assert isinstance(get_force_field("plugged", species=["Cu"]), Plugged)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 something else", b'{"a": 1}\n', b"[1]\n"])
+def test_a_foreign_file_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"model\.pt"):
+        load_force_field(path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(ArtifactError, match=r"model\.pt does not exist"):
+        load_force_field(tmp_path / "model.pt")
