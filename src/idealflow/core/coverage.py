@@ -20,7 +20,7 @@ __all__ = ["COVER_RADIUS", "Coverage"]
 #: δ ≤ COVER_RADIUS · τ is covered; measured: ≤ τ spends three times the labels, ≤ 5 τ hides interstitials
 COVER_RADIUS = 2.0
 
-_BLOCK = 4096
+_BLOCK = 256
 
 Float = NDArray[np.float64]
 
@@ -36,17 +36,29 @@ class Coverage:
 
     learned: list[Float] = field(default_factory=list)
     quarantined: list[Float] = field(default_factory=list)
+    _whitened: Float | None = field(default=None, repr=False)
+    _whitener: Whitener | None = field(default=None, repr=False)
 
-    @property
-    def centres(self) -> Float:
-        """All covering descriptors, (m, d)."""
-        return np.array([*self.learned, *self.quarantined])
+    def __len__(self) -> int:
+        return len(self.learned) + len(self.quarantined)
+
+    def prepare(self, whitener: Whitener) -> Float:
+        """All covering centres, whitened (m, k); done once for a whitener and a set of centres."""
+        if self._whitened is None or self._whitener is not whitener or len(self._whitened) != len(self):
+            self._whitened = whitener(np.array([*self.learned, *self.quarantined]))
+            self._whitener = whitener
+        return self._whitened
+
+    def forget_quarantined(self) -> None:
+        """Drop the quarantined centres."""
+        self.quarantined.clear()
+        self._whitened = None
 
     def covered(self, vectors: Float, whitener: Whitener, threshold: float) -> NDArray[np.bool_]:
         """Whether each of ``vectors`` (n, d) has a covering centre within 2 τ, (n,)."""
         out = np.zeros(len(vectors), dtype=bool)
-        if len(vectors) and (self.learned or self.quarantined):
-            centres = whitener(self.centres)
+        if len(vectors) and len(self):
+            centres = self.prepare(whitener)
             limit = COVER_RADIUS * threshold * whitener.k
             for start in range(0, len(vectors), _BLOCK):
                 part = slice(start, start + _BLOCK)

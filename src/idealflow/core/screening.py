@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import get_distances
 from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.coverage import COVER_RADIUS
+from idealflow.core.descriptors import PreparedFrame
 from idealflow.core.uncertainty import UncertaintyModel
 from idealflow.errors import InputError
 
 __all__ = ["ScreenedFrame", "screen", "screen_frame"]
+
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -77,35 +79,45 @@ def screen_frame(
         raise InputError(f"the threshold must be at least 0, got {threshold}")
     if max_centres is not None and max_centres < 1:
         raise InputError(f"max_centres must be at least 1, got {max_centres}")
-    u = model(atoms) if values is None else np.asarray(values, dtype=np.float64)
+    frame = model.soap.prepare(atoms)
+    u = model(frame) if values is None else np.asarray(values, dtype=np.float64)
+    if u.shape != (len(frame),):
+        raise InputError(f"values must be one per atom, {len(frame)}, got shape {u.shape}")
     triggering = u > threshold
     above = np.flatnonzero(triggering)
-    triggering[above] = ~model.covered(atoms, threshold, above)
+    triggering[above] = ~model.covered(frame, threshold, above)
     candidates = np.flatnonzero(triggering)
     candidates = candidates[np.lexsort((candidates, -u[candidates]))]
     limit = len(candidates) if max_centres is None else max_centres
-    return ScreenedFrame(u, triggering, _picked(model, atoms, candidates, threshold, limit))
+    return ScreenedFrame(u, triggering, _picked(model, frame, candidates, threshold, limit))
 
 
 def _picked(
-    model: UncertaintyModel, atoms: Atoms, candidates: NDArray[np.int64], threshold: float, limit: int
+    model: UncertaintyModel, frame: PreparedFrame, candidates: NDArray[np.int64], threshold: float, limit: int
 ) -> NDArray[np.int64]:
-    frame = model.soap.prepare(atoms)
-    kinds = frame.kinds
-    left = candidates
+    """Greedy choice among candidates, most uncertain first: one pass, in blocks of bounded size."""
+    if limit == 1:
+        return candidates[:1]
     chosen: list[int] = []
-    while len(left) and len(chosen) < limit:
-        centre = int(left[0])
-        chosen.append(centre)
-        if len(chosen) == limit:
-            break
-        _, distances = get_distances(atoms.positions[[centre]], atoms.positions[left], cell=atoms.cell, pbc=atoms.pbc)
-        left = left[distances[0] > model.cutoff]
-        alike = kinds[left] == kinds[centre]
-        if alike.any():
-            vector = model.descriptors(frame, [centre])[0]
-            delta = model.distance_to(model.descriptors(frame, left[alike]), vector, int(kinds[centre]))
-            near = np.zeros(len(left), dtype=bool)
-            near[alike] = delta <= COVER_RADIUS * threshold
-            left = left[~near]
+    in_core = np.zeros(len(frame), dtype=bool)
+    known: dict[int, list[NDArray[np.float64]]] = {}
+    for start in range(0, len(candidates), _BLOCK):
+        block = candidates[start : start + _BLOCK]
+        block = block[~in_core[block]]
+        vectors = model.descriptors(frame, block)
+        for atom, vector in zip(block.tolist(), vectors, strict=True):
+            if len(chosen) == limit:
+                return np.asarray(chosen, dtype=np.int64)
+            if in_core[atom]:
+                continue
+            kind = int(frame.kinds[atom])
+            here = model.whitened(vector[None, :], kind)
+            if here is not None:
+                alike = known.setdefault(kind, [])
+                if any(float(((here - other) ** 2).sum()) <= COVER_RADIUS * threshold for other in alike):
+                    continue
+                alike.append(here)
+            chosen.append(atom)
+            in_core[frame.grid.pairs([atom]).j] = True
+            in_core[atom] = True
     return np.asarray(chosen, dtype=np.int64)

@@ -15,12 +15,13 @@ from idealflow.core.coverage import Coverage
 from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
 from idealflow.core.distribution import Moments, Whitener
 from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.core.objective import checked, objective
+from idealflow.core.reservoir import sampled
 from idealflow.errors import InputError
 
 __all__ = ["UncertaintyModel"]
 
 _KIND, _VERSION = "idealflow uncertainty model", 1
-_RESERVOIR = 512
 _TAIL_QUANTILE, _TAIL_FACTOR = 0.99, 2.0
 _POOLED = "pooled"
 
@@ -90,10 +91,10 @@ class UncertaintyModel:
         return {group: moments.n for group, moments in self._moments.items()}
 
     @property
-    def n_dimensions(self) -> dict[str, int]:
-        """Dimensions k kept by the whitening, by species (or ``pooled``); 0 where nothing was seen."""
+    def n_dimensions(self) -> dict[str, float]:
+        """Dimensions k by which uncertainties are divided, by species (or ``pooled``); 0 where nothing was seen."""
         whiteners = {group: self._whitener(group) for group in self._groups}
-        return {group: 0 if whitener is None else whitener.k for group, whitener in whiteners.items()}
+        return {group: 0.0 if whitener is None else whitener.k for group, whitener in whiteners.items()}
 
     @property
     def n_covered(self) -> dict[str, int]:
@@ -135,20 +136,8 @@ class UncertaintyModel:
     def _take_in(self, vectors: Float, kinds: NDArray[np.int64]) -> None:
         for group, rows in self._members(kinds):
             new, moments = vectors[rows], self._moments[group]
-            self._sample(group, new, moments.n)
+            self._reservoir[group] = sampled(self._reservoir[group], new, moments.n, self._rng)
             self._moments[group] = moments.merged(Moments.of(new))
-
-    def _sample(self, group: str, new: Float, seen: int) -> None:
-        """Keep every environment seen with equal probability (algorithm R)."""
-        kept = self._reservoir[group]
-        room = min(len(new), max(0, _RESERVOIR - len(kept)))
-        kept = np.concatenate([kept, new[:room]])
-        if room < len(new):
-            slots = self._rng.integers(0, seen + 1 + np.arange(room, len(new)))
-            for row, slot in zip(range(room, len(new)), slots, strict=True):
-                if slot < _RESERVOIR:
-                    kept[slot] = new[row]
-        self._reservoir[group] = kept
 
     def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
         """Uncertainty of all atoms or of those at ``indices``, (n,).
@@ -212,7 +201,7 @@ class UncertaintyModel:
             For negative weights, weights that sum to zero, references that are not positive, or bad atoms.
         """
         frame = self.soap.prepare(atoms)
-        w, ref = _checked(weights, reference, len(frame))
+        w, ref = checked(weights, reference, len(frame))
         chosen = np.flatnonzero(w > 0.0)
         kinds = frame.kinds[chosen]
         w = w[chosen] / w.sum()
@@ -229,9 +218,9 @@ class UncertaintyModel:
                 rows = np.arange(part.start, part.stop)[members]
                 y = whitener(vectors[members])
                 u = (y**2).sum(axis=1) / whitener.k
-                value, slope = _objective(u, None if ref is None else ref[rows])
+                value, slope = objective(u, None if ref is None else ref[rows])
                 parts[rows] = w[rows] * value
-                out[members] = (y * (w[rows] * slope * (2.0 / whitener.k))[:, None]) @ whitener.matrix
+                out[members] = whitener.reverse(y * (w[rows] * slope * (2.0 / whitener.k))[:, None])
             return out
 
         positions_gradient, cell_gradient = self.soap.pull_back(frame, chosen, adjoint)
@@ -258,7 +247,7 @@ class UncertaintyModel:
     def forget_quarantined(self) -> None:
         """Quarantined environments may trigger again."""
         for coverage in self._coverage.values():
-            coverage.quarantined.clear()
+            coverage.forget_quarantined()
 
     def covered(
         self, atoms: Atoms | PreparedFrame, threshold: float, indices: ArrayLike | None = None
@@ -268,7 +257,9 @@ class UncertaintyModel:
         chosen = chosen_atoms(frame, indices)
         kinds = frame.kinds[chosen]
         out = np.zeros(len(chosen), dtype=bool)
-        candidates = np.flatnonzero(np.isin(kinds, [kind for kind in range(len(self.species)) if self._covers(kind)]))
+        candidates = np.flatnonzero(
+            np.isin(kinds, [kind for kind, species in enumerate(self.species) if len(self._coverage[species])])
+        )
         self._prepare_whiteners()
 
         def cover(part: slice, vectors: Float) -> None:
@@ -290,13 +281,13 @@ class UncertaintyModel:
                 out[rows] = self._coverage[species].covered(vectors[rows], whitener, threshold)
         return out
 
-    def distance_to(self, vectors: Float, other: Float, kind: int) -> Float:
-        """δ between each of ``vectors`` (n, d) and one other vector (d,) of the same species, (n,)."""
+    def whitened(self, vectors: Float, kind: int) -> Float | None:
+        """Descriptors (n, d) of one species in units in which squared distances are the normalised δ, (n, m).
+
+        ``kind`` is the index in ``species``; None if the species was never seen.
+        """
         whitener = self._whitener(_POOLED if self.pooled else self.species[kind])
-        if whitener is None:
-            return np.where((vectors == other).all(axis=1), 0.0, np.inf)
-        delta: Float = ((whitener(vectors) - whitener(other[None, :])) ** 2).sum(axis=1) / whitener.k
-        return delta
+        return None if whitener is None else whitener(vectors) / np.sqrt(whitener.k)
 
     def auto_threshold(self) -> float:
         """Threshold τ from the training distribution's own tail.
@@ -383,31 +374,7 @@ class UncertaintyModel:
 
     def _prepare_whiteners(self) -> None:
         """Factorise what changed, before several threads ask for it."""
-        for group in self._groups:
-            self._whitener(group)
-
-    def _covers(self, kind: int) -> int:
-        coverage = self._coverage[self.species[kind]]
-        return len(coverage.learned) + len(coverage.quarantined)
-
-
-def _checked(weights: ArrayLike | None, reference: ArrayLike | None, n: int) -> tuple[Float, Float | None]:
-    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-    if w.shape != (n,) or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
-        raise InputError(f"weights must be {n} numbers of at least 0, not all 0, got {weights!r}")
-    if reference is None:
-        return w, None
-    ref = np.asarray(reference, dtype=np.float64)
-    if ref.shape != (n,) or not (ref > 0).all():
-        raise InputError(
-            f"reference must be {n} positive numbers, got shape {ref.shape}, least {ref.min(initial=np.nan)}"
-        )
-    return w, ref
-
-
-def _objective(u: Float, reference: Float | None) -> tuple[Float, Float]:
-    """Value and slope in u of each atom's part of the objective."""
-    if reference is None:
-        return u, np.ones_like(u)
-    excess = np.maximum(0.0, u / reference - 1.0)
-    return np.log1p(excess), np.where(excess > 0.0, 1.0 / ((1.0 + excess) * reference), 0.0)
+        for species, coverage in self._coverage.items():
+            whitener = self._whitener(_POOLED if self.pooled else species)
+            if whitener is not None and len(coverage):
+                coverage.prepare(whitener)

@@ -16,7 +16,15 @@ import numba
 import numpy as np
 
 from idealflow.core.descriptors.harmonics import harmonics, harmonics_reverse
-from idealflow.core.descriptors.simd import SPLINE_DEGREE, block_product, gram, spline, spline_and_slope, transpose
+from idealflow.core.descriptors.simd import (
+    SPLINE_DEGREE,
+    add_product,
+    block_product,
+    gram,
+    spline,
+    spline_and_slope,
+    transpose,
+)
 
 __all__ = ["density", "density_reverse", "power_spectrum", "power_spectrum_reverse", "scatter"]
 
@@ -96,7 +104,7 @@ def density(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def density_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
+def density_reverse(  # type: ignore[no-untyped-def]
     offsets, vec, kinds, table, origin, inverse_step, constants, l_max, n_pad, d_coefficients, out
 ):
     """dU/d(vector to the neighbour) of every pair into ``out`` (n_pairs, 3), from dU/dc, flat."""
@@ -107,7 +115,7 @@ def density_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops 
     n_species = len(d_coefficients) // max(1, n_centres * n_lm * n_pad)
     members = np.empty(8, dtype=np.int64)
     distances = np.empty(8)
-    xyz, work, force = np.empty(32), np.empty(32), np.empty(24)
+    xyz, work, force, radial = np.empty(32), np.empty(32), np.empty(24), np.empty(8)
     q, sh = np.empty(n_lm * 8), np.empty(n_lm * 8)
     powers = np.empty(2 * (l_max + 1) * 8)
     g, slopes = np.empty(8 * width), np.empty(8 * width)
@@ -141,15 +149,13 @@ def density_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops 
                         block_product(weights, here, 8, d_coefficients, d, n_pad, g_across, a, 8, rows)
                         block_product(along, here, 8, d_coefficients, d, n_pad, slopes_across, a, 8, rows)
                 harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, force)
+                radial[:] = 0.0
+                for lm in range(0, n_lm * 8, 8):
+                    add_product(radial, 0, inverse_step, sh, lm, along, lm)
                 for p in range(n):
-                    radial = 0.0
-                    for lm in range(n_lm):
-                        radial += sh[lm * 8 + p] * along[lm * 8 + p]
-                    if distances[p] > 0.0:
-                        radial *= inverse_step / distances[p]
-                    m = members[p]
+                    m, outward = members[p], radial[p] / max(distances[p], 1e-300)
                     for a in range(3):
-                        out[m, a] = force[8 * a + p] + radial * xyz[8 * a + p]
+                        out[m, a] = force[8 * a + p] + outward * xyz[8 * a + p]
 
 
 @numba.njit(cache=True, nogil=True)
