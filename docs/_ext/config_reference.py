@@ -73,6 +73,8 @@ def _bound(bound: Any) -> str:
 
 def default_text(entry: Any) -> str:
     """Default of a field as YAML in one line."""
+    if entry.default is MISSING and entry.default_factory is MISSING:
+        return "required"
     value = entry.default if entry.default is not MISSING else entry.default_factory()
     if hasattr(value, "method"):
         return value.method

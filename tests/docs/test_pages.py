@@ -1,0 +1,70 @@
+"""What the pages show is true: configs are accepted, links lead somewhere, the README's example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from idealflow.workflow.config import load_config, maker_from_settings
+from idealflow.workflow.structures import build_structure
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(page for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "_build" not in page.parts)
+EXAMPLES = ROOT / "docs" / "examples"
+NOT_OURS = {"JOB_STORE"}  # jobflow's own settings, shown in the how-to of FireWorks
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        matches = re.finditer(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+        found += [(f"{page.stem}-{i}", match[1]) for i, match in enumerate(matches)]
+    return found
+
+
+def configs() -> list[tuple[str, dict]]:
+    found = [(name, yaml.safe_load(text)) for name, text in blocks("yaml")]
+    return [(name, settings) for name, settings in found if not NOT_OURS & set(settings)]
+
+
+@pytest.mark.parametrize("settings", [entry[1] for entry in configs()], ids=[entry[0] for entry in configs()])
+def test_config_fragments_are_accepted(settings, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)  # my_labels.py of the how-to
+    structure = settings.pop("structure", None)
+    force_field = settings.get("bootstrap", {}).get("force_field")
+    maker = maker_from_settings(settings)
+    assert maker.bootstrap.force_field == (force_field or "local")
+    if isinstance(structure, dict) and "file" not in structure:
+        assert len(build_structure(structure)) > 0
+
+
+def test_the_tutorials_config_is_accepted():
+    maker, atoms, _ = load_config(EXAMPLES / "first.yaml")
+    assert len(atoms) == 255
+    assert maker.label.method == "EMT (stands in for DFT)"
+
+
+@pytest.mark.parametrize(("name", "source"), [("dataset", "dataset"), ("earlier", "campaign")])
+def test_configs_that_build_on_the_tutorial(name, source):
+    settings = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    assert len(build_structure(settings.pop("structure"))) in (254, 255)
+    assert maker_from_settings(settings).bootstrap.source == source
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" in target or target.startswith("notebooks/") or "/notebooks/" in target:
+            continue  # notebooks are copied when the pages are built
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_readme_example_runs(capsys):
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(source, names)  # noqa: S102  # our own page
+    assert names["ides"].core.sum() < len(names["ides"].atoms) < len(names["frame"])
+    assert "499 atoms" in capsys.readouterr().out
