@@ -19,14 +19,14 @@ __all__ = ["as_stored", "encoded", "identity", "matches", "sort_documents", "sor
 
 def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
     """Whether `document` meets `criteria`."""
-    return bool(filtering.filter_applies(criteria, document))  # type: ignore[no-untyped-call]
+    return bool(filtering.filter_applies(criteria, document))
 
 
 def values_at(field: str, document: dict[str, Any]) -> Iterator[Any]:
     """Values at a dotted path, the items of an array one by one; nothing where the path is missing."""
-    for candidate in filtering.iter_key_candidates(field, document):  # type: ignore[no-untyped-call]
+    for candidate in filtering.iter_key_candidates(field, document):
         for value in candidate if isinstance(candidate, list) else [candidate]:
-            if value is not filtering.NOTHING:  # type: ignore[attr-defined]
+            if value is not filtering.NOTHING:
                 yield value
 
 
@@ -67,10 +67,10 @@ def sort_fields(sort: Mapping[str, Sort | int] | None) -> list[tuple[str, bool]]
 
 
 def _sort_key(field: str, document: dict[str, Any]) -> tuple[int, Any]:
-    present, comparable = filtering.resolve_sort_key(field, document)  # type: ignore[no-untyped-call]
+    present, comparable = filtering.resolve_sort_key(field, document)
     if isinstance(comparable.obj, float) and math.isnan(comparable.obj):
         # NaN sorts before all numbers; Python has no order for it
-        return present, filtering.BsonComparable(-math.inf)  # type: ignore[no-untyped-call]
+        return present, filtering.BsonComparable(-math.inf)
     return present, comparable
 
 

@@ -47,7 +47,7 @@ class DuplicateDocumentError(InputError, pymongo.errors.DuplicateKeyError):
         pymongo.errors.DuplicateKeyError.__init__(self, message, code=11000)
 
 
-class SQLiteStore(Store):  # type: ignore[misc]
+class SQLiteStore(Store):
     """A maggma store in one SQLite file, usable as the docs store of a jobflow ``JobStore``.
 
     Parameters
