@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,11 @@ from idealflow import __version__
 from idealflow.errors import IdealflowError, InputError
 
 __all__ = ["main"]
+
+# disk full, over quota, file too large, read-only, no permission, failing device: no fault of ours, and no traceback
+_SITE_TROUBLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except IdealflowError as error:
         sys.stderr.write(f"idealflow: {error}\n")
+        return 1
+    except OSError as error:
+        if error.errno not in _SITE_TROUBLE:
+            raise
+        sys.stderr.write(
+            f"idealflow: {error}; what was committed is safe: give it room or permission and run the same command again\n"
+        )
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("idealflow: interrupted; the same command goes on from here\n")
@@ -95,12 +108,14 @@ def _run(arguments: argparse.Namespace) -> int:
     maker = directory.placed(maker)
     with directory.locked():
         store, structure = directory.job_store(), to_stored(atoms)
-        directory.write_config(settings)
         campaign = Campaign(store, maker.campaign)
         state = open_state(maker, structure, store)
+        directory.write_config(settings)
         action = next_action(state)
         if action.kind == "stop":
-            write_summary(campaign, directory.summary_path)
+            write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
+            if not directory.report_path.exists():  # the process that finished the campaign was killed before it
+                write_report(campaign, directory.fetch, directory.report_path, directory.figures)
             sys.stdout.write(f"campaign {maker.campaign} is {state.status}: {state.reason}; nothing to do\n")
             return 0 if state.status == "finished" else 1
 

@@ -11,8 +11,9 @@ from idealflow.provenance import Campaign
 from idealflow.schemas import LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.directory import CampaignDirectory
+from idealflow.workflow.encoding import load_uncertainty_artifact
 
-__all__ = ["open_earlier"]
+__all__ = ["earlier_species", "open_earlier"]
 
 
 def open_earlier(path: Path) -> tuple[JobStore, ArtifactStore, LearnerVersion]:
@@ -31,3 +32,9 @@ def open_earlier(path: Path) -> tuple[JobStore, ArtifactStore, LearnerVersion]:
     if state is None or state.learner is None:
         raise InputError(f"the campaign in {path} has no model yet; let it run at least through its bootstrap")
     return store, ArtifactStore(directory.artifacts), state.learner
+
+
+def earlier_species(path: Path) -> tuple[str, ...]:
+    """Species that the model of the campaign in directory ``path`` knows; InputError as for :func:`open_earlier`."""
+    _, artifacts, learner = open_earlier(path)
+    return tuple(load_uncertainty_artifact(artifacts, learner).species)

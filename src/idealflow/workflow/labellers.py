@@ -71,8 +71,11 @@ class AseLabeller(MSONable):
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:  # noqa: ARG002  # no files needed
         """Label atoms in the worker; there is no document beyond the label itself."""
-        engine = AseEngine(self.calculator, self.kwargs, time_limit_s=self.time_limit_s, name=self.method)
-        return engine.label(atoms), None
+        return self.engine().label(atoms), None
+
+    def engine(self) -> AseEngine:
+        """The engine that labels; InputError for impossible settings."""
+        return AseEngine(self.calculator, self.kwargs, time_limit_s=self.time_limit_s, name=self.method)
 
 
 @dataclass
@@ -134,7 +137,9 @@ def labeller_from_settings(settings: Any) -> Labeller:
     keys = set(settings) - {"@module", "@class", "@version"}
     if "calculator" in keys and keys <= {"calculator", "kwargs", "time_limit_s", "reference"}:
         _import_class(settings["calculator"])
-        return AseLabeller(**{key: settings[key] for key in keys})
+        labeller = AseLabeller(**{key: settings[key] for key in keys})
+        labeller.engine()
+        return labeller
     if "maker" in keys and keys <= {"maker", "kwargs", "reference"}:
         maker = _import_class(settings["maker"])(**settings.get("kwargs", {}))
         return StaticLabeller(maker, reference=settings.get("reference"))

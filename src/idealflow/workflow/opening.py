@@ -13,9 +13,12 @@ from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredStructure, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.datasets import read_dataset
+from idealflow.workflow.earlier import earlier_species
 from idealflow.workflow.encoding import load_frame, to_atoms
 from idealflow.workflow.keys import child_seed, settings_key, stage_uuid
 from idealflow.workflow.stage import work_directory
+from idealflow.workflow.state import next_action
 
 if TYPE_CHECKING:
     from idealflow.workflow.ideal import IdealMaker
@@ -34,10 +37,20 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
     """
     bootstrap = maker.bootstrap
     maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
-    if bootstrap.source == "campaign":
-        return
     species = sorted(set(atoms.get_chemical_symbols()))
-    soap = SOAP(species=species, **bootstrap.soap)
+    if bootstrap.source == "campaign":
+        known = earlier_species(Path(str(bootstrap.campaign)))
+        unknown = sorted(set(species) - set(known))
+        if unknown:
+            raise InputError(
+                f"the campaign in {bootstrap.campaign} knows {', '.join(known)}, but the structure has {unknown[0]}; "
+                "bootstrap from a dataset or from structures that hold every species"
+            )
+        return
+    try:
+        soap = SOAP(species=species, **bootstrap.soap)
+    except TypeError as error:
+        raise InputError(f"bootstrap.soap has r_cut, n_max, l_max and sigma, got {bootstrap.soap} ({error})") from error
     cutoff = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings).cutoff
     if soap.cutoff < cutoff:
         raise InputError(
@@ -47,6 +60,8 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
         )
     if bootstrap.source == "structures":
         bootstrap.initial_structures(atoms, maker.seed)
+    if bootstrap.source == "dataset":
+        read_dataset(str(bootstrap.dataset))
 
 
 def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
@@ -150,7 +165,11 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
         changes["evaluated"] = False
     if maker.threshold != "auto":
         changes["threshold"] = float(maker.threshold)
-    return state.model_copy(update=changes)
+    if maker.artifacts is not None:  # the campaign's folder may have been moved
+        changes["artifacts"] = _artifacts(maker)
+    after = state.model_copy(update=changes)
+    action = next_action(after)
+    return after.model_copy(update={"status": "finished", "reason": action.reason}) if action.kind == "stop" else after
 
 
 def _artifacts(maker: IdealMaker) -> str:

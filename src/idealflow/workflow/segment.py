@@ -93,6 +93,9 @@ class MDSegmentMaker(Maker):
         unknown = [key for entry in self.schedule for key in entry if key not in ("kind", "temperature", "to", "steps")]
         if unknown:
             raise InputError(f"unknown key {unknown[0]!r} in a schedule stage; it has kind, temperature, to, steps")
+        missing = [name for entry in self.schedule for name in ("temperature", "steps") if name not in entry]
+        if missing:
+            raise InputError(f"a schedule stage needs kind, temperature and steps (ramps: to), {missing[0]} is missing")
         return Schedule([Stage(**entry) for entry in self.schedule])
 
     def dynamics(self) -> Sampler:

@@ -142,13 +142,20 @@ def _built(settings: dict[str, Any]) -> Atoms:
         atoms = _crystal(settings) if not unknown else None
     if atoms is None:
         raise InputError(f"unknown keys in structure: {sorted(unknown)}; a builder has {sorted(_BUILDER_KEYS)}")
-    atoms = atoms.repeat(settings.get("repeat", 1))
+    atoms = atoms.repeat(_repeats(settings.get("repeat", 1)))
     vacancies = int(settings.get("vacancies", 0))
     if not 0 <= vacancies < len(atoms):
         raise InputError(f"vacancies must be at least 0 and below the {len(atoms)} atoms, got {vacancies}")
     rng = np.random.default_rng(int(settings.get("seed", 0)))
     del atoms[rng.choice(len(atoms), vacancies, replace=False).tolist()]
     return atoms
+
+
+def _repeats(value: Any) -> list[int]:
+    counts = value if isinstance(value, (list, tuple)) else [value] * 3
+    if len(counts) != 3 or not all(isinstance(count, int) and count >= 1 for count in counts):
+        raise InputError(f"repeat must be a whole number of at least 1, or three of them, got {value!r}")
+    return list(counts)
 
 
 def _crystal(settings: dict[str, Any]) -> Atoms:
