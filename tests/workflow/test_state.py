@@ -97,10 +97,16 @@ def test_a_triggered_frame_is_screened_again() -> None:
 
 
 def test_the_schedule_is_done_only_when_its_last_frame_is_resolved() -> None:
-    pending = after_round(state(), [segment(last=100, reason="schedule_end")], [screen(step=100)], update([(0, 100)]), 1.0)
+    pending = after_round(
+        state(), [segment(last=100, reason="schedule_end")], [screen(step=100)], update([(0, 100)]), 1.0
+    )
     assert next_action(pending).kind == "round"
     done = after_round(
-        pending, [segment(last=100, reason="schedule_end")], [screen(step=100, n_centres=0)], update([], accepted=0), 1.0
+        pending,
+        [segment(last=100, reason="schedule_end")],
+        [screen(step=100, n_centres=0)],
+        update([], accepted=0),
+        1.0,
     )
     assert done.status == "finished"
     assert next_action(done).kind == "stop"
@@ -140,7 +146,9 @@ def test_progress_after_a_blow_up_forgives_it() -> None:
     blown = segment(last=0, reason="blow_up", frame_step=7)
     once = after_round(state(), [blown], [screen(step=7)], update([(0, 7)]), 1.0)
     further = after_round(once, [segment(last=10)], [screen(step=10)], update([(0, 10)]), 1.0)
-    again = after_round(further, [segment(last=10, reason="blow_up", frame_step=13)], [screen(step=13)], update([(0, 13)]), 1.0)
+    again = after_round(
+        further, [segment(last=10, reason="blow_up", frame_step=13)], [screen(step=13)], update([(0, 13)]), 1.0
+    )
     assert again.status == "running"
 
 
@@ -157,7 +165,9 @@ def test_inference_moves_without_screens_and_updates() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.sampled_from(["triggered", "segment_end", "schedule_end"]), min_size=1, max_size=30), st.integers(1, 3))
+@given(
+    st.lists(st.sampled_from(["triggered", "segment_end", "schedule_end"]), min_size=1, max_size=30), st.integers(1, 3)
+)
 def test_every_campaign_ends_and_every_round_counts(reasons: list[str], n_walkers: int) -> None:
     """Walkers with any history end once their schedule does, and rounds are numbered without gaps."""
     current, step = state(n_walkers), 0
