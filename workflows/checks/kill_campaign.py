@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import subprocess
@@ -74,7 +75,7 @@ class Kills:
     Attributes
     ----------
     moments
-        Seconds between the start of each killed process's work and its end.
+        CPU seconds of work that each killed process had done.
     rounds
         Rounds committed at each kill.
     repeated
@@ -150,7 +151,7 @@ def label_prints(found: dict[str, dict[str, Any]]) -> set[str]:
 
 
 def run_killed(config: Path, out: Path, log: Path, *, kills: int, longest_s: float, seed: int) -> Kills:
-    """Run a campaign to its end through ``kills`` SIGKILLs, each after a random part of ``longest_s`` of work."""
+    """Run a campaign to its end through ``kills`` SIGKILLs, each after a random part of ``longest_s`` CPU seconds of work."""
     rng, seen = random.Random(seed), Kills()  # noqa: S311  # moments of kills, no secrets
     known: dict[str, Any] = {}
     while True:
@@ -158,7 +159,7 @@ def run_killed(config: Path, out: Path, log: Path, *, kills: int, longest_s: flo
         process = start(config, out, log)
         last = len(seen.moments) >= kills
         moment = rng.uniform(0.0, longest_s)
-        status = process.wait() if last else _killed_at_work(process, out, moment)
+        status = process.wait() if last else _killed_at_work(process, out, moment, pause_s=rng.uniform(0.0, 0.3))
         found, new = documents(out), computed(log)[done_before:]
         committed = label_prints(known)
         seen.repeated += [each for each in new if each in committed]
@@ -173,14 +174,10 @@ def run_killed(config: Path, out: Path, log: Path, *, kills: int, longest_s: flo
         seen.in_flight += len(set(new) - label_prints(found))
 
 
-def _killed_at_work(process: subprocess.Popen[bytes], out: Path, moment: float) -> int | None:
-    """Kill ``moment`` seconds after the process took the campaign's lock; its exit status if it ended by itself."""
-    lock = out / ".lock"
-    while process.poll() is None and not _holds(lock, process.pid):
-        time.sleep(0.02)
-    deadline = time.monotonic() + moment
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+def _killed_at_work(process: subprocess.Popen[bytes], out: Path, moment: float, pause_s: float) -> int | None:
+    """Kill after ``moment`` CPU seconds of work and a pause (a label may be in flight then); exit status if it ended first."""
+    if worked(process, out, moment) >= moment:
+        time.sleep(pause_s)
     if process.poll() is not None:
         return process.returncode
     process.kill()
@@ -188,32 +185,50 @@ def _killed_at_work(process: subprocess.Popen[bytes], out: Path, moment: float) 
     return None
 
 
+def worked(process: subprocess.Popen[bytes], out: Path, limit_s: float = math.inf) -> float:
+    """Wait until a process has worked ``limit_s`` CPU seconds since it took the campaign's lock, or has ended; its work."""
+    before, now = None, 0.0
+    while process.poll() is None:
+        try:
+            now = _cpu_seconds(process.pid)
+            if before is None and _holds(out / ".lock", process.pid):
+                before = now
+        except (FileNotFoundError, ProcessLookupError):
+            break
+        if before is not None and now - before >= limit_s:
+            break
+        time.sleep(0.01)
+    return 0.0 if before is None else now - before
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far (Linux): what a busy machine does not stretch."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _holds(lock: Path, pid: int) -> bool:
     """Whether a process has the lock file open (Linux)."""
-    descriptors = Path(f"/proc/{pid}/fd")
-    try:
-        return any(entry.resolve() == lock.resolve() for entry in descriptors.iterdir())
-    except FileNotFoundError:
-        return False
+    return any(entry.resolve() == lock.resolve() for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
-def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int, longest_s: float | None = None) -> int:
+def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> int:
     """Run both campaigns in ``folder``, print the comparison, and return the number of differences."""
     config = folder / "campaign.yaml"
     config.write_text(yaml.safe_dump(settings))
     alone, killed = folder / "undisturbed", folder / "killed"
-    started = time.monotonic()
-    if start(config, alone, folder / "undisturbed.log").wait() != 0:
+    process = start(config, alone, folder / "undisturbed.log")
+    work = worked(process, alone)
+    if process.wait() != 0:
         raise SystemExit(f"the undisturbed campaign failed; see {alone}.output")
     reference = documents(alone)
-    work = time.monotonic() - started
     summary = json.loads((alone / "summary.json").read_text())
     print(
-        f"undisturbed: {work:.0f} s, {summary['rounds']} rounds, {summary['n_substructures']} substructures, "
+        f"undisturbed: {work:.1f} CPU seconds, {summary['rounds']} rounds, {summary['n_substructures']} substructures, "
         f"model {summary['model_sha256'][:16]}",
         flush=True,
     )
-    longest = longest_s if longest_s is not None else 2.0 * summary["wall_s"] / max(kills, 1)
+    longest = 1.6 * work / max(kills, 1)  # so that the campaign outlasts its kills
     log = folder / "killed.log"
     seen = run_killed(config, killed, log, kills=kills, longest_s=longest, seed=seed)
     found = documents(killed)
@@ -235,7 +250,7 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int, long
         "model hash": [] if again["model_sha256"] == summary["model_sha256"] else [again["model_sha256"]],
         "files left in work": [str(path) for path in (killed / "work").rglob("*") if path.is_file()],
     }
-    print(f"killed {len(seen.moments)} times, at most {longest:.1f} s into its work: {seen.moments}")
+    print(f"killed {len(seen.moments)} times, after up to {longest:.1f} CPU seconds of work: {seen.moments}")
     print(f"rounds committed at each kill: {seen.rounds}")
     print(
         f"killed: {again['rounds']} rounds, {again['n_substructures']} substructures, model {again['model_sha256'][:16]}"
