@@ -30,8 +30,10 @@ extensions = [
     "sphinx.ext.mathjax",
     "myst_nb",
     "config_reference",
+    "document_fields",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_templates"]
+templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
@@ -51,4 +53,5 @@ python_display_short_literal_types = True
 html_theme = "furo"
 html_title = "idealflow"
 html_static_path = ["_static"]
-suppress_warnings = ["mystnb.unknown_mime_type"]
+# shapes like (n_atoms, 3) in docstrings look like types with several targets; they are not
+suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]
