@@ -27,10 +27,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "myst_nb",
     "config_reference",
     "document_fields",
+    "mathml",
 ]
 exclude_patterns = ["_build", "_ext", "_templates"]
 templates_path = ["_templates"]
@@ -50,6 +50,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_display_short_literal_types = True
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "idealflow"
 html_static_path = ["_static"]

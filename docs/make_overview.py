@@ -32,7 +32,7 @@ def main() -> None:
     fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), width_ratios=[1.2, 1, 1], layout="constrained")
     frame, box, ides = found["frame"], found["box"], found["ides"]
     draw(axes[0], frame, found["seen"].values, found["centre"], f"frame: {len(frame)} atoms and a vacancy")
-    draw(axes[1], box.atoms, box.values, box.centre, f"any box around it: {len(box.atoms)} atoms")
+    draw(axes[1], box.atoms, box.values, box.centre, f"a box around it: {len(box.atoms)} atoms")
     draw(axes[2], ides.atoms, ides.values, ides.centre, f"substructure: {len(ides.atoms)} atoms")
     scale = plt.cm.ScalarMappable(found["norm"], "viridis")
     fig.colorbar(scale, ax=axes, label="uncertainty (1 = known)", shrink=0.8)

@@ -16,7 +16,8 @@ def add_fields(_app: Any, what: str, _name: str, obj: Any, _options: Any, lines:
     for name, field in obj.model_fields.items():
         kind = stringify_annotation(field.annotation, "smart").replace("~", "")
         lines.append(f"{name} : {kind}")
-        lines.append(f"    {field.description or name.replace('_', ' ')}")
+        if field.description:
+            lines.append(f"    {field.description}")
 
 
 def setup(app: Any) -> dict[str, bool]:
