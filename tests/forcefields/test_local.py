@@ -61,6 +61,16 @@ def test_an_update_learns_the_new_and_keeps_the_old(trained, copper, held_out):
     assert after_old[0] < before_old[0] + 0.005
 
 
+def test_perfect_crystals_alone_do_not_make_a_wild_force_field():
+    perfect = [labelled(bulk("Cu", cubic=True, a=a).repeat(2)) for a in (3.5, 3.6, 3.7)]
+    force_field = get_force_field("local", species=["Cu"])
+    force_field.fit(perfect, steps=100)
+    shaken = perfect[1].copy()
+    shaken.rattle(0.05, seed=0)
+    shaken = labelled(shaken)
+    assert force_field.errors([shaken])[0, 1] < 3 * np.abs(shaken.calc.results["forces"]).mean()
+
+
 def test_energies_are_of_each_atom_and_local(trained):
     atoms = bulk("Cu", cubic=True, a=3.62).repeat(5)
     atoms.rattle(0.1, seed=0)

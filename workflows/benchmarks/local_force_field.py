@@ -148,9 +148,7 @@ def report_drift(calculator: Calculator) -> None:
     dynamics.run(2500)
     per_atom = np.array(energies) / len(atoms)
     slope = np.polyfit(0.02 * np.arange(len(per_atom)), per_atom, 1)[0]
-    print(
-        f"energy without thermostat, 5 ps at 300 K: drift {1e6 * slope:.2f} µeV per atom and ps, spread {1e6 * per_atom.std():.1f} µeV"
-    )
+    print(f"no thermostat, 5 ps at 300 K: drift {1e6 * slope:.2f} µeV/atom/ps, spread {1e6 * per_atom.std():.1f} µeV")
 
 
 if __name__ == "__main__":

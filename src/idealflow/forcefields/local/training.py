@@ -23,6 +23,7 @@ _DELTA = 0.1  # of the Huber loss: eV per atom, eV/Å, eV/Å³
 _ENERGY_WEIGHT, _FORCE_WEIGHT, _STRESS_WEIGHT = 4.0, 1.0, 10.0
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 _LARGEST_GRADIENT = 1.0
+_LEAST_VARIATION = 0.005  # least spread of an invariant, as a fraction of the largest density, or of its square
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,12 @@ def set_scales(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> N
     for s in range(model.n_species):
         mine = features[kind == s]
         if len(mine):
-            spread = mine.std(0, unbiased=False)
+            # what hardly varies in the first data, perfect crystals perhaps, must not blow up when it varies later
+            size = float(mine[:, : model.n_channels].square().mean(0).max().sqrt()) + 0.1
+            floor = torch.full((mine.shape[1],), _LEAST_VARIATION * size * size)
+            floor[: model.n_channels] = _LEAST_VARIATION * size
             model.mean[s] = mine.mean(0)
-            # an invariant that hardly varies in the first data must not blow up when it varies later
-            model.spread[s] = torch.clamp(spread, min=0.02 * float(spread.median()) + 1e-4)
+            model.spread[s] = torch.maximum(mine.std(0, unbiased=False), floor)
             model.seen[s] = True
 
 
