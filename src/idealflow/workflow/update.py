@@ -52,7 +52,7 @@ class ModelUpdateMaker(Maker):
         An update whose mean error on them grows by more than this factor is rejected.
     """
 
-    n_steps: Annotated[int, Field(ge=1)] = 30
+    n_steps: Annotated[int, Field(ge=1)] = 20
     n_replay: Annotated[int, Field(ge=0)] = 16
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     joins: Literal["all", "core"] = "all"
