@@ -140,7 +140,7 @@ def test_bootstrap_from_an_exported_dataset(finished: Any, tmp_path: Path) -> No
     dataset = tmp_path / "labels.extxyz"
     assert cli.main(["export", str(finished.folder), str(dataset)]) == 0
     bootstrap = {"seeds": None, "dataset": str(dataset)}
-    state, campaign = tiny.run(tmp_path / "out", campaign="again", bootstrap=bootstrap, **short())
+    state, campaign = tiny.run(tmp_path / "out", campaign="again", bootstrap=bootstrap, threshold=2.0, **short())
     doc = campaign.bootstrap()
     assert (doc.source, doc.n_labelled_here) == ("dataset", 0)
     assert doc.n_structures == 8 + finished.state.n_substructures

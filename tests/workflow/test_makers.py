@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from jobflow import Flow, Job, JobStore
 from jobflow.managers.local import run_locally
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
+from pymatgen.io.ase import AseAtomsAdaptor
 
 import tiny
 from idealflow import schemas
@@ -32,7 +34,7 @@ from idealflow.schemas import (
     StageContext,
     SubstructureDoc,
 )
-from idealflow.workflow import AseLabeller, IdealMaker, LabelMaker, StaticLabeller
+from idealflow.workflow import AseLabeller, CropSearchMaker, IdealMaker, LabelMaker, StaticLabeller
 from idealflow.workflow.encoding import to_atoms
 from idealflow.workflow.keys import settings_key, stage_uuid
 from idealflow.workflow.opening import check_campaign
@@ -154,6 +156,18 @@ def test_default_makers_need_no_arguments_and_label_with_vasp() -> None:
     assert settings_key(copy) == settings_key(maker)
 
 
+@pytest.mark.parametrize("as_pymatgen", [False, True])
+def test_seeds_as_objects_are_stored_as_data(as_pymatgen: bool, tmp_path: Path) -> None:
+    seed = bulk("Cu", "fcc", 3.62, cubic=True)
+    entry = AseAtomsAdaptor.get_structure(seed) if as_pymatgen else seed
+    maker = tiny.maker(tmp_path, bootstrap={"seeds": [entry], "n_structures": 2})
+    copy = json.loads(json.dumps(maker, cls=MontyEncoder), cls=MontyDecoder)
+    for one in (maker, copy):
+        structures = one.bootstrap.initial_structures(tiny.frame(), seed=3)
+        assert [len(atoms) for atoms in structures] == [32, 32]
+        assert structures[0].cell.cellpar()[0] == pytest.approx(2 * 3.62, rel=0.05)
+
+
 def test_segment_is_a_pure_function_of_its_inputs(labelled: Round) -> None:
     walker = labelled.before.walkers[0]
     job = labelled.maker.segment.make(labelled.context, walker, labelled.before.learner, labelled.before.threshold)
@@ -176,6 +190,18 @@ def test_crop_search_is_a_pure_function_of_its_inputs(labelled: Round) -> None:
     )
     assert timeless(labelled.again(job)) == timeless(labelled.crop)
     assert len(labelled.crop.candidates) > len(labelled.crop.chosen) > 0
+
+
+def test_a_frame_within_the_budget_is_used_whole_unless_told(labelled: Round) -> None:
+    centre = next(entry for entry in labelled.screen.centres if entry.atom == labelled.crop.atom)
+    sizes = {}
+    for whole in (True, False):
+        job = CropSearchMaker(n_candidates=6, max_atoms=200, whole_if_small=whole).make(
+            labelled.context, labelled.segment.frame, labelled.screen, "screen", centre, labelled.before.learner
+        )
+        sizes[whole] = {candidate["n_atoms"] for candidate in labelled.again(job)["candidates"]}
+    assert sizes[True] == {107}
+    assert len(sizes[False] - {107}) > 1
 
 
 def test_relaxation_is_a_pure_function_of_its_inputs(labelled: Round) -> None:

@@ -80,6 +80,13 @@ class BootstrapMaker(Maker):
     fit_steps: Annotated[int, Field(ge=1)] | None = None
     name: str = "bootstrap"
 
+    def __post_init__(self) -> None:
+        if self.seeds is not None:  # objects as plain data: a maker is stored with every flow
+            self.seeds = [
+                entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()
+                for entry in self.seeds
+            ]
+
     @property
     def source(self) -> Literal["structures", "dataset", "campaign"]:
         """Where the first model comes from."""

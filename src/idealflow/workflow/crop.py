@@ -41,6 +41,8 @@ class CropSearchMaker(Maker):
         Random cells tried around the centre (the paper: 20–100).
     max_atoms
         Atom budget of a substructure; a frame within it is used whole.
+    whole_if_small
+        Use a frame within the budget whole. False crops it all the same, as a comparison of embeddings needs.
     max_composition_error
         Largest allowed composition error beyond what the frame itself shows around the centre: the fraction of atoms
         that would have to change species.
@@ -52,6 +54,7 @@ class CropSearchMaker(Maker):
 
     n_candidates: Annotated[int, Field(ge=1, le=1000)] = 50
     max_atoms: Annotated[int, Field(ge=2)] = 400
+    whole_if_small: bool = True
     max_composition_error: Annotated[float, Field(gt=0)] = 0.1
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
@@ -115,6 +118,7 @@ class CropSearchMaker(Maker):
                 n_candidates=self.n_candidates,
                 rng=np.random.default_rng(seed),
                 max_atoms=self.max_atoms,
+                whole_if_small=self.whole_if_small,
                 max_composition_error=self.max_composition_error,
                 oxidation_states=self.oxidation_states,
                 vacuum=self.vacuum,

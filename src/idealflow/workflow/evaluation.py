@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +94,9 @@ class EvaluationMaker(Maker):
             frames.append(_errors(walker, step, plan, atoms, predictions))
             parity.add(atoms, predictions)
             seconds.append(doc.seconds)
+        directory = work_directory(context, "parity", fresh=True)
+        stored = store.put_file(parity.save(directory), suffix=".npz")
+        shutil.rmtree(directory)
         return EvaluationDoc(
             campaign=context.campaign,
             round=context.round,
@@ -101,7 +105,7 @@ class EvaluationMaker(Maker):
             last_version=last.version,
             frames=frames,
             failed=failed,
-            parity=store.put_file(parity.save(work_directory(context, "parity", fresh=True)), suffix=".npz"),
+            parity=stored,
             t_entire_s=float(np.mean(seconds)) if seconds else None,
             seconds=time.perf_counter() - started,
         )

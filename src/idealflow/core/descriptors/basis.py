@@ -11,6 +11,7 @@ from scipy.linalg import inv, sqrtm
 from scipy.special import gamma
 
 from idealflow.core.descriptors.simd import LANES, SPLINE_DEGREE
+from idealflow.errors import InputError
 
 __all__ = ["RadialTable", "gto_basis", "radial_functions", "radial_table"]
 
@@ -31,6 +32,11 @@ def gto_basis(r_cut: float, n_max: int, l_max: int, sigma: float) -> tuple[Float
     -------
     a : (l_max + 1, n_max), 1/Å²
     B : (l_max + 1, n_max, n_max)
+
+    Raises
+    ------
+    InputError
+        If the functions are so many that their overlap is numerically singular.
     """
     eta = 1.0 / (2.0 * sigma**2)
     reach = np.linspace(1.0, r_cut, n_max)
@@ -39,6 +45,11 @@ def gto_basis(r_cut: float, n_max: int, l_max: int, sigma: float) -> tuple[Float
     for l in range(l_max + 1):
         alpha = -np.log(_DECAY / reach**l) / reach**2
         overlap = 0.5 * gamma(l + 1.5) * (alpha[:, None] + alpha[None, :]) ** (-l - 1.5)
+        if not np.linalg.cond(overlap) < 1.0 / np.finfo(np.float64).eps:
+            raise InputError(
+                f"n_max = {n_max} functions within r_cut = {r_cut:g} Å cannot be told apart in double precision; "
+                "lower n_max or raise r_cut"
+            )
         beta = np.real(sqrtm(inv(overlap)))
         a[l] = alpha * eta / (alpha + eta)
         b[l] = np.pi**1.5 * beta * (eta**l / (alpha + eta) ** (l + 1.5))[None, :]
@@ -119,9 +130,9 @@ def radial_table(
         step = taper / np.ceil(taper / step) if taper > 0.0 else cutoff / n
         n = int(np.ceil(cutoff / step - 1e-9))
         c, error = fitted(n, step)
-        if error <= allowed or error > 4.0 * expected:  # or finer steps only resolve the closed form's own rounding
+        if not allowed < error <= 2.0 * expected:  # reached, or finer steps only resolve the closed form's own rounding
             break
-        finer = max(0.5, 0.95 * (allowed / error) ** (1.0 / (degree + 1)))
+        finer = float(np.clip(0.95 * (allowed / error) ** (1.0 / (degree + 1)), 0.5, 0.8))
         step, expected = step * finer, error * finer ** (degree + 1)
     padded = np.zeros((n, degree + 1, l_max + 1, pad), dtype=dtype)
     padded[..., :n_max] = c

@@ -103,7 +103,9 @@ def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: flo
     if not np.isfinite(r).all():
         bad = int(np.flatnonzero(~np.isfinite(r).all(axis=1))[0])
         raise InputError(f"positions must be finite, atom {bad} is at {r[bad].tolist()}")
-    if not np.isfinite(h).all() or (periodic.any() and abs(np.linalg.det(_full(h, periodic))) < 1e-10):
+    vectors = h[periodic]
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not np.isfinite(h).all() or np.linalg.det(vectors @ vectors.T) <= 1e-12 * np.prod(lengths**2):
         raise InputError(
             f"a periodic cell must be finite and span a volume, got {h.tolist()} with pbc {periodic.tolist()}"
         )

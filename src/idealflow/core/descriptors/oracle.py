@@ -1,0 +1,46 @@
+"""DScribe's SOAP behind our interface: the oracle of tests and benchmarks. Needs the extra ``oracle``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.core.descriptors.soap import SOAP
+from idealflow.errors import MissingExtraError
+
+__all__ = ["DScribeSOAP"]
+
+
+class DScribeSOAP:
+    """Descriptors by DScribe with the settings of one of ours.
+
+    Parameters
+    ----------
+    soap
+        Whose settings; without a taper, which DScribe does not have.
+    """
+
+    def __init__(self, soap: SOAP) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its docstrings hold invalid escapes, compiled at first import
+                import dscribe.descriptors
+        except ImportError as error:
+            raise MissingExtraError("DScribe is not installed; run: pip install 'idealflow[oracle]'") from error
+        settings: dict[str, Any] = {
+            "species": list(soap.species), "r_cut": soap.r_cut, "n_max": soap.n_max, "l_max": soap.l_max,
+            "sigma": soap.sigma, "rbf": "gto",
+        }  # fmt: skip
+        self._make = {periodic: dscribe.descriptors.SOAP(periodic=periodic, **settings) for periodic in (False, True)}
+
+    def __call__(self, atoms: Atoms, indices: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Descriptors of all atoms, or of those at ``indices``: (n, n_features)."""
+        frame = atoms.copy()
+        frame.wrap(eps=0.0)  # two cells outside the box its values are silently wrong
+        centres = frame.positions if indices is None else frame.positions[np.asarray(indices, dtype=np.int64)]
+        out: NDArray[np.float64] = self._make[bool(atoms.pbc.any())].create(frame, centers=centres)
+        return out

@@ -1,0 +1,175 @@
+"""Does a labelled environment stop asking, and is real novelty still seen? The coverage rule, in numbers.
+
+    python workflows/checks/coverage_rule.py
+
+For Cu and Ni3Al (EMT stands in for DFT) and for small and large training sets of crystal environments: a crystal with a
+vacancy runs at 500 K and its frames are screened one after the other; each label's substructure joins the distribution
+and its centre covers, as in a campaign. Printed: labels spent over 72 vacancy frames; of the uncertain atoms around an
+interstitial, never labelled, the share that still triggers; and what the force field, taught the same substructures, gets
+wrong on uncertain atoms that coverage keeps silent, against the reference. Goals: at least 95 % of the interstitial's
+uncertain atoms trigger, at 3 000 training environments and at 100 000. Exit status 0 only if they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import thermalize_momenta
+
+from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell, screen
+from idealflow.forcefields import ForceField, get_force_field
+
+TEMPERATURE = 500
+N_FRAMES = 72
+GOAL = 0.95
+
+
+def crystal(system: str, repeat: int) -> Atoms:
+    """Perfect crystal at about its volume at 500 K."""
+    if system == "Cu":
+        return bulk("Cu", "fcc", a=3.63, cubic=True).repeat(repeat)
+    cell = bulk("Ni", "fcc", a=3.60, cubic=True)
+    cell.symbols[0] = "Al"
+    return cell.repeat(repeat)
+
+
+def trajectory(atoms: Atoms, n: int, every: int, seed: int) -> list[Atoms]:
+    """Frames of a run with the reference at 500 K, labelled."""
+    rng = np.random.default_rng(seed)
+    atoms = atoms.copy()
+    atoms.calc = EMT()
+    thermalize_momenta(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
+    dynamics = Langevin(atoms, 2 * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, rng=rng, fixcm=False)
+    dynamics.run(150)
+    frames = []
+    for _ in range(n):
+        dynamics.run(every)
+        frames.append(labelled(atoms))
+    return frames
+
+
+def labelled(atoms: Atoms) -> Atoms:
+    """A copy with the reference's energy, forces and stress."""
+    frame = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    frame.calc = EMT()
+    values = frame.get_potential_energy(), frame.get_forces().copy(), frame.get_stress()
+    frame.calc = SinglePointCalculator(frame, energy=values[0], forces=values[1], stress=values[2])
+    return frame
+
+
+def with_vacancy(system: str) -> Atoms:
+    atoms = crystal(system, 4)
+    del atoms[5]  # nickel in Ni3Al
+    return atoms
+
+
+def with_interstitial(system: str) -> Atoms:
+    """A ⟨100⟩ dumbbell of the majority species."""
+    atoms = crystal(system, 4)
+    host = 5
+    atoms.append(atoms[host])
+    atoms.positions[host, 0] -= 0.6
+    atoms.positions[-1, 0] += 0.6
+    return atoms
+
+
+def training_set(system: str, n: int) -> list[Atoms]:
+    """Crystal frames with at least ``n`` environments of the least frequent species' share of them."""
+    cell = crystal(system, 5)
+    return trajectory(cell, -(-n // len(cell)), every=5 if n > 10_000 else 20, seed=1)
+
+
+def first_force_field(system: str) -> ForceField:
+    """A force field that knows the perfect crystal only."""
+    species = sorted(set(crystal(system, 1).get_chemical_symbols()))
+    force_field = get_force_field("local", species=species, cutoff=5.0)
+    cells = [frame for seed in range(6) for frame in trajectory(crystal(system, 2), 4, every=20, seed=100 + seed)]
+    force_field.fit(cells, steps=400, seed=0)
+    return force_field
+
+
+def run(system: str, training: list[Atoms], vacancy: list[Atoms], interstitial: list[Atoms], first: ForceField) -> bool:
+    """One row of the table; whether the goal is met."""
+    species = sorted(set(training[0].get_chemical_symbols()))
+    model = UncertaintyModel.fit(training, SOAP(species, r_cut=4.0, n_max=6, l_max=6, sigma=0.4))
+    threshold = model.auto_threshold()
+    force_field, known = first.copy(), [*training[:8]]
+    interstitials_before = uncertain(model, threshold, interstitial)
+    labels, last = 0, 0
+    for number, frame in enumerate(vacancy):
+        while len(centres := screen(model, frame, threshold, max_centres=1)):
+            rng = np.random.default_rng([number, labels])
+            substructure = relax_shell(model, crop_search(model, frame, int(centres[0]), n_candidates=30, rng=rng)[0])
+            new = labelled(substructure.atoms)
+            model.update([new])
+            model.cover(new, [substructure.centre])
+            force_field.update([new], known, steps=20, lr=3e-4, seed=labels)
+            known = [*training[:8], new, *known[8:16]]
+            labels, last = labels + 1, number
+    after = uncertain(model, threshold, interstitial)
+    hidden = [covered for values, covered in after for covered in covered[values > threshold]]
+    triggering = 1.0 - float(np.mean(hidden))
+    silent, quiet, loud = force_errors(model, threshold, vacancy, force_field)
+    before = sum(int((values > threshold).sum()) for values, _ in interstitials_before)
+    print(
+        f"{system:6s} {sum(map(len, training)):7d} {threshold:6.1f} {labels:7d} {last:6d} {before:7d} {len(hidden):7d} "
+        f"{100 * triggering:8.1f} {1e3 * silent:8.1f} {1e3 * quiet:8.1f} {1e3 * loud:8.1f}",
+        flush=True,
+    )
+    return triggering >= GOAL
+
+
+def uncertain(model: UncertaintyModel, threshold: float, frames: list[Atoms]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Uncertainties and coverage of every atom of each frame."""
+    return [(model(frame), model.covered(frame, threshold)) for frame in frames]
+
+
+def force_errors(
+    model: UncertaintyModel, threshold: float, frames: list[Atoms], force_field: ForceField
+) -> tuple[float, float, float]:
+    """Mean force error (eV/Å) of uncertain and covered atoms, of atoms in distribution, and the reference's mean force."""
+    silent, quiet, size = [], [], []
+    for frame in frames:
+        atoms = frame.copy()
+        atoms.calc = force_field.calculator()
+        error = np.abs(atoms.get_forces() - frame.get_forces()).mean(axis=1)
+        above = model(frame) > threshold
+        silent += error[above & model.covered(frame, threshold)].tolist()
+        quiet += error[~above].tolist()
+        size += np.abs(frame.get_forces()).mean(axis=1).tolist()
+    return float(np.mean(silent)) if silent else float("nan"), float(np.mean(quiet)), float(np.mean(size))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The coverage rule in numbers; EMT stands in for DFT.")
+    parser.add_argument("--systems", nargs="+", default=["Cu", "Ni3Al"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[3_000, 100_000])
+    arguments = parser.parse_args()
+    print("Reference: ASE's EMT, standing in for first principles. Force errors and forces in meV/Å.")
+    print(
+        "system  trained      τ  labels  last@ uncertain i.: before, after, % triggering; errors: covered, in-dist; |F|"
+    )
+    good = True
+    for system in arguments.systems:
+        vacancy = trajectory(with_vacancy(system), N_FRAMES, every=20, seed=2)
+        interstitial = trajectory(with_interstitial(system), 24, every=20, seed=3)
+        first = first_force_field(system)
+        for size in arguments.sizes:
+            good &= run(system, training_set(system, size), vacancy, interstitial, first)
+    print("goal met" if good else f"goal missed: fewer than {100 * GOAL:g} % trigger somewhere")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
