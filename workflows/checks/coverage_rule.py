@@ -4,10 +4,11 @@
 
 For Cu and Ni3Al (EMT stands in for DFT) and for small and large training sets of crystal environments: a crystal with a
 vacancy runs at 500 K and its frames are screened one after the other; each label's substructure joins the distribution
-and its centre covers, as in a campaign. Printed: labels spent over 72 vacancy frames; of the uncertain atoms around an
-interstitial, never labelled, the share that still triggers; and what the force field, taught the same substructures, gets
-wrong on uncertain atoms that coverage keeps silent, against the reference. Goals: at least 95 % of the interstitial's
-uncertain atoms trigger, at 3 000 training environments and at 100 000. Exit status 0 only if they do.
+and its centre covers, as in a campaign. Printed: labels spent over 72 vacancy frames; of the uncertain atoms of an
+interstitial, never labelled (the dumbbell's two atoms and their neighbours within 3.2 Å), the share that still triggers;
+the highest uncertainty, in thresholds, of one that does not; and what the force field, taught the same substructures, gets
+wrong on uncertain atoms of the vacancy frames that coverage keeps silent, against the reference. Goals: at least 95 % of the
+interstitial's uncertain atoms trigger, at 3 000 training environments and at 100 000. Exit status 0 only if they do.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.geometry import find_mic
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
@@ -33,6 +35,7 @@ from idealflow.forcefields import ForceField, get_force_field
 TEMPERATURE = 500
 N_FRAMES = 72
 GOAL = 0.95
+HOST = 5  # where the defect is; nickel in Ni3Al
 
 
 def crystal(system: str, repeat: int) -> Atoms:
@@ -70,22 +73,21 @@ def labelled(atoms: Atoms) -> Atoms:
 
 def with_vacancy(system: str) -> Atoms:
     atoms = crystal(system, 4)
-    del atoms[5]  # nickel in Ni3Al
+    del atoms[HOST]
     return atoms
 
 
 def with_interstitial(system: str) -> Atoms:
     """A ⟨100⟩ dumbbell of the majority species."""
     atoms = crystal(system, 4)
-    host = 5
-    atoms.append(atoms[host])
-    atoms.positions[host, 0] -= 0.6
+    atoms.append(atoms[HOST])
+    atoms.positions[HOST, 0] -= 0.6
     atoms.positions[-1, 0] += 0.6
     return atoms
 
 
 def training_set(system: str, n: int) -> list[Atoms]:
-    """Crystal frames with at least ``n`` environments of the least frequent species' share of them."""
+    """Crystal frames with at least ``n`` environments."""
     cell = crystal(system, 5)
     return trajectory(cell, -(-n // len(cell)), every=5 if n > 10_000 else 20, seed=1)
 
@@ -105,7 +107,6 @@ def run(system: str, training: list[Atoms], vacancy: list[Atoms], interstitial: 
     model = UncertaintyModel.fit(training, SOAP(species, r_cut=4.0, n_max=6, l_max=6, sigma=0.4))
     threshold = model.auto_threshold()
     force_field, known = first.copy(), [*training[:8]]
-    interstitials_before = uncertain(model, threshold, interstitial)
     labels, last = 0, 0
     for number, frame in enumerate(vacancy):
         while len(centres := screen(model, frame, threshold, max_centres=1)):
@@ -117,22 +118,24 @@ def run(system: str, training: list[Atoms], vacancy: list[Atoms], interstitial: 
             force_field.update([new], known, steps=20, lr=3e-4, seed=labels)
             known = [*training[:8], new, *known[8:16]]
             labels, last = labels + 1, number
-    after = uncertain(model, threshold, interstitial)
-    hidden = [covered for values, covered in after for covered in covered[values > threshold]]
-    triggering = 1.0 - float(np.mean(hidden))
-    silent, quiet, loud = force_errors(model, threshold, vacancy, force_field)
-    before = sum(int((values > threshold).sum()) for values, _ in interstitials_before)
+    values = np.concatenate([model(frame) for frame in interstitial])
+    covered = np.concatenate([model.covered(frame, threshold) for frame in interstitial])
+    uncertain = np.concatenate([around_the_dumbbell(frame) for frame in interstitial]) & (values > threshold)
+    triggering = 1.0 - float(covered[uncertain].mean())
+    highest = (values / threshold)[uncertain & covered].max(initial=0.0)
+    silent, quiet, size = force_errors(model, threshold, vacancy, force_field)
     print(
-        f"{system:6s} {sum(map(len, training)):7d} {threshold:6.1f} {labels:7d} {last:6d} {before:7d} {len(hidden):7d} "
-        f"{100 * triggering:8.1f} {1e3 * silent:8.1f} {1e3 * quiet:8.1f} {1e3 * loud:8.1f}",
+        f"{system:6s} {sum(map(len, training)):8d} {threshold:6.1f} {labels:7d} {last:6d} {uncertain.sum():10d} "
+        f"{100 * triggering:11.1f} {highest:8.1f} {1e3 * silent:8.1f} {1e3 * quiet:8.1f} {1e3 * size:8.1f}",
         flush=True,
     )
     return triggering >= GOAL
 
 
-def uncertain(model: UncertaintyModel, threshold: float, frames: list[Atoms]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Uncertainties and coverage of every atom of each frame."""
-    return [(model(frame), model.covered(frame, threshold)) for frame in frames]
+def around_the_dumbbell(frame: Atoms) -> np.ndarray:
+    """Which atoms make up the interstitial: the two that share a site, and their neighbours."""
+    middle = frame.positions[HOST] + 0.5 * frame.get_distance(HOST, len(frame) - 1, mic=True, vector=True)
+    return np.linalg.norm(find_mic(frame.positions - middle, frame.cell)[0], axis=1) < 3.2
 
 
 def force_errors(
@@ -157,9 +160,7 @@ def main() -> int:
     parser.add_argument("--sizes", nargs="+", type=int, default=[3_000, 100_000])
     arguments = parser.parse_args()
     print("Reference: ASE's EMT, standing in for first principles. Force errors and forces in meV/Å.")
-    print(
-        "system  trained      τ  labels  last@ uncertain i.: before, after, % triggering; errors: covered, in-dist; |F|"
-    )
+    print("system  trained      τ  labels  last@  uncertain  triggers, %  hidden/τ  covered  in dist.     |F|")
     good = True
     for system in arguments.systems:
         vacancy = trajectory(with_vacancy(system), N_FRAMES, every=20, seed=2)
