@@ -134,6 +134,17 @@ def test_a_bulk_crop_of_a_slab_is_not_given_a_surface(slab):
     assert any("given a surface" in one.reason for one in crops.rejected)
 
 
+def test_a_surface_rule_that_no_cell_can_keep_is_waived_on_record():
+    thin = fcc111("Cu", (10, 10, 5), vacuum=8.0)  # the middle atom's core is bulk, in a film thinner than any cell
+    thin.rattle(0.05, seed=1)
+    middle = int(np.argmin(np.linalg.norm(thin.positions - thin.positions.mean(axis=0), axis=1)))
+    crops = crop_search(Coordination(), thin, middle, 12, np.random.default_rng(0))
+    for crop in crops:
+        assert crop.figures()["surface_rule_waived"] == 1.0
+        assert_core_untouched(thin, middle, crop)
+    assert any("given a surface" in one.reason for one in crops.rejected)
+
+
 @pytest.mark.parametrize("box", [True, False])
 def test_particles(box):
     frame = Octahedron("Cu", 13, 4)

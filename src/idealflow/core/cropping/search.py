@@ -126,7 +126,10 @@ def crop_search(
     made, refused = assemble_all(boxes, sur, rules, space, rng)
     if not made and any("surface" in one.reason for one in refused):
         # a core that is bulk in a body thinner than any cell, or a surface on a pore narrower than any cell
+        strictly = refused
         made, refused = assemble_all(boxes, sur, rules, None, rng)
+        made = [(box, selection, notes | {"surface_rule_waived": 1.0}) for box, selection, notes in made]
+        refused = [*strictly, *refused] if made else refused
     weights = Weights(composition_weight, size_weight)
     crops = [build(u, sur, cell, sel, notes, frame_values, weights) for cell, sel, notes in made]
     if not crops:
