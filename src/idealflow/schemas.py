@@ -69,9 +69,9 @@ class StoredStructure(Document):
 class StageContext(Document):
     """What every stage of a round needs to know of its campaign."""
 
-    campaign: str
-    round: int
-    seed: int
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    seed: int = Field(description="the campaign's seed")
     artifacts: str = Field(description="root URL of the artifact store")
     work: str = Field(description="local directory for files in progress (checkpoints of running segments)")
 
@@ -103,14 +103,14 @@ class CampaignState(Document):
     kind: Literal["state"] = "state"
     campaign: str = Field(description="name of the campaign, unique in its store")
     round: int = Field(description="rounds committed so far")
-    status: Literal["running", "paused", "finished", "failed"]
+    status: Literal["running", "paused", "finished", "failed"] = Field(description="where it stands")
     reason: str = Field(description="why the status is what it is, in words")
     settings_key: str = Field(description="hash of the settings that this round ran with")
     artifacts: str = Field(description="root URL of the artifact store")
-    seed: int
+    seed: int = Field(description="the campaign's seed")
     n_atoms: int = Field(description="atoms in the frame of walker 0")
     schedule_steps: int = Field(description="MD steps of the whole schedule, per walker")
-    walkers: list[WalkerState]
+    walkers: list[WalkerState] = Field(description="one per walker")
     learner: LearnerVersion | None = Field(description="current version; None before the bootstrap")
     first_learner: LearnerVersion | None = Field(description="version 0, kept for before/after comparisons")
     threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
@@ -124,10 +124,10 @@ class CampaignState(Document):
     max_failed_labels: int | None = Field(description="failed labels after which the campaign stops as failed")
     evaluation_frames: int = Field(description="whole frames to label for the final comparison; 0 for none")
     n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
-    n_bootstrap_labels: int = 0
-    n_failed_labels: int = 0
-    n_quarantined: int = 0
-    n_rejected_updates: int = 0
+    n_bootstrap_labels: int = Field(default=0, description="labels computed for the first model")
+    n_failed_labels: int = Field(default=0, description="labels that failed, every attempt counted")
+    n_quarantined: int = Field(default=0, description="centres whose every attempt failed")
+    n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
     wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")
     lift_quarantine: bool = Field(default=False, description="the next update forgets the quarantine: settings changed")
@@ -138,34 +138,38 @@ class SegmentDoc(Document):
     """One MD segment of one walker."""
 
     kind: Literal["segment"] = "segment"
-    uuid: str
-    campaign: str
-    round: int
-    walker: int
-    model_version: int
-    first_step: int
-    last_step: int
-    reason: Literal["triggered", "schedule_end", "segment_end", "wall_time", "blow_up"]
+    uuid: str = Field(description="job that made the document")
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    walker: int = Field(description="number of the walker, from 0")
+    model_version: int = Field(description="learner version in use")
+    first_step: int = Field(description="MD step at its start")
+    last_step: int = Field(description="MD step at its end")
+    reason: Literal["triggered", "schedule_end", "segment_end", "wall_time", "blow_up"] = Field(
+        description="why it ended"
+    )
     detail: str = Field(default="", description="what blew up, with value and limit")
-    start_state: Artifact
+    start_state: Artifact = Field(description="exact MD state it started from")
     end_state: Artifact = Field(description="state of the last frame; the last good frame after a blow-up")
     frame: Artifact = Field(
         description="the screened frame: `end_state`, or after a blow-up the most uncertain since the last good one"
     )
     frame_step: int = Field(description="step of `frame`")
-    trajectory: Artifact | None
+    trajectory: Artifact | None = Field(
+        description="frames written while it ran (read_trajectory); None where none were"
+    )
     log: dict[str, list[float]] = Field(
         description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
         "max_uncertainty (NaN where not screened)"
     )
-    seconds: float
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class CentreDoc(Document):
     """One atom chosen for labelling."""
 
-    atom: int
-    species: str
+    atom: int = Field(description="index of the centre in the frame")
+    species: str = Field(description="chemical symbol of the centre")
     uncertainty: float = Field(description="normalised uncertainty in the frame; 1 is the in-distribution mean")
 
 
@@ -173,20 +177,20 @@ class ScreenDoc(Document):
     """Atom-by-atom uncertainty of one frame and the centres chosen in it."""
 
     kind: Literal["screen"] = "screen"
-    campaign: str
-    round: int
-    walker: int
-    step: int
-    segment_uuid: str
-    model_version: int
-    threshold: float
-    n_atoms: int
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    walker: int = Field(description="number of the walker, from 0")
+    step: int = Field(description="MD step of the frame")
+    segment_uuid: str = Field(description="job that ran the MD")
+    model_version: int = Field(description="learner version in use")
+    threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    n_atoms: int = Field(description="atoms in the structure")
     n_uncertain: int = Field(description="atoms above the threshold, covered or not")
     n_triggering: int = Field(description="atoms above the threshold and uncovered")
-    max_uncertainty: float
+    max_uncertainty: float = Field(description="highest of the frame")
     quantiles: dict[str, float] = Field(description="uncertainty at the 0.5, 0.9, 0.99 quantiles of the frame")
-    centres: list[CentreDoc]
-    seconds: float
+    centres: list[CentreDoc] = Field(description="atoms to label, most uncertain first")
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class CandidateFigures(Document):
@@ -195,7 +199,7 @@ class CandidateFigures(Document):
     model_config = ConfigDict(extra="allow")  # the search may add figures without a change of the schema
 
     cell_kind: str = Field(description="how the cell was proposed: cartesian, parent, lattice, whole, vacuum")
-    n_atoms: int
+    n_atoms: int = Field(description="atoms in the structure")
     refused: str | None = Field(default=None, description="why the candidate was refused, None if it stood")
 
 
@@ -203,54 +207,60 @@ class CropDoc(Document):
     """The crop search around one centre: all candidates' figures and the best few structures."""
 
     kind: Literal["crop"] = "crop"
-    campaign: str
-    round: int
-    walker: int
-    step: int
-    atom: int
-    species: str
-    centre_uncertainty: float
-    screen_uuid: str
-    segment_uuid: str
-    model_version: int
-    embedding: str
-    seed: list[int]
-    candidates: list[CandidateFigures]
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    walker: int = Field(description="number of the walker, from 0")
+    step: int = Field(description="MD step of the frame")
+    atom: int = Field(description="index of the centre in the frame")
+    species: str = Field(description="chemical symbol of the centre")
+    centre_uncertainty: float = Field(
+        description="of the centre in the frame, normalised: 1 is the in-distribution mean"
+    )
+    screen_uuid: str = Field(description="job that screened the frame")
+    segment_uuid: str = Field(description="job that ran the MD")
+    model_version: int = Field(description="learner version in use")
+    embedding: str = Field(description="ides, crop, vacuum or frame")
+    seed: list[int] = Field(description="entropy of the search: campaign seed, walker, step, atom")
+    candidates: list[CandidateFigures] = Field(description="every cell that was tried, refused ones with the reason")
     chosen: list[dict[str, Any]] = Field(
         description="best first, one per allowed attempt, whole: the form of idealflow.core.Crop.to_dict"
     )
     failure: str | None = Field(default=None, description="why no crop could be made, if so")
-    seconds: float
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class RelaxationDoc(Document):
     """The relaxation of one crop's shell on the uncertainty."""
 
     kind: Literal["relaxation"] = "relaxation"
-    campaign: str
-    round: int
-    walker: int
-    step: int
-    atom: int
-    attempt: int
-    species: str
-    centre_uncertainty: float
-    segment_uuid: str
-    screen_uuid: str
-    crop_uuid: str
-    model_version: int
-    embedding: str
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    walker: int = Field(description="number of the walker, from 0")
+    step: int = Field(description="MD step of the frame")
+    atom: int = Field(description="index of the centre in the frame")
+    attempt: int = Field(description="which crop of the centre, best first, from 0")
+    species: str = Field(description="chemical symbol of the centre")
+    centre_uncertainty: float = Field(
+        description="of the centre in the frame, normalised: 1 is the in-distribution mean"
+    )
+    segment_uuid: str = Field(description="job that ran the MD")
+    screen_uuid: str = Field(description="job that screened the frame")
+    crop_uuid: str = Field(description="job that searched the crop")
+    model_version: int = Field(description="learner version in use")
+    embedding: str = Field(description="ides, crop, vacuum or frame")
     structure: StoredStructure | None = Field(description="the substructure χ̃*; None if there is none to label")
     core: list[int] = Field(description="indices of the untouched core atoms")
     centre: int = Field(description="index of the centre in `structure`")
     parent_indices: list[int] = Field(description="index in the frame of every atom")
     trace: list[float] = Field(description="objective at every step")
     reason: str = Field(description="why the relaxation ended")
-    uncertainty_before: float | None
-    uncertainty_after: float | None
+    uncertainty_before: float | None = Field(description="mean over the shell before, normalised")
+    uncertainty_after: float | None = Field(description="mean over the shell after, normalised")
     core_worsening: float | None = Field(description="largest ratio of a core atom's uncertainty to its reference")
-    composition_error: float | None
-    seconds: float
+    composition_error: float | None = Field(
+        description="fraction of atoms that would have to change species to match the frame"
+    )
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class TrainingErrors(Document):
@@ -265,20 +275,20 @@ class LabelledDoc(Document):
     """A structure with the reference's label, or the recorded cause why it has none."""
 
     kind: Literal["label"] = "label"
-    campaign: str
-    round: int
-    origin: Literal["bootstrap", "evaluation", "substructure"]
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    origin: Literal["bootstrap", "evaluation", "substructure"] = Field(description="what the label is for")
     request_key: str = Field(description="campaign, walker, step, parent atom, attempt: who asked")
     geometry_key: str = Field(description="hash of coordinates, cell, species and label settings: what was asked")
     labeller_key: str = Field(description="hash of the label settings")
-    state: Literal["accepted", "failed"]
+    state: Literal["accepted", "failed"] = Field(description="whether there is a label")
     cause: str | None = Field(default=None, description="why the label failed")
-    structure: StoredStructure | None
+    structure: StoredStructure | None = Field(description="what was labelled; None if there was nothing to label")
     energy: float | None = Field(default=None, description="eV")
     forces: list[list[float]] | None = Field(default=None, description="(n_atoms, 3), eV/Å")
     stress: list[float] | None = Field(default=None, description="(6,), eV/Å³, ASE's sign and Voigt order")
     method: str = Field(description="the reference; stand-ins for DFT are named as such")
-    n_atoms: int
+    n_atoms: int = Field(description="atoms in the structure")
     seconds: float = Field(description="wall time of the label, of the original one if it was reused")
     reused_from: str | None = Field(default=None, description="uuid of the stored label that answered the request")
     document: Artifact | None = Field(default=None, description="the engine's own whole document")
@@ -288,37 +298,41 @@ class SubstructureDoc(LabelledDoc):
     """One labelled substructure with everything that leads to it."""
 
     kind: Literal["substructure"] = "substructure"  # type: ignore[assignment]  # narrows the parent's literal
-    origin: Literal["bootstrap", "evaluation", "substructure"] = "substructure"
-    uuid: str
-    walker: int
-    step: int
+    origin: Literal["bootstrap", "evaluation", "substructure"] = Field(
+        default="substructure", description="what the label is for"
+    )
+    uuid: str = Field(description="job that made the document")
+    walker: int = Field(description="number of the walker, from 0")
+    step: int = Field(description="MD step of the frame")
     atom: int = Field(description="index of the centre in the frame")
-    attempt: int
-    species: str
+    attempt: int = Field(description="which crop of the centre, best first, from 0")
+    species: str = Field(description="chemical symbol of the centre")
     uncertainty: float = Field(description="of the centre in the frame, normalised")
-    embedding: str
-    core: list[int]
-    centre: int
-    parent_indices: list[int]
+    embedding: str = Field(description="ides, crop, vacuum or frame")
+    core: list[int] = Field(description="indices of the untouched core atoms")
+    centre: int = Field(description="index of the centre in `structure`")
+    parent_indices: list[int] = Field(description="index in the frame of every atom")
     shell_uncertainty: float | None = Field(description="mean over the shell after relaxation, normalised")
-    composition_error: float | None
+    composition_error: float | None = Field(
+        description="fraction of atoms that would have to change species to match the frame"
+    )
     model_version: int = Field(description="the version that asked for it")
-    segment_uuid: str
-    screen_uuid: str
-    crop_uuid: str
-    relaxation_uuid: str
+    segment_uuid: str = Field(description="job that ran the MD")
+    screen_uuid: str = Field(description="job that screened the frame")
+    crop_uuid: str = Field(description="job that searched the crop")
+    relaxation_uuid: str = Field(description="job that relaxed the shell")
 
 
 class ModelUpdateDoc(Document):
     """One update of force field and distribution, accepted or rejected."""
 
     kind: Literal["update"] = "update"
-    campaign: str
-    round: int
-    version_before: int
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    version_before: int = Field(description="learner version at its start")
     version_after: int = Field(description="equal to `version_before` if nothing was learned")
-    decision: Literal["accepted", "rejected", "nothing_new"]
-    reason: str
+    decision: Literal["accepted", "rejected", "nothing_new"] = Field(description="what became of it")
+    reason: str = Field(description="why, in words")
     accepted: list[str] = Field(description="request keys of the round's accepted labels, in key order")
     learned: list[str] = Field(description="request keys of the labels learned: `accepted`, or none if rejected")
     failed: list[str] = Field(description="request keys of labels that failed, every attempt counted")
@@ -326,74 +340,76 @@ class ModelUpdateDoc(Document):
     quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
     replayed: list[str] = Field(description="request keys of replayed structures")
     new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
-    new_after: TrainingErrors | None
-    held_out_before: TrainingErrors | None
-    held_out_after: TrainingErrors | None
+    new_after: TrainingErrors | None = Field(description="errors on the new labels after the update")
+    held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
+    held_out_after: TrainingErrors | None = Field(description="errors on the structures it is judged by, after")
     n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
-    learner: LearnerVersion
+    learner: LearnerVersion = Field(description="the version after it")
     labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
-    label_seconds: float
-    seconds: float
+    label_seconds: float = Field(description="wall time of the round's accepted labels, s")
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class BootstrapDoc(Document):
     """The first model: what it was learned from and how good it is."""
 
     kind: Literal["bootstrap"] = "bootstrap"
-    campaign: str
-    round: int
-    source: Literal["structures", "dataset", "campaign"]
-    n_structures: int
-    n_labelled_here: int
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
+    n_structures: int = Field(description="labelled structures it was learned from or judged by")
+    n_labelled_here: int = Field(description="labels computed for it")
     failed: dict[str, str] = Field(description="request key → cause")
-    train_errors: TrainingErrors | None
-    held_out_errors: TrainingErrors | None
-    threshold: float
-    learner: LearnerVersion
-    seconds: float
+    train_errors: TrainingErrors | None = Field(description="on the structures trained on; None for a carried-on model")
+    held_out_errors: TrainingErrors | None = Field(
+        description="on the structures held out; None for a carried-on model"
+    )
+    threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    learner: LearnerVersion = Field(description="the version after it")
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class FrameErrors(Document):
     """Errors on one whole frame labelled by the reference."""
 
-    walker: int
-    step: int
+    walker: int = Field(description="number of the walker, from 0")
+    step: int = Field(description="MD step of the frame")
     stage: int = Field(description="index of the schedule's stage")
     temperature: float = Field(description="target temperature, K")
-    n_atoms: int
+    n_atoms: int = Field(description="atoms in the structure")
     energy_reference: float = Field(description="eV")
-    energy_first: float
-    energy_last: float
+    energy_first: float = Field(description="of the first model, eV")
+    energy_last: float = Field(description="of the last model, eV")
     force_mae_first: float = Field(description="eV/Å")
-    force_mae_last: float
-    force_rms_reference: float
+    force_mae_last: float = Field(description="eV/Å")
+    force_rms_reference: float = Field(description="size of the reference's forces, eV/Å")
 
 
 class EvaluationDoc(Document):
     """First and last model against the reference on whole frames drawn from the whole trajectory."""
 
     kind: Literal["evaluation"] = "evaluation"
-    campaign: str
-    round: int
-    method: str
-    first_version: int
-    last_version: int
-    frames: list[FrameErrors]
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    method: str = Field(description="the reference; stand-ins for DFT are named as such")
+    first_version: int = Field(description="learner version before")
+    last_version: int = Field(description="learner version after")
+    frames: list[FrameErrors] = Field(description="one per labelled frame")
     failed: dict[str, str] = Field(description="frame → cause")
     parity: Artifact = Field(description="npz: reference, first and last energies per atom, sampled force components")
     t_entire_s: float | None = Field(description="mean wall time of one whole-frame label, s")
-    seconds: float
+    seconds: float = Field(description="wall time of the stage, s")
 
 
 class Lineage(Document):
     """Everything that led to one substructure, and what came of it."""
 
-    segment: SegmentDoc
-    screen: ScreenDoc
-    crop: CropDoc
-    relaxation: RelaxationDoc
-    substructure: SubstructureDoc
+    segment: SegmentDoc = Field(description="the MD that met the frame")
+    screen: ScreenDoc = Field(description="the screen that chose the atom")
+    crop: CropDoc = Field(description="all candidate cells")
+    relaxation: RelaxationDoc = Field(description="the relaxation, with its trace")
+    substructure: SubstructureDoc = Field(description="the labelled cell")
     update: ModelUpdateDoc | None = Field(description="the update that learned from it, None if none did")
-    version_before: int
-    version_after: int | None
+    version_before: int = Field(description="the version that asked")
+    version_after: int | None = Field(description="the version that knows it, None if none does")
     replayed_in: list[int] = Field(description="later versions that replayed it")

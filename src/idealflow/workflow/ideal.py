@@ -67,8 +67,10 @@ class IdealMaker(Maker):
         Failed labels after which the campaign stops as failed; None: never.
     seed
         Seed of every random choice.
-    artifacts, work
-        Root URL of the artifact store and local folder for files in progress; default: the site's settings.
+    artifacts
+        Root URL of the artifact store (a folder, or a bucket fsspec knows); default: the site's settings.
+    work
+        Local folder for files in progress; default: the site's settings.
     """
 
     campaign: str = "ideal"

@@ -44,3 +44,12 @@ class DScribeSOAP:
         centres = frame.positions if indices is None else frame.positions[np.asarray(indices, dtype=np.int64)]
         out: NDArray[np.float64] = self._make[bool(atoms.pbc.any())].create(frame, centers=centres)
         return out
+
+    def derivatives(self, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Derivatives of all descriptors, (n, n_atoms, 3, n_features), by its finite differences, and the descriptors."""
+        frame = atoms.copy()
+        frame.wrap(eps=0.0)
+        out: tuple[NDArray[np.float64], NDArray[np.float64]] = self._make[bool(atoms.pbc.any())].derivatives(
+            frame, method="numerical", return_descriptor=True
+        )
+        return out

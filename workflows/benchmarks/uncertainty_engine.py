@@ -1,0 +1,258 @@
+"""The uncertainty engine against DScribe: values, gradients, a crop with its relaxation, and a million atoms.
+
+    python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale threads coverage]
+
+Needs the extra ``oracle`` (DScribe). Every comparison alternates the two engines in one run and prints the median ratio of
+the pairs with its spread (lowest to highest), so that a noisy machine disturbs both alike. One thread unless said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numba
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.spacegroup import crystal
+
+from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell
+from idealflow.core.descriptors.oracle import DScribeSOAP
+
+BASIS = {"r_cut": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5}
+SMALL = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
+
+
+def lithium(n_atoms: int, seed: int = 0) -> Atoms:
+    """Body-centred cubic lithium of about so many atoms, displaced as at room temperature."""
+    atoms = bulk("Li", "bcc", a=3.49, cubic=True).repeat(max(1, round((n_atoms / 2) ** (1 / 3))))
+    return rattled(atoms, 0.15, seed)
+
+
+def alumina(n_atoms: int, seed: int = 0) -> Atoms:
+    """Corundum."""
+    cell = crystal(
+        ("Al", "O"), [(0, 0, 0.35219), (0.30633, 0, 0.25)], spacegroup=167, cellpar=[4.76, 4.76, 12.99, 90, 90, 120]
+    )
+    return rattled(repeated(cell, n_atoms), 0.08, seed)
+
+
+def nitrides(n_atoms: int, seed: int = 0) -> Atoms:
+    """Iridium with nitrogen and hydrogen dissolved at random in its octahedral and tetrahedral holes."""
+    cell = bulk("Ir", "fcc", a=3.84, cubic=True)
+    holes = np.array([[0.5, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]) * 3.84
+    atoms = repeated(cell + Atoms("N4", holes), n_atoms)
+    nitrogen = np.flatnonzero(atoms.symbols == "N")
+    atoms.symbols[np.random.default_rng(seed).permutation(nitrogen)[: 2 * len(nitrogen) // 3]] = "H"
+    return rattled(atoms, 0.08, seed)
+
+
+SYSTEMS: dict[str, Callable[..., Atoms]] = {"Li": lithium, "Al2O3": alumina, "Ir-N-H": nitrides}
+
+
+def repeated(cell: Atoms, n_atoms: int) -> Atoms:
+    """Supercell of about so many atoms, as cubic as it gets."""
+    counts = np.ones(3, dtype=int)
+    while len(cell) * counts.prod() < n_atoms:
+        counts[np.argmin(counts * cell.cell.lengths())] += 1
+    return cell.repeat(counts)
+
+
+def rattled(atoms: Atoms, width: float, seed: int) -> Atoms:
+    atoms.positions += np.random.default_rng(seed).normal(scale=width, size=atoms.positions.shape)
+    return atoms
+
+
+def species_of(atoms: Atoms) -> list[str]:
+    return sorted(set(atoms.get_chemical_symbols()))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compared(theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times of both, (repeats,) each, taken in turns; ours ran once before, to compile."""
+    ours()
+    pairs = np.array([(seconds(theirs), seconds(ours)) for _ in range(repeats)])
+    return pairs[:, 0], pairs[:, 1]
+
+
+def ratio(theirs: np.ndarray, ours: np.ndarray) -> str:
+    each = theirs / ours
+    return f"{np.median(each):6.1f} ({each.min():.1f} to {each.max():.1f})"
+
+
+def values(quick: bool) -> None:
+    """Descriptors of every atom of a frame."""
+    print("\nvalues, µs per atom; ratio DScribe / ours (goal 3 in float64, 5 in float32)")
+    print(
+        f"{'system':8s}{'atoms':>9s}{'DScribe':>10s}{'float64':>10s}{'float32':>10s}   ratio float64      ratio float32"
+    )
+    for system, build in SYSTEMS.items():
+        for n in (2_000,) if quick else (2_000, 16_000, 100_000):
+            atoms = build(n)
+            double = SOAP(species_of(atoms), **BASIS)
+            single = SOAP(species_of(atoms), **BASIS, dtype="float32")
+            oracle = DScribeSOAP(double)
+            repeats = 2 if n > 50_000 else 5
+            theirs, ours = compared(lambda o=oracle, a=atoms: o(a), lambda s=double, a=atoms: s(a), repeats)
+            again, fast = compared(lambda o=oracle, a=atoms: o(a), lambda s=single, a=atoms: s(a), max(2, repeats - 2))
+            scale = 1e6 / len(atoms)
+            print(
+                f"{system:8s}{len(atoms):9d}{scale * np.median(theirs):10.1f}{scale * np.median(ours):10.1f}"
+                f"{scale * np.median(fast):10.1f}   {ratio(theirs, ours):18s} {ratio(again, fast)}",
+                flush=True,
+            )
+
+
+def gradients(quick: bool) -> None:
+    """Value and gradient in positions (ours: and cell) of a scalar of all descriptors of a periodic cell."""
+    print("\nvalue and gradient, periodic, ms; ratio DScribe / ours (goals 100, 200, 300)")
+    for n, system in ((30, "Li"), (60, "Li"), (120, "Li"), (120, "Al2O3")):
+        if quick and n > 60:
+            continue
+        atoms = {"Li": lithium_cell, "Al2O3": alumina}[system](n)
+        soap = SOAP(species_of(atoms), **BASIS)
+        oracle = DScribeSOAP(soap)
+        model = UncertaintyModel.fit([rattled(atoms.copy(), 0.05, seed) for seed in range(60)], soap)
+        ours = np.array([seconds(lambda m=model, a=atoms: m.value_and_gradient(a)) for _ in range(12)])[2:]
+        theirs = np.array([seconds(lambda o=oracle, a=atoms: o.derivatives(a)) for _ in range(2 if n > 60 else 3)])
+        each = theirs[:, None] / ours[None, :]
+        print(
+            f"{system:8s}{len(atoms):6d} atoms{1e3 * np.median(theirs):10.0f}{1e3 * np.median(ours):8.2f}   "
+            f"{np.median(each):6.0f} ({each.min():.0f} to {each.max():.0f})",
+            flush=True,
+        )
+
+
+def lithium_cell(n: int) -> Atoms:
+    """Lithium of exactly so many atoms."""
+    shape = {30: (3, 5, 1), 60: (3, 5, 2), 120: (3, 5, 4)}[n]
+    return rattled(bulk("Li", "bcc", a=3.49, cubic=True).repeat(shape), 0.15, 0)
+
+
+def substructure(_: bool) -> None:
+    """A crop search and the relaxation of what it found, on a cell of about 120 atoms."""
+    training = [lithium(250, seed) for seed in range(12)]
+    model = UncertaintyModel.fit(training, SOAP(["Li"], r_cut=4.0, n_max=8, l_max=6, sigma=0.4))
+    frame = lithium(2_000, seed=50)
+    del frame[1000]
+    centre = int(np.argmax(model(frame)))
+    rng = np.random.default_rng(0)
+    crop_search(model, frame, centre, n_candidates=5, rng=rng)
+    crops: list = []
+    search = seconds(lambda: crops.extend(crop_search(model, frame, centre, n_candidates=50, rng=rng)))
+    crop = min(crops[:10], key=lambda entry: abs(len(entry.atoms) - 120))
+    found: list = []
+    relax = seconds(lambda: found.append(relax_shell(model, crop, max_steps=100, cell=True)))
+    steps = len(found[0].trace) - 1
+    before, after = model(crop.atoms)[crop.shell].mean(), model(found[0].atoms)[crop.shell].mean()
+    print(
+        f"\n50-candidate crop search {search:.2f} s; {steps} relaxation steps on {len(crop.atoms)} atoms {relax:.2f} s "
+        f"(shell {before:.1f} to {after:.2f}); together {search + relax:.2f} s (goal 5)"
+    )
+
+
+def scale(quick: bool) -> None:
+    """Screening of frames of growing size, each in a process of its own."""
+    print(
+        "\nscreening Li frames (threshold crossing of every atom), one process each; goals: 60 s, 1.5 GB at 1 024 000"
+    )
+    print(
+        f"{'basis':14s}{'atoms':>9s}{'threads':>8s}{'dtype':>9s}{'s':>8s}{'µs/atom':>9s}{'peak GB':>9s}{'one centre, ms':>16s}"
+    )
+    sizes = (1_000, 16_000) if quick else (1_000, 16_000, 128_000, 1_024_000)
+    runs = [(n, 1, "float64", "5/8/6/0.5") for n in sizes]
+    if not quick:
+        runs += [(1_024_000, 1, "float32", "5/8/6/0.5"), (1_024_000, 2, "float64", "5/8/6/0.5")]
+        runs += [(1_024_000, 1, "float64", "4/6/6/0.4")]
+    for n, threads, dtype, basis in runs:
+        arguments = [str(n), str(threads), dtype, "small" if basis.startswith("4") else "basis"]
+        done = subprocess.run(
+            [sys.executable, __file__, "--one-scale", *arguments], capture_output=True, text=True, check=True
+        )
+        out = json.loads(done.stdout.splitlines()[-1])
+        print(
+            f"{basis:14s}{out['atoms']:9d}{threads:8d}{dtype:>9s}{out['seconds']:8.1f}{1e6 * out['seconds'] / out['atoms']:9.1f}"
+            f"{out['peak_gb']:9.2f}{1e3 * out['one_centre']:16.2f}",
+            flush=True,
+        )
+
+
+def one_scale(n: int, threads: int, dtype: str, basis: str) -> None:
+    """One line of :func:`scale`, as JSON."""
+    numba.set_num_threads(threads)
+    model = UncertaintyModel.fit(
+        [lithium(432, seed) for seed in range(10)],
+        SOAP(["Li"], **(SMALL if basis == "small" else BASIS), dtype=dtype),
+    )
+    model(lithium(1_000, 3))
+    before = peak_gb()
+    frame = lithium(n, seed=1)
+    found: list[np.ndarray] = []
+    spent = seconds(lambda: found.append(model(frame)))
+    prepared = model.soap.prepare(frame)
+    one = min(seconds(lambda i=i: model(prepared, [i * len(frame) // 20])) for i in range(20))
+    print(
+        json.dumps(
+            {"atoms": len(frame), "seconds": spent, "peak_gb": peak_gb(), "before_gb": before, "one_centre": one}
+        )
+    )
+
+
+def peak_gb() -> float:
+    """Highest resident memory of this process so far, GB (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def coverage(_: bool) -> None:
+    """What coverage costs with many centres."""
+    model = UncertaintyModel.fit([lithium(432, seed) for seed in range(20)], SOAP(["Li"], **SMALL))
+    frame = lithium(2_000, seed=9)
+    model(frame)
+    print("\ncoverage of 2 000 uncertain atoms, ms, by the number of covering centres")
+    alone = min(seconds(lambda: model(frame)) for _ in range(3))
+    for n in (10, 100, 1_000, 10_000):
+        covering = model.copy()
+        while covering.n_covered["Li"] < n:
+            source = lithium(2_000, seed=100 + covering.n_covered["Li"])
+            covering.cover(source, np.arange(min(len(source), n - covering.n_covered["Li"])))
+        covering.covered(frame, 2.0)
+        spent = min(seconds(lambda c=covering: c.covered(frame, 2.0)) for _ in range(3))
+        print(f"{n:7d}{1e3 * spent:9.1f}   ({spent / alone:.1f} times the screening of the same atoms)", flush=True)
+
+
+PARTS = {"values": values, "gradients": gradients, "substructure": substructure, "scale": scale, "coverage": coverage}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The uncertainty engine against DScribe.")
+    parser.add_argument("--quick", action="store_true", help="small sizes only")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--one-scale", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one_scale:
+        n, threads, dtype, basis = arguments.one_scale
+        one_scale(int(n), int(threads), dtype, basis)
+        return
+    numba.set_num_threads(1)
+    for name in arguments.only:
+        PARTS[name](arguments.quick)
+
+
+if __name__ == "__main__":
+    main()
