@@ -11,10 +11,12 @@ label that was committed and computed again is found. Exit status 0 only if noth
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from typing import Any
 
 import yaml
 
+LONGEST_PAUSE_S = 0.6
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
@@ -75,7 +78,7 @@ class Kills:
     Attributes
     ----------
     moments
-        CPU seconds of work that each killed process had done.
+        Stage documents that were stored at each kill.
     rounds
         Rounds committed at each kill.
     repeated
@@ -86,7 +89,7 @@ class Kills:
         Documents stored before a kill that were different after it.
     """
 
-    moments: list[float] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     in_flight: int = 0
@@ -150,16 +153,17 @@ def label_prints(found: dict[str, dict[str, Any]]) -> set[str]:
     return {fingerprint(each["numbers"], each["positions"], each["cell"]) for each in structures}
 
 
-def run_killed(config: Path, out: Path, log: Path, *, kills: int, longest_s: float, seed: int) -> Kills:
-    """Run a campaign to its end through ``kills`` SIGKILLs, each after a random part of ``longest_s`` CPU seconds of work."""
+def run_killed(config: Path, out: Path, log: Path, *, n_documents: int, kills: int, seed: int) -> Kills:
+    """Run a campaign to its end through ``kills`` SIGKILLs, spread over its documents, each at a random moment after one."""
     rng, seen = random.Random(seed), Kills()  # noqa: S311  # moments of kills, no secrets
+    marks = sorted(rng.sample(range(n_documents), kills))
     known: dict[str, Any] = {}
     while True:
         done_before = len(computed(log))
         process = start(config, out, log)
         last = len(seen.moments) >= kills
-        moment = rng.uniform(0.0, longest_s)
-        status = process.wait() if last else _killed_at_work(process, out, moment, pause_s=rng.uniform(0.0, 0.3))
+        mark = n_documents if last else marks[len(seen.moments)]
+        status = process.wait() if last else _killed_at_work(process, out, mark, rng.uniform(0.0, LONGEST_PAUSE_S))
         found, new = documents(out), computed(log)[done_before:]
         committed = label_prints(known)
         seen.repeated += [each for each in new if each in committed]
@@ -169,15 +173,16 @@ def run_killed(config: Path, out: Path, log: Path, *, kills: int, longest_s: flo
             if status != 0:
                 raise SystemExit(f"idealflow run ended with {status}; see {out}.output")
             return seen
-        seen.moments.append(round(moment, 2))
+        seen.moments.append(len(found))
         seen.rounds.append(max((doc["round"] for doc in found.values() if doc["kind"] == "state"), default=0))
         seen.in_flight += len(set(new) - label_prints(found))
 
 
-def _killed_at_work(process: subprocess.Popen[bytes], out: Path, moment: float, pause_s: float) -> int | None:
-    """Kill after ``moment`` CPU seconds of work and a pause (a label may be in flight then); exit status if it ended first."""
-    if worked(process, out, moment) >= moment:
-        time.sleep(pause_s)
+def _killed_at_work(process: subprocess.Popen[bytes], out: Path, mark: int, pause_s: float) -> int | None:
+    """Kill ``pause_s`` CPU seconds after document number ``mark``; exit status if the process ended first."""
+    while process.poll() is None and (not _holds(out / ".lock", process.pid) or stored(out) < mark):
+        time.sleep(0.01)
+    worked(process, pause_s)
     if process.poll() is not None:
         return process.returncode
     process.kill()
@@ -185,19 +190,30 @@ def _killed_at_work(process: subprocess.Popen[bytes], out: Path, moment: float, 
     return None
 
 
-def worked(process: subprocess.Popen[bytes], out: Path, limit_s: float = math.inf) -> float:
-    """Wait until a process has worked ``limit_s`` CPU seconds since it took the campaign's lock, or has ended; its work."""
+def stored(out: Path) -> int:
+    """How many job documents the campaign's store has."""
+    path = out / "store.sqlite"
+    if not path.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM c_docs").fetchone()[0])
+        except sqlite3.OperationalError:  # the table is not made yet
+            return 0
+
+
+def worked(process: subprocess.Popen[bytes], limit_s: float = math.inf) -> float:
+    """Wait until a process has worked ``limit_s`` more CPU seconds, or has ended; its work."""
     before, now = None, 0.0
     while process.poll() is None:
         try:
             now = _cpu_seconds(process.pid)
-            if before is None and _holds(out / ".lock", process.pid):
-                before = now
         except (FileNotFoundError, ProcessLookupError):
             break
-        if before is not None and now - before >= limit_s:
+        before = now if before is None else before
+        if now - before >= limit_s:
             break
-        time.sleep(0.01)
+        time.sleep(0.005)
     return 0.0 if before is None else now - before
 
 
@@ -209,7 +225,10 @@ def _cpu_seconds(pid: int) -> float:
 
 def _holds(lock: Path, pid: int) -> bool:
     """Whether a process has the lock file open (Linux)."""
-    return any(entry.resolve() == lock.resolve() for entry in Path(f"/proc/{pid}/fd").iterdir())
+    try:
+        return any(entry.resolve() == lock.resolve() for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> int:
@@ -218,7 +237,7 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> i
     config.write_text(yaml.safe_dump(settings))
     alone, killed = folder / "undisturbed", folder / "killed"
     process = start(config, alone, folder / "undisturbed.log")
-    work = worked(process, alone)
+    work = worked(process)
     if process.wait() != 0:
         raise SystemExit(f"the undisturbed campaign failed; see {alone}.output")
     reference = documents(alone)
@@ -228,9 +247,8 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> i
         f"model {summary['model_sha256'][:16]}",
         flush=True,
     )
-    longest = 1.6 * work / max(kills, 1)  # so that the campaign outlasts its kills
     log = folder / "killed.log"
-    seen = run_killed(config, killed, log, kills=kills, longest_s=longest, seed=seed)
+    seen = run_killed(config, killed, log, n_documents=stored(alone), kills=kills, seed=seed)
     found = documents(killed)
     again = json.loads((killed / "summary.json").read_text())
 
@@ -250,7 +268,7 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> i
         "model hash": [] if again["model_sha256"] == summary["model_sha256"] else [again["model_sha256"]],
         "files left in work": [str(path) for path in (killed / "work").rglob("*") if path.is_file()],
     }
-    print(f"killed {len(seen.moments)} times, after up to {longest:.1f} CPU seconds of work: {seen.moments}")
+    print(f"killed {len(seen.moments)} times; of {len(reference)} stage documents there were then: {seen.moments}")
     print(f"rounds committed at each kill: {seen.rounds}")
     print(
         f"killed: {again['rounds']} rounds, {again['n_substructures']} substructures, model {again['model_sha256'][:16]}"

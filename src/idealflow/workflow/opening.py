@@ -23,6 +23,8 @@ from idealflow.workflow.state import next_action
 if TYPE_CHECKING:
     from idealflow.workflow.ideal import IdealMaker
 
+_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds")
+
 __all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "reopened"]
 
 
@@ -96,7 +98,7 @@ def initial_state(maker: IdealMaker, structure: StoredStructure) -> CampaignStat
         round=0,
         status="running",
         reason="starting",
-        settings_key=settings_key(maker),
+        settings_key=_settings_key(maker),
         artifacts=artifacts,
         seed=maker.seed,
         n_atoms=len(atoms),
@@ -135,9 +137,11 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
                 f"campaign {state.campaign} was started with {name} = {stored}, got {mine}; keep it, or give the campaign "
                 "another name"
             )
-    if settings_key(maker) == state.settings_key:
+    # the campaign's folder may have been moved
+    moved = {} if maker.artifacts is None else {"artifacts": _artifacts(maker)}
+    if _settings_key(maker) == state.settings_key:
         paused = {"status": "running", "reason": "under way"} if state.status == "paused" else {}
-        return state.model_copy(update=paused)
+        return state.model_copy(update=paused | moved)
     steps = maker.segment.plan().n_steps
     furthest = max(walker.step for walker in state.walkers)
     if steps < furthest:
@@ -145,7 +149,8 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
             f"the schedule has {steps} steps, but campaign {state.campaign} has already run {furthest}; lengthen it"
         )
     changes: dict[str, object] = {
-        "settings_key": settings_key(maker),
+        **moved,
+        "settings_key": _settings_key(maker),
         "status": "running",
         "reason": "taken up with changed settings",
         "schedule_steps": steps,
@@ -165,8 +170,6 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
         changes["evaluated"] = False
     if maker.threshold != "auto":
         changes["threshold"] = float(maker.threshold)
-    if maker.artifacts is not None:  # the campaign's folder may have been moved
-        changes["artifacts"] = _artifacts(maker)
     after = state.model_copy(update=changes)
     action = next_action(after)
     return after.model_copy(update={"status": "finished", "reason": action.reason}) if action.kind == "stop" else after
@@ -182,6 +185,12 @@ def _work(maker: IdealMaker, artifacts: str) -> str:
     if given is not None:
         return str(Path(given).absolute())
     return str(Path("idealflow_work").absolute()) if "://" in artifacts else f"{artifacts}/work"
+
+
+def _settings_key(maker: IdealMaker) -> str:
+    """Hash of what decides the results: not where files lie, who drives, or how many rounds a call may run."""
+    settings = maker.as_dict()
+    return settings_key({key: settings[key] for key in settings if key not in _OF_THE_SITE})
 
 
 def _model_key(maker: IdealMaker) -> str:
