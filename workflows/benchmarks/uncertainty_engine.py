@@ -146,25 +146,32 @@ def lithium_cell(n: int) -> Atoms:
 
 
 def substructure(_: bool) -> None:
-    """A crop search and the relaxation of what it found, on a cell of about 120 atoms."""
-    training = [lithium(250, seed) for seed in range(12)]
-    model = UncertaintyModel.fit(training, SOAP(["Li"], r_cut=4.0, n_max=8, l_max=6, sigma=0.4))
-    frame = lithium(2_000, seed=50)
+    """A crop search around an atom beside a vacancy, and the relaxation of a crop of about 120 atoms."""
+    soap = SOAP(["Cu"], **SMALL)
+    model = UncertaintyModel.fit([copper(0.1, seed) for seed in range(12)], soap)
+    frame = copper(0.1, 50)
     del frame[1000]
     centre = int(np.argmax(model(frame)))
-    rng = np.random.default_rng(0)
-    crop_search(model, frame, centre, n_candidates=5, rng=rng)
     crops: list = []
-    search = seconds(lambda: crops.extend(crop_search(model, frame, centre, n_candidates=50, rng=rng)))
-    crop = min(crops[:10], key=lambda entry: abs(len(entry.atoms) - 120))
-    found: list = []
-    relax = seconds(lambda: found.append(relax_shell(model, crop, max_steps=100, cell=True)))
-    steps = len(found[0].trace) - 1
-    before, after = model(crop.atoms)[crop.shell].mean(), model(found[0].atoms)[crop.shell].mean()
+    crop_search(model, frame, centre, n_candidates=5, rng=np.random.default_rng(1))  # compile
+    search = seconds(lambda: crops.extend(crop_search(model, frame, centre, rng=np.random.default_rng(0))))
+    crop = min(crops, key=lambda entry: abs(len(entry.atoms) - 120))
+    times, found = [], None
+    for _repeat in range(3):
+        started = time.perf_counter()
+        found = relax_shell(model, crop, max_steps=100, cell=True, threshold=0.0)
+        times.append(time.perf_counter() - started)
+    relax, steps = float(np.median(times)), len(found.trace) - 1
+    before, after = crop.values[crop.shell].mean(), model(found.atoms)[crop.shell].mean()
     print(
-        f"\n50-candidate crop search {search:.2f} s; {steps} relaxation steps on {len(crop.atoms)} atoms {relax:.2f} s "
-        f"(shell {before:.1f} to {after:.2f}); together {search + relax:.2f} s (goal 5)"
+        f"\n50-candidate crop search in {len(frame)} atoms {search:.2f} s; {steps} relaxation steps on {len(crop.atoms)} atoms "
+        f"{relax:.2f} s (shell {before:.1f} to {after:.2f}; {found.reason}); together {search + relax:.2f} s (goal 5)"
     )
+
+
+def copper(width: float, seed: int) -> Atoms:
+    """Face-centred cubic copper."""
+    return rattled(bulk("Cu", "fcc", a=3.62, cubic=True).repeat(8), width, seed)
 
 
 def scale(quick: bool) -> None:
