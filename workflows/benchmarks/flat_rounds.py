@@ -179,7 +179,7 @@ class Ruler:
         assert state.learner is not None  # noqa: S101  # every counted round has a model
         return {
             "rss_mb": resident_mb(),
-            "responses": sum(isinstance(thing, Response) for thing in gc.get_objects()),
+            "responses": sum(type(thing) is Response for thing in gc.get_objects()),
             "docs": len(docs),
             "docs_kb": sum(len(json.dumps(doc, default=str)) for doc in docs) / 1e3,
             "state_b": len(state.model_dump_json()),

@@ -47,14 +47,16 @@ def crystal(system: str, repeat: int) -> Atoms:
     return cell.repeat(repeat)
 
 
-def trajectory(atoms: Atoms, n: int, every: int, seed: int) -> list[Atoms]:
-    """Frames of a run with the reference at 500 K, labelled."""
+def trajectory(
+    atoms: Atoms, n: int, every: int, seed: int, temperature: float = TEMPERATURE, settle: int = 150
+) -> list[Atoms]:
+    """Frames of a run with the reference, labelled."""
     rng = np.random.default_rng(seed)
     atoms = atoms.copy()
     atoms.calc = EMT()
-    thermalize_momenta(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
-    dynamics = Langevin(atoms, 2 * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, rng=rng, fixcm=False)
-    dynamics.run(150)
+    thermalize_momenta(atoms, temperature_K=2 * temperature, rng=rng)
+    dynamics = Langevin(atoms, 2 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng, fixcm=False)
+    dynamics.run(settle)
     frames = []
     for _ in range(n):
         dynamics.run(every)
