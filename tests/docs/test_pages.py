@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 import yaml
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from idealflow.workflow.config import load_config, maker_from_settings
 from idealflow.workflow.structures import build_structure
@@ -60,6 +64,34 @@ def test_links_lead_somewhere(page):
         if "://" in target or target.startswith("notebooks/") or "/notebooks/" in target:
             continue  # notebooks are copied when the pages are built
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_committee_of_the_how_to_works():
+    page = (ROOT / "docs" / "howto" / "uncertainty.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    source = source.replace("members=4", "members=2, steps=10")  # the page's own are a minute's work
+    names: dict = {"labelled": cells(4, 0.06), "new_labels": cells(1, 0.2), "frame": cells(1, 0.3)[0]}
+    exec(source, names)  # noqa: S102  # our own page
+    assert len(names["centres"]) > 0
+
+
+def cells(n: int, amplitude: float) -> list:
+    """Copper cells with labels of EMT."""
+    found = []
+    for seed in range(n):
+        atoms = bulk("Cu", cubic=True) * 2
+        atoms.rattle(amplitude, seed=seed)
+        atoms.calc = EMT()
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        found.append(atoms)
+    return found
+
+
+def test_the_example_of_an_uncertainty_of_ones_own_runs(capsys):
+    runpy.run_path(str(EXAMPLES / "check_uncertainty.py"), run_name="__main__")
+    printed = re.search(r"shell of \d+ atoms: (.*) -> (.*)", capsys.readouterr().out)
+    assert float(printed[2]) < float(printed[1])
 
 
 def test_readme_example_runs(capsys):

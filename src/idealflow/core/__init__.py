@@ -3,6 +3,7 @@
 Knows no jobflow and no database.
 """
 
+from idealflow.core.borrowed import BorrowedCoverage
 from idealflow.core.calculator import UncertaintyCalculator
 from idealflow.core.cropping import Crop, CropSearch, crop_search, vacuum_crop, whole_frame
 from idealflow.core.descriptors import SOAP
@@ -25,6 +26,7 @@ from idealflow.core.uncertainty import UncertaintyModel
 
 __all__ = [
     "SOAP",
+    "BorrowedCoverage",
     "CheckOutcome",
     "Checkpoint",
     "Crop",

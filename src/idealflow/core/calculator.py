@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import ArrayLike
 
-from idealflow.core.uncertainty import UncertaintyModel
+from idealflow.core.conformance import AtomwiseUncertainty
 
 __all__ = ["UncertaintyCalculator"]
 
@@ -33,7 +33,7 @@ class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no t
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress", "uncertainties"]
 
     def __init__(
-        self, model: UncertaintyModel, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+        self, model: AtomwiseUncertainty, weights: ArrayLike | None = None, reference: ArrayLike | None = None
     ) -> None:
         super().__init__()
         self.model = model

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.coverage import COVER_RADIUS
-from idealflow.core.descriptors import PreparedFrame
-from idealflow.core.uncertainty import UncertaintyModel
+from idealflow.core.descriptors import SOAP, PreparedFrame
 from idealflow.errors import InputError
 
-__all__ = ["ScreenedFrame", "screen", "screen_frame"]
+__all__ = ["ScreenableUncertainty", "ScreenedFrame", "screen", "screen_frame"]
 
 _BLOCK = 256
+
+
+class ScreenableUncertainty(Protocol):
+    """What screening asks of an uncertainty: values, coverage, and how alike environments are."""
+
+    @property
+    def soap(self) -> SOAP:
+        """Descriptor in which environments are compared."""
+        ...
+
+    def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Uncertainty per atom, 1 = in distribution."""
+        ...
+
+    def covered(
+        self, atoms: Atoms | PreparedFrame, threshold: float, indices: ArrayLike | None = None
+    ) -> NDArray[np.bool_]:
+        """Whether each environment is covered at this threshold."""
+        ...
+
+    def descriptors(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Descriptors of environments, (n, d)."""
+        ...
+
+    def whitened(self, vectors: NDArray[np.float64], kind: int) -> NDArray[np.float64] | None:
+        """Descriptors of one species in units in which squared distances compare with the threshold."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +65,7 @@ class ScreenedFrame:
 
 
 def screen(
-    model: UncertaintyModel,
+    model: ScreenableUncertainty,
     atoms: Atoms,
     threshold: float,
     max_centres: int | None = None,
@@ -49,7 +76,7 @@ def screen(
 
 
 def screen_frame(
-    model: UncertaintyModel,
+    model: ScreenableUncertainty,
     atoms: Atoms,
     threshold: float,
     max_centres: int | None = None,
@@ -80,7 +107,7 @@ def screen_frame(
     if max_centres is not None and max_centres < 1:
         raise InputError(f"max_centres must be at least 1, got {max_centres}")
     frame = model.soap.prepare(atoms)
-    u = model(frame) if values is None else np.asarray(values, dtype=np.float64)
+    u = model(atoms) if values is None else np.asarray(values, dtype=np.float64)
     if u.shape != (len(frame),):
         raise InputError(f"values must be one per atom, {len(frame)}, got shape {u.shape}")
     triggering = u > threshold
@@ -93,7 +120,7 @@ def screen_frame(
 
 
 def _picked(
-    model: UncertaintyModel, frame: PreparedFrame, candidates: NDArray[np.int64], threshold: float, limit: int
+    model: ScreenableUncertainty, frame: PreparedFrame, candidates: NDArray[np.int64], threshold: float, limit: int
 ) -> NDArray[np.int64]:
     """Greedy choice among candidates, most uncertain first: one pass, in blocks of bounded size."""
     if limit == 1:

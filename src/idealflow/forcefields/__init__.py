@@ -1,6 +1,17 @@
-"""Force fields: the protocol, the registry, and the built-in local one."""
+"""Force fields: the protocol, the registry, the built-in local one, and committees of them as an uncertainty."""
 
-from idealflow.forcefields.protocol import ForceField, TrainReport
+from idealflow.forcefields.committee import CommitteeUncertainty
+from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField, TrainReport
 from idealflow.forcefields.registry import available, get_force_field, load_force_field, register_force_field
 
-__all__ = ["ForceField", "TrainReport", "available", "get_force_field", "load_force_field", "register_force_field"]
+__all__ = [
+    "AtomicEnergies",
+    "AtomicForceField",
+    "CommitteeUncertainty",
+    "ForceField",
+    "TrainReport",
+    "available",
+    "get_force_field",
+    "load_force_field",
+    "register_force_field",
+]

@@ -9,9 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ForceField", "TrainReport"]
+__all__ = ["AtomicEnergies", "AtomicForceField", "ForceField", "TrainReport"]
+
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -89,4 +91,36 @@ class ForceField(Protocol):
         """Read what :meth:`save` wrote; ArtifactError for a file that is missing, damaged or foreign."""
 
     def copy(self) -> ForceField:
+        """An independent copy."""
+
+
+class AtomicEnergies(Protocol):
+    """Energies of single atoms, and the gradient of any scalar of them: a pure, deterministic function of the frame."""
+
+    def __call__(self, atoms: Atoms, indices: ArrayLike | None = None) -> Float:
+        """Energies of all atoms or of those at ``indices``, (n,), eV.
+
+        InputError for a species outside the force field's, or positions that are not finite. A species that was in no
+        training structure is allowed; its energies mean nothing.
+        """
+        ...
+
+    def linearised(
+        self, atoms: Atoms, indices: ArrayLike | None = None
+    ) -> tuple[Float, Callable[[Float], tuple[Float, Float]]]:
+        """Energies, and a function of weights (n,) that gives the gradient of Σ weight · energy.
+
+        The gradient is that in the positions (n_atoms, 3), eV/Å, and in the cell at fixed Cartesian positions (3, 3), eV/Å.
+        """
+        ...
+
+
+@runtime_checkable
+class AtomicForceField(ForceField, Protocol):
+    """A force field whose energy is a sum over atoms, which a committee can compare."""
+
+    def atomic_energies(self) -> AtomicEnergies:
+        """Energies of single atoms as learned so far; later learning does not change them."""
+
+    def copy(self) -> AtomicForceField:
         """An independent copy."""

@@ -26,6 +26,7 @@ from idealflow.workflow.label import LabelMaker
 from idealflow.workflow.ledger import Ledger, fetch_structures
 from idealflow.workflow.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.structures import build_structure, perturbed
+from idealflow.workflow.uncertainties import Uncertainty, UncertaintyKind, with_committee
 from idealflow.workflow.update import mean_errors, store_learner
 
 __all__ = ["BootstrapMaker"]
@@ -61,6 +62,11 @@ class BootstrapMaker(Maker):
         Settings of the descriptor: ``r_cut`` (Å), ``n_max``, ``l_max``, ``sigma`` (Å); species are added.
     pooled
         One distribution for all species (the paper's form) instead of one for each.
+    uncertainty
+        ``soap``: distance of the descriptor from the distribution. ``committee``: disagreement of force fields on the energy
+        of an atom; coverage stays with the descriptor.
+    committee_size
+        Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
     """
@@ -77,6 +83,8 @@ class BootstrapMaker(Maker):
     force_field_settings: dict[str, Any] = field(default_factory=dict)
     soap: dict[str, Any] = field(default_factory=lambda: {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4})
     pooled: bool = False
+    uncertainty: UncertaintyKind = "soap"
+    committee_size: Annotated[int, Field(ge=2)] = 4
     fit_steps: Annotated[int, Field(ge=1)] | None = None
     name: str = "bootstrap"
 
@@ -176,7 +184,7 @@ class BootstrapMaker(Maker):
 
     def _learned(
         self, context: StageContext, frames: Sequence[Atoms], keys: Sequence[str], species: Sequence[str]
-    ) -> tuple[ForceField, UncertaintyModel, Ledger, np.ndarray, np.ndarray]:
+    ) -> tuple[ForceField, Uncertainty, Ledger, np.ndarray, np.ndarray]:
         """First fit on labelled frames, with some held out."""
         if len(frames) < 2:
             raise CampaignError(f"the bootstrap has {len(frames)} labelled structures; at least 2 are needed")
@@ -186,17 +194,29 @@ class BootstrapMaker(Maker):
         training = [frames[int(i)] for i in np.flatnonzero(~held)]
         validation = [frames[int(i)] for i in np.flatnonzero(held)]
         everything = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()} | set(species))
-        force_field = get_force_field(self.force_field, species=everything, **self.force_field_settings)
+        untrained = get_force_field(self.force_field, species=everything, **self.force_field_settings)
+        force_field = untrained.copy()
         force_field.fit(training, steps=self.fit_steps, seed=child_seed(context.seed, 5), validation=validation)
         soap = SOAP(species=everything, **self.soap)
-        uncertainty = UncertaintyModel.fit(frames, soap, pooled=self.pooled, seed=child_seed(context.seed, 6))
+        base = UncertaintyModel.fit(frames, soap, pooled=self.pooled, seed=child_seed(context.seed, 6))
+        uncertainty: Uncertainty = base
+        if self.uncertainty == "committee":
+            uncertainty = with_committee(
+                base,
+                force_field,
+                untrained,
+                training,
+                size=self.committee_size,
+                steps=self.fit_steps,
+                seed=child_seed(context.seed, 8),
+            )
         errors = np.zeros((len(frames), 3))
         errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
         ledger = Ledger()
         ledger.add(list(keys), errors, held_out=held.tolist())
         return force_field, uncertainty, ledger, errors[~held], errors[held]
 
-    def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, UncertaintyModel, Ledger]:
+    def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
         """Everything an earlier campaign knows, copied into this one's store."""
         jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
         ledger = Ledger.load(artifacts, learner.ledger)

@@ -11,7 +11,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, UncertaintyModel, crop_search, vacuum_crop, whole_frame
+from idealflow.core import Crop, crop_search, vacuum_crop, whole_frame
 from idealflow.errors import InputError
 from idealflow.schemas import (
     Artifact,
@@ -25,6 +25,7 @@ from idealflow.schemas import (
 from idealflow.workflow.encoding import load_frame, load_uncertainty_artifact
 from idealflow.workflow.keys import child_seed
 from idealflow.workflow.stage import artifact_store, committed, stage
+from idealflow.workflow.uncertainties import Uncertainty
 
 __all__ = ["CropSearchMaker", "Embedding"]
 
@@ -103,7 +104,7 @@ class CropSearchMaker(Maker):
         )
 
     def _search(
-        self, uncertainty: UncertaintyModel, atoms: Atoms, centre: int, embedding: Embedding, seed: int
+        self, uncertainty: Uncertainty, atoms: Atoms, centre: int, embedding: Embedding, seed: int
     ) -> tuple[list[Crop], list[CandidateFigures], str | None]:
         """Crops (best first), figures of refused candidates, and why there is no crop at all, if so."""
         if embedding == "frame":

@@ -10,11 +10,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from idealflow.core import UncertaintyModel
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.schemas import Artifact, LabelledDoc, LearnerVersion, StoredStructure
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.uncertainties import Uncertainty, load_uncertainty
 
 __all__ = [
     "labelled_atoms",
@@ -86,9 +86,9 @@ def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion) -> 
     return _cached("force_field", learner.force_field, store, load_force_field)
 
 
-def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion) -> UncertaintyModel:
-    """The uncertainty model of a learner version; cached per process, so treat it as read-only."""
-    return _cached("uncertainty", learner.uncertainty, store, UncertaintyModel.load)
+def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion) -> Uncertainty:
+    """The uncertainty of a learner version; cached per process, so treat it as read-only."""
+    return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
 
 
 def _cached(kind: str, artifact: Artifact, store: ArtifactStore, load: Any) -> Any:

@@ -19,6 +19,7 @@ from idealflow.workflow.encoding import load_frame, to_atoms
 from idealflow.workflow.keys import child_seed, settings_key, stage_uuid
 from idealflow.workflow.stage import work_directory
 from idealflow.workflow.state import next_action
+from idealflow.workflow.uncertainties import check_kind
 
 if TYPE_CHECKING:
     from idealflow.workflow.ideal import IdealMaker
@@ -53,8 +54,9 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
         soap = SOAP(species=species, **bootstrap.soap)
     except TypeError as error:
         raise InputError(f"bootstrap.soap has r_cut, n_max, l_max and sigma, got {bootstrap.soap} ({error})") from error
-    cutoff = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings).cutoff
-    if soap.cutoff < cutoff:
+    force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
+    check_kind(bootstrap.uncertainty, force_field)
+    if soap.cutoff < (cutoff := force_field.cutoff):
         raise InputError(
             f"the screen must see what the model sees: SOAP's true cutoff r_cut + 3.717 σ = {soap.cutoff:.2f} Å must be at "
             f"least the force field's cutoff, {cutoff:.2f} Å; raise bootstrap.soap r_cut or sigma, or lower the force "

@@ -13,7 +13,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import UncertaintyModel, screen_frame
+from idealflow.core import screen_frame
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -32,6 +32,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.encoding import load_force_field_artifact, load_uncertainty_artifact, save_frame
 from idealflow.workflow.progress import Progress, emit
 from idealflow.workflow.stage import artifact_store, committed, current_uuid, stage, work_directory
+from idealflow.workflow.uncertainties import Uncertainty
 
 __all__ = ["MDSegmentMaker"]
 
@@ -186,7 +187,7 @@ class MDSegmentMaker(Maker):
 class _Watch:
     """Screens frames for md_segment and reports progress."""
 
-    def __init__(self, uncertainty: UncertaintyModel, threshold: float | None, plan: Schedule, walker: int) -> None:
+    def __init__(self, uncertainty: Uncertainty, threshold: float | None, plan: Schedule, walker: int) -> None:
         self.uncertainty = uncertainty
         self.threshold = threshold
         self.plan = plan
@@ -225,7 +226,7 @@ def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
 
 
 def _screened_frame(
-    store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: UncertaintyModel
+    store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: Uncertainty
 ) -> tuple[Artifact, int]:
     """The frame that is screened next: the last one, or after a blow-up the most uncertain since the last good one."""
     if result.reason != "blow_up" or not result.suspect_frames:
@@ -234,5 +235,5 @@ def _screened_frame(
     return save_frame(store, worst), int(worst.info["step"])
 
 
-def _most_uncertain(frames: Sequence[Atoms], uncertainty: UncertaintyModel) -> Atoms:
+def _most_uncertain(frames: Sequence[Atoms], uncertainty: Uncertainty) -> Atoms:
     return max(frames, key=lambda atoms: float(np.max(uncertainty(atoms))))

@@ -13,7 +13,6 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import UncertaintyModel
 from idealflow.forcefields import ForceField
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc, TrainingErrors
 from idealflow.storage import ArtifactStore
@@ -26,6 +25,7 @@ from idealflow.workflow.encoding import (
 from idealflow.workflow.keys import child_seed, generator
 from idealflow.workflow.ledger import Ledger, fetch_structures
 from idealflow.workflow.stage import artifact_store, committed, current_store, stage, work_directory
+from idealflow.workflow.uncertainties import Uncertainty, learn
 
 __all__ = ["ModelUpdateMaker", "mean_errors", "store_learner"]
 
@@ -99,7 +99,7 @@ class ModelUpdateMaker(Maker):
             uncertainty.cover(load_frame(store, _frame(frames, doc)), [doc.atom], quarantined=True)
         trial = self._trained(context, store, learner, accepted) if accepted else None
         if trial is not None and trial.rejected is None:
-            _join(uncertainty, accepted, self.joins)
+            self._join(uncertainty, trial.force_field, accepted)
         elif trial is not None:
             for doc in accepted:
                 uncertainty.cover(load_frame(store, _frame(frames, doc)), [doc.atom], quarantined=True)
@@ -178,6 +178,24 @@ class ModelUpdateMaker(Maker):
             ledger.add([doc.request_key for doc in accepted], new_after)
         return trial
 
+    def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
+        """The substructures' environments join the distribution and their centres cover."""
+        structures = [_masked(doc, self.mask_shell_forces) for doc in accepted]
+        masks = None
+        if self.joins == "core":
+            masks = [np.isin(np.arange(len(atoms)), doc.core) for atoms, doc in zip(structures, accepted, strict=True)]
+        learn(
+            uncertainty,
+            structures,
+            masks,
+            force_field,
+            steps=self.n_steps,
+            lr=self.learning_rate,
+            n_replay=self.n_replay,
+        )
+        for atoms, doc in zip(structures, accepted, strict=True):
+            uncertainty.cover(atoms, [doc.centre])
+
 
 @dataclass(frozen=True)
 class _Trial:
@@ -211,7 +229,7 @@ def store_learner(
     version: int,
     *,
     force_field: ForceField | None,
-    uncertainty: UncertaintyModel,
+    uncertainty: Uncertainty,
     ledger: Ledger | None,
     before: LearnerVersion | None,
 ) -> LearnerVersion:
@@ -252,17 +270,6 @@ def _masked(doc: SubstructureDoc, mask_shell: bool) -> Atoms:
         weight[doc.core] = 1.0
         atoms.set_array("force_weight", weight)
     return atoms
-
-
-def _join(uncertainty: UncertaintyModel, accepted: Sequence[SubstructureDoc], joins: str) -> None:
-    """The substructures' environments join the distribution and their centres cover."""
-    structures = [labelled_atoms(doc) for doc in accepted]
-    masks = None
-    if joins == "core":
-        masks = [np.isin(np.arange(len(atoms)), doc.core) for atoms, doc in zip(structures, accepted, strict=True)]
-    uncertainty.update(structures, masks=masks)
-    for atoms, doc in zip(structures, accepted, strict=True):
-        uncertainty.cover(atoms, [doc.centre])
 
 
 def _errors(force_field: ForceField, structures: Sequence[Atoms]) -> np.ndarray:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.errors import ArtifactError
 
-__all__ = ["read_archive", "write_archive"]
+__all__ = ["archive_kind", "packed", "read_archive", "unpacked", "write_archive"]
 
 _META = "__meta__"
+
+Loaded = TypeVar("Loaded")
 
 
 def write_archive(
@@ -70,6 +73,16 @@ def write_archive(
     return path
 
 
+def archive_kind(path: str | Path) -> str | None:
+    """What an archive says it is, by its header alone; None for a file that is missing, damaged or no archive."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{_META}.npy") as member:
+            header = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
+            return str(header["kind"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+
+
 def read_archive(path: str | Path, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read what :func:`write_archive` wrote.
 
@@ -100,3 +113,25 @@ def read_archive(path: str | Path, kind: str, version: int) -> tuple[dict[str, N
             f"{path} holds kind {found!r} version {found_version}; expected {kind!r} up to version {version}"
         )
     return arrays, meta
+
+
+def packed(save: Callable[[Path], object]) -> NDArray[np.uint8]:
+    """The file that something saves itself to, as an array: a part of an archive.
+
+    Parameters
+    ----------
+    save
+        Writes to the path that it is given.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part"
+        save(path)
+        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+
+
+def unpacked(content: NDArray[np.uint8], load: Callable[[Path], Loaded]) -> Loaded:
+    """What ``load`` makes of a file that :func:`packed` took in."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part"
+        path.write_bytes(content.tobytes())
+        return load(path)

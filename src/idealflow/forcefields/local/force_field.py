@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from idealflow.errors import IdealflowError, InputError
 from idealflow.forcefields.dataset import absolute_errors, check_dataset
+from idealflow.forcefields.local.atomic import LocalAtomicEnergies
 from idealflow.forcefields.local.calculator import LocalCalculator
 from idealflow.forcefields.local.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.local.model import LocalModel
@@ -97,6 +98,17 @@ class LocalForceField:
         """
         self._check_trained()
         return LocalCalculator(self._model, self._numbers, self.cutoff, self._kinds)
+
+    def atomic_energies(self) -> LocalAtomicEnergies:
+        """Energies of single atoms and their reverse pass, in double precision; species never trained on are allowed.
+
+        Raises
+        ------
+        InputError
+            If nothing has been learned yet.
+        """
+        self._check_trained()
+        return LocalAtomicEnergies(self._model, self._numbers, self.cutoff, self._known_kinds)
 
     def fit(
         self,
@@ -216,8 +228,8 @@ class LocalForceField:
         """An independent copy."""
         return copy.deepcopy(self)
 
-    def _kinds(self, atoms: Atoms) -> NDArray[np.int64]:
-        """Species index of every atom; refuses what it cannot predict."""
+    def _known_kinds(self, atoms: Atoms) -> NDArray[np.int64]:
+        """Species index of every atom; refuses species it was not made with."""
         kinds: NDArray[np.int64] = self._kind[atoms.numbers]
         if (kinds < 0).any():
             unknown = sorted({chemical_symbols[z] for z in atoms.numbers[kinds < 0]})
@@ -225,6 +237,11 @@ class LocalForceField:
                 f"species {', '.join(unknown)} not among the force field's {', '.join(self.species)}; make the force field "
                 "with every species the system holds"
             )
+        return kinds
+
+    def _kinds(self, atoms: Atoms) -> NDArray[np.int64]:
+        """Species index of every atom; refuses what it cannot predict."""
+        kinds = self._known_kinds(atoms)
         unseen = ~self._model.seen.numpy()[kinds]
         if unseen.any():
             names = sorted({self.species[k] for k in kinds[unseen]})

@@ -1,0 +1,121 @@
+"""A uniform sample of bounded size of the labelled structures that stream by, each with which of its atoms count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.errors import InputError
+from idealflow.forcefields.dataset import targets_of
+
+__all__ = ["KEPT", "KeptFrames"]
+
+#: structures kept
+KEPT = 128
+
+
+class KeptFrames:
+    """Labelled structures and masks (n_atoms,) bool; every structure that was added is in it with equal probability.
+
+    Attributes
+    ----------
+    frames, masks
+        The sample.
+    n_seen
+        Structures added so far.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Atoms] = []
+        self.masks: list[NDArray[np.bool_]] = []
+        self.n_seen = 0
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def with_more(
+        self, frames: Sequence[Atoms], masks: Sequence[ArrayLike] | None, rng: np.random.Generator
+    ) -> KeptFrames:
+        """The sample after more structures went by (Vitter's algorithm R); this one stays as it is.
+
+        Raises
+        ------
+        InputError
+            If masks are not one per structure and one value per atom.
+        """
+        if masks is not None and len(masks) != len(frames):
+            raise InputError(f"masks must be one per structure, got {len(masks)} for {len(frames)}")
+        more = KeptFrames()
+        more.frames, more.masks, more.n_seen = [*self.frames], [*self.masks], self.n_seen
+        for number, atoms in enumerate(frames):
+            mask = np.ones(len(atoms), dtype=bool) if masks is None else np.asarray(masks[number], dtype=bool)
+            if mask.shape != (len(atoms),):
+                raise InputError(f"a mask must have one value per atom, {len(atoms)}, got shape {mask.shape}")
+            slot = len(more.frames) if len(more.frames) < KEPT else int(rng.integers(0, more.n_seen + 1))
+            more.n_seen += 1
+            if slot < KEPT:
+                more.frames[slot : slot + 1] = [_bare_copy(atoms)]
+                more.masks[slot : slot + 1] = [mask]
+        return more
+
+    def drawn(self, n: int, rng: np.random.Generator) -> list[Atoms]:
+        """At most ``n`` different structures."""
+        return [self.frames[i] for i in rng.choice(len(self.frames), min(n, len(self.frames)), replace=False).tolist()]
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything, exactly."""
+        targets = [targets_of(atoms) for atoms in self.frames]
+        none = np.full(6, np.nan)
+        return {
+            "sizes": np.array([len(atoms) for atoms in self.frames], dtype=np.int64),
+            "numbers": np.concatenate([np.zeros(0, dtype=np.int64), *(atoms.numbers for atoms in self.frames)]),
+            "positions": np.concatenate([np.zeros((0, 3)), *(atoms.positions for atoms in self.frames)]),
+            "cells": np.array([atoms.cell.array for atoms in self.frames]).reshape(-1, 3, 3),
+            "pbc": np.array([atoms.pbc for atoms in self.frames], dtype=bool).reshape(-1, 3),
+            "masks": np.concatenate([np.zeros(0, dtype=bool), *self.masks]),
+            "energies": np.array([target.energy for target in targets]),
+            "forces": np.concatenate([np.zeros((0, 3)), *(target.forces for target in targets)]),
+            "stresses": np.array([none if t.stress is None else t.stress for t in targets]).reshape(-1, 6),
+            "force_weights": np.concatenate([np.zeros(0), *(target.force_weight for target in targets)]),
+            "n_seen": np.array(self.n_seen, dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> KeptFrames:
+        """Rebuild from :meth:`to_arrays`."""
+        made = cls()
+        made.n_seen = int(arrays["n_seen"])
+        ends = np.cumsum(arrays["sizes"])
+        for i, (end, size) in enumerate(zip(ends.tolist(), arrays["sizes"].tolist(), strict=True)):
+            part = slice(end - size, end)
+            atoms = Atoms(
+                arrays["numbers"][part], arrays["positions"][part], cell=arrays["cells"][i], pbc=arrays["pbc"][i]
+            )
+            stress = {} if np.isnan(arrays["stresses"][i]).any() else {"stress": arrays["stresses"][i]}
+            made.frames.append(
+                _with_label(
+                    atoms, arrays["force_weights"][part], energy=float(arrays["energies"][i]),
+                    forces=arrays["forces"][part], **stress,
+                )
+            )  # fmt: skip
+            made.masks.append(arrays["masks"][part])
+        return made
+
+
+def _bare_copy(atoms: Atoms) -> Atoms:
+    """Geometry and label, nothing else."""
+    target = targets_of(atoms)
+    made = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
+    stress = {} if target.stress is None else {"stress": target.stress}
+    return _with_label(made, target.force_weight, energy=target.energy, forces=target.forces, **stress)
+
+
+def _with_label(atoms: Atoms, force_weight: NDArray[np.float64], **results: Any) -> Atoms:
+    atoms.set_array("force_weight", force_weight)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms

@@ -1,0 +1,293 @@
+"""Atom-wise uncertainty by committee: how far several force fields disagree on the energy of an atom."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.core import UncertaintyModel
+from idealflow.core.borrowed import BorrowedCoverage
+from idealflow.core.descriptors import chosen_atoms
+from idealflow.core.dynamics.archive import packed, read_archive, unpacked, write_archive
+from idealflow.core.objective import checked, objective
+from idealflow.errors import ArtifactError, InputError
+from idealflow.forcefields.committee.kept_frames import KeptFrames
+from idealflow.forcefields.committee.members import checked_members, resampled
+from idealflow.forcefields.committee.scale import Scale, deviations, scale_of
+from idealflow.forcefields.dataset import check_dataset
+from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField
+from idealflow.forcefields.registry import load_force_field
+
+__all__ = ["CommitteeUncertainty"]
+
+_VERSION = 1
+_TAIL_FACTOR = 2.0
+_CENTRES_AT_ONCE = 1024  # of a gradient: bounds what members keep for their reverse pass
+
+Float = NDArray[np.float64]
+
+
+class CommitteeUncertainty(BorrowedCoverage):
+    """Variance over force fields of the energy of each atom, 1 being its mean in distribution.
+
+    ``u_i = Var_m(ε_i^m − ⟨ε^m⟩) / ⟨Var_m⟩`` with ε_i^m the energy of atom i in member m; both means run over the training
+    environments of the atom's species, so that neither a member's choice of reference energies nor a species' liveliness
+    counts. Coverage and likeness of environments are those of the SOAP model ``base``, its distances δ scaled so that the
+    automatic thresholds of the two coincided at the fit. Training environments are a uniform
+    sample of at most 128 structures, which also is what members rehearse in an :meth:`update`.
+
+    Make one with :meth:`fit` or :meth:`load`; the constructor takes members trained elsewhere.
+
+    Parameters
+    ----------
+    members
+        At least two trained force fields that differ (other seeds, other parts of the data), of the same species. The
+        first is the one that drives the dynamics, where one of them does.
+    base
+        SOAP model of the same environments, of the same species; it is changed by updates.
+    frames
+        Labelled training structures.
+    masks
+        For each structure (n_atoms,) bool: which atoms are training environments; None: all.
+    seed
+        Of the sample of structures, and of updates.
+
+    Raises
+    ------
+    InputError
+        For fewer than two members, members without atomic energies or of other species, members that see farther than
+        ``base``, members that agree everywhere, or bad structures.
+    """
+
+    kind = "idealflow committee uncertainty"
+
+    def __init__(
+        self,
+        members: Sequence[ForceField],
+        base: UncertaintyModel,
+        frames: Sequence[Atoms],
+        masks: Sequence[ArrayLike] | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(base)
+        members = checked_members(members, base)
+        check_dataset(frames, base.species)
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._take_over(members)
+        self._kept = KeptFrames().with_more(frames, masks, self._rng)
+        self._scale = scale_of(self._energies, self._kept, self.species, self._kinds)
+        self.delta_scale = self.auto_threshold() / base.auto_threshold()
+
+    @classmethod
+    def fit(
+        cls,
+        frames: Sequence[Atoms],
+        base: UncertaintyModel,
+        force_field: ForceField,
+        *,
+        members: int = 4,
+        leader: ForceField | None = None,
+        steps: int | None = None,
+        masks: Sequence[ArrayLike] | None = None,
+        seed: int = 0,
+    ) -> CommitteeUncertainty:
+        """Train members, each with a seed and a bootstrap resample of the frames of its own.
+
+        Parameters
+        ----------
+        frames
+            Labelled structures.
+        base, masks, seed
+            As for the class.
+        force_field
+            Untrained; copies of it are trained.
+        members
+            How many, the leader included.
+        leader
+            Trained force field that drives the dynamics; it becomes the first member.
+        steps
+            Gradient steps of each fit; None leaves it to the force field.
+        """
+        if members < 2:
+            raise InputError(f"a committee needs at least 2 members, got {members}")
+        check_dataset(frames, base.species)
+        made = [] if leader is None else [leader]
+        for number in range(len(made), members):
+            rng = np.random.default_rng([seed, number])
+            made.append(force_field.copy())
+            made[-1].fit(resampled(frames, rng), steps=steps, seed=int(rng.integers(2**31)))
+        return cls(made, base, frames, masks, seed=seed)
+
+    @property
+    def members(self) -> tuple[AtomicForceField, ...]:
+        """The force fields; copies, to read."""
+        return tuple(member.copy() for member in self._members)
+
+    def __call__(self, atoms: Atoms, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
+        """Uncertainty of all atoms or of those at ``indices``, (n,).
+
+        Parameters
+        ----------
+        raw
+            The variance, eV², not divided by its mean in distribution.
+
+        Returns
+        -------
+        (n,)
+            Infinite for a species never seen in training.
+
+        Raises
+        ------
+        InputError
+            For a species outside the members', or positions that are not finite.
+        """
+        chosen = chosen_atoms(atoms, indices)
+        kinds = self._kinds(atoms)[chosen]
+        energies = np.array([member(atoms, chosen) for member in self._energies])
+        variance, mean = (self._apart(energies, kinds) ** 2).mean(axis=0), self._scale.variance[kinds]
+        return np.where(np.isnan(mean), np.inf, variance if raw else variance / mean)
+
+    def value_and_gradient(
+        self, atoms: Atoms, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+    ) -> tuple[float, Float, Float]:
+        """Objective of the uncertainties, and its exact gradient; as :meth:`UncertaintyModel.value_and_gradient`."""
+        w, ref = checked(weights, reference, len(atoms))
+        kinds, parts = self._kinds(atoms), []
+        in_positions, in_cell = np.zeros((len(atoms), 3)), np.zeros((3, 3))
+        chosen, total = np.flatnonzero(w > 0.0), w.sum()
+        for start in range(0, len(chosen), _CENTRES_AT_ONCE):
+            centres = chosen[start : start + _CENTRES_AT_ONCE]
+            linearised = [member.linearised(atoms, centres) for member in self._energies]
+            apart = self._apart(np.array([energies for energies, _ in linearised]), kinds[centres])
+            mean = self._scale.variance[kinds[centres]]
+            known = np.isfinite(mean)  # of a species never seen no direction leads out
+            u = np.where(known, (apart**2).mean(axis=0) / mean, np.inf)
+            value, slope = objective(u, None if ref is None else ref[centres])
+            parts.append(w[centres] / total * value)
+            # the mean over members drops out: the deviations from it sum to zero
+            by_variance = w[centres] / total * slope * 2.0 / (len(linearised) * mean)
+            by_energies = np.where(known, apart * by_variance, 0.0)
+            for (_, pull), by_energy in zip(linearised, by_energies, strict=True):
+                positions_part, cell_part = pull(by_energy)
+                in_positions += positions_part
+                in_cell += cell_part
+        return float(np.concatenate(parts).sum()), in_positions, in_cell
+
+    def update(
+        self,
+        frames: Sequence[Atoms],
+        masks: Sequence[ArrayLike] | None = None,
+        *,
+        steps: int = 20,
+        lr: float = 3e-4,
+        n_replay: int = 16,
+        leader: ForceField | None = None,
+    ) -> None:
+        """Members and distribution take in labelled structures; the normalisation is that of the members as they are then.
+
+        A member whose training diverges stays as it was.
+
+        Parameters
+        ----------
+        frames, masks
+            Labelled structures, and which of their atoms join the distribution; as :meth:`UncertaintyModel.update`.
+        steps, lr
+            Of each member's update.
+        n_replay
+            Earlier structures, drawn for each member, that it trains on as well.
+        leader
+            The force field that drives the dynamics, which has learned these structures already: it takes the first
+            member's place, so that the committee judges the model version that runs.
+
+        Raises
+        ------
+        InputError
+            For no frames, missing labels, unknown species, species that members never saw, positions that are not
+            finite, or a leader of other species; nothing is changed then.
+        """
+        check_dataset(frames, self.species)
+        rng, members = copy.deepcopy(self._rng), list(self._members)
+        if leader is not None:
+            members = checked_members([leader, *members[1:]], self.base)
+        for number in range(0 if leader is None else 1, len(members)):
+            trained, seed = members[number].copy(), int(rng.integers(2**31))
+            report = trained.update(frames, self._kept.drawn(n_replay, rng), steps=steps, lr=lr, seed=seed)
+            members[number] = trained if np.isfinite(report.loss[-1]) else members[number]
+        kept = self._kept.with_more(frames, masks, rng)
+        scale = scale_of([member.atomic_energies() for member in members], kept, self.species, self._kinds)
+        self.base.update(frames, masks=masks)
+        self._rng, self._kept, self._scale = rng, kept, scale
+        self._take_over(members)
+
+    def auto_threshold(self) -> float:
+        """Threshold τ: twice the 99th percentile of the training distribution, of the species where it is highest."""
+        return _TAIL_FACTOR * max(1.0, float(np.nanmax(self._scale.tail)))
+
+    def copy(self) -> CommitteeUncertainty:
+        """An independent copy."""
+        return copy.deepcopy(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one file, atomically and exactly: members with their optimisers, base, sample of structures."""
+        arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self._kept.to_arrays().items()}
+        arrays |= {f"scale/{name}": array for name, array in vars(self._scale).items()}
+        arrays["base"] = packed(self.base.save)
+        arrays |= {f"member/{number}": packed(member.save) for number, member in enumerate(self._members)}
+        meta = {
+            "members": len(self._members),
+            "delta_scale": self.delta_scale,
+            "rng": self._rng.bit_generator.state,
+        }
+        return write_archive(path, self.kind, _VERSION, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CommitteeUncertainty:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, cut short, damaged, foreign, or of a newer version.
+        """
+        arrays, meta = read_archive(path, cls.kind, _VERSION)
+        try:
+            made = cls.__new__(cls)
+            BorrowedCoverage.__init__(made, unpacked(arrays["base"], UncertaintyModel.load), meta["delta_scale"])
+            members = [unpacked(arrays[f"member/{number}"], load_force_field) for number in range(meta["members"])]
+            made._take_over(checked_members(members, made.base))
+            made._kept = KeptFrames.from_arrays(
+                {name.removeprefix("kept/"): array for name, array in arrays.items() if name.startswith("kept/")}
+            )
+            made._scale = Scale(arrays["scale/mean"], arrays["scale/variance"], arrays["scale/tail"])
+            made._rng = np.random.Generator(np.random.PCG64())
+            made._rng.bit_generator.state = meta["rng"]
+        except (KeyError, ArtifactError) as error:
+            raise ArtifactError(f"{path} is no whole committee: {error}; restore it from a copy") from error
+        return made
+
+    def _take_over(self, members: Sequence[AtomicForceField]) -> None:
+        self._members = [member.copy() for member in members]
+        self._energies: list[AtomicEnergies] = [member.atomic_energies() for member in self._members]
+
+    def _kinds(self, atoms: Atoms) -> NDArray[np.int64]:
+        numbers = self.soap.numbers
+        kinds = np.minimum(np.searchsorted(numbers, atoms.numbers), len(numbers) - 1)
+        unknown = numbers[kinds] != atoms.numbers
+        if unknown.any():
+            names = sorted({chemical_symbols[z] for z in atoms.numbers[unknown]})
+            raise InputError(
+                f"species {', '.join(names)} not among the committee's {', '.join(self.species)}; make its members with them"
+            )
+        return kinds
+
+    def _apart(self, energies: Float, kinds: NDArray[np.int64]) -> Float:
+        """Of the members' centred energies from their mean, (n_members, n), eV."""
+        return deviations(energies - self._scale.mean[:, kinds])
