@@ -22,3 +22,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=1, ge=1, description="threads of numba and torch; results are exact for a fixed number"
     )
+    uncertainty_device: str | None = Field(
+        default=None,
+        description="torch device of the SOAP uncertainty (cuda, cuda:1, cpu); default: numba. Results are exact for a fixed one",
+    )

@@ -125,3 +125,9 @@ def test_the_reservoir_is_a_uniform_sample_however_the_stream_is_cut():
         counts += np.histogram(kept, bins=4, range=(0, n))[0]
     share = counts / counts.sum()
     assert np.abs(share - 0.25).max() < 0.02
+
+
+def test_many_samples_in_which_nothing_varies_have_a_whitener():
+    whitener = Moments.of(np.full((50, 2), 3.0)).whitener(1e-7)
+    assert np.isfinite(whitener(np.array([[3.0, 3.0], [3.0, 4.0]]))).all()
+    assert not whitener(np.full((1, 2), 3.0)).any()

@@ -80,7 +80,7 @@ class Moments:
         values, vectors = np.linalg.eigh(self.scatter / max(1, self.n - 1))
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         above = int((values > max(eigen_cut * values[0], noise)).sum())
-        believed = max(1, self.n // SAMPLES_PER_DIMENSION)
+        believed = min(max(1, self.n // SAMPLES_PER_DIMENSION), len(values))
         if 0 < above <= believed:
             return Whitener(self.mean, (vectors[:, :above] / np.sqrt(values[:above])).T.copy(), float(above))
         floored = np.maximum(values, max(float(values[believed - 1]), noise))

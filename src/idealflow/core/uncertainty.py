@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +18,9 @@ from idealflow.core.dynamics.archive import read_archive, write_archive
 from idealflow.core.objective import checked, objective
 from idealflow.core.reservoir import sampled
 from idealflow.errors import InputError
+
+if TYPE_CHECKING:
+    from idealflow.core.torch_engine import TorchEngine
 
 __all__ = ["UncertaintyModel"]
 
@@ -44,9 +47,20 @@ class UncertaintyModel:
         Eigenvalues of the covariance below this fraction of the largest are dropped.
     seed
         Of the reservoir of training environments behind :meth:`auto_threshold`.
+    device
+        Where uncertainties, gradients and coverage are computed: None is numba on this machine's cores; ``"cuda"``, ``"cuda:1"``
+        or ``"cpu"`` is torch on that device, in double precision (values in ``soap.dtype``'s). The distribution itself is always
+        taken on the CPU, and files say nothing of the device.
+
+    Raises
+    ------
+    InputError
+        For an ``eigen_cut`` outside 0 to 1, or a device that is not there.
     """
 
-    def __init__(self, soap: SOAP, *, pooled: bool = False, eigen_cut: float = 1e-7, seed: int = 0) -> None:
+    def __init__(
+        self, soap: SOAP, *, pooled: bool = False, eigen_cut: float = 1e-7, seed: int = 0, device: str | None = None
+    ) -> None:
         if not 0.0 < eigen_cut < 1.0:
             raise InputError(f"eigen_cut must lie between 0 and 1 (useful: 1e-6 to 1e-8), got {eigen_cut}")
         self.soap = soap
@@ -58,6 +72,7 @@ class UncertaintyModel:
         self._reservoir = {group: np.zeros((0, soap.n_features)) for group in self._groups}
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._whiteners: dict[str, Whitener | None] = {}
+        self._engine = None if device is None else _engine(soap, device)
 
     @classmethod
     def fit(
@@ -69,11 +84,17 @@ class UncertaintyModel:
         eigen_cut: float = 1e-7,
         seed: int = 0,
         masks: Sequence[ArrayLike] | None = None,
+        device: str | None = None,
     ) -> UncertaintyModel:
         """Distribution of all environments in ``frames``; arguments as the class's and :meth:`update`'s."""
-        model = cls(soap, pooled=pooled, eigen_cut=eigen_cut, seed=seed)
+        model = cls(soap, pooled=pooled, eigen_cut=eigen_cut, seed=seed, device=device)
         model.update(frames, masks=masks)
         return model
+
+    @property
+    def device(self) -> str | None:
+        """Torch device that computes; None: numba."""
+        return None if self._engine is None else str(self._engine.device)
 
     @property
     def cutoff(self) -> float:
@@ -159,6 +180,8 @@ class UncertaintyModel:
         """
         frame = self.soap.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
+        if self._engine is not None:
+            return self._engine.distances(frame, chosen, self._whitener_of_each(), raw=raw)
         kinds, values = frame.kinds[chosen], np.empty(len(chosen))
         self._prepare_whiteners()
 
@@ -206,6 +229,8 @@ class UncertaintyModel:
         kinds = frame.kinds[chosen]
         w = w[chosen] / w.sum()
         ref = None if ref is None else ref[chosen]
+        if self._engine is not None:
+            return self._engine.value_and_gradient(frame, chosen, w, ref, self._whitener_of_each())
         parts = np.full(len(chosen), np.inf)
         self._prepare_whiteners()
 
@@ -228,6 +253,9 @@ class UncertaintyModel:
 
     def descriptors(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> Float:
         """SOAP vectors, (n, n_features)."""
+        if self._engine is not None:
+            frame = self.soap.prepare(atoms)
+            return self._engine.descriptors(frame, chosen_atoms(frame, indices))
         return self.soap(atoms, indices)
 
     def cover(self, atoms: Atoms | PreparedFrame, indices: ArrayLike, *, quarantined: bool = False) -> None:
@@ -260,6 +288,11 @@ class UncertaintyModel:
         candidates = np.flatnonzero(
             np.isin(kinds, [kind for kind, species in enumerate(self.species) if len(self._coverage[species])])
         )
+        if self._engine is not None:
+            coverages = [self._coverage[species] for species in self.species]
+            whiteners = self._whitener_of_each()
+            out[candidates] = self._engine.covered(frame, chosen[candidates], whiteners, coverages, threshold)
+            return out
         self._prepare_whiteners()
 
         def cover(part: slice, vectors: Float) -> None:
@@ -338,16 +371,18 @@ class UncertaintyModel:
         return write_archive(path, _KIND, _VERSION, arrays, meta)
 
     @classmethod
-    def load(cls, path: str | Path) -> UncertaintyModel:
-        """Read what :meth:`save` wrote.
+    def load(cls, path: str | Path, device: str | None = None) -> UncertaintyModel:
+        """Read what :meth:`save` wrote; ``device`` as the class's.
 
         Raises
         ------
         ArtifactError
             If the file is missing, cut short, damaged, foreign, or of a newer version.
+        InputError
+            For a device that is not there.
         """
         arrays, meta = read_archive(path, _KIND, _VERSION)
-        model = cls(SOAP.from_dict(meta["soap"]), pooled=meta["pooled"], eigen_cut=meta["eigen_cut"])
+        model = cls(SOAP.from_dict(meta["soap"]), pooled=meta["pooled"], eigen_cut=meta["eigen_cut"], device=device)
         for group in model._groups:
             model._moments[group] = Moments(meta["n"][group], arrays[f"mean/{group}"], arrays[f"scatter/{group}"])
             model._reservoir[group] = arrays[f"reservoir/{group}"]
@@ -372,9 +407,19 @@ class UncertaintyModel:
             self._whiteners[group] = moments.whitener(self.eigen_cut) if moments.n else None
         return self._whiteners[group]
 
+    def _whitener_of_each(self) -> list[Whitener | None]:
+        """Whiteners by species."""
+        return [self._whitener(_POOLED if self.pooled else species) for species in self.species]
+
     def _prepare_whiteners(self) -> None:
         """Factorise what changed, before several threads ask for it."""
         for species, coverage in self._coverage.items():
             whitener = self._whitener(_POOLED if self.pooled else species)
             if whitener is not None and len(coverage):
                 coverage.prepare(whitener)
+
+
+def _engine(soap: SOAP, device: str) -> TorchEngine:
+    from idealflow.core.torch_engine import TorchEngine  # torch takes a second to import
+
+    return TorchEngine(soap, device)

@@ -13,6 +13,7 @@ from idealflow.core import UncertaintyModel
 from idealflow.core.dynamics.archive import archive_kind
 from idealflow.errors import InputError
 from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, ForceField
+from idealflow.settings import Settings
 
 __all__ = ["Uncertainty", "UncertaintyKind", "check_kind", "learn", "load_uncertainty", "with_committee"]
 
@@ -72,13 +73,15 @@ def learn(
 
 
 def load_uncertainty(path: str | Path) -> Uncertainty:
-    """Whichever uncertainty a file holds.
+    """Whichever uncertainty a file holds; SOAP's on the site's device.
 
     Raises
     ------
     ArtifactError
         If the file is missing, cut short, damaged or foreign.
+    InputError
+        If the site's device is not there.
     """
     if archive_kind(path) == CommitteeUncertainty.kind:
         return CommitteeUncertainty.load(path)
-    return UncertaintyModel.load(path)
+    return UncertaintyModel.load(path, device=Settings().uncertainty_device)

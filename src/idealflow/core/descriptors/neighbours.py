@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from idealflow.errors import InputError
 
-__all__ = ["NeighbourGrid", "Pairs", "neighbour_pairs"]
+__all__ = ["NeighbourGrid", "Pairs", "SortedAtoms", "neighbour_pairs"]
 
 #: half-cutoff bins give 3.7 candidates per neighbour instead of 6.4; along the third axis finer bins cost nothing
 _BINS_PER_CUTOFF = np.array([2, 2, 4])
@@ -42,6 +42,42 @@ class Pairs(NamedTuple):
     j: NDArray[np.int32]
     shift: NDArray[np.int32]
     vec: NDArray[np.float64]
+
+
+class SortedAtoms(NamedTuple):
+    """Wrapped atoms sorted into bins, bins along the third axis side by side.
+
+    Attributes
+    ----------
+    cell : (3, 3), Å
+        Zero in directions that are not periodic.
+    periodic : (3,) bool
+    bins, reach : (3,)
+        Numbers of bins; how many bins to each side hold neighbours.
+    starts : (n_bins + 1,)
+        First slot of each bin in the sorted order.
+    slot : (n_atoms,)
+        Place of each atom in the sorted order.
+    home : (n_atoms,)
+        Bin of each atom.
+    x : (3, n_atoms), Å
+        Wrapped positions in sorted order.
+    order : (n_atoms,)
+        Atom in each slot.
+    wraps : (n_atoms, 3)
+        Cell each atom lies in.
+    """
+
+    cell: NDArray[np.float64]
+    periodic: NDArray[np.bool_]
+    bins: NDArray[np.int64]
+    reach: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    slot: NDArray[np.int32]
+    home: NDArray[np.int32]
+    x: NDArray[np.float64]
+    order: NDArray[np.int32]
+    wraps: NDArray[np.int32]
 
 
 def neighbour_pairs(
@@ -74,6 +110,13 @@ class NeighbourGrid:
 
     Making one costs O(n_atoms); neighbours of a centre then cost the same in any frame. Parameters and errors are those
     of :func:`neighbour_pairs`.
+
+    Attributes
+    ----------
+    cutoff
+        Å.
+    sorted_atoms
+        The atoms in their bins.
     """
 
     def __init__(self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> None:
@@ -82,18 +125,18 @@ class NeighbourGrid:
         h = np.ascontiguousarray(np.asarray(cell, dtype=np.float64).reshape(3, 3))
         _check(r, h, periodic, cutoff)
         self._n_atoms = len(r)
-        self._cutoff = float(cutoff)
-        self._sorted = (np.where(periodic[:, None], h, 0.0), periodic, *_sorted_into_bins(r, h, periodic, cutoff))
+        self.cutoff = float(cutoff)
+        self.sorted_atoms = _sorted_into_bins(r, h, periodic, cutoff)
 
     def pairs(self, centres: ArrayLike | None = None) -> Pairs:
         """Neighbours of the atoms at ``centres``, or of all."""
         wanted = np.arange(self._n_atoms) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
         offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
-        _count(wanted, self._cutoff**2, *self._sorted[:-2], offsets)
+        _count(wanted, self.cutoff**2, *self.sorted_atoms[:-2], offsets)
         np.cumsum(offsets, out=offsets)
         n = int(offsets[-1])
         pairs = Pairs(offsets, np.empty(n, np.int32), np.empty((n, 3), np.int32), np.empty((n, 3)))
-        _fill(wanted, self._cutoff**2, *self._sorted, *pairs)
+        _fill(wanted, self.cutoff**2, *self.sorted_atoms, *pairs)
         return pairs
 
 
@@ -120,26 +163,8 @@ def _full(h: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.flo
 
 def _sorted_into_bins(
     r: NDArray[np.float64], h: NDArray[np.float64], periodic: NDArray[np.bool_], cutoff: float
-) -> tuple[Any, ...]:
-    """Bins and their reach, and the wrapped atoms sorted by bin.
-
-    Returns
-    -------
-    bins, reach : (3,)
-        Numbers of bins; how many bins to each side hold neighbours.
-    starts : (n_bins + 1,)
-        First slot of each bin in the sorted order.
-    slot : (n_atoms,)
-        Place of each atom in the sorted order.
-    home : (n_atoms,)
-        Bin of each atom.
-    x : (3, n_atoms), Å
-        Wrapped positions in sorted order.
-    order : (n_atoms,)
-        Atom in each slot.
-    wraps : (n_atoms, 3)
-        Cell each atom lies in.
-    """
+) -> SortedAtoms:
+    """Wrap atoms into the cell and sort them by bin."""
     full = _full(h, periodic)
     inverse = np.linalg.inv(full)
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
@@ -164,8 +189,9 @@ def _sorted_into_bins(
     slot = np.empty_like(order)
     slot[order] = np.arange(len(r), dtype=np.int32)
     starts = np.searchsorted(home[order], np.arange(bins.prod() + 1))
-    x = np.ascontiguousarray((r - wraps @ np.where(periodic[:, None], h, 0.0))[order].T)
-    return bins, reach, starts, slot, home, x, order, wraps.astype(np.int32)
+    kept = np.where(periodic[:, None], h, 0.0)
+    x = np.ascontiguousarray((r - wraps @ kept)[order].T)
+    return SortedAtoms(kept, periodic, bins, reach, starts, slot, home, x, order, wraps.astype(np.int32))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

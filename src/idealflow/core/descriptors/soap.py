@@ -81,6 +81,10 @@ class SOAP:
         Å; DScribe's true one: neighbours count up to ``r_cut + σ sqrt(−2 ln 0.001)`` = r_cut + 3.717 σ, hard.
     n_features
         Length of a descriptor.
+    tables
+        Splines of the radial functions, by precision.
+    at_centre : (n_pad,)
+        What an atom adds to its own density, l = 0, padded with zeros.
     """
 
     def __init__(
@@ -122,11 +126,11 @@ class SOAP:
         self.n_features = (self.l_max + 1) * (n * pairs_same + n * (n - 1) // 2 * pairs_other)
         self._pad = -(-self.n_max // LANES) * LANES
         basis = (self.r_cut, self.n_max, self.l_max, self.sigma)
-        self._tables = {name: radial_table(*basis, self.cutoff, self.taper, name) for name in {"float64", dtype}}
-        self._constants = {name: harmonic_constants(self.l_max, name) for name in self._tables}
-        self._at_centre = np.zeros(self._pad)
+        self.tables = {name: radial_table(*basis, self.cutoff, self.taper, name) for name in {"float64", dtype}}
+        self._constants = {name: harmonic_constants(self.l_max, name) for name in self.tables}
+        self.at_centre = np.zeros(self._pad)
         here = radial_functions(np.zeros(1), *gto_basis(*basis), self.cutoff, self.taper)[0]
-        self._at_centre[: self.n_max] = here[0, 0] * self._constants["float64"][0, 0, 0]
+        self.at_centre[: self.n_max] = here[0, 0] * self._constants["float64"][0, 0, 0]
         self._kind = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._kind[self.numbers] = np.arange(n)
 
@@ -223,7 +227,7 @@ class SOAP:
         """
         frame = self.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
-        table, constants = self._tables["float64"], self._constants["float64"]
+        table, constants = self.tables["float64"], self._constants["float64"]
 
         def block(part: slice) -> tuple[NDArray[np.int64], Pairs, Float]:
             centres = chosen[part]
@@ -248,10 +252,10 @@ class SOAP:
         return positions_gradient, cell_gradient
 
     def _density(self, pairs: Pairs, kinds: NDArray[np.int64], own: NDArray[np.int64], dtype: str) -> NDArray[Any]:
-        table = self._tables[dtype]
+        table = self.tables[dtype]
         coefficients = np.empty(len(own) * len(self.species) * (self.l_max + 1) ** 2 * self._pad, dtype=dtype)
         density(
-            pairs.offsets, pairs.vec, kinds, own, self._at_centre, table.coefficients, table.origin, table.inverse_step,
+            pairs.offsets, pairs.vec, kinds, own, self.at_centre, table.coefficients, table.origin, table.inverse_step,
             self._constants[dtype], self.l_max, self._pad, coefficients,
         )  # fmt: skip
         return coefficients

@@ -1,0 +1,142 @@
+"""SOAP on a torch device: the same splines, harmonics and sums as the compiled kernel, by whole tensors.
+
+Sums over neighbours are products of blocks padded to the most neighbours a centre has: no atomic additions, whose order, and
+with it the last bit, would change from run to run on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from idealflow.core.descriptors.harmonics import harmonic_constants
+from idealflow.core.descriptors.simd import SPLINE_DEGREE
+from idealflow.core.descriptors.soap import SOAP
+from idealflow.core.descriptors.torch_neighbours import TorchPairs
+
+__all__ = ["Neighbourhood", "TorchSOAP", "neighbourhoods", "padded"]
+
+
+class Neighbourhood(NamedTuple):
+    """Neighbours of one species around each centre, padded.
+
+    Attributes
+    ----------
+    vec : (3, n_centres, most), Å
+        From the centre to each neighbour; padding lies at (1, 0, 0).
+    filled : (n_centres, most) bool
+    members : (n_members,)
+        The pairs, in the order of the filled places.
+    """
+
+    vec: Tensor
+    filled: Tensor
+    members: Tensor
+
+
+def padded(values: Tensor, groups: Tensor, n_groups: int) -> tuple[Tensor, Tensor]:
+    """Rows (n, d) of ascending ``groups`` (n,) side by side: (n_groups, most, d), zeros behind them, and what is filled."""
+    counts = torch.bincount(groups, minlength=n_groups)
+    most = int(counts.max()) if n_groups else 0
+    filled = torch.arange(most, device=values.device) < counts[:, None]
+    out = values.new_zeros((n_groups, most, values.shape[1]))
+    out[filled] = values
+    return out, filled
+
+
+def neighbourhoods(pairs: TorchPairs, kinds: Tensor, n_centres: int, n_species: int) -> list[Neighbourhood]:
+    """Neighbours by species; ``kinds`` (n_pairs,) are theirs."""
+    out = []
+    for kind in range(n_species):
+        members = torch.nonzero(kinds == kind)[:, 0]
+        vec, filled = padded(pairs.vec[members], pairs.centre[members], n_centres)
+        vec[..., 0].masked_fill_(~filled, 1.0)  # the square root has no slope at zero
+        out.append(Neighbourhood(vec.permute(2, 0, 1).contiguous(), filled, members))
+    return out
+
+
+class TorchSOAP:
+    """Descriptors of :class:`SOAP` on a device, differentiable by autograd in the neighbours' vectors."""
+
+    def __init__(self, soap: SOAP, device: torch.device) -> None:
+        n, n_species, degrees = soap.n_max, len(soap.species), soap.l_max + 1
+        self._n_max, self._l_max = n, soap.l_max
+        self._tables = {}
+        for name, table in soap.tables.items():
+            orders = SPLINE_DEGREE[name] + 1
+            rows = table.coefficients.reshape(-1, orders, degrees, table.width // degrees)[..., :n]
+            by_order = np.ascontiguousarray(rows.reshape(len(rows), orders, -1).swapaxes(0, 1))
+            self._tables[name] = (torch.from_numpy(by_order).to(device), table.origin, table.inverse_step)
+        self._constants = harmonic_constants(soap.l_max).tolist()
+        at_centre = np.zeros((n_species, 1, n_species * n))
+        for kind in range(n_species):
+            at_centre[kind, 0, kind * n : (kind + 1) * n] = soap.at_centre[:n]
+        self._at_centre = torch.from_numpy(at_centre).to(device)
+        width = n_species * n
+        places, scales = [], []
+        for z in range(n_species):
+            for w in range(z, n_species):
+                for l in range(degrees):
+                    a, b = np.triu_indices(n) if z == w else np.indices((n, n)).reshape(2, -1)
+                    places.append((l * width + z * n + a) * width + w * n + b)
+                    scales.append(np.full(len(a), np.pi * np.sqrt(8.0 / (2 * l + 1))))
+        self._places = torch.from_numpy(np.concatenate(places)).to(device)
+        self._scales = torch.from_numpy(np.concatenate(scales)).to(device)
+
+    def __call__(self, around: Sequence[Neighbourhood], own: Tensor, dtype: str) -> Tensor:
+        """Descriptors (n_centres, n_features) float64, computed in ``dtype``; ``own`` (n_centres,) are the centres' species."""
+        by_species = [self._density(each, dtype) for each in around]
+        blocks = []
+        for l in range(self._l_max + 1):
+            c = torch.cat([densities[l] for densities in by_species], dim=2)
+            if l == 0:
+                c = c + self._at_centre[own].to(c.dtype)
+            blocks.append((c.transpose(1, 2) @ c).flatten(1))
+        return torch.cat(blocks, dim=1).index_select(1, self._places).double() * self._scales
+
+    def _density(self, around: Neighbourhood, dtype: str) -> list[Tensor]:
+        """Σ_j G_nl(r_j) S_lm(r_j) for every l: (n_centres, 2l + 1, n_max)."""
+        table, origin, inverse_step = self._tables[dtype]
+        x, y, z = around.vec.unbind(0)
+        r2 = x * x + y * y + z * z
+        u = (r2.clamp(min=1e-300).sqrt() - origin) * inverse_step
+        interval = u.detach().long().clamp(max=table.shape[1] - 1)
+        t = (u - interval).to(table.dtype)[..., None]
+        rows = interval.flatten()
+
+        def order(d: int) -> Tensor:
+            return table[d].index_select(0, rows).view(*interval.shape, table.shape[2])
+
+        g = order(len(table) - 1)
+        for d in range(len(table) - 2, -1, -1):
+            g = torch.addcmul(order(d), g, t)
+        g = g * around.filled[..., None]
+        s = self._harmonics(*(each.to(table.dtype) for each in (x, y, z, r2)))
+        n = self._n_max
+        return [s[:, l * l : (l + 1) ** 2] @ g[:, :, l * n : (l + 1) * n] for l in range(self._l_max + 1)]
+
+    def _harmonics(self, x: Tensor, y: Tensor, z: Tensor, r2: Tensor) -> Tensor:
+        """Real solid harmonics of vectors (n_centres, most): (n_centres, (l_max + 1)², most)."""
+        start, by_z, by_r2 = self._constants[:3]
+        degrees = self._l_max + 1
+        cosine, sine = [torch.ones_like(x)], [torch.zeros_like(x)]
+        for _ in range(1, degrees):
+            c, s = cosine[-1], sine[-1]
+            cosine.append(x * c - y * s)
+            sine.append(x * s + y * c)
+        out = [x] * degrees**2
+        for m in range(degrees):
+            q = [torch.full_like(x, start[m][m])]
+            for l in range(m + 1, degrees):
+                new = by_z[l][m] * z * q[-1]
+                q.append(new if l == m + 1 else torch.addcmul(new, r2, q[-2], value=by_r2[l][m]))
+            for l in range(m, degrees):
+                middle = l * l + l
+                out[middle + m] = q[l - m] * cosine[m] if m else q[l - m]
+                if m:
+                    out[middle - m] = q[l - m] * sine[m]
+        return torch.stack(out, dim=1)

@@ -1,0 +1,244 @@
+"""Uncertainties on a torch device: descriptors, distances, objective and coverage in chunks; only results come back.
+
+The mathematics of :class:`~idealflow.core.uncertainty.UncertaintyModel` on numba, with its splines and its pairs. No array of
+the size (n_atoms, n_features) exists, and no sum is left to atomic additions: the same device gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idealflow.core.coverage import COVER_RADIUS, REACH, Coverage
+from idealflow.core.descriptors import SOAP, PreparedFrame
+from idealflow.core.descriptors.torch_neighbours import TorchGrid, TorchPairs
+from idealflow.core.descriptors.torch_soap import Neighbourhood, TorchSOAP, neighbourhoods, padded
+from idealflow.core.distribution import Whitener
+from idealflow.errors import InputError
+
+__all__ = ["TorchEngine", "torch_device"]
+
+#: memory a chunk of centres may take, bytes: a small part of a GPU's, or about what a core's caches hold
+_BUDGET = {"cuda": 2 << 30, "cpu": 32 << 20}
+
+#: batched products of CUDA count matrices in 16 bits on some GPUs
+_MOST_CENTRES = 65_535
+
+#: numbers per chunk of the matrix between points and covering centres
+_COVERING = 1 << 24
+
+Float = NDArray[np.float64]
+Whiteners = Sequence[Whitener | None]
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none: an unknown name, or CUDA where torch sees no such GPU.
+    """
+    rule = "device must be None (numba), 'cpu', 'cuda' or 'cuda:N'"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{rule}, got {name!r}") from error
+    if device.type not in _BUDGET:
+        raise InputError(f"{rule}, got {name!r}: it has to compute in double precision")
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise InputError(
+            f"device {name!r} needs a GPU that torch can use, and it sees {torch.cuda.device_count()}; leave device out, or "
+            "install torch for this machine's driver"
+        )
+    return device
+
+
+class TorchEngine:
+    """What an uncertainty model computes on a device.
+
+    ``whiteners`` and ``coverages`` are one per species of the descriptor, in its order; None: never seen.
+
+    Parameters
+    ----------
+    soap
+        The descriptor.
+    device
+        As :func:`torch_device` takes it.
+    """
+
+    def __init__(self, soap: SOAP, device: str) -> None:
+        self.device = torch_device(device)
+        _start_threads()
+        self._dtype, self._n_species = soap.dtype, len(soap.species)
+        self._soap = TorchSOAP(soap, self.device)
+        self._n_features, self._degrees, self._n_max = soap.n_features, soap.l_max + 1, soap.n_max
+
+    def descriptors(self, frame: PreparedFrame, chosen: NDArray[np.int64]) -> Float:
+        """SOAP vectors of the atoms at ``chosen``, (n, n_features)."""
+        out = np.empty((len(chosen), self._n_features))
+        with torch.no_grad():
+            for part, _, own, _, around in self._chunks(frame, chosen, gradient=False):
+                out[part] = self._soap(around, own, self._dtype).cpu().numpy()
+        return out
+
+    def distances(self, frame: PreparedFrame, chosen: NDArray[np.int64], whiteners: Whiteners, *, raw: bool) -> Float:
+        """Uncertainty of the atoms at ``chosen``, (n,)."""
+
+        def distance(vectors: Tensor, whitener: Whitener, _: int) -> Tensor:
+            return (self._whitened(vectors, whitener) ** 2).sum(dim=1) / (1.0 if raw else whitener.k)
+
+        return self._mapped(frame, chosen, whiteners, distance, float("inf")).cpu().numpy()
+
+    def covered(
+        self,
+        frame: PreparedFrame,
+        chosen: NDArray[np.int64],
+        whiteners: Whiteners,
+        coverages: Sequence[Coverage],
+        threshold: float,
+    ) -> NDArray[np.bool_]:
+        """Whether each of the atoms at ``chosen`` is covered, (n,)."""
+
+        def cover(vectors: Tensor, whitener: Whitener, kind: int) -> Tensor:
+            if not len(coverages[kind]):
+                return torch.zeros(len(vectors), dtype=torch.float64, device=self.device)
+            centres, sizes = (self._moved(array) for array in coverages[kind].prepare(whitener))
+            limits = torch.clamp(REACH * sizes, max=COVER_RADIUS * threshold * whitener.k)
+            points, rows = self._whitened(vectors, whitener), max(1, _COVERING // len(centres))
+            parts = [_within(points[at : at + rows], centres, sizes, limits) for at in range(0, len(points), rows)]
+            return torch.cat(parts).double()
+
+        return self._mapped(frame, chosen, whiteners, cover, 0.0).cpu().numpy() > 0.0
+
+    def value_and_gradient(
+        self,
+        frame: PreparedFrame,
+        chosen: NDArray[np.int64],
+        weights: Float,
+        reference: Float | None,
+        whiteners: Whiteners,
+    ) -> tuple[float, Float, Float]:
+        """Objective of the atoms at ``chosen`` (each once), and its gradient in positions and cell, in double precision.
+
+        ``weights`` and ``reference`` are (n,), those of the chosen atoms.
+        """
+        w, ref = self._moved(weights), None if reference is None else self._moved(reference)
+        in_positions, in_cell = self._zeros(len(frame), 3), self._zeros(3, 3)
+        total = self._zeros()
+        with torch.enable_grad():
+            for part, centres, own, pairs, around in self._chunks(frame, chosen, gradient=True):
+                leaves = [each.vec.requires_grad_() for each in around]
+                vectors = self._soap(around, own, "float64")
+                value = self._zeros()
+                for _, whitener, rows in _members(own, whiteners):
+                    if whitener is None:  # infinite, and no direction leads out of it
+                        total += float("inf")
+                        continue
+                    u = (self._whitened(vectors.index_select(0, rows), whitener) ** 2).sum(dim=1) / whitener.k
+                    if ref is not None:
+                        u = torch.log1p(torch.relu(u / ref[part][rows] - 1.0))
+                    value = value + (w[part][rows] * u).sum()
+                if not value.requires_grad:
+                    continue
+                total += value.detach()
+                slopes = torch.autograd.grad(value, leaves)
+                _scatter(slopes, around, pairs, centres, in_positions, in_cell)
+        return float(total), in_positions.cpu().numpy(), in_cell.cpu().numpy()
+
+    def _mapped(
+        self,
+        frame: PreparedFrame,
+        chosen: NDArray[np.int64],
+        whiteners: Whiteners,
+        work: Callable[[Tensor, Whitener, int], Tensor],
+        otherwise: float,
+    ) -> Tensor:
+        """A number for each chosen atom from its descriptor, ``otherwise`` for species never seen: (n,) on the device."""
+        out = torch.full((len(chosen),), otherwise, dtype=torch.float64, device=self.device)
+        with torch.no_grad():
+            for part, _, own, _, around in self._chunks(frame, chosen, gradient=False):
+                vectors = self._soap(around, own, self._dtype)
+                for kind, whitener, rows in _members(own, whiteners):
+                    if whitener is not None:
+                        out[part][rows] = work(vectors[rows], whitener, kind)
+        return out
+
+    def _chunks(
+        self, frame: PreparedFrame, chosen: NDArray[np.int64], *, gradient: bool
+    ) -> Iterator[tuple[slice, Tensor, Tensor, TorchPairs, list[Neighbourhood]]]:
+        """Chunks of the chosen atoms, of bounded memory: place, indices, species, pairs, and neighbours by species."""
+        grid, kinds = TorchGrid(frame.grid, self.device), torch.from_numpy(frame.kinds).to(self.device)
+        atoms = torch.tensor(chosen, device=self.device)
+        size = self._chunk_size(frame, chosen, gradient=gradient)
+        for start in range(0, len(chosen), size):
+            part = slice(start, min(start + size, len(chosen)))
+            centres = atoms[part]
+            pairs = grid.pairs(centres)
+            around = neighbourhoods(pairs, kinds[pairs.j], len(centres), self._n_species)
+            yield part, centres, kinds[centres], pairs, around
+
+    def _chunk_size(self, frame: PreparedFrame, chosen: NDArray[np.int64], *, gradient: bool) -> int:
+        """How many centres fit the budget, from the most neighbours that some of them have."""
+        some = chosen[:: max(1, len(chosen) // 64)]
+        most = int(np.diff(frame.grid.pairs(some).offsets).max(initial=1))
+        # what is alive at once: harmonics, radial functions, power spectra; autograd keeps what it will need
+        harmonics, radial, spectra = (8, 16, 8) if gradient else (2, 3, 2)
+        item = 8 if gradient or self._dtype == "float64" else 4
+        widths = harmonics * self._degrees**2 + radial * self._degrees * self._n_max
+        products = self._degrees * (self._n_species * self._n_max) ** 2
+        per_centre = most * (4 * 80 + item * widths)  # four candidates a pair
+        per_centre += 8 * spectra * (products + 2 * self._n_features)
+        return min(max(16, _BUDGET[self.device.type] // per_centre), _MOST_CENTRES)
+
+    def _whitened(self, vectors: Tensor, whitener: Whitener) -> Tensor:
+        return (vectors - self._moved(whitener.mean)) @ self._moved(whitener.matrix).T
+
+    def _moved(self, array: Float) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
+
+
+def _start_threads() -> None:
+    """Start numba's threads; its OpenMP layer would give torch their number too, so torch keeps its own."""
+    kept = torch.get_num_threads()
+    numba.get_num_threads()
+    torch.set_num_threads(kept)
+
+
+def _members(own: Tensor, whiteners: Whiteners) -> Iterator[tuple[int, Whitener | None, Tensor]]:
+    """Species that occur, their whiteners, and which rows are of them."""
+    for kind in torch.unique(own).tolist():
+        yield kind, whiteners[kind], torch.nonzero(own == kind)[:, 0]
+
+
+def _within(points: Tensor, centres: Tensor, sizes: Tensor, limits: Tensor) -> Tensor:
+    """:func:`idealflow.core.coverage.within`."""
+    best = torch.argmin((sizes - limits)[None, :] - 2.0 * points @ centres.T, dim=1)
+    return ((points - centres[best]) ** 2).sum(dim=1) <= limits[best]
+
+
+def _scatter(
+    slopes: Sequence[Tensor],
+    around: Sequence[Neighbourhood],
+    pairs: TorchPairs,
+    centres: Tensor,
+    in_positions: Tensor,
+    in_cell: Tensor,
+) -> None:
+    """Add the slopes in the neighbours' vectors to the atoms at both ends, and S ⊗ g to the cell."""
+    g = torch.empty_like(pairs.vec)
+    for slope, each in zip(slopes, around, strict=True):
+        g[each.members] = slope.permute(1, 2, 0)[each.filled]
+    in_cell += pairs.shift.double().T @ g
+    in_positions[centres] -= padded(g, pairs.centre, len(centres))[0].sum(dim=1)
+    order = torch.argsort(pairs.j, stable=True)
+    atoms, groups = torch.unique_consecutive(pairs.j[order], return_inverse=True)
+    in_positions[atoms] += padded(g[order], groups, len(atoms))[0].sum(dim=1)
