@@ -74,6 +74,10 @@ class StageContext(Document):
     seed: int = Field(description="the campaign's seed")
     artifacts: str = Field(description="root URL of the artifact store")
     work: str = Field(description="local directory for files in progress (checkpoints of running segments)")
+    categories: dict[str, str] = Field(
+        default_factory=dict,
+        description="FireWorks category of the workers for each stage; `other` is that of stages not named",
+    )
 
 
 class WalkerState(Document):

@@ -69,6 +69,8 @@ class BootstrapMaker(Maker):
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     seeds: list[Any] | None = None
@@ -86,6 +88,7 @@ class BootstrapMaker(Maker):
     uncertainty: UncertaintyKind = "soap"
     committee_size: Annotated[int, Field(ge=2)] = 4
     fit_steps: Annotated[int, Field(ge=1)] | None = None
+    category: str | None = None
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:

@@ -51,6 +51,8 @@ class CropSearchMaker(Maker):
         Charges by species; given, every crop is made neutral by removing shell atoms, or refused.
     vacuum
         Empty space where a crop meets vacuum, Å.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_candidates: Annotated[int, Field(ge=1, le=1000)] = 50
@@ -59,6 +61,7 @@ class CropSearchMaker(Maker):
     max_composition_error: Annotated[float, Field(gt=0)] = 0.1
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
+    category: str | None = None
     name: str = "crop search"
 
     @stage(output_schema=CropDoc)

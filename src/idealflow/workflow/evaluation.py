@@ -36,9 +36,12 @@ class EvaluationMaker(Maker):
     ----------
     n_frames
         Whole frames, spread evenly over the trajectories of all walkers; 0 switches the evaluation off.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_frames: Annotated[int, Field(ge=0)] = 0
+    category: str | None = None
     name: str = "evaluation"
 
     @stage()

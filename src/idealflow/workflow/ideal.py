@@ -32,7 +32,7 @@ from idealflow.workflow.opening import check_campaign, context_of, first_frame, 
 from idealflow.workflow.relax import UncertaintyRelaxMaker
 from idealflow.workflow.screen import UncertaintyScreenMaker
 from idealflow.workflow.segment import MDSegmentMaker
-from idealflow.workflow.stage import current_store, named, stage
+from idealflow.workflow.stage import committed, current_store, named, stage
 from idealflow.workflow.state import Action, after_bootstrap, after_evaluation, after_round, next_action
 from idealflow.workflow.structures import build_structure
 from idealflow.workflow.update import ModelUpdateMaker
@@ -71,6 +71,11 @@ class IdealMaker(Maker):
         Root URL of the artifact store (a folder, or a bucket fsspec knows); default: the site's settings.
     work
         Local folder for files in progress; default: the site's settings.
+    category
+        FireWorks category of the workers that run the stages which name none of their own.
+    launchpad
+        Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
+        `idealflow submit --launchpad` sets it.
     """
 
     campaign: str = "ideal"
@@ -85,6 +90,8 @@ class IdealMaker(Maker):
     seed: Annotated[int, Field(ge=0)] = 0
     artifacts: str | None = None
     work: str | None = None
+    category: str | None = None
+    launchpad: str | None = None
     bootstrap: BootstrapMaker = field(default_factory=BootstrapMaker)
     segment: MDSegmentMaker = field(default_factory=MDSegmentMaker)
     screen: UncertaintyScreenMaker = field(default_factory=UncertaintyScreenMaker)
@@ -137,10 +144,11 @@ class IdealMaker(Maker):
         action = next_action(state)
         if action.kind == "stop":
             return Response(output={"campaign": self.campaign, "status": state.status, "reason": action.reason})
-        return Response(
-            output={"campaign": self.campaign, "status": "running", "reason": action.reason},
-            addition=self.flow(state, action, self.max_rounds - 1),
-        )
+        output = {"campaign": self.campaign, "status": "running", "reason": action.reason}
+        if self.continuation == "launchpad":
+            self._submit(state, action)
+            return Response(output=output)
+        return Response(output=output, addition=self.flow(state, action, self.max_rounds - 1))
 
     def _bootstrap_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
         inner = self.bootstrap.make(context, first_frame(state), self.label, self.threshold)
@@ -243,6 +251,8 @@ class IdealMaker(Maker):
     @stage()
     def commit_bootstrap(self, state: CampaignState, bootstrap: BootstrapDoc, remaining: int | None) -> Response:
         """Commit the state after the bootstrap."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
         threshold = None if self.threshold == "auto" else float(self.threshold)
         return self._committed(after_bootstrap(state, BootstrapDoc.model_validate(bootstrap), threshold), remaining)
 
@@ -256,6 +266,8 @@ class IdealMaker(Maker):
         remaining: int | None,
     ) -> Response:
         """Commit the state after a round."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
         seconds = Campaign(current_store(), state.campaign).round_seconds(state.round)
         after = after_round(
             state,
@@ -269,6 +281,8 @@ class IdealMaker(Maker):
     @stage()
     def commit_evaluation(self, state: CampaignState, evaluate: Any, remaining: int | None) -> Response:  # noqa: ARG002  # orders the jobs
         """Commit the state after the whole-frame comparison."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
         doc = Campaign(current_store(), state.campaign).evaluation()
         if doc is None:
             raise InputError(f"campaign {state.campaign}: the evaluation left no document")
@@ -280,10 +294,10 @@ class IdealMaker(Maker):
         if action.kind == "stop" or remaining is None:
             return Response(output=state)
         if self.continuation == "launchpad":
-            from idealflow.workflow.launchpad import submit_action
-
-            submit_action(self, state, action)
-            return Response(output=state)
+            if self._submit(state, action) == "held":
+                reason = f"paused after round {state.round - 1}; `idealflow submit` goes on"
+                return Response(output=state.model_copy(update={"status": "paused", "reason": reason}))
+            return Response(output=state.model_copy(update={"status": "running", "reason": "under way"}))
         if remaining > 0:
             return Response(output=state, addition=self.flow(state, action, remaining - 1))
         paused = {
@@ -292,3 +306,9 @@ class IdealMaker(Maker):
             "flow again on the same store to go on",
         }
         return Response(output=state.model_copy(update=paused))
+
+    def _submit(self, state: CampaignState, action: Action) -> str:
+        """Add the next action to FireWorks, once."""
+        from idealflow.workflow.launchpad import submit_action  # FireWorks is an extra
+
+        return submit_action(self, state, action)

@@ -31,9 +31,12 @@ class LabelMaker(Maker):
     labeller
         An atomate2 static Maker, an :class:`~idealflow.workflow.labellers.AseLabeller`, or the mapping of either
         (see :func:`~idealflow.workflow.labellers.labeller_from_settings`). Default: VASP static.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     labeller: Any = field(default_factory=vasp_labeller)
+    category: str | None = None
     name: str = "label"
 
     def __post_init__(self) -> None:
@@ -111,7 +114,7 @@ class LabelMaker(Maker):
         if (known := _stored_label(outcome["geometry_key"])) is not None:
             return outcome | known
         started = time.perf_counter()
-        directory = work_directory(context, f"label-{current_uuid()}", fresh=True)
+        directory = work_directory(context, "label", fresh=True)
         try:
             label, whole = self.labeller.label(atoms, directory)
         except LabelError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
@@ -16,17 +17,17 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.datasets import read_dataset
 from idealflow.workflow.earlier import earlier_species
 from idealflow.workflow.encoding import load_frame, to_atoms
-from idealflow.workflow.keys import child_seed, settings_key, stage_uuid
-from idealflow.workflow.stage import work_directory
+from idealflow.workflow.keys import child_seed, settings_key
 from idealflow.workflow.state import next_action
 from idealflow.workflow.uncertainties import check_kind
 
 if TYPE_CHECKING:
     from idealflow.workflow.ideal import IdealMaker
 
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds")
+#: settings that say where and by whom work is done, and nothing of its results
+_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad")
 
-__all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "reopened"]
+__all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "reopened", "science_key"]
 
 
 def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
@@ -76,31 +77,46 @@ def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
         seed=state.seed,
         artifacts=state.artifacts,
         work=_work(maker, state.artifacts),
+        categories=_categories(maker),
     )
+
+
+def _categories(maker: IdealMaker) -> dict[str, str]:
+    """Category of worker by stage, where one was asked for; `other`: of all that are not named."""
+    wanted = {
+        "segment": maker.segment.category,
+        "screen": maker.screen.category,
+        "crop": maker.crop.category,
+        "relax": maker.relax.category,
+        "label": maker.label.category,
+        "update": maker.update.category,
+        "bootstrap-label": maker.label.category,
+        "bootstrap-fit": maker.bootstrap.category,
+        "evaluate": maker.evaluation.category,
+        "evaluation-label": maker.label.category,
+        "evaluation-compare": maker.evaluation.category,
+        "other": maker.category,
+    }
+    return {stage_name: category for stage_name, category in wanted.items() if category is not None}
 
 
 def initial_state(maker: IdealMaker, structure: StoredStructure) -> CampaignState:
     """Round 0: every walker at step 0 with velocities of its own; no model yet."""
     atoms = to_atoms(structure)
     artifacts = _artifacts(maker)
-    context = StageContext(
-        campaign=maker.campaign, round=0, seed=maker.seed, artifacts=artifacts, work=_work(maker, artifacts)
-    )
     store = ArtifactStore(artifacts)
-    directory = work_directory(context, f"open-{stage_uuid(maker.campaign, 'open')}", fresh=True)
     walkers = []
-    for number in range(maker.n_walkers):
-        path = maker.segment.initial_state(atoms, child_seed(maker.seed, 0, number)).save(directory / f"{number}.npz")
-        state = store.put_file(path, suffix=".npz")
-        walkers.append(WalkerState(walker=number, step=0, md_state=state, reason="start", unresolved=True))
-        path.unlink()
-    directory.rmdir()
+    with TemporaryDirectory() as directory:
+        for number in range(maker.n_walkers):
+            start = maker.segment.initial_state(atoms, child_seed(maker.seed, 0, number))
+            state = store.put_file(start.save(Path(directory) / f"{number}.npz"), suffix=".npz")
+            walkers.append(WalkerState(walker=number, step=0, md_state=state, reason="start", unresolved=True))
     return CampaignState(
         campaign=maker.campaign,
         round=0,
         status="running",
         reason="starting",
-        settings_key=_settings_key(maker),
+        settings_key=science_key(maker),
         artifacts=artifacts,
         seed=maker.seed,
         n_atoms=len(atoms),
@@ -141,7 +157,7 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
             )
     # the campaign's folder may have been moved
     moved = {} if maker.artifacts is None else {"artifacts": _artifacts(maker)}
-    if _settings_key(maker) == state.settings_key:
+    if science_key(maker) == state.settings_key:
         paused = {"status": "running", "reason": "under way"} if state.status == "paused" else {}
         return state.model_copy(update=paused | moved)
     steps = maker.segment.plan().n_steps
@@ -152,7 +168,7 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
         )
     changes: dict[str, object] = {
         **moved,
-        "settings_key": _settings_key(maker),
+        "settings_key": science_key(maker),
         "status": "running",
         "reason": "taken up with changed settings",
         "schedule_steps": steps,
@@ -189,12 +205,18 @@ def _work(maker: IdealMaker, artifacts: str) -> str:
     return str(Path("idealflow_work").absolute()) if "://" in artifacts else f"{artifacts}/work"
 
 
-def _settings_key(maker: IdealMaker) -> str:
+def science_key(maker: IdealMaker) -> str:
     """Hash of what decides the results: not where files lie, who drives, or how many rounds a call may run."""
-    settings = maker.as_dict()
-    return settings_key({key: settings[key] for key in settings if key not in _OF_THE_SITE})
+    return settings_key({key: _science(value) for key, value in _science(maker.as_dict()).items()})
+
+
+def _science(settings: Any) -> Any:
+    """Settings of a Maker without those of the site; anything else as it is."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: value for key, value in settings.items() if key not in _OF_THE_SITE}
 
 
 def _model_key(maker: IdealMaker) -> str:
     bootstrap = maker.bootstrap
-    return settings_key([bootstrap.force_field, bootstrap.force_field_settings, maker.update.as_dict()])
+    return settings_key([bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())])

@@ -29,11 +29,14 @@ class UncertaintyRelaxMaker(Maker):
         Move the cell vectors too (False: positions only, the paper's form).
     objective
         ``hinge`` (shell atoms above 1, core atoms above their own value in the frame) or the plain ``mean``.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     max_steps: Annotated[int, Field(ge=0)] = 100
     cell: bool = True
     objective: Literal["hinge", "mean"] = "hinge"
+    category: str | None = None
     name: str = "uncertainty relaxation"
 
     @stage(output_schema=RelaxationDoc)

@@ -26,9 +26,12 @@ class UncertaintyScreenMaker(Maker):
     ----------
     max_centres
         Most substructures asked for from one frame and round; the frame is screened again after every update.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     max_centres: Annotated[int, Field(ge=1)] = 4
+    category: str | None = None
     name: str = "uncertainty screen"
 
     @stage(output_schema=ScreenDoc)

@@ -63,6 +63,8 @@ class MDSegmentMaker(Maker):
         Limits (eV/Å, K) beyond which the segment counts as blown up.
     wall_time_s
         Seconds after which a segment ends at its next check; changes no result, resuming is exact.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     schedule: list[dict[str, Any]] = field(
@@ -77,6 +79,7 @@ class MDSegmentMaker(Maker):
     max_force: Annotated[float, Field(gt=0)] = 100.0
     max_temperature: Annotated[float, Field(gt=0)] = 20_000.0
     wall_time_s: Annotated[float, Field(gt=0)] | None = None
+    category: str | None = None
     name: str = "MD segment"
 
     def __post_init__(self) -> None:
@@ -133,7 +136,7 @@ class MDSegmentMaker(Maker):
             return done
         started = time.perf_counter()
         store = artifact_store(context)
-        directory = work_directory(context, f"segment-{current_uuid()}")
+        directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
         plan = self.plan()
         calculator = load_force_field_artifact(store, learner).calculator()

@@ -1,4 +1,4 @@
-"""What every stage's job shares: its store, its earlier output if one was committed, its artifacts."""
+"""What every stage's job shares: its store, its lock, its earlier output if one was committed, its artifacts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from idealflow.errors import CampaignError
 from idealflow.schemas import Document, StageContext
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.held import hold
 from idealflow.workflow.keys import stage_uuid
 
 __all__ = ["artifact_store", "committed", "current_store", "current_uuid", "named", "stage", "work_directory"]
@@ -34,6 +35,9 @@ def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[...
         @functools.wraps(method)
         def body(*args: Any, **kwargs: Any) -> Any:
             pin_threads()
+            context = next((value for value in (*args, *kwargs.values()) if isinstance(value, StageContext)), None)
+            if context is not None and CURRENT_JOB.job is not None:
+                hold(Path(context.work), CURRENT_JOB.job.uuid)
             return method(*args, **kwargs)
 
         return job(body, **settings)
@@ -57,11 +61,16 @@ def pin_threads() -> None:
 
 
 def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing: OnMissing | None = None) -> Job:
-    """Give a job its derived uuid, name and metadata; ``missing`` lets it run although a parent failed."""
+    """Give a job its derived uuid, name, metadata and category of worker.
+
+    ``missing`` lets it run although a parent failed.
+    """
     suffix = "-".join(str(part) for part in parts)
     new.set_uuid(stage_uuid(context.campaign, context.round, stage_name, *parts))
     new.name = f"{stage_name} r{context.round}" + (f" {suffix}" if suffix else "")
     new.update_metadata({"campaign": context.campaign, "round": context.round, "stage": stage_name})
+    if (category := context.categories.get(stage_name, context.categories.get("other"))) is not None:
+        new.config.manager_config = {"_category": category}
     if missing is not None:
         new.config.on_missing_references = missing
     return new
@@ -106,9 +115,9 @@ def artifact_store(context: StageContext) -> ArtifactStore:
     return ArtifactStore(context.artifacts)
 
 
-def work_directory(context: StageContext, key: str, *, fresh: bool = False) -> Path:
-    """Local directory for the files in progress of one piece of work; emptied first if ``fresh``."""
-    path = Path(context.work) / key
+def work_directory(context: StageContext, stage_name: str, *, fresh: bool = False) -> Path:
+    """Local directory for the running job's files in progress; emptied first if ``fresh``."""
+    path = Path(context.work) / f"{stage_name}-{current_uuid()}"
     if fresh and path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)

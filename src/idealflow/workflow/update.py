@@ -50,6 +50,8 @@ class ModelUpdateMaker(Maker):
         Held-out and earlier structures (at most so many of each) by which an update is judged.
     reject_factor
         An update whose mean error on them grows by more than this factor is rejected.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_steps: Annotated[int, Field(ge=1)] = 20
@@ -59,6 +61,7 @@ class ModelUpdateMaker(Maker):
     mask_shell_forces: bool = False
     n_judges: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
+    category: str | None = None
     name: str = "model update"
 
     @stage(output_schema=ModelUpdateDoc)
@@ -108,7 +111,7 @@ class ModelUpdateMaker(Maker):
         version = learner.version + 1 if (trial is not None or failed_centres or lift_quarantine) else learner.version
         after = learner
         if version != learner.version:
-            directory = work_directory(context, f"update-{context.round}", fresh=True)
+            directory = work_directory(context, "update", fresh=True)
             after = store_learner(
                 store,
                 directory,

@@ -1,0 +1,37 @@
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import de.bwaldvogel.mongo.bson.Document;
+import java.util.Set;
+import org.h2.mvstore.MVStore;
+
+/**
+ * A server that speaks MongoDB's protocol and keeps its data in one file: java -cp 'lib/*' DocumentServer.java FILE PORT [lazy]
+ *
+ * What a command wrote is in the file before the command is answered, as with a journaled majority write concern; with
+ * "lazy" it is written once a second, so that a killed server comes back a second younger.
+ */
+public class DocumentServer {
+    private static final Set<String> READS = Set.of(
+            "find", "getmore", "aggregate", "count", "distinct", "ismaster", "hello", "ping", "buildinfo", "listcollections",
+            "listindexes", "listdatabases", "killcursors", "endsessions", "serverstatus", "collstats", "dbstats", "getlog");
+
+    public static void main(String[] arguments) {
+        boolean lazy = arguments.length > 2 && arguments[2].equals("lazy");
+        MVStore store = new MVStore.Builder().fileName(arguments[0]).autoCommitBufferSize(lazy ? 1024 : 0).open();
+        store.setAutoCommitDelay(lazy ? 1000 : 0);
+        H2Backend backend = new H2Backend(store) {
+            @Override
+            public Document handleMessage(MongoMessage message) {
+                Document answer = super.handleMessage(message);
+                if (!lazy && !READS.contains(message.getDocument().keySet().iterator().next().toLowerCase())) {
+                    commit();
+                }
+                return answer;
+            }
+        };
+        MongoServer server = new MongoServer(backend);
+        server.bind("127.0.0.1", Integer.parseInt(arguments[1]));
+        System.out.println("listening on port " + server.getLocalAddress().getPort());
+    }
+}
