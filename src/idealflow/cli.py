@@ -1,4 +1,4 @@
-"""The program: run, status, report, export, submit, init."""
+"""The program: run, status, report, export, submit, pause, init."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ __all__ = ["main"]
 _SITE_TROUBLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
+
+_TARGET = "the campaign's folder, or its name in jobflow's JOB_STORE"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,16 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     status = commands.add_parser("status", help="where a campaign stands")
-    status.add_argument("directory", type=Path, metavar="DIR")
+    status.add_argument("target", metavar="DIR", help=_TARGET)
     status.add_argument("--json", action="store_true", help="for a machine")
     status.set_defaults(command=_status)
 
     report = commands.add_parser("report", help="write DIR/report.html and its figures")
-    report.add_argument("directory", type=Path, metavar="DIR")
+    report.add_argument("target", metavar="DIR", help=_TARGET)
     report.set_defaults(command=_report)
 
     export = commands.add_parser("export", help="write the labelled dataset as extended XYZ")
-    export.add_argument("directory", type=Path, metavar="DIR")
+    export.add_argument("target", metavar="DIR", help=_TARGET)
     export.add_argument("file", type=Path, metavar="FILE.extxyz")
     export.set_defaults(command=_export)
 
@@ -76,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("config", type=Path, metavar="CONFIG.yaml")
     submit.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml")
     submit.set_defaults(command=_submit)
+
+    pause = commands.add_parser("pause", help="let a submitted campaign stop at the end of its round")
+    pause.add_argument("campaign", metavar="NAME")
+    pause.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml")
+    pause.set_defaults(command=_pause)
 
     init = commands.add_parser("init", help="print a commented config")
     init.add_argument("name", metavar="NAME", help="cu-melt, li-melt, ...")
@@ -143,26 +150,22 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.target import find_campaign
 
-    directory = CampaignDirectory(arguments.directory)
-    directory.require()
-    summary = directory.with_pause(summarise(Campaign(directory.job_store(), directory.campaign_name())))
+    target = find_campaign(arguments.target)
+    summary = target.as_it_stands(summarise(target.campaign))
     sys.stdout.write(json.dumps(summary, indent=2) + "\n" if arguments.json else summary_text(summary))
     return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from idealflow.provenance import Campaign
     from idealflow.report import write_report
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.target import find_campaign
 
-    directory = CampaignDirectory(arguments.directory)
-    directory.require()
-    campaign = Campaign(directory.job_store(), directory.campaign_name())
-    write_report(campaign, directory.fetch, directory.report_path, directory.figures)
+    target = find_campaign(arguments.target)
+    directory = target.directory
+    write_report(target.campaign, target.fetch, directory.report_path, directory.figures)
     sys.stdout.write(f"report: {directory.report_path}\n")
     return 0
 
@@ -170,14 +173,12 @@ def _report(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from ase.io import write
 
-    from idealflow.provenance import Campaign
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.target import find_campaign
 
-    directory = CampaignDirectory(arguments.directory)
-    directory.require()
-    dataset = Campaign(directory.job_store(), directory.campaign_name()).dataset()
+    target = find_campaign(arguments.target)
+    dataset = target.campaign.dataset()
     if not dataset:
-        raise InputError(f"the campaign in {directory.path} has no labels yet; let it run through its bootstrap")
+        raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
     if not arguments.file.absolute().parent.is_dir():
         raise InputError(f"the folder of {arguments.file} does not exist; make it first")
     write(arguments.file, dataset, format="extxyz")
@@ -191,6 +192,13 @@ def _submit(arguments: argparse.Namespace) -> int:
 
     maker, atoms, _ = load_config(arguments.config)
     sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
+    return 0
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    from idealflow.workflow.launchpad import pause_campaign
+
+    sys.stdout.write(pause_campaign(arguments.campaign, arguments.launchpad) + "\n")
     return 0
 
 

@@ -120,6 +120,8 @@ class IdealMaker(Maker):
         opening = self.open(to_stored(atoms))
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"})
+        if self.category is not None:
+            opening.config.manager_config = {"_category": self.category}
         return Flow([opening], name=f"{self.name} {self.campaign}")
 
     def flow(self, state: CampaignState, action: Action, remaining: int | None) -> Flow:

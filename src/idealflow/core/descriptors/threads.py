@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,10 +11,20 @@ from typing import TypeVar
 
 import numba
 
-__all__ = ["in_order"]
+__all__ = ["in_order", "launch_threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+@functools.cache
+def launch_threads() -> None:
+    """Start numba's threads, once; its OpenMP layer would give torch their number too, so torch keeps its own."""
+    torch = sys.modules.get("torch")
+    kept = None if torch is None else torch.get_num_threads()
+    numba.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(kept)
 
 
 def in_order(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
@@ -21,6 +33,7 @@ def in_order(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[
     As many threads as numba is set to use (``numba.set_num_threads``, ``NUMBA_NUM_THREADS``); compiled kernels and BLAS
     release the interpreter, so threads run at once. Only a few results per thread wait at a time.
     """
+    launch_threads()
     n_threads = min(numba.get_num_threads(), len(tasks))
     if n_threads <= 1:
         yield from map(work, tasks)

@@ -14,13 +14,14 @@ Each centre writes its own output, so results do not depend on the number of thr
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numba
 import torch
+
+from idealflow.core.descriptors.threads import launch_threads
 
 __all__ = ["N_LM", "densities", "densities_along", "pair_slopes", "scatter_forces", "threads_for"]
 
@@ -35,14 +36,6 @@ _kernel = numba.njit(cache=True, nogil=True, fastmath=True, parallel=True)
 _CENTRES_PER_THREAD = 500
 
 
-@functools.cache
-def _launch() -> None:
-    """Start numba's threads; its OpenMP layer would give torch their number too, so torch keeps its own."""
-    kept = torch.get_num_threads()
-    numba.get_num_threads()
-    torch.set_num_threads(kept)
-
-
 @contextmanager
 def threads_for(n_centres: int) -> Iterator[None]:
     """Run kernels on as many threads as torch may use, but on one for few centres.
@@ -50,7 +43,7 @@ def threads_for(n_centres: int) -> Iterator[None]:
     Starting threads costs little on an idle machine and, where others compute too, more than a small frame's work: with
     two threads on two busy cores 256 atoms took 28 ms instead of 2.
     """
-    _launch()
+    launch_threads()
     before = numba.get_num_threads()
     numba.set_num_threads(max(1, min(before, torch.get_num_threads(), n_centres // _CENTRES_PER_THREAD)))
     try:
