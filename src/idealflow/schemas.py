@@ -134,6 +134,10 @@ class CampaignState(Document):
     n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
     wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")
+    lost_labels: list[tuple[int, int, int, int]] = Field(
+        default_factory=list,
+        description="(round, walker, step, atom) of labels whose job was lost; learned by a later update if it is run again",
+    )
     lift_quarantine: bool = Field(default=False, description="the next update forgets the quarantine: settings changed")
     evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
 
@@ -350,6 +354,10 @@ class ModelUpdateDoc(Document):
     n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
     learner: LearnerVersion = Field(description="the version after it")
     labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
+    lost: list[tuple[int, int, int, int]] = Field(
+        default_factory=list,
+        description="(round, walker, step, atom) of requests, of this and earlier rounds, whose label's job left no document",
+    )
     label_seconds: float = Field(description="wall time of the round's accepted labels, s")
     seconds: float = Field(description="wall time of the stage, s")
 

@@ -12,6 +12,7 @@ from jobflow.managers.local import run_locally
 
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, StoredStructure
+from idealflow.workflow.held import let_go
 from idealflow.workflow.ideal import IdealMaker
 from idealflow.workflow.opening import initial_state, reopened
 from idealflow.workflow.progress import Progress, emit
@@ -76,6 +77,7 @@ def _run_action(
         # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
         warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
         run_locally(maker.flow(state, action, None), log=False, store=store, root_dir=root_dir, raise_immediately=True)
+    let_go()
     after = Campaign(store, state.campaign).state()
     if after is None or after.round != state.round + 1:
         found = "none" if after is None else after.round

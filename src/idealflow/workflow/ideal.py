@@ -175,7 +175,7 @@ class IdealMaker(Maker):
             frames[str(number)] = segment.output.frame
         updated = None
         if self.learn:
-            update = self.update.make(context, learner, frames, dispatched, state.lift_quarantine)
+            update = self.update.make(context, learner, frames, dispatched, state.lift_quarantine, state.lost_labels)
             jobs.append(named(update, context, "update", missing=OnMissing.NONE))
             updated = update.output
         commit = self.commit_round(state, segments, screens, updated, remaining)

@@ -108,7 +108,8 @@ def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[s
     found: dict[str, Atoms] = {}
     if wanted:
         query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
-        for entry in store.query(query, properties=["output"], load=True):
+        # a label that came late can share its key with the one that was asked for again: the younger was learned
+        for entry in store.query(query, properties=["output"], load=True, sort={"output.round": 1}):
             doc = LabelledDoc.model_validate(
                 {name: value for name, value in entry["output"].items() if name in LabelledDoc.model_fields}
                 | {"kind": "label"}

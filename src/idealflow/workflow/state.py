@@ -144,6 +144,7 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
     changes: dict[str, Any] = {
         "learner": learner,
         "lift_quarantine": False,
+        "lost_labels": update.lost,
         "n_labelled_frames": state.n_labelled_frames + len(fresh),
         "recent_labelled": [pair for pair in sorted(seen | set(fresh)) if pair[1] >= reached[pair[0]]],
         "n_substructures": state.n_substructures + len(update.accepted),

@@ -24,6 +24,7 @@ from idealflow.workflow.encoding import (
 )
 from idealflow.workflow.keys import child_seed, generator
 from idealflow.workflow.ledger import Ledger, fetch_structures
+from idealflow.workflow.lost import LostLabel, late_labels, lost_labels
 from idealflow.workflow.stage import artifact_store, committed, current_store, stage, work_directory
 from idealflow.workflow.uncertainties import Uncertainty, learn
 
@@ -72,6 +73,7 @@ class ModelUpdateMaker(Maker):
         frames: dict[str, Any],
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs; failed parents resolve to None
         lift_quarantine: bool = False,
+        lost: Sequence[Sequence[int]] = (),
     ) -> ModelUpdateDoc:
         """Learn every accepted label of the round in key order; centres whose label failed are quarantined.
 
@@ -83,13 +85,22 @@ class ModelUpdateMaker(Maker):
             Outputs of the round's label jobs; only their order matters, the labels are read from the store.
         lift_quarantine
             Forget quarantined centres first (the label settings have changed).
+        lost
+            (round, walker, step, atom) of earlier labels whose job was lost; those that have arrived since are learned too.
         """
         if (done := committed(ModelUpdateDoc)) is not None:
             return done
         started = time.perf_counter()
         store = artifact_store(context)
         docs = _round_labels(context)
-        accepted = [doc for doc in docs if doc.state == "accepted"]
+        open_requests: list[LostLabel] = [(entry[0], entry[1], entry[2], entry[3]) for entry in lost]
+        late = late_labels(current_store(), context, open_requests)
+        # an atom that was asked for again, under the same key, may have been learned meanwhile
+        learned_keys = set(Ledger.load(store, learner.ledger).keys) if late else set()
+        arrived = [doc for doc in late if doc.request_key not in learned_keys]
+        accepted = sorted(
+            [*arrived, *(doc for doc in docs if doc.state == "accepted")], key=lambda doc: doc.request_key
+        )
         final = {(doc.walker, doc.step, doc.atom): doc for doc in docs}  # in key order: the last attempt stays
         failed_centres = [doc for doc in final.values() if doc.state == "failed"]
 
@@ -105,7 +116,10 @@ class ModelUpdateMaker(Maker):
             self._join(uncertainty, trial.force_field, accepted)
         elif trial is not None:
             for doc in accepted:
-                uncertainty.cover(load_frame(store, _frame(frames, doc)), [doc.atom], quarantined=True)
+                if doc.round == context.round:
+                    uncertainty.cover(load_frame(store, _frame(frames, doc)), [doc.atom], quarantined=True)
+                else:
+                    uncertainty.cover(labelled_atoms(doc), [doc.centre], quarantined=True)
 
         learned = trial is not None and trial.rejected is None
         version = learner.version + 1 if (trial is not None or failed_centres or lift_quarantine) else learner.version
@@ -142,6 +156,10 @@ class ModelUpdateMaker(Maker):
             n_samples=dict(uncertainty.n_samples),
             learner=after,
             labelled_frames=sorted({(doc.walker, doc.step) for doc in accepted}),
+            lost=sorted(
+                {*open_requests, *lost_labels(current_store(), context, docs)}
+                - {(doc.round, doc.walker, doc.step, doc.atom) for doc in late}
+            ),
             label_seconds=float(sum(doc.seconds for doc in accepted)),
             seconds=time.perf_counter() - started,
         )
