@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ase import Atoms
 from jobflow import SETTINGS, Flow
 from jobflow.core.flow import get_flow
-from maggma.stores import MemoryStore, MongoStore
+from maggma.stores import JSONStore, MemoryStore
 
 from idealflow.errors import CampaignError, InputError, MissingExtraError
 from idealflow.provenance import Campaign, ensure_indexes
@@ -171,9 +171,9 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
 def _check_store(maker: IdealMaker) -> None:
     """Refuse a store that workers do not share, and settings that contradict what is stored; index what is shared."""
     store = SETTINGS.JOB_STORE
-    if isinstance(store.docs_store, MemoryStore) and not isinstance(store.docs_store, MongoStore):
+    if type(store.docs_store) in (MemoryStore, JSONStore):  # others derive from MemoryStore, and can be shared
         raise InputError(
-            "jobflow's JOB_STORE is a MemoryStore, which no two workers share; let JOBFLOW_CONFIG_FILE name a jobflow.yaml "
+            f"jobflow's JOB_STORE is a {type(store.docs_store).__name__}, which no two workers share; let JOBFLOW_CONFIG_FILE name a jobflow.yaml "
             "with a MongoStore, here and on every worker"
         )
     stored = Campaign(store, maker.campaign).state()
