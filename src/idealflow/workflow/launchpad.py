@@ -173,8 +173,8 @@ def _check_store(maker: IdealMaker) -> None:
     store = SETTINGS.JOB_STORE
     if type(store.docs_store) in (MemoryStore, JSONStore):  # others derive from MemoryStore, and can be shared
         raise InputError(
-            f"jobflow's JOB_STORE is a {type(store.docs_store).__name__}, which no two workers share; let JOBFLOW_CONFIG_FILE name a jobflow.yaml "
-            "with a MongoStore, here and on every worker"
+            f"jobflow's JOB_STORE is a {type(store.docs_store).__name__}, which no two workers share; let "
+            "JOBFLOW_CONFIG_FILE name a jobflow.yaml with a MongoStore, here and on every worker"
         )
     stored = Campaign(store, maker.campaign).state()
     ensure_indexes(store)
