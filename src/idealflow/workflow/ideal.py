@@ -119,7 +119,7 @@ class IdealMaker(Maker):
         check_campaign(self, atoms)
         opening = self.open(to_stored(atoms))
         opening.name = f"open {self.campaign}"
-        opening.update_metadata({"campaign": self.campaign, "stage": "open"})
+        opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
         if self.category is not None:
             opening.config.manager_config = {"_category": self.category}
         return Flow([opening], name=f"{self.name} {self.campaign}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,31 +44,29 @@ def submit_campaign(maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None
     CampaignError
         If the campaign is under way with other settings.
     """
-    launchpad = open_launchpad(launchpad_file)
     file = None if launchpad_file is None else str(launchpad_file.absolute())
     maker = replace(maker, continuation="launchpad", launchpad=file)
     _check_store(maker)
     settings = science_key(maker)
-    _index(launchpad)
-    latest = _latest(launchpad, maker.campaign)
-    if latest is not None and (unfinished := _unfinished(launchpad, latest)):
-        where = (
-            f"campaign {maker.campaign} is on the launchpad {launchpad.name} already, {latest['name']}: {unfinished}"
-        )
-        if latest["metadata"]["settings"] != settings:
-            raise CampaignError(
-                f"{where}. Its settings are not these: stop it at the end of the round with `idealflow pause "
-                f"{maker.campaign}`, and submit again when the round has ended"
-            )
+    with opened_launchpad(launchpad_file) as launchpad:
+        _index(launchpad)
+        latest = _latest(launchpad, maker.campaign)
+        if latest is not None and (unfinished := _unfinished(launchpad, latest)):
+            where = f"campaign {maker.campaign} is on the launchpad {launchpad.name} already, {latest['name']}: {unfinished}"
+            if latest["metadata"]["settings"] != settings:
+                raise CampaignError(
+                    f"{where}. Its settings are not these: stop it at the end of the round with `idealflow pause "
+                    f"{maker.campaign}`, and submit again when the round has ended"
+                )
+            _hold(launchpad, maker.campaign, on=False)
+            return where
         _hold(launchpad, maker.campaign, on=False)
-        return where
-    _hold(launchpad, maker.campaign, on=False)
-    number = launchpad.workflows.count_documents({"metadata.campaign": maker.campaign, "metadata.opening": True})
-    flow = maker.make(atoms)
-    flow.jobs[0].set_uuid(stage_uuid(maker.campaign, "opening", number))
-    key = stage_uuid(maker.campaign, "submission of opening", number)
-    _add_once(launchpad, flow, key, {"campaign": maker.campaign, "opening": True, "settings": settings})
-    return f"campaign {maker.campaign} is on the launchpad {launchpad.name}; start it with `rlaunch rapidfire`"
+        number = launchpad.workflows.count_documents({"metadata.campaign": maker.campaign, "metadata.opening": True})
+        flow = maker.make(atoms)
+        flow.jobs[0].set_uuid(stage_uuid(maker.campaign, "opening", number))
+        key = stage_uuid(maker.campaign, "submission of opening", number)
+        _add_once(launchpad, flow, key, {"campaign": maker.campaign, "opening": True, "settings": settings})
+        return f"campaign {maker.campaign} is on the launchpad {launchpad.name}; start it with `rlaunch rapidfire`"
 
 
 def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:
@@ -77,13 +77,13 @@ def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:
     InputError
         If the launchpad holds no such campaign.
     """
-    launchpad = open_launchpad(launchpad_file)
-    if _latest(launchpad, campaign) is None:
-        raise InputError(
-            f"the launchpad {launchpad.name} holds no campaign {campaign!r}; `lpad get_wflows` lists what it has"
-        )
-    _hold(launchpad, campaign, on=True)
-    return f"campaign {campaign} pauses when the round under way has ended; `idealflow submit` goes on"
+    with opened_launchpad(launchpad_file) as launchpad:
+        if _latest(launchpad, campaign) is None:
+            raise InputError(
+                f"the launchpad {launchpad.name} holds no campaign {campaign!r}; `lpad get_wflows` lists what it has"
+            )
+        _hold(launchpad, campaign, on=True)
+        return f"campaign {campaign} pauses when the round under way has ended; `idealflow submit` goes on"
 
 
 def submit_action(maker: IdealMaker, state: CampaignState, action: Action) -> Literal["submitted", "already", "held"]:
@@ -94,22 +94,23 @@ def submit_action(maker: IdealMaker, state: CampaignState, action: Action) -> Li
     CampaignError
         If this worker's FireWorks configuration leads to a launchpad that does not hold the campaign.
     """
-    launchpad = open_launchpad(None if maker.launchpad is None else Path(maker.launchpad))
-    if launchpad.workflows.find_one({"metadata.campaign": state.campaign}, {"_id": 1}) is None:
-        raise CampaignError(
-            f"this worker's launchpad, {launchpad.name} on {launchpad.host}, does not hold campaign {state.campaign}; let "
-            "FW_CONFIG_FILE (with LAUNCHPAD_LOC) on every worker name the launchpad it was submitted to"
-        )
-    key = stage_uuid(state.campaign, state.round, "submit")
-    held = launchpad.db[_CAMPAIGNS].find_one({"campaign": state.campaign, "hold": True}) is not None
-    if held and launchpad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
-        return "held"
-    metadata = {"campaign": state.campaign, "round": state.round, "settings": science_key(maker)}
-    return "submitted" if _add_once(launchpad, maker.flow(state, action, 1), key, metadata) else "already"
+    with opened_launchpad(None if maker.launchpad is None else Path(maker.launchpad)) as launchpad:
+        if launchpad.workflows.find_one({"metadata.campaign": state.campaign}, {"_id": 1}) is None:
+            raise CampaignError(
+                f"this worker's launchpad, {launchpad.name} on {launchpad.host}, does not hold campaign {state.campaign}; let "
+                "FW_CONFIG_FILE (with LAUNCHPAD_LOC) on every worker name the launchpad it was submitted to"
+            )
+        key = stage_uuid(state.campaign, state.round, "submit")
+        held = launchpad.db[_CAMPAIGNS].find_one({"campaign": state.campaign, "hold": True}) is not None
+        if held and launchpad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
+            return "held"
+        metadata = {"campaign": state.campaign, "round": state.round, "settings": science_key(maker)}
+        return "submitted" if _add_once(launchpad, maker.flow(state, action, 1), key, metadata) else "already"
 
 
-def open_launchpad(path: Path | None) -> Any:
-    """The launchpad of a file, or of FireWorks' own configuration.
+@contextmanager
+def opened_launchpad(path: Path | None) -> Iterator[Any]:
+    """The launchpad of a file, or of FireWorks' own configuration; its connection is closed with the context.
 
     Raises
     ------
@@ -122,11 +123,13 @@ def open_launchpad(path: Path | None) -> Any:
         from fireworks import LaunchPad
     except ImportError as error:
         raise MissingExtraError("FireWorks is not installed; run: pip install 'idealflow[fireworks]'") from error
-    if path is None:
-        return LaunchPad.auto_load()
-    if not path.is_file():
+    if path is not None and not path.is_file():
         raise InputError(f"launchpad file {path} does not exist; `lpad init` writes one")
-    return LaunchPad.from_file(str(path))
+    launchpad = LaunchPad.auto_load() if path is None else LaunchPad.from_file(str(path))
+    try:
+        yield launchpad
+    finally:
+        launchpad.connection.close()
 
 
 def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) -> bool:
@@ -149,10 +152,11 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
         ids = sorted(known["nodes"])[: len(jobs)]
         if launchpad.fireworks.count_documents({"fw_id": {"$in": ids}}) == len(jobs):
             return False
+    metadata = metadata | {"submission": key, "first_fw": ids[0]}
     fireworks: dict[str, Any] = {}
     for (job, parents), fw_id in zip(jobs, ids, strict=True):
         job_to_firework(job, parents=parents, parent_mapping=fireworks, fw_id=fw_id)
-    workflow = Workflow(list(fireworks.values()), name=flow.name, metadata=metadata | {"submission": key})
+    workflow = Workflow(list(fireworks.values()), name=flow.name, metadata=metadata)
     roots = workflow.root_fw_ids
     for fw_id in roots:
         workflow.id_fw[fw_id].state = workflow.fw_states[fw_id] = "READY"
@@ -195,7 +199,7 @@ def _hold(launchpad: Any, campaign: str, *, on: bool) -> None:
 
 def _latest(launchpad: Any, campaign: str) -> dict[str, Any] | None:
     """The campaign's youngest workflow."""
-    found = launchpad.workflows.find_one({"metadata.campaign": campaign}, sort=[("nodes.0", -1)])
+    found = launchpad.workflows.find_one({"metadata.campaign": campaign}, sort=[("metadata.first_fw", -1)])
     return None if found is None else dict(found)
 
 

@@ -24,8 +24,8 @@ from idealflow.workflow.uncertainties import check_kind
 if TYPE_CHECKING:
     from idealflow.workflow.ideal import IdealMaker
 
-#: settings that say where and by whom work is done, and nothing of its results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad")
+#: settings that say where, by whom and under what name work is done, and nothing of its results
+_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name")
 
 __all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "reopened", "science_key"]
 

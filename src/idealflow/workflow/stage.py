@@ -68,7 +68,8 @@ def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing
     suffix = "-".join(str(part) for part in parts)
     new.set_uuid(stage_uuid(context.campaign, context.round, stage_name, *parts))
     new.name = f"{stage_name} r{context.round}" + (f" {suffix}" if suffix else "")
-    new.update_metadata({"campaign": context.campaign, "round": context.round, "stage": stage_name})
+    metadata = {"campaign": context.campaign, "round": context.round, "stage": stage_name}
+    new.update_metadata(metadata, dynamic=False)  # jobs that it adds have their own
     if (category := context.categories.get(stage_name, context.categories.get("other"))) is not None:
         new.config.manager_config = {"_category": category}
     if missing is not None:

@@ -1,0 +1,169 @@
+"""Ordinary commands on a submitted campaign, and what happens when its pieces get lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jobflow
+import pytest
+from fireworks import FWorker
+from fireworks.core.rocket_launcher import launch_rocket
+from pymongo.errors import AutoReconnect
+
+import tiny
+from cluster import Cluster
+from idealflow import Campaign
+from idealflow.errors import CampaignError, InputError
+from idealflow.workflow import IdealMaker
+from idealflow.workflow.launchpad import pause_campaign, submit_campaign
+
+
+class Rockets:
+    """One worker in this process, and the commands of the program."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.launchpad = cluster, cluster.launchpad()
+        self.campaign = Campaign(cluster.job_store(), "tiny")
+
+    def maker(self, **changes: Any) -> IdealMaker:
+        return tiny.maker(self.cluster.folder, **changes)
+
+    def submit(self, **changes: Any) -> str:
+        return submit_campaign(self.maker(**changes), tiny.frame(), self.cluster.launchpad_file)
+
+    def pause(self) -> str:
+        return pause_campaign("tiny", self.cluster.launchpad_file)
+
+    def run(self, until: Callable[[], bool] = lambda: False, most: int = 400) -> int:
+        """Launch rockets until there is nothing to launch, or ``until()``; how many."""
+        for number in range(most):
+            if until() or not launch_rocket(self.launchpad, FWorker(), strm_lvl="ERROR"):
+                return number
+        raise AssertionError(f"the campaign is not done after {most} rockets")
+
+    def ready(self, stage: str) -> list[int]:
+        """Ids of fireworks of a stage that could be launched."""
+        return sorted(self.launchpad.get_fw_ids({"spec.stage": stage, "state": "READY"}))
+
+    def lose(self, fw_id: int) -> None:
+        """A worker takes a firework and is never heard of again."""
+        self.launchpad.checkout_fw(FWorker(), str(self.cluster.folder), fw_id=fw_id)
+        lost = self.launchpad.detect_lostruns(expiration_secs=-1, fizzle=True)
+        assert lost[1] == [fw_id]
+
+    def states(self) -> set[str]:
+        return set(self.launchpad.fireworks.distinct("state"))
+
+    def round(self) -> int:
+        state = self.campaign.state()
+        return -1 if state is None else state.round
+
+
+@pytest.fixture
+def rockets(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rockets:
+    """A cluster whose only worker is this process."""
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", cluster.job_store())
+    monkeypatch.chdir(tmp_path)
+    return Rockets(cluster)
+
+
+def test_pause_resume_change_extend(rockets: Rockets, finished: Any) -> None:
+    assert "start it with" in rockets.submit()
+    rockets.run(until=lambda: rockets.round() == 2)
+    assert "already, round 2 tiny: fireworks" in rockets.submit()
+    with pytest.raises(CampaignError, match=r"Its settings are not these: stop it .* with `idealflow pause tiny`"):
+        rockets.submit(threshold=50.0)
+
+    assert "pauses when the round under way has ended" in rockets.pause()
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.round, state.status) == (3, "paused")
+    assert "idealflow submit" in state.reason
+
+    rockets.submit()  # as it was: the rest is what an undisturbed campaign does
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.round) == ("finished", finished.state.round)
+    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
+    assert rockets.states() == {"COMPLETED"}
+
+    rockets.submit()  # nothing is left to do
+    assert rockets.run() == 1
+    with pytest.raises(InputError, match="was started with seed = 1, got 2"):
+        rockets.submit(seed=2)
+
+    longer = {"segment": {"schedule": [*tiny.schedule(20, 40), {"kind": "hold", "temperature": 2000, "steps": 10}]}}
+    rockets.submit(threshold=1e9, **longer)
+    rockets.run()
+    after = rockets.campaign.state()
+    assert after is not None
+    assert (after.status, after.walkers[0].step, after.threshold) == ("finished", 70, 1e9)
+    assert after.n_substructures == state.n_substructures
+
+
+def test_a_lost_label_does_not_stop_the_campaign_and_is_learned_when_it_comes(rockets: Rockets) -> None:
+    rockets.submit()
+    rockets.run(until=lambda: bool(rockets.ready("label")))
+    assert rockets.ready("label")
+    lost = rockets.ready("label")[0]
+    rockets.lose(lost)
+    started = rockets.round()
+    rockets.run(until=lambda: rockets.round() >= started + 2)
+    state = rockets.campaign.state()
+    assert state is not None
+    assert [entry[0] for entry in state.lost_labels] == [started]
+
+    rockets.launchpad.rerun_fw(lost)
+    before = len(rockets.campaign.updates())
+    versions = {doc.round: doc.version_after for doc in rockets.campaign.updates()}
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.lost_labels) == ("finished", [])
+    assert rockets.states() == {"COMPLETED"}
+    updates = rockets.campaign.updates()
+    assert {doc.round: doc.version_after for doc in updates[:before]} == versions  # history is not replayed
+    late = [doc for doc in rockets.campaign.substructures() if doc.round == started and doc.state == "accepted"]
+    learned = [key for doc in updates for key in doc.learned]
+    assert {doc.request_key for doc in late} <= set(learned)
+    assert len(learned) == len(set(learned))
+    assert state.n_substructures == len(learned)
+
+
+def test_a_submission_that_broke_off_is_completed_and_never_doubled(
+    rockets: Rockets, monkeypatch: pytest.MonkeyPatch, finished: Any
+) -> None:
+    rockets.submit()
+    # round 0 ends, and the worker dies while it submits round 1: its workflow is there, its fireworks in part
+    rockets.run(until=lambda: bool(rockets.ready("state")))
+    from pymongo.collection import Collection
+
+    real, calls = Collection.update_one, []
+
+    def breaking(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.name == "fireworks" and "fw_id" in query and kwargs.get("upsert"):
+            calls.append(query)
+            if len(calls) == 3:
+                raise AutoReconnect("the connection is gone")
+        return real(self, query, *args, **kwargs)
+
+    monkeypatch.setattr(Collection, "update_one", breaking)
+    launch_rocket(rockets.launchpad, FWorker(), strm_lvl="CRITICAL")
+    monkeypatch.setattr(Collection, "update_one", real)
+    assert len(calls) == 3
+    (state_fw,) = rockets.launchpad.get_fw_ids({"spec.stage": "state", "state": "FIZZLED"})
+    assert rockets.run() == 0  # no worker can start what is there in part
+    rockets.launchpad.rerun_fw(state_fw)
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.round) == ("finished", finished.state.round)
+    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
+    keys = [entry["metadata"]["submission"] for entry in rockets.launchpad.workflows.find({})]
+    assert len(keys) == len(set(keys)) == state.round + 1
+    ids = [entry["fw_id"] for entry in rockets.launchpad.fireworks.find({}, {"fw_id": 1})]
+    assert len(ids) == len(set(ids))
