@@ -126,7 +126,8 @@ class Cluster:
         folder.mkdir(parents=True, exist_ok=True)
         launchpad = {"host": uri, "name": self.database, "uri_mode": True, "strm_lvl": "ERROR"}
         self.write("my_launchpad.yaml", launchpad)
-        self.write("FW_config.yaml", {"LAUNCHPAD_LOC": str(folder / "my_launchpad.yaml"), "RAPIDFIRE_SLEEP_SECS": 0.1})
+        settings = {"LAUNCHPAD_LOC": str(folder / "my_launchpad.yaml"), "RAPIDFIRE_SLEEP_SECS": 0.1}
+        self.write("FW_config.yaml", settings | {"WFLOCK_EXPIRATION_SECS": 5, "WFLOCK_EXPIRATION_KILL": True})
         docs = {"type": "MongoStore", "host": uri, "database": self.database, "collection_name": "outputs"}
         self.write("jobflow.yaml", {"JOB_STORE": {"docs_store": docs}})
         path = [*(str(each) for each in python_path), os.environ.get("PYTHONPATH", "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jobflow
 import pytest
 from fireworks import FWorker
 from fireworks.core.rocket_launcher import launch_rocket
+from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.errors import AutoReconnect
 
 import tiny
@@ -103,6 +105,28 @@ def test_pause_resume_change_extend(rockets: Rockets, finished: Any) -> None:
     assert after is not None
     assert (after.status, after.walkers[0].step, after.threshold) == ("finished", 70, 1e9)
     assert after.n_substructures == state.n_substructures
+
+
+def test_a_campaign_added_from_python_is_the_same(rockets: Rockets, finished: Any) -> None:
+    maker = replace(rockets.maker(), continuation="launchpad", launchpad=str(rockets.cluster.launchpad_file))
+    rockets.launchpad.add_wf(flow_to_workflow(maker.make(tiny.frame())))
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert state.status == "finished"
+    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
+    assert "start it with" in rockets.submit()
+    assert rockets.run() == 1
+    assert rockets.campaign.state() == state
+
+
+def test_a_worker_of_another_launchpad_says_so(rockets: Rockets, server: str) -> None:
+    other = rockets.cluster.write("other.yaml", {"host": server, "name": "nothing_here", "uri_mode": True})
+    maker = replace(rockets.maker(), continuation="launchpad", launchpad=str(other))
+    rockets.launchpad.add_wf(flow_to_workflow(maker.make(tiny.frame())))
+    rockets.run()
+    (launch,) = rockets.launchpad.launches.find({"state": "FIZZLED"})
+    assert "nothing_here" in str(launch["action"]) and "does not hold campaign tiny" in str(launch["action"])  # noqa: PT018
 
 
 def test_a_lost_label_does_not_stop_the_campaign_and_is_learned_when_it_comes(rockets: Rockets) -> None:

@@ -298,3 +298,10 @@ def test_a_stage_without_a_store_says_so(labelled: Round) -> None:
 
 def test_check_campaign_passes_what_the_fixture_ran(tmp_path: Path) -> None:
     check_campaign(tiny.maker(tmp_path), tiny.frame())
+
+
+def test_a_labeller_with_keywords_survives_json() -> None:
+    before = AseLabeller("ase.calculators.lj.LennardJones", kwargs={"sigma": 2.3, "rc": 6.0}, reference="LJ")
+    after = MontyDecoder().decode(json.dumps(before.as_dict()))
+    assert after == before
+    assert settings_key(after) == settings_key(before)

@@ -118,11 +118,17 @@ def documents(out: Path) -> dict[str, dict[str, Any]]:
     if not directory.exists():
         return {}
     store = directory.job_store()
+    found = stage_documents(store)
+    store.close()
+    return found
+
+
+def stage_documents(store: Any) -> dict[str, dict[str, Any]]:
+    """Same of a job store."""
     found: dict[str, dict[str, Any]] = {}
     for entry in store.query({"output.kind": {"$exists": True}}, properties=["uuid", "index", "output"], load=True):
         output = _timeless(entry["output"])
         found[f"{output['kind']} {entry['uuid']} {entry['index']}"] = output
-    store.close()
     return found
 
 

@@ -7,7 +7,7 @@ import importlib
 import json
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,6 +68,15 @@ class AseLabeller(MSONable):
     def method(self) -> str:
         """What the labels are."""
         return self.reference or self.calculator.rsplit(".", 1)[-1]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Fields as they are: monty would spread an attribute named ``kwargs`` over the mapping, past reading back."""
+        names = (entry.name for entry in fields(self))
+        return {
+            "@module": type(self).__module__,
+            "@class": type(self).__name__,
+            **{name: getattr(self, name) for name in names},
+        }
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:  # noqa: ARG002  # no files needed
         """Label atoms in the worker; there is no document beyond the label itself."""

@@ -95,7 +95,9 @@ def submit_action(maker: IdealMaker, state: CampaignState, action: Action) -> Li
         If this worker's FireWorks configuration leads to a launchpad that does not hold the campaign.
     """
     with opened_launchpad(None if maker.launchpad is None else Path(maker.launchpad)) as launchpad:
-        if launchpad.workflows.find_one({"metadata.campaign": state.campaign}, {"_id": 1}) is None:
+        _index(launchpad)  # a campaign added from Python, by flow_to_workflow, comes here first
+        known = ({"metadata.campaign": state.campaign}, {"_id": 1}), ({"spec.campaign": state.campaign}, {"_id": 1})
+        if launchpad.workflows.find_one(*known[0]) is None and launchpad.fireworks.find_one(*known[1]) is None:
             raise CampaignError(
                 f"this worker's launchpad, {launchpad.name} on {launchpad.host}, does not hold campaign {state.campaign}; let "
                 "FW_CONFIG_FILE (with LAUNCHPAD_LOC) on every worker name the launchpad it was submitted to"
@@ -169,6 +171,9 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
         document = firework.to_db_dict()
         fw_id = document.pop("fw_id")
         launchpad.fireworks.update_one({"fw_id": fw_id}, {"$setOnInsert": document}, upsert=True)
+    if launchpad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
+        # the server was killed meanwhile and came back without its last second
+        launchpad.workflows.insert_one(workflow.to_db_dict())
     return True
 
 

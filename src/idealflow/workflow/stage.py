@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numba
 import torch
-from jobflow import CURRENT_JOB, Job, JobConfig, JobStore, OnMissing, job
+from jobflow import CURRENT_JOB, SETTINGS, Job, JobConfig, JobStore, OnMissing, job
+from maggma.stores import JSONStore, MemoryStore
 from threadpoolctl import threadpool_limits
 
 from idealflow.errors import CampaignError
@@ -80,15 +81,28 @@ def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing
 def current_store() -> JobStore:
     """The job store this job runs with.
 
+    jobflow-remote gives a job a file for its own output in place of a store; the campaign is then in the JOB_STORE of
+    jobflow's settings on the worker.
+
     Raises
     ------
     CampaignError
-        If the job body runs outside a job store; stages that look things up cannot do without one.
+        If the job body runs outside a job store, or with one that holds nothing but its own output; stages that look
+        things up cannot do without one.
     """
     store = getattr(CURRENT_JOB, "store", None)
     if store is None:
         raise CampaignError("this stage needs a job store: run it with run_locally, rockets or `idealflow run`")
-    return store
+    if not type(store.docs_store).__module__.startswith("jobflow_remote"):
+        return store
+    common = SETTINGS.JOB_STORE
+    if type(common.docs_store) in (MemoryStore, JSONStore):
+        raise CampaignError(
+            "under jobflow-remote the stages read the campaign from the JOB_STORE of jobflow's settings, here a "
+            f"{type(common.docs_store).__name__}; let JOBFLOW_CONFIG_FILE on the workers name the project's store"
+        )
+    common.connect()
+    return common
 
 
 def current_uuid() -> str:
@@ -102,10 +116,10 @@ def committed(schema: type[Doc]) -> Doc | None:
     A job's uuid is derived from what it computes (:mod:`idealflow.workflow.keys`), so a stored output with the same
     uuid and index is the same piece of work.
     """
-    current, store = CURRENT_JOB.job, getattr(CURRENT_JOB, "store", None)
-    if current is None or store is None:
+    current = CURRENT_JOB.job
+    if current is None or getattr(CURRENT_JOB, "store", None) is None:
         return None
-    found = store.query_one({"uuid": current.uuid, "index": current.index}, properties=["output"], load=True)
+    found = current_store().query_one({"uuid": current.uuid, "index": current.index}, properties=["output"], load=True)
     if found is None or found.get("output") is None:
         return None
     return schema.model_validate(found["output"])

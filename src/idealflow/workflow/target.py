@@ -59,7 +59,7 @@ def find_campaign(target: str) -> Target:
     if directory.exists():
         campaign = Campaign(directory.job_store(), directory.campaign_name())
         return Target(campaign, directory.artifacts, directory, local=True)
-    if "/" in target or Path(target).is_dir():
+    if "/" in target:
         directory.require()
     campaign = Campaign(SETTINGS.JOB_STORE, target)
     state = campaign.state()

@@ -1,0 +1,335 @@
+"""A campaign on FireWorks workers, its processes killed at every stage, compared with a local one that was left alone.
+
+    python workflows/checks/kill_rockets.py [--parts workers kills server lazy] [--hits 5]
+
+Cu; ASE's EMT stands in for DFT; mongo-java-server stands in for MongoDB unless ``MONGODB_URI`` names a real one.
+
+workers
+    Four workers, two for MD and updates, two for the rest, run a campaign of at least 50 rounds.
+kills
+    A worker is killed with SIGKILL inside each kind of stage, and while it submits the next round, until each was hit
+    ``--hits`` times; each time `lpad detect_lostruns --rerun` and a new worker follow.
+server
+    The server is killed as often under a working worker, and comes back; what fizzled is rerun.
+lazy
+    The same with a server that writes once a second and so forgets its last one.
+
+Every part must end with the documents and the model of `idealflow run` with the same seed. Exit status 0 only if so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+CLUSTER = HERE.parents[1] / "tests" / "cluster"
+sys.path[:0] = [str(HERE), str(CLUSTER)]  # the labeller that counts, and the server and workers of the tests
+
+from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start  # noqa: E402
+
+from cluster import Cluster, DocumentServer, Worker, running_server, wait_for  # noqa: E402
+
+PARTS = ("workers", "kills", "server", "lazy")
+STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
+CATEGORIES = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
+#: at least this long a bomb may wait, s; the stage's own median is added
+OVERHEAD_S = 0.04
+
+
+@dataclass
+class Seen:
+    """What was seen of a campaign whose processes were killed.
+
+    Attributes
+    ----------
+    hits
+        Kills by the stage that was running.
+    killed
+        (firework, stage, time) of each kill that hit one.
+    repeated
+        Labels committed before a kill and computed again after it.
+    """
+
+    hits: Counter[str] = field(default_factory=Counter)
+    killed: list[tuple[int, str, float]] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+
+def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with changes, stages merged."""
+    return settings | {
+        key: settings.get(key, {}) | value if isinstance(value, dict) else value for key, value in changes.items()
+    }
+
+
+class Trial:
+    """One campaign on a cluster, and the local one it is compared with."""
+
+    def __init__(self, folder: Path, uri: str, settings: dict[str, Any]) -> None:
+        folder.mkdir(parents=True)
+        self.log = folder / "labels.log"
+        self.cluster = Cluster(folder / "cluster", uri, python_path=(HERE, CLUSTER))
+        self.cluster.environment |= {
+            "COUNTED_LABELS": str(self.log),
+            "DOOM_LOG": str(folder / "steps.log"),
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
+        self.steps = folder / "steps.log"
+        self.name = settings["campaign"]
+        config = self.cluster.write("config.yaml", settings)
+        done = self.cluster.command("idealflow", "submit", str(config), "--launchpad", str(self.cluster.launchpad_file))
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        self.launchpad = self.cluster.launchpad()
+        self.store = self.cluster.job_store()
+
+    def worker(self, category: str | None = None, doom: str = "") -> Worker:
+        """A worker, with a bomb if asked."""
+        self.cluster.environment["DOOM"] = doom
+        program = (sys.executable, str(CLUSTER / "doomed_worker.py"))
+        return self.cluster.worker(category, "--nlaunches", "infinite", "--timeout", "900", program=program)
+
+    def ended(self) -> bool:
+        """Whether the campaign's state says so."""
+        state = self.cluster.campaign(self.name).state()
+        return state is not None and state.status != "running"
+
+    def fizzled(self) -> list[int]:
+        """Fireworks that fizzled, which without kills none should."""
+        return list(self.launchpad.get_fw_ids({"state": "FIZZLED"}))
+
+    def recover(self) -> None:
+        """What the how-to tells the user to do."""
+        self.cluster.lpad("detect_lostruns", "--time", "0", "--rerun", "--refresh")
+        self.cluster.lpad("detect_unreserved", "--time", "0", "--rerun")
+        self.cluster.lpad("rerun_fws", "-s", "FIZZLED")
+
+    def completed_at(self, fw_id: int) -> float | None:
+        """When a firework's last launch completed."""
+        from fireworks.utilities.fw_utilities import reconstitute_dates  # FireWorks' own form of time
+
+        launches = self.launchpad.launches.find({"fw_id": fw_id, "state": "COMPLETED"})
+        times = [
+            reconstitute_dates(entry["created_on"]).timestamp()
+            for launch in launches
+            for entry in launch["state_history"]
+            if entry["state"] == "COMPLETED"
+        ]
+        return max(times, default=None)
+
+    def steps_lost(self) -> int:
+        """MD steps that were run more than once."""
+        rows = [line.split() for line in self.steps.read_text().splitlines() if " step " in line]
+        done = Counter((int(row[3]), int(row[4])) for row in rows)
+        numbers = sorted({step for _, step in done})
+        spacing = median(b - a for a, b in pairwise(numbers))
+        return int(spacing * sum(count - 1 for count in done.values()))
+
+
+def run_workers(trial: Trial) -> Seen:
+    """Four workers until the campaign is done."""
+    for category in ("cpu", "gpu", "cpu", "gpu"):
+        trial.worker(category)
+    began = time.monotonic()
+    if not wait_for(lambda: trial.ended() or trial.fizzled(), 900, every=1.0) or trial.fizzled():
+        raise SystemExit(f"the campaign did not end well; fizzled: {trial.fizzled()}")
+    print(f"four workers: {time.monotonic() - began:.0f} s with their start")
+    launches = trial.launchpad.launches.find({}, {"fworker.name": 1, "host": 1})
+    print(f"jobs by category: {dict(Counter(launch['fworker']['name'] for launch in launches))}")
+    return Seen()
+
+
+def run_kills(trial: Trial, hits: int, seed: int, durations: dict[str, float]) -> Seen:
+    """A worker killed at one stage after the other."""
+    rng, seen = random.Random(seed), Seen()  # noqa: S311  # moments of kills, no secrets
+    while any(seen.hits[stage] < hits for stage in STAGES):
+        stage = min(STAGES, key=lambda each: seen.hits[each])
+        known, done = label_prints(stage_documents(trial.store)), len(computed(trial.log))
+        worker = trial.worker(doom=f"{stage}:{rng.uniform(0.0, durations.get(stage, 0.0) + OVERHEAD_S):.4f}")
+        if not wait_for(lambda worker=worker: worker.process.poll() is not None or trial.ended(), 200, every=0.2):
+            raise SystemExit(f"no {stage} in 200 s; see {worker.log}")
+        if worker.process.poll() != -9:
+            worker.kill()
+            break
+        moment = time.time()
+        for entry in trial.launchpad.fireworks.find({"state": "RUNNING"}, {"fw_id": 1, "spec.stage": 1}):
+            struck = "submit" if stage == "submit" else entry["spec"]["stage"]
+            seen.hits[struck] += 1
+            seen.killed.append((entry["fw_id"], struck, moment))
+        seen.repeated += [each for each in computed(trial.log)[done:] if each in known]
+        trial.recover()
+    known, done = label_prints(stage_documents(trial.store)), len(computed(trial.log))
+    trial.worker()
+    if not wait_for(trial.ended, 600, every=1.0):
+        raise SystemExit("the campaign did not end after its kills")
+    seen.repeated += [each for each in computed(trial.log)[done:] if each in known]
+    return seen
+
+
+def run_server_kills(trial: Trial, server: DocumentServer, kills: int, seed: int) -> Seen:
+    """The server killed under a worker, and started again."""
+    rng, seen = random.Random(seed), Seen()  # noqa: S311  # moments of kills, no secrets
+    worker = trial.worker()
+    wait_for(trial.steps.exists, 120)
+    for _ in range(kills):
+        time.sleep(rng.uniform(2.0, 5.0))
+        if trial.ended():
+            break
+        known, done = label_prints(stage_documents(trial.store)), len(computed(trial.log))
+        server.kill()
+        seen.hits["server"] += 1
+        time.sleep(1.0)
+        server.start()
+        moment, before = time.time(), _progress(trial)
+        # a worker survives if it was not just speaking; else its firework is lost or fizzled, and it is started again
+        end = time.monotonic() + 20
+        while worker.process.poll() is None and _progress(trial) <= before + 5 and time.monotonic() < end:
+            time.sleep(0.3)
+        if worker.process.poll() is not None or _progress(trial) <= before + 5:
+            worker.kill()
+            trial.recover()
+            worker = trial.worker()
+            wait_for(lambda before=before: _progress(trial) > before, 60)
+        print(f"  server killed; the campaign moved on after {time.time() - moment:.1f} s", flush=True)
+        seen.repeated += [each for each in computed(trial.log)[done:] if each in known]
+    known, done = label_prints(stage_documents(trial.store)), len(computed(trial.log))
+    end = time.monotonic() + 600
+    while not trial.ended() and time.monotonic() < end:
+        before = _progress(trial)
+        if not wait_for(lambda before=before: trial.ended() or _progress(trial) > before, 30, every=1.0):
+            worker.kill()
+            trial.recover()
+            worker = trial.worker()
+    seen.repeated += [each for each in computed(trial.log)[done:] if each in known]
+    return seen
+
+
+def _progress(trial: Trial) -> int:
+    return int(trial.store.count({}))
+
+
+def compare(trial: Trial, seen: Seen, local: Path) -> int:
+    """Print what was found; number of faults."""
+    reference, found = documents(local), stage_documents(trial.store)
+    summary = json.loads((local / "summary.json").read_text())
+    state = trial.cluster.campaign(trial.name).state()
+    if state is None or state.learner is None:
+        raise SystemExit("the campaign has no state")
+    requests = Counter(doc["request_key"] for doc in found.values() if doc["kind"] in ("label", "substructure"))
+    submissions = [entry["metadata"]["submission"] for entry in trial.launchpad.workflows.find({}, {"metadata": 1})]
+    faults = {
+        "documents that differ from the local campaign's": differing(reference, found),
+        "documents that the local campaign does not have": sorted(set(found) - set(reference)),
+        "committed labels computed again": seen.repeated,
+        "requests committed more than once": [key for key, count in requests.items() if count > 1],
+        "rounds submitted more than once": [key for key, count in Counter(submissions).items() if count > 1],
+        "model hash": [] if state.learner.force_field.sha256 == summary["model_sha256"] else ["differs"],
+        "status": [] if state.status == "finished" else [state.reason],
+    }
+    print(
+        f"{state.round} rounds, {state.n_substructures} substructures, {len(found)} documents, model "
+        f"{state.learner.force_field.sha256[:16]} (local: {summary['rounds']} rounds, {summary['model_sha256'][:16]})"
+    )
+    n_computed = len(computed(trial.log))
+    print(f"label computations started: {n_computed}, labels committed: {len(label_prints(found))}")
+    if seen.killed:
+        waits: dict[str, list[float]] = {}
+        for fw_id, stage, moment in seen.killed:
+            at = trial.completed_at(fw_id)
+            if at is not None:
+                waits.setdefault(stage, []).append(at - moment)
+        print(f"{'stage':10s} {'kills':>6s} {'recovered':>10s} {'s to recovery, median (longest)':>34s}")
+        for stage, count in sorted(seen.hits.items()):
+            times = waits.get(stage, [])
+            print(f"{stage:10s} {count:6d} {len(times):10d} {median(times):20.1f} ({max(times):.1f})")
+        print(f"MD steps run again: {trial.steps_lost()}")
+        if sum(map(len, waits.values())) < len(seen.killed):
+            faults["killed fireworks that never completed"] = ["?"]
+    for name, entries in faults.items():
+        print(f"{name}: {len(entries)}" + (f", first {entries[0]}" if entries else ""))
+    trial.cluster.end()
+    return sum(map(len, faults.values()))
+
+
+def local_run(folder: Path, settings: dict[str, Any]) -> Path:
+    """The same campaign by `idealflow run`, left alone."""
+    folder.mkdir(parents=True)
+    config = folder / "campaign.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    if start(config, folder / "out", folder / "labels.log").wait():
+        raise SystemExit(f"the local campaign failed; see {folder}")
+    return folder / "out"
+
+
+def stage_durations(local: Path) -> dict[str, float]:
+    """Median seconds of each kind of stage in the local run."""
+    from idealflow.workflow.directory import CampaignDirectory
+
+    store, found = CampaignDirectory(local).job_store(), {}
+    names = {"relaxation": "relax", "substructure": "label"}
+    for kind in ("segment", "screen", "crop", "relaxation", "substructure", "update"):
+        docs = store.query({"output.kind": kind}, properties=["output.seconds"])
+        found[names.get(kind, kind)] = median(doc["output"]["seconds"] for doc in docs)
+    store.close()
+    return found
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--hits", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder to keep; default: a temporary one")
+    arguments = parser.parse_args()
+    faults = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.out or Path(temporary)
+        print(f"server: {os.environ.get('MONGODB_URI', 'mongo-java-server with H2, standing in for MongoDB')}")
+        longer = merged(SETTINGS, {"segment": {"segment_steps": 20}})
+        for part in arguments.parts:
+            settings = longer if part == "workers" else SETTINGS
+            local = folder / ("local-longer" if part == "workers" else "local")
+            if not local.exists():
+                local_run(local, settings)
+            print(f"\n{part}", flush=True)
+            place = folder / part
+            place.mkdir(parents=True)
+            if part in ("workers", "kills"):
+                with running_server(place) as uri:
+                    trial = Trial(place / "trial", uri, merged(settings, CATEGORIES) if part == "workers" else settings)
+                    seen = (
+                        run_workers(trial)
+                        if part == "workers"
+                        else run_kills(trial, arguments.hits, arguments.seed, stage_durations(local / "out"))
+                    )
+                    faults += compare(trial, seen, local / "out")
+            elif "MONGODB_URI" in os.environ:
+                print("skipped: a server named by MONGODB_URI is not ours to kill")
+            else:
+                server = DocumentServer(place, lazy=part == "lazy")
+                server.start()
+                trial = Trial(place / "trial", server.uri, settings)
+                seen = run_server_kills(trial, server, arguments.hits, arguments.seed)
+                faults += compare(trial, seen, local / "out")
+                server.kill()
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
