@@ -1,0 +1,81 @@
+"""What stages share: one process at a job, and the store they look things up in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jobflow
+import pytest
+from jobflow import CURRENT_JOB, JobStore
+from maggma.stores import JSONStore, MemoryStore
+
+import tiny
+from idealflow.errors import CampaignError
+from idealflow.workflow.held import hold, let_go
+from idealflow.workflow.stage import current_store
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from idealflow.workflow.held import hold
+hold(Path(sys.argv[1]), "job")
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_job_is_held_by_one_process_and_let_go_when_it_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        time.sleep(1.0)
+        hold(tmp_path, "another job")  # no waiting
+        assert waiting.poll() is None
+        other.kill()
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "held\n"
+        waiting.kill()
+        waiting.communicate()
+    hold(tmp_path, "job")
+    let_go()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_locks_on_this_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(CampaignError, match=r"cannot be locked .* set `work`"):
+        hold(tmp_path, "job")
+
+
+class FileOfOneJob(JSONStore):
+    """Stands for what jobflow-remote gives a job in place of a store."""
+
+
+FileOfOneJob.__module__ = "jobflow_remote.remote.data"
+
+
+def test_under_jobflow_remote_the_campaign_is_in_the_common_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CURRENT_JOB, "store", JobStore(FileOfOneJob(str(tmp_path / "remote.json"), read_only=False)))
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", JobStore(MemoryStore()))
+    with pytest.raises(CampaignError, match="here a MemoryStore; let JOBFLOW_CONFIG_FILE"):
+        current_store()
+    common = tiny.sqlite(tmp_path)
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", common)
+    assert current_store() is common
+
+
+def test_without_a_store_a_stage_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CURRENT_JOB, "store", None)
+    with pytest.raises(CampaignError, match="needs a job store"):
+        current_store()
