@@ -1,4 +1,4 @@
-"""The program: run, status, report, export, submit, pause, init."""
+"""The program: run, status, report, export, submit, pause, recover, init."""
 
 from __future__ import annotations
 
@@ -84,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     pause.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml")
     pause.set_defaults(command=_pause)
 
+    recover = commands.add_parser("recover", help="mend a submitted campaign's queue after processes died")
+    recover.add_argument("campaign", metavar="NAME")
+    recover.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml")
+    recover.add_argument(
+        "--lost-after", type=_seconds, default=14400, metavar="S", help="seconds without a sign of life; default 14400"
+    )
+    recover.add_argument("--keep-fizzled", action="store_true", help="do not run fizzled jobs again")
+    recover.set_defaults(command=_recover)
+
     init = commands.add_parser("init", help="print a commented config")
     init.add_argument("name", metavar="NAME", help="cu-melt, li-melt, ...")
     init.set_defaults(command=_init)
@@ -94,6 +103,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"must be seconds, at least 0, got {text}")
     return value
 
 
@@ -199,6 +215,19 @@ def _pause(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.launchpad import pause_campaign
 
     sys.stdout.write(pause_campaign(arguments.campaign, arguments.launchpad) + "\n")
+    return 0
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    from idealflow.workflow.recovery import recover_campaign
+
+    done = recover_campaign(
+        arguments.campaign,
+        arguments.launchpad,
+        lost_after_s=arguments.lost_after,
+        rerun_fizzled=not arguments.keep_fizzled,
+    )
+    sys.stdout.write(f"campaign {arguments.campaign}: {done}\n")
     return 0
 
 

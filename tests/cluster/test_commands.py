@@ -20,6 +20,7 @@ from idealflow import Campaign
 from idealflow.errors import CampaignError, InputError
 from idealflow.workflow import IdealMaker
 from idealflow.workflow.launchpad import pause_campaign, submit_campaign
+from idealflow.workflow.recovery import Recovered, recover_campaign
 
 
 class Rockets:
@@ -156,6 +157,43 @@ def test_a_lost_label_does_not_stop_the_campaign_and_is_learned_when_it_comes(ro
     assert {doc.request_key for doc in late} <= set(learned)
     assert len(learned) == len(set(learned))
     assert state.n_substructures == len(learned)
+
+
+def test_recover_mends_what_a_killed_worker_left_in_the_queue(rockets: Rockets, finished: Any) -> None:
+    file, launchpad = rockets.cluster.launchpad_file, rockets.launchpad
+    rockets.submit()
+    rockets.run(until=lambda: bool(rockets.ready("screen")))
+    (screen,) = rockets.ready("screen")
+    assert str(recover_campaign("tiny", file, lost_after_s=0)).startswith("0 lost and 0 fizzled")  # nothing to mend
+
+    # killed between its reservation and its launch
+    launchpad.fireworks.update_one({"fw_id": screen}, {"$set": {"state": "RESERVED"}})
+    assert rockets.run() == 0
+    assert recover_campaign("tiny", file).reserved == 0  # it may be at it
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 1, 0, 0, 0)
+
+    # killed between what it wrote of a job and of its workflow
+    launch_rocket(launchpad, FWorker(), strm_lvl="ERROR")
+    launchpad.workflows.update_one({"nodes": screen}, {"$set": {f"fw_states.{screen}": "RUNNING"}})
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0)
+
+    # killed between the jobs it added and their workflow
+    stray = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "WAITING"}
+    launchpad.fireworks.insert_one(stray)
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 1, 0, 0)
+
+    # killed at work
+    rockets.run(until=lambda: bool(rockets.ready("label")))
+    launchpad.checkout_fw(FWorker(), str(rockets.cluster.folder), fw_id=rockets.ready("label")[0])
+    assert recover_campaign("tiny", file, lost_after_s=-1).lost == 1
+
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.lost_labels) == ("finished", [])
+    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
+    with pytest.raises(InputError, match="holds no campaign 'other'"):
+        recover_campaign("other", file)
 
 
 def test_a_submission_that_broke_off_is_completed_and_never_doubled(

@@ -8,9 +8,9 @@ workers
     Four workers, two for MD and updates, two for the rest, run a campaign of at least 50 rounds.
 kills
     A worker is killed with SIGKILL inside each kind of stage, and while it submits the next round, until each was hit
-    ``--hits`` times; each time `lpad detect_lostruns --rerun` and a new worker follow.
+    ``--hits`` times; each time `idealflow recover` and a new worker follow.
 server
-    The server is killed as often under a working worker, and comes back; what fizzled is rerun.
+    The server is killed as often under a working worker, and comes back; `idealflow recover` where the worker died.
 lazy
     The same with a server that writes once a second and so forgets its last one.
 
@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -91,6 +92,7 @@ class Trial:
         }
         self.steps = folder / "steps.log"
         self.name = settings["campaign"]
+        self.recovered: list[str] = []
         config = self.cluster.write("config.yaml", settings)
         done = self.cluster.command("idealflow", "submit", str(config), "--launchpad", str(self.cluster.launchpad_file))
         if done.returncode:
@@ -115,9 +117,11 @@ class Trial:
 
     def recover(self) -> None:
         """What the how-to tells the user to do."""
-        self.cluster.lpad("detect_lostruns", "--time", "0", "--rerun", "--refresh")
-        self.cluster.lpad("detect_unreserved", "--time", "0", "--rerun")
-        self.cluster.lpad("rerun_fws", "-s", "FIZZLED")
+        file = str(self.cluster.launchpad_file)
+        done = self.cluster.command("idealflow", "recover", self.name, "--lost-after", "0", "--launchpad", file)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        self.recovered.append(done.stdout.strip().partition(": ")[2])
 
     def completed_at(self, fw_id: int) -> float | None:
         """When a firework's last launch completed."""
@@ -260,6 +264,12 @@ def compare(trial: Trial, seen: Seen, local: Path) -> int:
         print(f"MD steps run again: {trial.steps_lost()}")
         if sum(map(len, waits.values())) < len(seen.killed):
             faults["killed fireworks that never completed"] = ["?"]
+    if trial.recovered:
+        sums = [
+            sum(column)
+            for column in zip(*([int(n) for n in re.findall(r"\d+", line)] for line in trial.recovered), strict=True)
+        ]
+        print("idealflow recover: {} lost, {} fizzled, {} reserved, {} stray, {} stale in all".format(*sums))
     for name, entries in faults.items():
         print(f"{name}: {len(entries)}" + (f", first {entries[0]}" if entries else ""))
     trial.cluster.end()

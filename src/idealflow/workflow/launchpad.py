@@ -219,5 +219,5 @@ def _unfinished(launchpad: Any, workflow: dict[str, Any]) -> str:
     states = [entry["state"] for entry in fireworks]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     fizzled = [str(entry["fw_id"]) for entry in fireworks if entry["state"] == "FIZZLED"]
-    remedy = f"; `lpad rerun_fws -i {','.join(fizzled)}` tries the fizzled ones again" if fizzled else ""
+    remedy = f"; `idealflow recover` runs the fizzled ones ({', '.join(fizzled)}) again" if fizzled else ""
     return f"fireworks {counts or 'none'}{remedy}"
