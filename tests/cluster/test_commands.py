@@ -177,6 +177,13 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(rockets: Rockets, 
     launchpad.workflows.update_one({"nodes": screen}, {"$set": {f"fw_states.{screen}": "RUNNING"}})
     assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0)
 
+    # the same, and its child was not told
+    child = launchpad.get_fw_ids({"spec.stage": "dispatch", "state": "READY"})[0]
+    launchpad.fireworks.update_one({"fw_id": child}, {"$set": {"state": "WAITING"}})
+    launchpad.workflows.update_one({"nodes": child}, {"$set": {f"fw_states.{child}": "WAITING"}})
+    assert rockets.run() == 0
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0)
+
     # killed between the jobs it added and their workflow
     stray = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "WAITING"}
     launchpad.fireworks.insert_one(stray)

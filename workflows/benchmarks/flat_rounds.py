@@ -38,7 +38,7 @@ from idealflow.provenance import INDEXED_FIELDS, Campaign
 from idealflow.report import write_summary
 from idealflow.schemas import CampaignState
 from idealflow.storage import SQLiteStore
-from idealflow.workflow import run_campaign
+from idealflow.workflow import IdealMaker, run_campaign
 from idealflow.workflow.config import maker_from_settings
 from idealflow.workflow.encoding import to_stored
 
@@ -194,9 +194,9 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def run(folder: Path, rounds: int) -> Ruler:
-    """Run the campaign in ``folder`` and measure it."""
-    maker = maker_from_settings(
+def free_campaign(folder: Path, rounds: int) -> IdealMaker:
+    """Maker of a campaign whose science costs nothing."""
+    return maker_from_settings(
         {
             "campaign": "flat",
             "threshold": 1e-6,
@@ -217,11 +217,20 @@ def run(folder: Path, rounds: int) -> Ruler:
             "label": {"labeller": FreeLabeller()},
         }
     )
-    atoms = bulk("Cu", "bcc", 2.9, cubic=True)
+
+
+def frame() -> Atoms:
+    """The frame at step 0."""
+    return bulk("Cu", "bcc", 2.9, cubic=True)
+
+
+def run(folder: Path, rounds: int) -> Ruler:
+    """Run the campaign in ``folder`` and measure it."""
+    maker = free_campaign(folder, rounds)
     store = JobStore(SQLiteStore(str(folder / "store.sqlite"), index_fields=INDEXED_FIELDS))
     campaign = Campaign(store, "flat")
     ruler = Ruler(campaign, folder)
-    run_campaign(maker, to_stored(atoms), store, max_rounds=rounds + 1, on_round=ruler, root_dir=folder)
+    run_campaign(maker, to_stored(frame()), store, max_rounds=rounds + 1, on_round=ruler, root_dir=folder)
     return ruler
 
 

@@ -95,7 +95,8 @@ class Campaign:
         ----------
         filters
             Fields of :class:`~idealflow.schemas.SubstructureDoc` and their values; a value may be a MongoDB condition, e.g.
-            ``species="Cu"``, ``state="accepted"``, ``uncertainty={"$gt": 10}``, ``model_version=3``.
+            ``species="Cu"``, ``state="accepted"``, ``uncertainty={"$gt": 10}``, ``model_version=3``; and ``completed_at``, the
+            local time at which the label's job was done, as ISO text: ``completed_at={"$gte": "2026-11-23T12:00"}``.
 
         Raises
         ------
@@ -118,7 +119,9 @@ class Campaign:
         InputError
             If there is no such substructure in this campaign.
         """
-        found = next(self._documents(SubstructureDoc, "substructure", {"uuid": uuid}), None)
+        query = {"uuid": uuid, "output.kind": "substructure", "output.campaign": self.name}
+        entry = self.store.query_one(query, properties=["output"], load=True)
+        found = None if entry is None else SubstructureDoc.model_validate(entry["output"])
         if found is None:
             raise InputError(f"campaign {self.name} has no substructure {uuid}; see Campaign.table() for their uuids")
         update = next(self._documents(ModelUpdateDoc, "update", {"learned": found.request_key}), None)
@@ -182,11 +185,11 @@ class Campaign:
         return sorted(docs, key=lambda doc: (getattr(doc, "round"), getattr(doc, then)))  # noqa: B009  # Doc has no such fields
 
     def _documents(self, schema: type[Doc], kind: str, filters: dict[str, Any]) -> Iterator[Doc]:
-        unknown = sorted(set(filters) - set(schema.model_fields))
+        unknown = sorted(set(filters) - set(schema.model_fields) - {"completed_at"})
         if unknown:
             raise InputError(f"{schema.__name__} has no field {unknown[0]!r}; it has {', '.join(schema.model_fields)}")
         query = {"output.kind": kind, "output.campaign": self.name}
-        query |= {f"output.{name}": value for name, value in filters.items()}
+        query |= {name if name == "completed_at" else f"output.{name}": value for name, value in filters.items()}
         for entry in self.store.query(query, properties=["output"], load=True):
             yield schema.model_validate(entry["output"])
 

@@ -126,17 +126,34 @@ def _open_workflows(launchpad: Any, mine: dict[str, Any]) -> Iterator[dict[str, 
     ended = {"$nin": ["COMPLETED", "ARCHIVED", "DEFUSED"]}
     ids = [entry["fw_id"] for entry in launchpad.fireworks.find(mine | {"state": ended}, {"fw_id": 1})]
     query = {"$or": [{"nodes": {"$in": ids}}, {"metadata.campaign": mine["spec.campaign"], "state": ended}]}
-    yield from list(launchpad.workflows.find(query, {"nodes": 1, "fw_states": 1}))
+    yield from list(launchpad.workflows.find(query, {"nodes": 1, "fw_states": 1, "links": 1}))
 
 
 def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
-    """Let a workflow's table of states follow its fireworks', parents first; how many lagged behind."""
-    lagging = 0
-    for fw_id in sorted(workflow["nodes"]):
-        firework = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
-        if firework is None or firework["state"] == "RESERVED":  # a refresh would free it under a worker's hands
+    """Let a workflow's table of states follow its fireworks', and let those start whose parents are done; how many it was.
+
+    FireWorks looks at a job's children only when the job's state *changes*: where its process died between the two, they
+    have to be looked at themselves.
+    """
+    fireworks = {entry["fw_id"]: entry for entry in _nodes(launchpad, workflow)}
+    parents: dict[int, list[int]] = {fw_id: [] for fw_id in fireworks}
+    for parent, children in workflow["links"].items():
+        for child in children:
+            parents[child].append(int(parent))
+    mended = 0
+    for fw_id in sorted(fireworks):
+        state = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})["state"]
+        if state == "RESERVED":  # a refresh would free it under a worker's hands
             continue
-        if firework["state"] != workflow["fw_states"].get(str(fw_id)):
+        done = {"COMPLETED", "FIZZLED"} if fireworks[fw_id]["spec"].get("_allow_fizzled_parents") else {"COMPLETED"}
+        waits_for_nothing = state == "WAITING" and all(fireworks[each]["state"] in done for each in parents[fw_id])
+        if waits_for_nothing or state != workflow["fw_states"].get(str(fw_id)):
             launchpad._refresh_wf(fw_id)  # what `lpad admin refresh` calls; there is no public name
-            lagging += 1
-    return lagging
+            mended += 1
+    return mended
+
+
+def _nodes(launchpad: Any, workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """A workflow's fireworks, without their tasks."""
+    fields = {"fw_id": 1, "state": 1, "spec._allow_fizzled_parents": 1}
+    return list(launchpad.fireworks.find({"fw_id": {"$in": workflow["nodes"]}}, fields))
