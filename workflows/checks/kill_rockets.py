@@ -43,6 +43,7 @@ sys.path[:0] = [str(HERE), str(CLUSTER)]  # the labeller that counts, and the se
 from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start  # noqa: E402
 
 from cluster import Cluster, DocumentServer, Worker, running_server, wait_for  # noqa: E402
+from idealflow import Campaign  # noqa: E402
 
 PARTS = ("workers", "kills", "server", "lazy")
 STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
@@ -99,6 +100,7 @@ class Trial:
             raise SystemExit(done.stderr)
         self.launchpad = self.cluster.launchpad()
         self.store = self.cluster.job_store()
+        self.campaign = Campaign(self.store, self.name)
 
     def worker(self, category: str | None = None, doom: str = "") -> Worker:
         """A worker, with a bomb if asked."""
@@ -108,7 +110,7 @@ class Trial:
 
     def ended(self) -> bool:
         """Whether the campaign's state says so."""
-        state = self.cluster.campaign(self.name).state()
+        state = self.campaign.state()
         return state is not None and state.status != "running"
 
     def fizzled(self) -> list[int]:
@@ -231,7 +233,7 @@ def compare(trial: Trial, seen: Seen, local: Path) -> int:
     """Print what was found; number of faults."""
     reference, found = documents(local), stage_documents(trial.store)
     summary = json.loads((local / "summary.json").read_text())
-    state = trial.cluster.campaign(trial.name).state()
+    state = trial.campaign.state()
     if state is None or state.learner is None:
         raise SystemExit("the campaign has no state")
     requests = Counter(doc["request_key"] for doc in found.values() if doc["kind"] in ("label", "substructure"))
