@@ -127,7 +127,7 @@ class Trial:
 
     def completed_at(self, fw_id: int) -> float | None:
         """When a firework's last launch completed."""
-        from fireworks.utilities.fw_utilities import reconstitute_dates  # FireWorks' own form of time
+        from fireworks.utilities.fw_serializers import reconstitute_dates  # FireWorks' own form of time
 
         launches = self.launchpad.launches.find({"fw_id": fw_id, "state": "COMPLETED"})
         times = [

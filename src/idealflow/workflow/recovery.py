@@ -77,10 +77,10 @@ def recover_campaign(
             raise InputError(
                 f"the launchpad {launchpad.name} holds no campaign {campaign!r}; `lpad get_wflows` lists what it has"
             )
-        _, lost, _ = launchpad.detect_lostruns(expiration_secs=lost_after_s, rerun=True, refresh=True, query=dict(mine))
+        _, lost, lagging = launchpad.detect_lostruns(expiration_secs=lost_after_s, rerun=True, query=dict(mine))
+        stale = sum(_refresh(launchpad, fw_id) for fw_id in lagging if _is_mine(launchpad, fw_id, mine))
         reserved = _freed(launchpad, mine, lost_after_s)
         stray = _removed(launchpad, mine, lost_after_s)
-        stale = 0
         for workflow in _open_workflows(launchpad, mine):
             stale += _refreshed(launchpad, workflow)
         fizzled = launchpad.get_fw_ids(mine | {"state": "FIZZLED"}) if rerun_fizzled else []
@@ -148,9 +148,25 @@ def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
         done = {"COMPLETED", "FIZZLED"} if fireworks[fw_id]["spec"].get("_allow_fizzled_parents") else {"COMPLETED"}
         waits_for_nothing = state == "WAITING" and all(fireworks[each]["state"] in done for each in parents[fw_id])
         if waits_for_nothing or state != workflow["fw_states"].get(str(fw_id)):
-            launchpad._refresh_wf(fw_id)  # what `lpad admin refresh` calls; there is no public name
-            mended += 1
+            mended += _refresh(launchpad, fw_id)
     return mended
+
+
+def _refresh(launchpad: Any, fw_id: int) -> int:
+    """Let FireWorks look at a job's state and its children's; 1, for counting.
+
+    A server that lost its last second can leave a job done whose children have begun without the jobs it added, which
+    FireWorks refuses to mend. It is run again then, with what follows it; all find their outputs.
+    """
+    try:
+        launchpad._refresh_wf(fw_id)  # what `lpad admin refresh` calls; there is no public name
+    except RuntimeError:
+        launchpad.rerun_fw(fw_id)
+    return 1
+
+
+def _is_mine(launchpad: Any, fw_id: int, mine: dict[str, Any]) -> bool:
+    return launchpad.fireworks.find_one({"fw_id": fw_id, **mine}, {"_id": 1}) is not None
 
 
 def _nodes(launchpad: Any, workflow: dict[str, Any]) -> list[dict[str, Any]]:
