@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from ase import Atoms
 from jobflow import SETTINGS, Flow
 from jobflow.core.flow import get_flow
-from maggma.stores import JSONStore, MemoryStore
 
 from idealflow.errors import CampaignError, InputError, MissingExtraError
 from idealflow.provenance import Campaign, ensure_indexes
 from idealflow.schemas import CampaignState
 from idealflow.workflow.keys import stage_uuid
 from idealflow.workflow.opening import reopened, science_key
+from idealflow.workflow.stage import is_private
 
 if TYPE_CHECKING:
     from idealflow.workflow.ideal import IdealMaker
@@ -180,7 +180,7 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
 def _check_store(maker: IdealMaker) -> None:
     """Refuse a store that workers do not share, and settings that contradict what is stored; index what is shared."""
     store = SETTINGS.JOB_STORE
-    if type(store.docs_store) in (MemoryStore, JSONStore):  # others derive from MemoryStore, and can be shared
+    if is_private(store):
         raise InputError(
             f"jobflow's JOB_STORE is a {type(store.docs_store).__name__}, which no two workers share; let "
             "JOBFLOW_CONFIG_FILE name a jobflow.yaml with a MongoStore, here and on every worker"

@@ -21,7 +21,16 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.held import hold
 from idealflow.workflow.keys import stage_uuid
 
-__all__ = ["artifact_store", "committed", "current_store", "current_uuid", "named", "stage", "work_directory"]
+__all__ = [
+    "artifact_store",
+    "committed",
+    "current_store",
+    "current_uuid",
+    "is_private",
+    "named",
+    "stage",
+    "work_directory",
+]
 
 Doc = TypeVar("Doc", bound=Document)
 
@@ -96,13 +105,18 @@ def current_store() -> JobStore:
     if not type(store.docs_store).__module__.startswith("jobflow_remote"):
         return store
     common = SETTINGS.JOB_STORE
-    if type(common.docs_store) in (MemoryStore, JSONStore):
+    if is_private(common):
         raise CampaignError(
             "under jobflow-remote the stages read the campaign from the JOB_STORE of jobflow's settings, here a "
             f"{type(common.docs_store).__name__}; let JOBFLOW_CONFIG_FILE on the workers name the project's store"
         )
     common.connect()
     return common
+
+
+def is_private(store: JobStore) -> bool:
+    """Whether a job store is one process's own; other stores derive from MemoryStore too, and can be shared."""
+    return type(store.docs_store) in (MemoryStore, JSONStore)
 
 
 def current_uuid() -> str:
