@@ -237,8 +237,20 @@ class CropDoc(Document):
     seconds: float = Field(description="wall time of the stage, s")
 
 
+class RelaxedCrop(Document):
+    """How the relaxation of one of a centre's crops ended."""
+
+    crop_index: int = Field(description="which of the centre's kept crops, best first, from 0")
+    n_atoms: int = Field(description="atoms of the crop")
+    reason: str = Field(description="why the relaxation ended")
+    n_steps: int = Field(description="evaluations of objective and gradient")
+    uncertainty_before: float = Field(description="mean over the shell before, normalised")
+    uncertainty_after: float = Field(description="mean over the shell after, normalised")
+    core_worsening: float = Field(description="largest ratio of a core atom's uncertainty to its reference")
+
+
 class RelaxationDoc(Document):
-    """The relaxation of one crop's shell on the uncertainty."""
+    """The relaxation of a centre's crops on the uncertainty, and the one that came out best."""
 
     kind: Literal["relaxation"] = "relaxation"
     campaign: str = Field(description="name of the campaign")
@@ -246,7 +258,7 @@ class RelaxationDoc(Document):
     walker: int = Field(description="number of the walker, from 0")
     step: int = Field(description="MD step of the frame")
     atom: int = Field(description="index of the centre in the frame")
-    attempt: int = Field(description="which crop of the centre, best first, from 0")
+    attempt: int = Field(description="which substructure of the centre, best first, from 0")
     species: str = Field(description="chemical symbol of the centre")
     centre_uncertainty: float = Field(
         description="of the centre in the frame, normalised: 1 is the in-distribution mean"
@@ -262,6 +274,8 @@ class RelaxationDoc(Document):
     parent_indices: list[int] = Field(description="index in the frame of every atom")
     trace: list[float] = Field(description="objective at every step")
     reason: str = Field(description="why the relaxation ended")
+    crop_index: int = Field(description="which of the centre's kept crops it started from, best first; -1 without any")
+    tried: list[RelaxedCrop] = Field(description="every crop that was relaxed, best first; the next where one stalls")
     uncertainty_before: float | None = Field(description="mean over the shell before, normalised")
     uncertainty_after: float | None = Field(description="mean over the shell after, normalised")
     core_worsening: float | None = Field(description="largest ratio of a core atom's uncertainty to its reference")

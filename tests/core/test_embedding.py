@@ -1,5 +1,7 @@
 """Relaxation of a shell: it gets better, never worse; the core does not move and nothing enters its sphere."""
 
+import itertools
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,10 +12,11 @@ from test_cropping import sphere
 from idealflow.core.cropping import crop_search, whole_frame
 from idealflow.core.cropping.surroundings import heights_of
 from idealflow.core.descriptors import SOAP
-from idealflow.core.embedding import relax_shell
+from idealflow.core.embedding import embed, relax_shell
 from idealflow.core.embedding.constraints import GeometryRules
 from idealflow.core.embedding.lbfgs import minimise
-from idealflow.core.embedding.relax import free_cell_components
+from idealflow.core.embedding.objectives import ShellObjective
+from idealflow.core.embedding.variables import free_cell_components
 from idealflow.core.uncertainty import UncertaintyModel
 from idealflow.errors import InputError
 
@@ -104,7 +107,7 @@ def test_a_good_crop_ends_in_distribution(u, vacancy):
     relaxed = relax_shell(u, best, max_steps=150, threshold=2.0)
     assert relaxed.reason == "in_distribution"
     assert relaxed.uncertainty_after <= 2.0
-    assert relaxed.core_worsening <= 1.5
+    assert relaxed.core_worsening <= 2.0
     assert relaxed.n_steps < 150
 
 
@@ -112,7 +115,7 @@ def test_a_good_crop_ends_in_distribution(u, vacancy):
 def test_never_worse_than_the_start(u, vacancy, crop, steps):
     relaxed = relax_shell(u, crop, max_steps=steps)
     assert relaxed.uncertainty_after <= crop.uncertainty
-    assert relaxed.core_worsening <= max(crop.core_worsening, 1.5)
+    assert relaxed.core_worsening <= max(crop.core_worsening, 2.0)
     assert relaxed.n_steps <= steps
     assert relaxed.reason in {"steps", "unchanged"}
 
@@ -134,8 +137,58 @@ def test_a_whole_frame_is_left_alone(u):
 def test_bad_arguments(u, crop):
     with pytest.raises(InputError, match="max_steps must be at least 1, got 0"):
         relax_shell(u, crop, max_steps=0)
-    with pytest.raises(InputError, match="'hinge' or 'mean', got 'sum'"):
+    with pytest.raises(InputError, match="hinge, log-hinge, mean, got 'sum'"):
         relax_shell(u, crop, objective="sum")
+
+
+@pytest.mark.parametrize("name", ["hinge", "log-hinge", "mean"])
+def test_an_objective_knows_its_slope(crop, name):
+    objective = ShellObjective(crop, name)
+    rng = np.random.default_rng(1)
+    values = np.exp(rng.normal(0.5, 1.0, len(crop.atoms)))
+    _, slopes = objective(values)
+    for k in rng.permutation(len(values))[:12]:
+        moved = [values + sign * 1e-6 * (np.arange(len(values)) == k) for sign in (1, -1)]
+        assert slopes[k] == pytest.approx((objective(moved[0])[0] - objective(moved[1])[0]) / 2e-6, abs=1e-7)
+
+
+def test_a_hinge_is_content_with_the_known(crop):
+    value, slopes = ShellObjective(crop, "hinge")(0.9 * crop.reference)
+    assert value == 0.0
+    assert not slopes.any()
+
+
+def test_the_core_stays_as_known_as_it_was(u, vacancy):
+    frame, centre = vacancy
+    crops = crop_search(u, frame, centre, 20, np.random.default_rng(0), size_weight=0.0)
+    worse = [relax_shell(u, crop, max_steps=100, objective="mean").core_worsening for crop in crops[:6]]
+    kept = [relax_shell(u, crop, max_steps=100) for crop in crops[:6]]
+    assert max(worse) > 2.0
+    assert all(one.core_worsening <= max(2.0, one.core_worsening_before) for one in kept)
+    assert np.median([one.core_worsening for one in kept]) < np.median(worse)
+
+
+def test_where_one_crop_stalls_the_next_is_tried(u, vacancy):
+    frame, centre = vacancy
+    crops = list(crop_search(u, frame, centre, 20, np.random.default_rng(0), size_weight=0.0))
+    bad_first = [crops[-1], crops[0], crops[1]]
+    tried = embed(u, bad_first, max_crops=3, max_steps=15)
+    assert len(tried) > 1
+    assert tried[0].relaxed.uncertainty_after == min(one.relaxed.uncertainty_after for one in tried if one.good)
+    good_first = embed(u, crops[:3], max_steps=150)
+    assert [one.index for one in good_first] == [0]
+    assert good_first[0].good
+
+
+def test_a_second_choice_follows_the_first(u, vacancy):
+    frame, centre = vacancy
+    crops = crop_search(u, frame, centre, 20, np.random.default_rng(0), size_weight=0.0)[:3]
+    lists = [embed(u, crops, max_crops=2, max_steps=5, n_wanted=wanted) for wanted in (1, 2, 3)]
+    for shorter, longer in itertools.pairwise(lists):
+        assert [one.index for one in longer][: len(shorter)] == [one.index for one in shorter]
+    assert sorted(one.index for one in lists[-1]) == [0, 1, 2]
+    with pytest.raises(InputError, match="at least one crop"):
+        embed(u, [])
 
 
 def test_it_is_deterministic(u, crop):
@@ -210,7 +263,8 @@ def test_minimise_finds_the_bottom_of_a_curved_valley():
         return value, slope
 
     seen = []
-    ended = minimise(rosenbrock, np.array([-1.2, 1.0]), 200, 0.5, lambda _, value: seen.append(value) or False)
+    x, ended = minimise(rosenbrock, np.array([-1.2, 1.0]), 200, 0.5, lambda value: seen.append(value) or False)
     assert ended == "converged"
+    np.testing.assert_allclose(x, 1.0, atol=1e-2)
     assert seen[-1] < 1e-6
     assert seen == sorted(seen, reverse=True)

@@ -19,7 +19,7 @@ from idealflow.core.dynamics import (
     md_segment,
     read_trajectory,
 )
-from idealflow.core.embedding import Relaxed, relax_shell
+from idealflow.core.embedding import Embedded, Objective, Relaxed, embed, relax_shell
 from idealflow.core.replay import draw_replay, replay_probabilities
 from idealflow.core.screening import ScreenedFrame, screen, screen_frame
 from idealflow.core.uncertainty import UncertaintyModel
@@ -31,8 +31,10 @@ __all__ = [
     "Checkpoint",
     "Crop",
     "CropSearch",
+    "Embedded",
     "Limits",
     "MDState",
+    "Objective",
     "Relaxed",
     "Schedule",
     "ScreenedFrame",
@@ -42,6 +44,7 @@ __all__ = [
     "UncertaintyModel",
     "crop_search",
     "draw_replay",
+    "embed",
     "get_sampler",
     "md_segment",
     "read_trajectory",

@@ -196,12 +196,11 @@ class IdealMaker(Maker):
     ) -> Response:
         """Set the substructure stages of every chosen centre going, side by side."""
         segment, screen = SegmentDoc.model_validate(segment), ScreenDoc.model_validate(screen)
+        n_keep = max(self.n_attempts, self.relax.max_crops)
         jobs: list[Job] = []
         for centre in screen.centres:
             where = (screen.walker, screen.step, centre.atom)
-            crop = self.crop.make(
-                context, segment.frame, screen, screen_uuid, centre, learner, self.embedding, self.n_attempts
-            )
+            crop = self.crop.make(context, segment.frame, screen, screen_uuid, centre, learner, self.embedding, n_keep)
             named(crop, context, "crop", *where)
             jobs += [crop, *self._attempt(context, crop.output, crop.uuid, learner, where, 0)]
         output = {"campaign": context.campaign, "n_centres": len(screen.centres)}

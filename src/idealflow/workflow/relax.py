@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, relax_shell
-from idealflow.schemas import CropDoc, LearnerVersion, RelaxationDoc, StageContext
+from idealflow.core import Crop, Embedded, Objective, embed
+from idealflow.schemas import CropDoc, LearnerVersion, RelaxationDoc, RelaxedCrop, StageContext
 from idealflow.workflow.encoding import load_uncertainty_artifact, to_stored
 from idealflow.workflow.stage import artifact_store, committed, stage
 
@@ -24,18 +24,22 @@ class UncertaintyRelaxMaker(Maker):
     Attributes
     ----------
     max_steps
-        Optimiser steps at most.
+        Evaluations of objective and gradient at most, for each crop.
+    max_crops
+        Where the relaxation of one crop stalls, the next is tried, at most so many.
     cell
         Move the cell vectors too (False: positions only, the paper's form).
     objective
-        ``hinge`` (shell atoms above 1, core atoms above their own value in the frame) or the plain ``mean``.
+        ``hinge`` (shell atoms above 1, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form)
+        or the plain ``mean`` (the paper's).
     category
         FireWorks category of the workers that run it; default: the campaign's.
     """
 
-    max_steps: Annotated[int, Field(ge=0)] = 100
+    max_steps: Annotated[int, Field(ge=1)] = 300
+    max_crops: Annotated[int, Field(ge=1)] = 3
     cell: bool = True
-    objective: Literal["hinge", "mean"] = "hinge"
+    objective: Objective = "hinge"
     category: str | None = None
     name: str = "uncertainty relaxation"
 
@@ -48,7 +52,7 @@ class UncertaintyRelaxMaker(Maker):
         learner: LearnerVersion,
         attempt: int = 0,
     ) -> RelaxationDoc:
-        """Relax the ``attempt``-th best crop; only ``embedding="ides"`` relaxes, the other arms pass unchanged."""
+        """Relax the kept crops, take the ``attempt``-th best; all but ``embedding="ides"`` pass unchanged."""
         if (done := committed(RelaxationDoc)) is not None:
             return done
         started = time.perf_counter()
@@ -77,6 +81,8 @@ class UncertaintyRelaxMaker(Maker):
                 parent_indices=crop.chosen[attempt]["parent_indices"],
                 trace=[],
                 reason="unchanged",
+                crop_index=attempt,
+                tried=[],
                 uncertainty_before=start.uncertainty,
                 uncertainty_after=start.uncertainty,
                 core_worsening=start.core_worsening,
@@ -84,23 +90,41 @@ class UncertaintyRelaxMaker(Maker):
                 seconds=time.perf_counter() - started,
             )
         uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
+        crops = [Crop.from_dict(kept) for kept in crop.chosen]
 
-        relaxed = relax_shell(uncertainty, start, max_steps=self.max_steps, cell=self.cell, objective=self.objective)
+        tried = embed(
+            uncertainty, crops, self.max_crops, self.max_steps, self.cell, self.objective, n_wanted=attempt + 1
+        )
+        best = tried[attempt]
 
         return RelaxationDoc(
             **common,
-            structure=to_stored(relaxed.atoms),
-            core=crop.chosen[attempt]["core"],
-            centre=relaxed.centre,
-            parent_indices=crop.chosen[attempt]["parent_indices"],
-            trace=[float(value) for value in relaxed.trace],
-            reason=relaxed.reason,
-            uncertainty_before=relaxed.uncertainty_before,
-            uncertainty_after=relaxed.uncertainty_after,
-            core_worsening=relaxed.core_worsening,
-            composition_error=start.composition_error,
+            structure=to_stored(best.relaxed.atoms),
+            core=crop.chosen[best.index]["core"],
+            centre=best.relaxed.centre,
+            parent_indices=crop.chosen[best.index]["parent_indices"],
+            trace=[float(value) for value in best.relaxed.trace],
+            reason=best.relaxed.reason,
+            crop_index=best.index,
+            tried=[_figures(one) for one in tried],
+            uncertainty_before=best.relaxed.uncertainty_before,
+            uncertainty_after=best.relaxed.uncertainty_after,
+            core_worsening=best.relaxed.core_worsening,
+            composition_error=best.crop.composition_error,
             seconds=time.perf_counter() - started,
         )
+
+
+def _figures(one: Embedded) -> RelaxedCrop:
+    return RelaxedCrop(
+        crop_index=one.index,
+        n_atoms=len(one.crop.atoms),
+        reason=one.relaxed.reason,
+        n_steps=one.relaxed.n_steps,
+        uncertainty_before=one.relaxed.uncertainty_before,
+        uncertainty_after=one.relaxed.uncertainty_after,
+        core_worsening=one.relaxed.core_worsening,
+    )
 
 
 def _nothing(common: dict[str, Any], reason: str) -> RelaxationDoc:
@@ -112,6 +136,8 @@ def _nothing(common: dict[str, Any], reason: str) -> RelaxationDoc:
         parent_indices=[],
         trace=[],
         reason=reason,
+        crop_index=-1,
+        tried=[],
         uncertainty_before=None,
         uncertainty_after=None,
         core_worsening=None,

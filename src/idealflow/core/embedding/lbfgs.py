@@ -48,10 +48,10 @@ def minimise(
     start: Floats,
     max_evaluations: int,
     max_change: float,
-    stop: Callable[[int, float], bool],
+    stop: Callable[[float], bool],
     tolerance: float = 1e-4,
     history: int = 12,
-) -> str:
+) -> tuple[Floats, str]:
     """Minimise a function of many variables.
 
     The first direction is steepest descent scaled to a tenth of `max_change`; later steps try the full quasi-Newton
@@ -68,7 +68,7 @@ def minimise(
     max_change
         Largest change of a variable in one step.
     stop
-        Called after every accepted step with its count and the value; True ends the run.
+        Called with the value of the start and after every accepted step; True ends the run.
     tolerance
         Converged when the largest gradient component falls below, or ten steps together gain less than a thousandth
         of the value.
@@ -77,19 +77,19 @@ def minimise(
 
     Returns
     -------
-    str
-        "stopped", "converged" or "steps".
+    tuple
+        The last point accepted (n,), and "stopped", "converged" or "steps".
     """
     x = start.copy()
     value, gradient = function(x)
-    used, count = 1, 0
+    used = 1
     memory: deque[tuple[Floats, Floats, float]] = deque(maxlen=history)
     past: deque[float] = deque([value], maxlen=10)
-    if stop(count, value):
-        return "stopped"
+    if stop(value):
+        return x, "stopped"
     while used < max_evaluations:
         if float(np.abs(gradient).max()) < tolerance:
-            return "converged"
+            return x, "converged"
         step = descent(gradient, memory, max_change)
         slope = float(step @ gradient)
         for halvings in range(min(BACKTRACKS, max_evaluations - used)):
@@ -100,17 +100,17 @@ def minimise(
                 break
         else:
             if not memory:
-                return "converged" if used < max_evaluations else "steps"
+                return x, "converged" if used < max_evaluations else "steps"
             memory.clear()
             continue
         bent = new_gradient - gradient
         curvature = float(moved @ bent)
         if curvature > 1e-10 * float(np.linalg.norm(moved) * np.linalg.norm(bent)):
             memory.append((moved, bent, 1.0 / curvature))
-        x, value, gradient, count = x + moved, new_value, new_gradient, count + 1
+        x, value, gradient = x + moved, new_value, new_gradient
         past.append(value)
-        if stop(count, value):
-            return "stopped"
+        if stop(value):
+            return x, "stopped"
         if len(past) == past.maxlen and past[0] - value < 1e-3 * abs(past[0]):
-            return "converged"
-    return "steps"
+            return x, "converged"
+    return x, "steps"

