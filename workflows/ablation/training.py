@@ -44,8 +44,8 @@ class Trained:
 
 
 def rate(chunk: int) -> float:
-    """Step size of a tenth of the steps: constant for three, then falling geometrically to a two-hundredth by the seventh."""
-    decay = min(1.0, max(0, chunk - 2) / (CHUNKS - FLAT_CHUNKS - 2))
+    """Step size of a tenth of the steps: constant for two, then falling geometrically to a two-hundredth by the sixth."""
+    decay = min(1.0, max(0, chunk - 1) / (CHUNKS - FLAT_CHUNKS - 3))
     return float(PEAK_RATE * (LAST_RATE / PEAK_RATE) ** decay)
 
 

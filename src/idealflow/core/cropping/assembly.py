@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from idealflow.core.cropping.contacts import (
     Selection,
@@ -14,8 +15,10 @@ from idealflow.core.cropping.contacts import (
     fill_seam,
     neutralise,
     select,
+    whole_molecules,
 )
 from idealflow.core.cropping.crop import Refused
+from idealflow.core.cropping.molecules import INCOMPLETE
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings
 from idealflow.core.cropping.vacuum import EmptySpace, keep_vacuum
@@ -98,8 +101,13 @@ def part_contacts(box: Box, sur: Surroundings, rules: Rules, space: EmptySpace |
     for attempt in range(ENLARGE_TRIES):
         if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
             raise _RefusalError("too long: a corner lies beyond the surroundings looked at")
-        sel = select(sur, box)
+        sel, intruder, molecular = whole_molecules(select(sur, box), box, sur)
+        if intruder is not None:
+            box = stretched_along(box, intruder)
+            continue
         n_atoms = len(sel.images)
+        if (sur.molecule[sel.images] == INCOMPLETE).any():
+            raise _RefusalError("too long: a molecule reaches beyond the surroundings looked at", n_atoms=n_atoms)
         if n_atoms > rules.max_atoms:
             raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
         shut = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
@@ -108,12 +116,18 @@ def part_contacts(box: Box, sur: Surroundings, rules: Rules, space: EmptySpace |
         sel, core_contact = drop_contacts(sel, shut, sur)
         if core_contact is None:
             notes = {"removed": n_atoms - len(sel.images), "enlarged": ENLARGE_STEP * attempt}
-            return shut, sel, notes
-        axis = int(np.argmax(np.abs(core_contact)))
-        box = box.stretched(axis, ENLARGE_STEP / 2, ENLARGE_STEP / 2)
+            return shut, sel, notes | molecular
+        box = stretched_along(box, core_contact)
     raise _RefusalError(
-        "two core atoms touch across the boundary; enlarging the margins did not part them", n_atoms=n_atoms
+        "two core atoms touch across the boundary, or a molecule of the core reaches around it; enlarging the margins did "
+        "not part them"
     )
+
+
+def stretched_along(box: Box, shift: NDArray[np.int64]) -> Box:
+    """Enlarge the margins of the axis across which two things meet."""
+    axis = int(np.argmax(np.abs(shift)))
+    return box.stretched(axis, ENLARGE_STEP / 2, ENLARGE_STEP / 2)
 
 
 def check_vacuum(box: Box, space: EmptySpace, n_atoms: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from idealflow.core.cropping.molecules import BODY, bond_limit
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import ContactLimits, Surroundings
 from idealflow.core.descriptors.neighbours import neighbour_pairs
@@ -22,6 +23,7 @@ __all__ = [
     "neutralise",
     "select",
     "smallest_distance",
+    "whole_molecules",
 ]
 
 SEAM_DEPTH = 1.5
@@ -81,12 +83,25 @@ def select(sur: Surroundings, box: Box) -> Selection:
     return Selection(images, vectors, nearest_image_distance(vectors, box) <= sur.cutoff)
 
 
-def contacts(numbers: Ints, positions: Floats, cell: Floats, limits: ContactLimits) -> tuple[Ints, Ints, Ints, Floats]:
-    """Ordered pairs that stand closer than their limit: i, j, shift, distance."""
+def contacts(
+    numbers: Ints, positions: Floats, cell: Floats, limits: ContactLimits, molecule: Ints | None = None
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """Ordered pairs that stand closer than their limit: i, j, shift, distance.
+
+    An atom of a molecule (`molecule` (n,) not negative) must keep more than a bond's length from whatever is not of it.
+    """
     matrix, row = limits.table(numbers)
-    i, j, shift, vector = close_pairs(positions, cell, float(matrix.max()))
+    some = molecule is not None and bool((molecule >= 0).any())
+    reach = float(matrix.max())
+    if some:
+        reach = max(reach, float(bond_limit(numbers, numbers).max()))
+    i, j, shift, vector = close_pairs(positions, cell, reach)
     distance = np.linalg.norm(vector, axis=1)
     close = distance < matrix[row[i], row[j]]
+    if some and molecule is not None:
+        free = (molecule[i] >= 0) | (molecule[j] >= 0)
+        apart = (molecule[i] != molecule[j]) | (shift != 0).any(axis=1)
+        close |= free & apart & (distance < bond_limit(numbers[i], numbers[j]))
     return i[close], j[close], shift[close], distance[close]
 
 
@@ -98,10 +113,10 @@ def composition_distance(numbers: Ints, composition: dict[int, float]) -> float:
 
 
 def drop_contacts(sel: Selection, box: Box, sur: Surroundings) -> tuple[Selection, NDArray[np.int64] | None]:
-    """Remove shell atoms until nothing touches across the boundary.
+    """Remove shell atoms, molecules whole, until nothing touches across the boundary.
 
     The atom in most contacts goes first; among equals the one whose species is in excess, then the one farthest from
-    the centre.
+    the centre. What holds a core atom stays.
 
     Returns
     -------
@@ -109,25 +124,70 @@ def drop_contacts(sel: Selection, box: Box, sur: Surroundings) -> tuple[Selectio
         The selection, and the shift of a contact between two core atoms, which no removal can resolve (None if all
         is well).
     """
-    numbers = sur.numbers[sel.images]
-    i, j, shift, _ = contacts(numbers, sel.vectors, box.cell, sur.limits)
-    apart = (shift != 0).any(axis=1) | ~(sel.core[i] & sel.core[j])
+    numbers, molecule = sur.numbers[sel.images], sur.molecule[sel.images]
+    i, j, shift, _ = contacts(numbers, sel.vectors, box.cell, sur.limits, molecule)
+    fixed = sel.core | (np.isin(molecule, molecule[sel.core]) & (molecule >= 0))
+    apart = (shift != 0).any(axis=1) | ~(fixed[i] & fixed[j])
     i, j, shift = i[apart], j[apart], shift[apart]
-    both = sel.core[i] & sel.core[j]
+    both = fixed[i] & fixed[j]
     if both.any():
         return sel, np.asarray(shift[np.flatnonzero(both)[0]])
     far = np.linalg.norm(sel.vectors, axis=1)
     keep = np.ones(len(numbers), dtype=bool)
     while len(i):
-        touching = np.unique(i[~sel.core[i]])
+        touching = np.unique(i[~fixed[i]])
         count = np.bincount(i, minlength=len(numbers))[touching]
         share = {int(z): float(np.mean(numbers[keep] == z)) for z in np.unique(numbers)}
         excess = [round(share[int(z)] - sur.composition.get(int(z), 0.0), 12) for z in numbers[touching]]
         gone = int(touching[np.lexsort((far[touching], excess, count))[-1]])
-        keep[gone] = False
-        left = (i != gone) & (j != gone)
+        with_it = molecule == molecule[gone] if molecule[gone] >= 0 else np.arange(len(numbers)) == gone
+        keep &= ~with_it
+        left = ~with_it[i] & ~with_it[j]
         i, j = i[left], j[left]
     return Selection(sel.images[keep], sel.vectors[keep], sel.core[keep]), None
+
+
+def whole_molecules(
+    sel: Selection, box: Box, sur: Surroundings
+) -> tuple[Selection, NDArray[np.int64] | None, dict[str, float]]:
+    """Take every molecule whole or not at all: those of core atoms, and those whose middle lies in the box.
+
+    Parameters
+    ----------
+    sel, box, sur : the crop in the making
+
+    Returns
+    -------
+    tuple
+        The selection; the shift of an atom of a core molecule whose image would stand in the core's sphere (None if there
+        is none; other molecules of which that is true are left out); and how many atoms were taken in and left out.
+    """
+    free = np.flatnonzero(sur.molecule >= 0)
+    if len(free) == 0:
+        return sel, None, {}
+    units, member = np.unique(sur.molecule[free], return_inverse=True)
+    size = np.bincount(member)
+    middle = np.stack([np.bincount(member, sur.vectors[free, axis]) / size for axis in range(3)], axis=1)
+    frac = box.fractional(middle)
+    inside = ((frac >= 0.0) & (frac < 1.0)).all(axis=1)
+    of_core = np.isin(units, sur.molecule[sel.images[sel.core]])
+    steps = np.array([s for s in product((-1, 0, 1), repeat=3) if s != (0, 0, 0)], dtype=np.int64)
+    landed = sur.vectors[free][:, None, :] + (steps @ box.cell)[None, :, :]
+    entering = np.linalg.norm(landed, axis=2) <= sur.cutoff + 1e-6
+    # the frame's own images along kept edges are where they belong
+    entering &= ~np.all([(steps[:, k] == 0) | (box.axes[k] == "kept") for k in range(3)], axis=0)[None, :]
+    intrudes = np.bincount(member, entering.any(axis=1)) > 0
+    stuck = (of_core & intrudes)[member] & entering.any(axis=1)
+    if stuck.any():
+        return sel, np.asarray(steps[np.flatnonzero(entering[np.flatnonzero(stuck)[0]])[0]]), {}
+    taken = of_core | (inside & ~intrudes)
+    before = np.isin(np.arange(len(sur.molecule)), sel.images)
+    chosen = before.copy()
+    chosen[free] = taken[member]
+    images = np.concatenate([sel.images[chosen[sel.images]], np.flatnonzero(chosen & ~before)])
+    vectors = sur.vectors[images]
+    notes = {"completed": float((chosen & ~before).sum()), "left_out": float((before & ~chosen).sum())}
+    return Selection(images, vectors, nearest_image_distance(vectors, box) <= sur.cutoff), None, notes
 
 
 def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Generator) -> Selection:
@@ -153,6 +213,7 @@ def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Genera
     # along empty axes only as far as the crop's own atoms reach
     mine, slack = box.fractional(sel.vectors), SEAM_DEPTH / heights
     near &= (~empty | ((frac >= mine.min(axis=0) - slack) & (frac <= mine.max(axis=0) + slack))).all(axis=1)
+    near &= sur.molecule == BODY
     if not near.any():
         return sel
     rows = rng.permutation(np.flatnonzero(near))
@@ -166,7 +227,7 @@ def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Genera
     # one neighbour list for everything; a newcomer is taken if no taken atom lies within reach of it
     vectors = np.concatenate([sel.vectors, landed])
     numbers = sur.numbers[np.concatenate([sel.images, rows])]
-    i, j, _, _ = contacts(numbers, vectors, box.cell, sur.limits)
+    i, j, _, _ = contacts(numbers, vectors, box.cell, sur.limits, sur.molecule[np.concatenate([sel.images, rows])])
     taken = np.zeros(len(vectors), dtype=bool)
     taken[: len(sel.images)] = True
     for new in range(len(sel.images), len(vectors)):
@@ -198,7 +259,8 @@ def neutralise(sel: Selection, sur: Surroundings, charges: dict[int, float]) -> 
     numbers = sur.numbers[sel.images]
     total = sum(charges[int(z)] for z in numbers)
     kinds = [int(z) for z in np.unique(numbers)]
-    spare = [range(min(MOST_REMOVED, int((~sel.core & (numbers == z)).sum())) + 1) for z in kinds]
+    bound = sel.core | (sur.molecule[sel.images] != BODY)
+    spare = [range(min(MOST_REMOVED, int((~bound & (numbers == z)).sum())) + 1) for z in kinds]
     ways = [
         way
         for way in product(*spare)
@@ -206,7 +268,7 @@ def neutralise(sel: Selection, sur: Surroundings, charges: dict[int, float]) -> 
     ]
     if not ways:
         return sel, float(total)
-    far = np.where(sel.core, -1.0, np.linalg.norm(sel.vectors, axis=1))
+    far = np.where(bound, -1.0, np.linalg.norm(sel.vectors, axis=1))
     keep = np.ones(len(numbers), dtype=bool)
     for count, z in zip(min(ways, key=sum), kinds, strict=True):
         mine = np.flatnonzero(numbers == z)

@@ -10,6 +10,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from idealflow.core.cropping.molecules import find_molecules
 from idealflow.errors import InputError
 
 __all__ = ["ContactLimits", "Surroundings", "images_within", "survey"]
@@ -77,6 +78,7 @@ class Surroundings:
     density : atoms per Å³ within the radius (empty space included)
     limits : smallest distances allowed in a crop from here
     composition : fraction of each atomic number in the whole frame
+    molecule : (n,) number of the molecule of each image, or ``BODY`` or ``INCOMPLETE``
     """
 
     indices: Ints
@@ -91,6 +93,7 @@ class Surroundings:
     density: float
     limits: ContactLimits
     composition: dict[int, float]
+    molecule: Ints
 
 
 def heights_of(cell: Floats) -> Floats:
@@ -229,6 +232,7 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         density=len(indices) / (4.0 / 3.0 * np.pi * radius**3),
         limits=contact_limits(numbers, vectors, min_contact),
         composition={int(z): int(c) / len(atoms) for z, c in zip(kinds, counts, strict=True)},
+        molecule=find_molecules(numbers, vectors, radius),
     )
 
 

@@ -1,0 +1,74 @@
+"""Molecules in a frame: a crop takes one whole or not at all, and hydrogen may cap the covalent bonds it cuts.
+
+A molecule is a finite set of nonmetal atoms joined by covalent bonds (closer than 1.25 times the sum of their covalent
+radii). Metals and ionic solids have none; a covalent network or a polymer that reaches farther than the crop is looked for
+is a body, not a molecule, and may be cut.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+__all__ = ["BODY", "INCOMPLETE", "NONMETALS", "bond_limit", "covalent_bonds", "find_molecules"]
+
+#: an atom of no molecule; of one that reaches beyond what was looked at, so that it cannot be taken whole
+BODY, INCOMPLETE = -1, -2
+NONMETALS = np.array(
+    [atomic_numbers[symbol] for symbol in ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I")]
+)
+BOND_FACTOR = 1.25
+MOST_ATOMS = 60
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def bond_limit(a: NDArray[np.integer], b: NDArray[np.integer]) -> Floats:
+    """Distance below which two atoms count as bonded, Å, for arrays of atomic numbers."""
+    return np.asarray(BOND_FACTOR * (covalent_radii[a] + covalent_radii[b]), dtype=np.float64)
+
+
+def covalent_bonds(numbers: Ints, vectors: Floats) -> Ints:
+    """Pairs (m, 2) of bonded nonmetal atoms among points in open space.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    vectors : (n, 3) positions, Å
+    """
+    mine = np.flatnonzero(np.isin(numbers, NONMETALS))
+    if len(mine) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    reach = 2.0 * BOND_FACTOR * float(covalent_radii[numbers[mine]].max())
+    pairs = mine[cKDTree(vectors[mine]).query_pairs(reach, output_type="ndarray")]
+    distance = np.linalg.norm(vectors[pairs[:, 0]] - vectors[pairs[:, 1]], axis=1)
+    return np.asarray(pairs[distance < bond_limit(numbers[pairs[:, 0]], numbers[pairs[:, 1]])], dtype=np.int64)
+
+
+def find_molecules(numbers: Ints, vectors: Floats, radius: float) -> Ints:
+    """Number of the molecule (n,) each atom image belongs to; ``BODY`` for none, ``INCOMPLETE`` at the rim.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    vectors : (n, 3) positions relative to the centre, Å
+    radius : how far was looked, Å
+    """
+    molecule = np.full(len(numbers), BODY, dtype=np.int64)
+    bonds = covalent_bonds(numbers, vectors)
+    if len(bonds) == 0:
+        return molecule
+    graph = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(len(numbers), len(numbers)))
+    unit = connected_components(graph, directed=False)[1]
+    size = np.bincount(unit)
+    rim = np.isin(numbers, NONMETALS) & (np.linalg.norm(vectors, axis=1) > radius - bond_limit(numbers, numbers))
+    cut = np.zeros(len(size), dtype=bool)
+    cut[unit[rim]] = True
+    some = ((size[unit] >= 2) | cut[unit]) & (size[unit] <= MOST_ATOMS)
+    molecule[some] = np.where(cut[unit[some]], INCOMPLETE, unit[some])
+    return molecule
