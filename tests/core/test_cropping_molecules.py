@@ -94,3 +94,45 @@ def test_a_solid_has_no_molecules_and_a_network_is_a_body():
 def test_a_molecule_at_the_rim_is_not_taken_for_whole(distance, kind):
     numbers, vectors = np.array([7, 7]), np.array([[distance, 0, 0], [distance, 1.1, 0]])
     assert (find_molecules(numbers, vectors, 10.0) == kind).all()
+
+
+def polymer(repeat=16, spacing=4.6):
+    """Straight zigzag chains of CH2 along x, periodic, on a grid."""
+    step, rise = 1.27, 0.43
+    unit = Atoms(
+        "CH2CH2",
+        positions=[
+            [0, 0, -rise], [0, 0.89, -rise - 0.63], [0, -0.89, -rise - 0.63],
+            [step, 0, rise], [step, 0.89, rise + 0.63], [step, -0.89, rise + 0.63],
+        ],
+        cell=[2 * step, spacing, spacing],
+        pbc=True,
+    )  # fmt: skip
+    frame = unit * (repeat, 6, 6)
+    frame.rattle(0.02, seed=0)
+    return frame
+
+
+def test_cut_bonds_are_capped_with_hydrogen():
+    frame = polymer()
+    search = {"n_candidates": 30, "max_atoms": 600, "max_composition_error": 0.2}
+    crops = crop_search(Flat(), frame, 0, rng=np.random.default_rng(0), hydrogen_caps=True, **search)
+    bare = crop_search(Flat(), frame, 0, rng=np.random.default_rng(0), **search)
+    bonds = {("C", "C"): 2.0, ("C", "H"): 1.35}
+    assert sum(crop.notes["caps"] > 0 for crop in crops) > 1
+    for crop in crops:
+        caps = crop.parent_indices == -1
+        assert caps.sum() == crop.notes["caps"]
+        assert set(crop.atoms.symbols[caps]) <= {"H"}
+        assert not (crop.core & caps).any()
+        neighbours = np.bincount(neighbor_list("i", crop.atoms, bonds), minlength=len(crop.atoms))
+        assert (neighbours[crop.atoms.numbers == 6] == 4).all()
+        np.testing.assert_allclose(sphere(crop.atoms, crop.centre, 5.0), sphere(frame, 0, 5.0), atol=1e-10)
+    assert any("cap would touch" in one.reason for one in crops.rejected)
+    open_ends = [
+        (
+            np.bincount(neighbor_list("i", crop.atoms, bonds), minlength=len(crop.atoms))[crop.atoms.numbers == 6] < 4
+        ).any()
+        for crop in bare
+    ]
+    assert any(open_ends)

@@ -51,6 +51,8 @@ class CropSearchMaker(Maker):
         Charges by species; given, every crop is made neutral by removing shell atoms, or refused.
     vacuum
         Empty space where a crop meets vacuum, Å.
+    hydrogen_caps
+        Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
     category
         FireWorks category of the workers that run it; default: the campaign's.
     """
@@ -61,6 +63,7 @@ class CropSearchMaker(Maker):
     max_composition_error: Annotated[float, Field(gt=0)] = 0.1
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
+    hydrogen_caps: bool = False
     category: str | None = None
     name: str = "crop search"
 
@@ -126,6 +129,7 @@ class CropSearchMaker(Maker):
                 max_composition_error=self.max_composition_error,
                 oxidation_states=self.oxidation_states,
                 vacuum=self.vacuum,
+                hydrogen_caps=self.hydrogen_caps,
             )
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
             return [], [], f"no crop: {refusal}"

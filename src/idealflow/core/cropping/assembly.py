@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idealflow.core.cropping.caps import OpenBondError, hydrogen_caps
 from idealflow.core.cropping.contacts import (
     Selection,
     composition_distance,
@@ -39,15 +40,23 @@ class _RefusalError(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """Hard rules of a search: atoms at most, composition error at most, charges to cancel, Å of empty space."""
+    """Hard rules of a search: atoms at most, composition error at most, charges to cancel, Å of empty space, caps or not."""
 
     max_atoms: int
     max_composition_error: float
     charges: dict[int, float] | None
     vacuum: float
+    caps: bool = False
 
 
-Assembled = tuple[Box, Selection, dict[str, float]]
+@dataclass(frozen=True)
+class Assembled:
+    """A box with its atoms, caps (n, 3) relative to the centre in Å, and plain numbers about how it was made."""
+
+    box: Box
+    sel: Selection
+    notes: dict[str, float]
+    caps: NDArray[np.float64] | None = None
 
 
 def assemble_all(
@@ -93,10 +102,21 @@ def assemble(
     if error > rules.max_composition_error:
         reason = f"composition error {error:.3f} exceeds {rules.max_composition_error:.3f}"
         raise _RefusalError(reason, n_atoms=n_atoms, composition_error=error)
-    return box, sel, notes
+    if not rules.caps:
+        return Assembled(box, sel, notes)
+    try:
+        caps = hydrogen_caps(sel, box, sur)
+    except OpenBondError as broken:
+        raise _RefusalError(str(broken), n_atoms=n_atoms) from broken
+    notes["caps"] = len(caps)
+    if n_atoms + len(caps) > rules.max_atoms:
+        raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms with its caps", n_atoms=n_atoms + len(caps))
+    return Assembled(box, sel, notes, caps)
 
 
-def part_contacts(box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None) -> Assembled:
+def part_contacts(
+    box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None
+) -> tuple[Box, Selection, dict[str, float]]:
     """Select the atoms of a box and resolve contacts; margins grow where two core atoms touch across the boundary."""
     for attempt in range(ENLARGE_TRIES):
         if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:

@@ -55,6 +55,7 @@ def crop_search(
     cell_widths: tuple[float, float] | None = None,
     vacuum: float = DEFAULT_VACUUM,
     whole_if_small: bool = True,
+    hydrogen_caps: bool = False,
 ) -> CropSearch:
     """Cut candidate cells around one atom and sort them by how close their shell is to the known.
 
@@ -95,6 +96,9 @@ def crop_search(
         Å of empty space between images where the frame is empty; at least the cutoff is used.
     whole_if_small
         False crops even a frame within the budget (for ablations).
+    hydrogen_caps
+        Close the covalent bonds that a cell cuts with hydrogen; the model must know hydrogen. Caps are shell atoms with
+        parent index -1.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def crop_search(
         sur.numbers[np.linalg.norm(sur.vectors, axis=1) <= widths[1]], sur.composition
     )
     frame_values = CoreValues(u, atoms)
-    rules = Rules(max_atoms, limit, charges, max(vacuum, u.cutoff + 0.1))
+    rules = Rules(max_atoms, limit, charges, max(vacuum, u.cutoff + 0.1), hydrogen_caps)
     # cells drawn larger than the budget would only be refused
     roomy = (max_atoms / sur.density) ** (1.0 / 3.0)
     drawn = (widths[0], min(widths[1], max(widths[0] + LEAST_MARGIN, roomy)))
@@ -128,10 +132,10 @@ def crop_search(
         # a core that is bulk in a body thinner than any cell, or a surface on a pore narrower than any cell
         strictly = refused
         made, refused = assemble_all(boxes, sur, rules, None, rng)
-        made = [(box, selection, notes | {"surface_rule_waived": 1.0}) for box, selection, notes in made]
+        made = [replace(one, notes=one.notes | {"surface_rule_waived": 1.0}) for one in made]
         refused = [*strictly, *refused] if made else refused
     weights = Weights(composition_weight, size_weight)
-    crops = [build(u, sur, cell, sel, notes, frame_values, weights) for cell, sel, notes in made]
+    crops = [build(u, sur, one.box, one.sel, one.notes, frame_values, weights, one.caps) for one in made]
     if not crops:
         raise InputError(nothing_fits(refused, sur, max_atoms, widths))
     return CropSearch(crops, refused)
@@ -206,18 +210,23 @@ def build(
     notes: dict[str, float],
     frame_values: CoreValues,
     weights: Weights,
+    caps: Floats | None = None,
 ) -> Crop:
-    """Make the crop: atoms with the box's corner at the origin, values, references and figures."""
+    """Make the crop: atoms with the box's corner at the origin, caps last, values, references and figures."""
     numbers = sur.numbers[sel.images]
     atoms = Atoms(numbers=numbers, positions=sel.vectors - box.origin, cell=box.cell, pbc=True)
-    parents = sur.indices[sel.images]
+    parents, core = sur.indices[sel.images], sel.core
+    if caps is not None and len(caps):
+        atoms += Atoms(f"H{len(caps)}", positions=caps - box.origin)
+        parents = np.concatenate([parents, np.full(len(caps), -1)])
+        core = np.concatenate([core, np.zeros(len(caps), dtype=bool)])
     values = np.asarray(u(atoms), dtype=np.float64)
     reference = np.ones(len(atoms))
-    reference[sel.core] = np.maximum(1.0, frame_values(parents[sel.core]))
+    reference[core] = np.maximum(1.0, frame_values(parents[core]))
     error = composition_distance(numbers, sur.composition)
     crop = Crop(
         atoms=atoms,
-        core=sel.core,
+        core=core,
         parent_indices=parents,
         centre=int(np.flatnonzero(sel.images == 0)[0]),
         reference=reference,
