@@ -119,7 +119,7 @@ def test_cut_bonds_are_capped_with_hydrogen():
     crops = crop_search(Flat(), frame, 0, rng=np.random.default_rng(0), hydrogen_caps=True, **search)
     bare = crop_search(Flat(), frame, 0, rng=np.random.default_rng(0), **search)
     bonds = {("C", "C"): 2.0, ("C", "H"): 1.35}
-    assert sum(crop.notes["caps"] > 0 for crop in crops) > 1
+    assert sum(crop.notes["caps"] > 0 for crop in crops) > 0
     for crop in crops:
         caps = crop.parent_indices == -1
         assert caps.sum() == crop.notes["caps"]

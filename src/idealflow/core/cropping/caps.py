@@ -7,8 +7,8 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from idealflow.core.cropping.contacts import Selection, contacts
-from idealflow.core.cropping.molecules import covalent_bonds
+from idealflow.core.cropping.contacts import Selection, close_pairs, contacts
+from idealflow.core.cropping.molecules import NONMETALS, bond_limit, covalent_bonds
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings
 
@@ -42,9 +42,11 @@ def hydrogen_caps(sel: Selection, box: Box, sur: Surroundings) -> Floats:
     Raises
     ------
     OpenBondError
-        If a cap would stand inside the core's sphere, or closer to another atom than the limits allow.
+        If a cap would stand inside the core's sphere, or closer to another atom than the limits allow; or if atoms meet
+        across the boundary that are not bonded in the frame.
     """
     pairs = covalent_bonds(sur.numbers, sur.vectors)
+    _check_valences(sel, box, sur, np.bincount(pairs.ravel(), minlength=len(sur.numbers)))
     both_ways = np.concatenate([pairs, pairs[:, ::-1]])
     inside = np.isin(np.arange(len(sur.numbers)), sel.images)
     cut = both_ways[inside[both_ways[:, 0]] & ~inside[both_ways[:, 1]]]
@@ -68,3 +70,13 @@ def _continued(places: Floats, sel: Selection, box: Box) -> NDArray[np.bool_]:
     steps = np.array([[a, b, c] for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)], dtype=float)
     images = (sel.vectors[None, :, :] + (steps @ box.cell)[:, None, :]).reshape(-1, 3)
     return np.asarray(cKDTree(images).query(places)[0] < SAME_PLACE, dtype=np.bool_)
+
+
+def _check_valences(sel: Selection, box: Box, sur: Surroundings, in_frame: NDArray[np.int64]) -> None:
+    """Refuse a cell in which a nonmetal atom has more bonds than in the frame; `in_frame` (n_images,) counts those."""
+    numbers = sur.numbers[sel.images]
+    i, j, _, vector = close_pairs(sel.vectors, box.cell, float(bond_limit(numbers, numbers).max()))
+    covalent = np.isin(numbers[i], NONMETALS) & np.isin(numbers[j], NONMETALS)
+    bonded = covalent & (np.linalg.norm(vector, axis=1) < bond_limit(numbers[i], numbers[j]))
+    if (np.bincount(i[bonded], minlength=len(numbers)) > in_frame[sel.images]).any():
+        raise OpenBondError("atoms that are not bonded in the frame would bond across the boundary")
