@@ -130,6 +130,9 @@ class CampaignState(Document):
     n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
     n_bootstrap_labels: int = Field(default=0, description="labels computed for the first model")
     n_failed_labels: int = Field(default=0, description="labels that failed, every attempt counted")
+    failure_causes: dict[str, int] = Field(
+        default_factory=dict, description="cause → how many labels of the whole campaign failed with it"
+    )
     n_quarantined: int = Field(default=0, description="centres whose every attempt failed")
     n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
@@ -311,7 +314,16 @@ class LabelledDoc(Document):
     stress: list[float] | None = Field(default=None, description="(6,), eV/Å³, ASE's sign and Voigt order")
     method: str = Field(description="the reference; stand-ins for DFT are named as such")
     n_atoms: int = Field(description="atoms in the structure")
+    n_electrons: int | None = Field(
+        default=None, description="all electrons of the neutral atoms; None if there was nothing to label"
+    )
+    n_valence_electrons: float | None = Field(
+        default=None, description="electrons the reference treated; None for one that has none or does not say"
+    )
     seconds: float = Field(description="wall time of the label, of the original one if it was reused")
+    core_seconds: float | None = Field(
+        default=None, description="wall time × cores, s, of the original one if it was reused"
+    )
     reused_from: str | None = Field(default=None, description="uuid of the stored label that answered the request")
     document: Artifact | None = Field(default=None, description="the engine's own whole document")
 

@@ -220,10 +220,10 @@ def test_relaxation_of_a_crop_that_does_not_exist_says_why(labelled: Round) -> N
 def test_label_is_a_pure_function_of_its_inputs(labelled: Round) -> None:
     job = named(labelled.maker.label.make(labelled.context, labelled.relaxation), labelled.context, "label", 0)
     doc = SubstructureDoc.model_validate(labelled.again(job))
-    assert doc.model_copy(update={"uuid": labelled.substructure.uuid, "seconds": 0.0}) == (
-        labelled.substructure.model_copy(update={"seconds": 0.0})
+    assert doc.model_copy(update={"uuid": labelled.substructure.uuid, "seconds": 0.0, "core_seconds": 0.0}) == (
+        labelled.substructure.model_copy(update={"seconds": 0.0, "core_seconds": 0.0})
     )
-    assert doc.geometry_key == geometry_key(to_atoms(doc.structure), {"labeller": labelled.maker.label.key})
+    assert doc.geometry_key == geometry_key(to_atoms(doc.structure), {"labeller": labelled.maker.label.science})
 
 
 def test_the_same_geometry_is_labelled_once(labelled: Round) -> None:
@@ -234,9 +234,32 @@ def test_the_same_geometry_is_labelled_once(labelled: Round) -> None:
     assert computed.reused_from is None
     assert reused.reused_from == first.uuid
     assert (reused.energy, reused.forces, reused.seconds) == (computed.energy, computed.forces, computed.seconds)
-    elsewhere = LabelMaker(labeller={"calculator": tiny.EMT, "reference": "another EMT"})
-    third = elsewhere.make(labelled.context, structure, request="c", origin="bootstrap")
-    assert LabelledDoc.model_validate(labelled.again(third)).reused_from is None
+    other_limit = LabelMaker(labeller={"calculator": tiny.EMT, "reference": "the same EMT", "time_limit_s": 7.0})
+    third = other_limit.make(labelled.context, structure, request="c", origin="bootstrap")
+    assert LabelledDoc.model_validate(labelled.again(third)).reused_from == first.uuid
+    elsewhere = LabelMaker(labeller={"calculator": tiny.EMT, "kwargs": {"asap_cutoff": True}})
+    fourth = elsewhere.make(labelled.context, structure, request="d", origin="bootstrap")
+    assert LabelledDoc.model_validate(labelled.again(fourth)).reused_from is None
+
+
+def test_every_label_says_what_it_cost(finished: Any) -> None:
+    for doc in (*finished.campaign.labels(), *finished.campaign.substructures()):
+        assert doc.n_electrons == 29 * doc.n_atoms
+        assert doc.core_seconds == doc.seconds > 0  # one thread
+        assert doc.n_valence_electrons is None  # EMT has none
+
+
+def test_another_campaign_of_the_store_pays_nothing_twice(tmp_path: Path) -> None:
+    counted = {"labeller": {"calculator": "counting.CountedEMT", "kwargs": {"log": str(tmp_path / "log")}}}
+    tiny.run(tmp_path, label=counted, evaluation={"n_frames": 0})
+    paid = (tmp_path / "log").read_text().splitlines()
+    assert len(paid) == len(set(paid)) > 8
+    state, campaign = tiny.run(tmp_path, campaign="second", label=counted, evaluation={"n_frames": 0})
+    assert state.status == "finished"
+    docs = [*campaign.labels(), *campaign.substructures()]
+    assert len(docs) == len(paid)
+    assert all(doc.reused_from and doc.campaign == "second" for doc in docs)
+    assert (tmp_path / "log").read_text().splitlines() == paid
 
 
 def test_update_learns_the_same_from_the_same_labels(finished: Any, labelled: Round, tmp_path: Path) -> None:

@@ -243,7 +243,15 @@ class AseEngine:
         if "error" in answer:
             raise LabelError(f"{self.method}: {answer['error']}")
         try:
-            label = Label(answer["energy"], answer["forces"], answer["stress"], self.method, seconds)
+            label = Label(
+                answer["energy"],
+                answer["forces"],
+                answer["stress"],
+                self.method,
+                seconds,
+                core_seconds=seconds * self.threads,
+                n_valence_electrons=answer["n_electrons"],
+            )
         except LabelError as error:
             raise LabelError(f"{self.method}: {error}") from error
         if label.n_atoms != len(atoms):

@@ -61,6 +61,18 @@ def _vasp_seconds(document: Any) -> Any:
     return _at(document, "run_stats", "overall", "elapsed_time")
 
 
+def _vasp_cores(document: Any) -> Any:
+    return _at(document, "calcs_reversed", 0, "output", "run_stats", "cores")
+
+
+def _vasp_electrons(document: Any) -> Any:
+    return _at(document, "calcs_reversed", 0, "input", "parameters", "NELECT")
+
+
+def _unknown(document: Any) -> None:  # noqa: ARG001  # an engine whose documents do not tell
+    return None
+
+
 def _ase_seconds(document: Any) -> Any:
     return _at(document, "output", "elapsed_time")
 
@@ -85,6 +97,10 @@ class Engine:
         Returns the energy in eV.
     seconds
         Returns the time it took, or None.
+    cores
+        Returns the cores it took, or None where documents do not tell.
+    electrons
+        Returns the electrons it treated, or None where documents do not tell.
     states
         Whether ``state`` tells that a single point failed (an ASE document's state tells of the relaxation).
     """
@@ -94,11 +110,15 @@ class Engine:
     stress_unit: float
     energy: Callable[[Any], Any] = _total_energy
     seconds: Callable[[Any], Any] = _vasp_seconds
+    cores: Callable[[Any], Any] = _unknown
+    electrons: Callable[[Any], Any] = _unknown
     states: bool = True
 
 
 _ASE = Engine(_ase_name, 1.0, -0.1 * GPa, seconds=_ase_seconds, states=False)
-_VASP = Engine(lambda _: "VASP", 1.0, -0.1 * GPa, energy=_vasp_free_energy)
+_VASP = Engine(
+    lambda _: "VASP", 1.0, -0.1 * GPa, energy=_vasp_free_energy, cores=_vasp_cores, electrons=_vasp_electrons
+)
 _CP2K = Engine(lambda _: "CP2K", Hartree / Bohr, -GPa)
 _ABINIT = Engine(lambda _: "ABINIT", 1.0, GPa)
 
@@ -181,9 +201,14 @@ def label_from_document(doc: Any, atoms: Atoms | None = None) -> Label:
             raise LabelError(f"the {method} document has {len(order)} sites and {unordered.n_atoms} forces")
         if not atoms.pbc.any():
             stress = None
-    seconds = engine.seconds(doc)
+    seconds, cores, electrons = (_number(read(doc)) for read in (engine.seconds, engine.cores, engine.electrons))
     ordered = unordered.forces[order] * engine.force_unit
-    return Label(energy, ordered, stress, method, None if seconds is None else float(seconds))
+    cost = seconds * cores if seconds is not None and cores else None  # a document without cores says 0
+    return Label(energy, ordered, stress, method, seconds, cost, electrons)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _structure(document: Any, method: str) -> Any:

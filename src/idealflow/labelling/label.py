@@ -30,6 +30,10 @@ class Label:
         What computed it, such as ``"EMT (stands in for DFT)"``.
     seconds
         Time the method took, if known.
+    core_seconds
+        That time × the cores it took, s, if known.
+    n_valence_electrons
+        Electrons the method treated, if it has any and says so.
 
     Raises
     ------
@@ -42,6 +46,8 @@ class Label:
     stress: NDArray[np.float64] | None = None
     method: str = ""
     seconds: float | None = None
+    core_seconds: float | None = None
+    n_valence_electrons: float | None = None
 
     def __post_init__(self) -> None:
         energy = _array("energy", self.energy, (), "eV")
@@ -56,9 +62,11 @@ class Label:
         """Number of atoms labelled."""
         return len(self.forces)
 
-    def with_details(self, *, method: str | None = None, seconds: float | None = None) -> Label:
-        """Return a copy with another method name or time."""
-        details = {"method": method, "seconds": seconds}
+    def with_details(
+        self, *, method: str | None = None, seconds: float | None = None, core_seconds: float | None = None
+    ) -> Label:
+        """Return a copy with another method name or other times; what is None stays."""
+        details = {"method": method, "seconds": seconds, "core_seconds": core_seconds}
         return replace(self, **{key: value for key, value in details.items() if value is not None})  # type: ignore[arg-type]
 
 

@@ -80,7 +80,9 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
         energy = float(atoms.get_potential_energy(force_consistent=True))
     except (PropertyNotImplementedError, NotImplementedError):
         energy = float(atoms.get_potential_energy())
-    return {"energy": energy, "forces": forces, "stress": stress}
+    counted = getattr(atoms.calc, "get_number_of_electrons", None)
+    electrons = None if counted is None else float(counted())
+    return {"energy": energy, "forces": forces, "stress": stress, "n_electrons": electrons}
 
 
 def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:

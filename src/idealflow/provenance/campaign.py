@@ -33,7 +33,8 @@ Doc = TypeVar("Doc", bound=Document)
 _COSTLY = ["segment", "screen", "crop", "relaxation", "substructure", "update"]
 _TABLE = (
     "uuid", "round", "walker", "step", "atom", "attempt", "species", "state", "cause", "uncertainty",
-    "shell_uncertainty", "composition_error", "embedding", "n_atoms", "energy", "seconds", "model_version",
+    "shell_uncertainty", "composition_error", "embedding", "n_atoms", "n_electrons", "n_valence_electrons", "energy", "seconds",
+    "core_seconds", "model_version",
     "geometry_key", "request_key", "reused_from", "method",
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from jobflow import Maker
 from idealflow.errors import LabelError
 from idealflow.labelling import Label, geometry_key
 from idealflow.schemas import Artifact, LabelledDoc, RelaxationDoc, StageContext, StoredStructure, SubstructureDoc
+from idealflow.storage import ArtifactStore
 from idealflow.workflow.encoding import to_atoms
 from idealflow.workflow.keys import request_key, settings_key, stage_uuid
 from idealflow.workflow.labellers import labeller_from_settings, vasp_labeller
@@ -50,8 +51,13 @@ class LabelMaker(Maker):
 
     @property
     def key(self) -> str:
-        """Hash of the label settings: equal keys and equal geometry mean an equal label."""
+        """Hash of all label settings; when it changes, what was quarantined may trigger again."""
         return settings_key(self.labeller)
+
+    @property
+    def science(self) -> str:
+        """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
+        return settings_key(self.labeller.science())
 
     @stage()
     def make(
@@ -104,21 +110,24 @@ class LabelMaker(Maker):
             "method": self.method,
             "structure": structure,
             "n_atoms": len(structure.numbers) if structure else 0,
+            "n_electrons": sum(structure.numbers) if structure else None,
             "seconds": 0.0,
             "geometry_key": "",
         }
         if structure is None:
             return outcome | {"state": "failed", "cause": failure}
         atoms = to_atoms(structure)
-        outcome["geometry_key"] = geometry_key(atoms, {"labeller": self.key})
-        if (known := _stored_label(outcome["geometry_key"])) is not None:
+        outcome["geometry_key"] = geometry_key(atoms, {"labeller": self.science})
+        if (known := _stored_label(outcome["geometry_key"], artifact_store(context))) is not None:
             return outcome | known
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
         try:
             label, whole = self.labeller.label(atoms, directory)
         except LabelError as error:
-            return outcome | {"state": "failed", "cause": str(error), "seconds": time.perf_counter() - started}
+            seconds = time.perf_counter() - started
+            cost = {"seconds": seconds, "core_seconds": seconds * self.labeller.cores}
+            return outcome | {"state": "failed", "cause": str(error), **cost}
         if whole is None and not any(directory.iterdir()):
             directory.rmdir()
         document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
@@ -132,20 +141,28 @@ def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:
         "forces": np.asarray(label.forces).tolist(),
         "stress": None if label.stress is None else np.asarray(label.stress).tolist(),
         "seconds": label.seconds,
+        "core_seconds": label.core_seconds,
+        "n_valence_electrons": label.n_valence_electrons,
         "document": document,
     }
 
 
-def _stored_label(key: str) -> dict[str, Any] | None:
-    """An accepted label of the same geometry and settings, whoever asked for it."""
+_STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons")
+
+
+def _stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
+    """An accepted label of the same geometry and settings, whoever asked for it, in whatever campaign of the store."""
     found = current_store().query_one(
         {"output.geometry_key": key, "output.state": "accepted"}, properties=["uuid", "output"], load=True
     )
     if found is None:
         return None
     output = found["output"]
-    stored = {name: output[name] for name in ("state", "energy", "forces", "stress", "seconds", "document")}
-    return stored | {"reused_from": output.get("reused_from") or found["uuid"]}
+    document = output.get("document")
+    if document is not None and not artifacts.exists(Artifact.model_validate(document)):
+        document = None  # it lies among the files of the campaign that computed it, which `reused_from` names
+    stored = {name: output.get(name) for name in _STORED}
+    return stored | {"document": document, "reused_from": output.get("reused_from") or found["uuid"]}
 
 
 def _relaxation_uuid(context: StageContext, doc: RelaxationDoc) -> str:

@@ -7,6 +7,7 @@ import importlib
 import json
 import time
 import traceback
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +21,14 @@ from idealflow.errors import InputError, LabelError
 from idealflow.labelling import AseEngine, Label, label_from_document
 
 __all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "vasp_labeller"]
+
+
+#: settings of atomate2's makers that say how a program is run and its files are handled, and nothing of its results
+_OF_THE_RUN = frozenset(
+    f"{verb}_{engine}_{noun}"
+    for engine in ("vasp", "cp2k", "abinit")
+    for verb, noun in (("run", "kwargs"), ("copy", "kwargs"))
+) | {"name", "task_document_kwargs", "stop_children_kwargs", "store_output_data", "tags", "@version"}
 
 
 @runtime_checkable
@@ -39,8 +48,15 @@ class Labeller(Protocol):
             With the cause, if there is no label.
         """
 
+    @property
+    def cores(self) -> int:
+        """Cores that a label takes, where the engine does not say."""
+
+    def science(self) -> dict[str, Any]:
+        """What decides a label, as plain values: a stored label of the same science and geometry is used again."""
+
     def as_dict(self) -> dict[str, Any]:
-        """MSON form; its hash tells label settings apart."""
+        """MSON form, from which the labeller is made again; a change of its hash lifts the quarantine."""
 
 
 @dataclass
@@ -78,6 +94,15 @@ class AseLabeller(MSONable):
             **{name: getattr(self, name) for name in names},
         }
 
+    @property
+    def cores(self) -> int:
+        """Threads of the worker."""
+        return self.engine().threads
+
+    def science(self) -> dict[str, Any]:
+        """The calculator and its arguments; not its time limit or the name it is shown by."""
+        return {"calculator": self.calculator, "kwargs": self.kwargs}
+
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:  # noqa: ARG002  # no files needed
         """Label atoms in the worker; there is no document beyond the label itself."""
         return self.engine().label(atoms), None
@@ -97,26 +122,35 @@ class StaticLabeller(MSONable):
         A jobflow Maker whose ``make(structure)`` is one job with a static document as output.
     reference
         Name shown in output and documents; default: the maker's name.
+    cores
+        Cores that a calculation takes, for its cost in core-seconds. VASP's own documents tell, and then this is not used.
     """
 
     maker: Maker
     reference: str | None = None
+    cores: int = 1
 
     @property
     def method(self) -> str:
         """What the labels are."""
         return self.reference or f"{type(self.maker).__module__.split('.')[1]} {self.maker.name}"
 
+    def science(self) -> dict[str, Any]:
+        """The maker's settings without those of where and how its program is run and its files are read."""
+        settings = self.maker.as_dict()
+        return {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
+
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
         """Run the maker's job body in ``directory`` and convert its document."""
         structure = AseAtomsAdaptor.get_structure(_boxed(atoms))
         started = time.perf_counter()
         with contextlib.chdir(directory):
-            document = _run_body(self.maker, structure)
+            document = _run_body(deepcopy(self.maker), structure)  # makers write into their own settings
         label = label_from_document(document, atoms)
         seconds = time.perf_counter() - started
         whole = json.dumps(document, cls=MontyEncoder).encode()
-        return label.with_details(method=self.method, seconds=seconds), whole
+        cost = seconds * self.cores if label.core_seconds is None else label.core_seconds
+        return label.with_details(method=self.method, seconds=seconds, core_seconds=cost), whole
 
 
 def vasp_labeller() -> StaticLabeller:
@@ -130,7 +164,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
     """The labeller that a config section, a Maker or a labeller describes.
 
     A mapping has either ``calculator`` (with ``kwargs``, ``time_limit_s``, ``reference``) for ASE, or ``maker`` (the
-    import path of an atomate2 maker, with ``kwargs`` and ``reference``).
+    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``).
 
     Raises
     ------
@@ -149,12 +183,12 @@ def labeller_from_settings(settings: Any) -> Labeller:
         labeller = AseLabeller(**{key: settings[key] for key in keys})
         labeller.engine()
         return labeller
-    if "maker" in keys and keys <= {"maker", "kwargs", "reference"}:
+    if "maker" in keys and keys <= {"maker", "kwargs", "reference", "cores"}:
         maker = _import_class(settings["maker"])(**settings.get("kwargs", {}))
-        return StaticLabeller(maker, reference=settings.get("reference"))
+        return StaticLabeller(maker, reference=settings.get("reference"), cores=settings.get("cores", 1))
     raise InputError(
         f"labeller has keys {sorted(keys)}; give either calculator (kwargs, time_limit_s, reference) for an ASE "
-        "calculator, or maker (kwargs, reference) for an atomate2 static maker"
+        "calculator, or maker (kwargs, reference, cores) for an atomate2 static maker"
     )
 
 

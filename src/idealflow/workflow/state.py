@@ -5,7 +5,8 @@ Nothing here touches a store, a file or a clock; the local driver, run_locally a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,8 +65,8 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         first_learner=doc.learner,
         threshold=doc.threshold if threshold is None else threshold,
         n_bootstrap_labels=doc.n_labelled_here,
-        n_failed_labels=state.n_failed_labels + len(doc.failed),
         wall_s=state.wall_s + doc.seconds,
+        **_failures(state, Counter(doc.failed.values())),
     )
 
 
@@ -105,7 +106,7 @@ def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
         state,
         evaluated=True,
         wall_s=state.wall_s + doc.seconds,
-        n_failed_labels=state.n_failed_labels + len(doc.failed),
+        **_failures(state, Counter(doc.failed.values()), stop=False),  # there is nothing left to stop
     )
 
 
@@ -139,7 +140,6 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
     seen = set(state.recent_labelled)
     fresh = [pair for pair in update.labelled_frames if pair not in seen]
     reached = {walker.walker: walker.step for walker in walkers}
-    failed = state.n_failed_labels + len(update.failed)
     learner: LearnerVersion = update.learner
     changes: dict[str, Any] = {
         "learner": learner,
@@ -148,17 +148,24 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
         "n_labelled_frames": state.n_labelled_frames + len(fresh),
         "recent_labelled": [pair for pair in sorted(seen | set(fresh)) if pair[1] >= reached[pair[0]]],
         "n_substructures": state.n_substructures + len(update.accepted),
-        "n_failed_labels": failed,
         "n_quarantined": state.n_quarantined + len(update.quarantined),
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
         "label_seconds": state.label_seconds + update.label_seconds,
     }
-    if state.max_failed_labels is not None and failed > state.max_failed_labels:
-        causes = "; ".join(f"{count}× {cause}" for cause, count in sorted(update.causes.items()))
+    return changes | _failures(state, update.causes)
+
+
+def _failures(state: CampaignState, causes: Mapping[str, int], *, stop: bool = True) -> dict[str, Any]:
+    """Failed labels counted by cause over the whole campaign; the end of it, if they are more than its budget."""
+    counted = Counter(state.failure_causes) + Counter(causes)
+    failed = state.n_failed_labels + sum(causes.values())
+    changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(counted)}
+    if stop and state.max_failed_labels is not None and failed > state.max_failed_labels:
+        told = "; ".join(f"{count}× {cause}" for cause, count in counted.most_common())
         changes |= {
             "status": "failed",
-            "reason": f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows; "
-            f"causes in the last round: {causes}. Mend the labeller or raise the budget",
+            "reason": f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows: "
+            f"{told}. Mend the labeller or raise the budget",
         }
     return changes
 
