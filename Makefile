@@ -7,12 +7,14 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-slow lint types imports docs benchmarks clean
+.PHONY: help demo gpaw test test-slow test-dft lint types imports docs benchmarks clean
 
 help:
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-slow   the tests that take minutes"
+	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
+	@echo "make test-dft    the tests that label with GPAW and xTB; about a quarter of an hour"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
 
@@ -31,16 +33,29 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev,docs]"
 	@touch $@
 
+$(VENV)/.gpaw: $(BIN)/idealflow .ci/install-gpaw
+	.ci/install-gpaw $(VENV)
+	@touch $@
+
+$(VENV)/.dft: $(VENV)/.dev $(VENV)/.gpaw
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite
+	@touch $@
+
+gpaw: $(VENV)/.gpaw
+
 demo: $(BIN)/idealflow
 	@mkdir -p $(DEMO)
 	$(BIN)/idealflow init cu-melt > $(DEMO)/cu-melt.yaml
 	$(BIN)/idealflow run $(DEMO)/cu-melt.yaml --out $(DEMO)/cu-melt
 
-test: $(VENV)/.dev lint types imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.dev $(VENV)/.gpaw lint types imports
+	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not dft"
+
+test-dft: $(VENV)/.dft
+	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

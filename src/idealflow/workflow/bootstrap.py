@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +165,8 @@ class BootstrapMaker(Maker):
             else:
                 keys, frames, failed = _bootstrap_labels(current_store(), context)
                 labelled_here = len(frames)
+                if len(frames) < 2 and failed:
+                    raise CampaignError(_nothing_labelled(len(frames), failed))
             force_field, uncertainty, ledger, train, held = self._learned(context, frames, keys, species)
             train_errors, held_errors = mean_errors(train), mean_errors(held)
 
@@ -226,6 +229,11 @@ class BootstrapMaker(Maker):
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
         ledger.keys = shard_keys(write_shard(store, frames), len(frames))
         return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
+
+
+def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:
+    causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(failed.values()).most_common())
+    return f"the bootstrap has {n_labelled} labelled structures, at least 2 are needed; {len(failed)} labels failed: {causes}"
 
 
 def _bootstrap_labels(store: JobStore, context: StageContext) -> tuple[list[str], list[Atoms], dict[str, str]]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from ase.data import chemical_symbols
 from jobflow import JobStore
 from jobflow.managers.local import run_locally
 
@@ -54,8 +55,15 @@ def run_campaign(
     -------
     CampaignState
         The last state; ``paused`` if ``max_rounds`` ended it.
+
+    Raises
+    ------
+    InputError
+        If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed.
     """
     state = open_state(maker, structure, store)
+    if maker.learn and next_action(state).kind != "stop":
+        maker.label.labeller.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
     done = 0
     while (action := next_action(state)).kind != "stop":
         if max_rounds is not None and done >= max_rounds:

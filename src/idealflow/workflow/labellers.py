@@ -7,6 +7,7 @@ import importlib
 import json
 import time
 import traceback
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,7 +21,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import AseEngine, Label, label_from_document
 
-__all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "vasp_labeller"]
+__all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "static_labeller", "vasp_labeller"]
 
 
 #: settings of atomate2's makers that say how a program is run and its files are handled, and nothing of its results
@@ -38,6 +39,9 @@ class Labeller(Protocol):
     @property
     def method(self) -> str:
         """What the labels are; stand-ins for DFT say so."""
+
+    def check_site(self, species: Iterable[str]) -> None:
+        """Raise InputError, naming the setting to make, where this machine cannot label these species."""
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
         """Label (eV, eV/Å, eV/Å³) and the engine's own whole document as JSON, if it has one.
@@ -99,6 +103,9 @@ class AseLabeller(MSONable):
         """Threads of the worker."""
         return self.engine().threads
 
+    def check_site(self, species: Iterable[str]) -> None:
+        """The calculator was imported when the labeller was made; it needs nothing else."""
+
     def science(self) -> dict[str, Any]:
         """The calculator and its arguments; not its time limit or the name it is shown by."""
         return {"calculator": self.calculator, "kwargs": self.kwargs}
@@ -135,6 +142,17 @@ class StaticLabeller(MSONable):
         """What the labels are."""
         return self.reference or f"{type(self.maker).__module__.split('.')[1]} {self.maker.name}"
 
+    def check_site(self, species: Iterable[str]) -> None:
+        """Refuse to start where the engine cannot run; nothing is known of engines in general."""
+
+    def _check_document(self, document: Any, structure: Any) -> None:
+        """Raise LabelError when the engine did not compute what was asked for."""
+
+    def _cause(self, error: Exception, directory: Path) -> str:  # noqa: ARG002  # for engines that leave a log there
+        """Why the maker failed, as it is recorded and counted."""
+        last = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+        return f"{type(self.maker).__name__} failed: {last}"
+
     def science(self) -> dict[str, Any]:
         """The maker's settings without those of where and how its program is run and its files are read."""
         settings = self.maker.as_dict()
@@ -144,9 +162,16 @@ class StaticLabeller(MSONable):
         """Run the maker's job body in ``directory`` and convert its document."""
         structure = AseAtomsAdaptor.get_structure(_boxed(atoms))
         started = time.perf_counter()
+        self.check_site(atoms.get_chemical_symbols())
         with contextlib.chdir(directory):
-            document = _run_body(deepcopy(self.maker), structure)  # makers write into their own settings
+            try:
+                document = _run_body(deepcopy(self.maker), structure)  # makers write into their own settings
+            except LabelError:
+                raise
+            except Exception as error:  # engines fail in every way; the cause is recorded, not lost
+                raise LabelError(self._cause(error, directory)) from error
         label = label_from_document(document, atoms)
+        self._check_document(document, structure)
         seconds = time.perf_counter() - started
         whole = json.dumps(document, cls=MontyEncoder).encode()
         cost = seconds * self.cores if label.core_seconds is None else label.core_seconds
@@ -154,10 +179,19 @@ class StaticLabeller(MSONable):
 
 
 def vasp_labeller() -> StaticLabeller:
-    """The default labeller: VASP through atomate2's StaticMaker, every setting atomate2's own."""
-    from atomate2.vasp.jobs.core import StaticMaker
+    """The default labeller: VASP through atomate2's StaticMaker, with this package's input set for metals."""
+    from idealflow.workflow.vasp import VaspLabeller, vasp_static
 
-    return StaticLabeller(StaticMaker(), reference="VASP static")
+    return VaspLabeller(vasp_static(), reference="VASP PBE")
+
+
+def static_labeller(maker: Maker, reference: str | None = None, cores: int = 1) -> StaticLabeller:
+    """The labeller of an atomate2 maker: one that knows VASP for a maker of VASP."""
+    if any(kind.__module__ == "atomate2.vasp.jobs.base" for kind in type(maker).__mro__):
+        from idealflow.workflow.vasp import VaspLabeller
+
+        return VaspLabeller(maker, reference=reference, cores=cores)
+    return StaticLabeller(maker, reference=reference, cores=cores)
 
 
 def labeller_from_settings(settings: Any) -> Labeller:
@@ -172,7 +206,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
         For anything else, naming what is accepted.
     """
     if isinstance(settings, Maker):
-        return StaticLabeller(settings)
+        return static_labeller(settings)
     if isinstance(settings, Labeller):
         return settings
     if not isinstance(settings, dict):
@@ -185,7 +219,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
         return labeller
     if "maker" in keys and keys <= {"maker", "kwargs", "reference", "cores"}:
         maker = _import_class(settings["maker"])(**settings.get("kwargs", {}))
-        return StaticLabeller(maker, reference=settings.get("reference"), cores=settings.get("cores", 1))
+        return static_labeller(maker, settings.get("reference"), settings.get("cores", 1))
     raise InputError(
         f"labeller has keys {sorted(keys)}; give either calculator (kwargs, time_limit_s, reference) for an ASE "
         "calculator, or maker (kwargs, reference, cores) for an atomate2 static maker"
@@ -210,7 +244,7 @@ def _boxed(atoms: Atoms) -> Atoms:
 
 
 def _run_body(maker: Maker, structure: Any) -> Any:
-    """Run the body of ``maker.make(structure)`` here; any exception becomes the cause of a failed label."""
+    """Run the body of ``maker.make(structure)`` here and return its output."""
     body = getattr(type(maker).make, "original", None)
     if body is None:
         made = maker.make(structure)
@@ -218,9 +252,5 @@ def _run_body(maker: Maker, structure: Any) -> Any:
         if not isinstance(made, Job):
             raise LabelError(f"{type(maker).__name__}.make returns {kind}; a labeller is a maker of one static job")
         body = made.function
-    try:
-        response = body(maker, structure)
-    except Exception as error:  # engines fail in every way; the cause is recorded, not lost
-        last = traceback.format_exc(limit=-1).strip().splitlines()[-1]
-        raise LabelError(f"{type(maker).__name__} failed: {last}") from error
+    response = body(maker, structure)
     return response.output if isinstance(response, Response) else response

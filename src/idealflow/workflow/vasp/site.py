@@ -1,0 +1,76 @@
+"""Whether VASP can run on this machine: its command and its pseudopotentials, or one message with the settings to make."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import warnings
+from collections.abc import Iterable
+from os.path import expandvars
+from pathlib import Path
+from typing import Any
+
+from atomate2 import SETTINGS
+from pymatgen.io.vasp import PotcarSingle
+from pymatgen.io.vasp.inputs import PmgVaspPspDirError
+
+from idealflow.errors import InputError
+
+__all__ = ["check_vasp"]
+
+
+def check_vasp(maker: Any, species: Iterable[str]) -> None:
+    """Refuse to start without VASP or without its pseudopotentials.
+
+    Parameters
+    ----------
+    maker
+        A VASP maker of atomate2.
+    species
+        Chemical symbols that will be labelled.
+
+    Raises
+    ------
+    InputError
+        One message for all that is missing, with the setting that mends each.
+    """
+    missing = [*_missing_program(maker), *_missing_potentials(maker, sorted(set(species)))]
+    if missing:
+        raise InputError("VASP cannot label on this machine: " + "; and ".join(missing))
+
+
+def _missing_program(maker: Any) -> list[str]:
+    command = expandvars(maker.run_vasp_kwargs.get("vasp_cmd", SETTINGS.VASP_CMD))
+    words = shlex.split(command)
+    programs = words[:1] + [word for word in words[1:] if Path(word).name.startswith("vasp")]
+    absent = [word for word in programs if shutil.which(word) is None]
+    if not absent:
+        return []
+    return [
+        f"`{absent[0]}` of the command `{command}` is not on PATH; set ATOMATE2_VASP_CMD in the environment, or VASP_CMD in "
+        "~/.atomate2.yaml (such as VASP_CMD: srun vasp_std), before the program starts"
+    ]
+
+
+def _missing_potentials(maker: Any, species: list[str]) -> list[str]:
+    if maker.write_input_set_kwargs.get("potcar_spec"):
+        return []  # only the names are written: whoever starts VASP brings the files
+    generator = maker.input_set_generator
+    functional = generator.user_potcar_functional
+    names = generator.config_dict["POTCAR"] | (generator.user_potcar_settings or {})
+    absent, reason = [], ""
+    for symbol in species:
+        name = names.get(symbol, symbol)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of POTCARs that pymatgen has no hash of
+                PotcarSingle.from_symbol_and_functional(str(name), functional)
+        except (PmgVaspPspDirError, OSError, ValueError) as error:
+            absent.append(str(name))
+            reason = str(error).partition("\n")[0]
+    if not absent:
+        return []
+    return [
+        f"the {functional} POTCARs of {', '.join(absent)} are not found ({reason}); set PMG_VASP_PSP_DIR in "
+        "~/.config/.pmgrc.yaml or in the environment to the folder that `pmg config -p <POTCARs of VASP> <folder>` made"
+    ]

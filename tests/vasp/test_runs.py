@@ -1,0 +1,188 @@
+"""VASP's path for real, without VASP: emulated binary, custodian, emmet's TaskDoc, label, campaign."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from emulated_maker import emulated
+from emulated_vasp import OFFSET
+from monty.json import MontyDecoder
+
+import tiny
+from idealflow.errors import InputError, LabelError
+from idealflow.labelling import label_from_document
+from idealflow.testing import check_labeller
+from idealflow.workflow.labellers import labeller_from_settings, static_labeller
+from idealflow.workflow.vasp import VaspLabeller, vasp_static
+
+# pymatgen, emmet and custodian warn of the POTCARs that are not there and of tags that the emulation leaves out
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::Warning:pymatgen"),
+    pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.outputs.UnconvergedVASPWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:emmet"),
+    pytest.mark.filterwarnings("ignore::UserWarning:custodian"),
+    pytest.mark.filterwarnings('ignore:Field name "schema":UserWarning'),
+    pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning"),
+]
+
+SHEAR = np.array([[1.0, 0.04, 0.09], [0.0, 0.98, -0.05], [0.0, 0.0, 1.01]])
+REFERENCE = "EMT through an emulated VASP (stands in for DFT)"
+
+
+def alloy() -> Atoms:
+    """Four atoms of two elements in an order that VASP's POSCAR does not keep, sheared, one outside the cell."""
+    atoms = bulk("Cu", cubic=True)
+    atoms.symbols[[1, 3]] = "Au"
+    atoms.rattle(0.1, seed=1)
+    atoms.set_cell(atoms.cell.array @ SHEAR, scale_atoms=True)
+    atoms.positions[0] += atoms.cell[0]
+    return atoms
+
+
+def labelled(atoms: Atoms, folder: Path, **settings: Any) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
+    return static_labeller(emulated(**settings), REFERENCE).label(atoms, folder)
+
+
+def test_taskdoc_gives_the_calculators_label_as_object_and_as_dictionary(emulation: Any, tmp_path: Path) -> None:
+    atoms = alloy()
+    reference = atoms.copy()
+    reference.calc = EMT()
+    label, whole = labelled(atoms, tmp_path)
+    stored = json.loads(whole)
+    assert stored["@class"] == "TaskDoc"
+    for found in (
+        label,
+        label_from_document(stored, atoms),
+        label_from_document(MontyDecoder().process_decoded(stored), atoms),
+    ):
+        assert found.energy == pytest.approx(reference.get_potential_energy() + OFFSET * 4, abs=1e-8)
+        assert found.forces == pytest.approx(reference.get_forces(), abs=1e-8)
+        assert found.stress == pytest.approx(reference.get_stress(), abs=1e-8)
+    assert label.method == REFERENCE
+    assert label.core_seconds == 4 * 2.5  # cores and elapsed time of its OUTCAR
+    assert label.n_valence_electrons == 2 * 11 + 2
+
+
+def test_labels_of_real_taskdocs_are_derivatives_of_their_energy(emulation: Any, tmp_path: Path) -> None:
+    numbers = iter(range(100))
+    done = check_labeller(
+        lambda atoms: labelled(atoms, tmp_path / str(next(numbers)))[0],
+        alloy(),
+        displacement=0.002,
+        stress_tolerance=1e-4,
+        n_directions=1,
+    )
+    assert np.abs(done.force_errors).max() < 1e-4
+    assert np.abs(done.stress_errors).max() < 1e-5
+    assert done.order_error < 1e-7
+
+
+CAUSES = {
+    "unconverged": "custodian met 5× Unconverged",
+    "truncated": "Validation failed: VasprunXMLValidator$",
+    "crashed": "there is no vasprun.xml; its last error output: forrtl: severe .174.: SIGSEGV",
+    "killed": "VasprunXMLValidator; there is no vasprun.xml$",
+    "slow": "Job was not successful .*custodian met .*Walltime reached",
+    "k_points": "VASP ran with other k points than asked for: 10×10×10 Gamma, not 9×9×9 Gamma",
+}
+
+
+@pytest.mark.parametrize("fate", CAUSES)
+def test_every_failure_ends_as_a_label_error_with_its_cause(fate: str, emulation: Any, tmp_path: Path) -> None:
+    emulation(**{fate: 1.0})
+    limit = {"wall_time_s": 300} if fate == "slow" else {}  # custodian asks for a stop 300 s before it
+    with pytest.raises(LabelError, match=CAUSES[fate]):
+        labelled(bulk("Cu", cubic=True), tmp_path, **limit)
+
+
+def test_a_tag_that_custodian_changed_is_found(emulation: Any, tmp_path: Path) -> None:
+    from idealflow.workflow.vasp.labeller import check_inputs
+
+    atoms = bulk("Cu", cubic=True)
+    maker = emulated()
+    _, whole = labelled(atoms, tmp_path)
+    document = MontyDecoder().process_decoded(json.loads(whole))
+    structure = document.structure
+    check_inputs(document, maker.input_set_generator, structure)
+    with pytest.raises(LabelError, match=r"VASP ran with SIGMA = 0\.2, not 0\.1 as asked for"):
+        check_inputs(document, emulated(incar={"SIGMA": 0.1}).input_set_generator, structure)
+
+
+def campaign_settings(**fields: Any) -> dict[str, Any]:
+    return {"label": {"labeller": {"maker": "emulated_maker.emulated", "reference": REFERENCE, **fields}}}
+
+
+def test_a_campaign_goes_on_through_every_failure(emulation: Any, tmp_path: Path) -> None:
+    emulation(spared=32, unconverged=0.1, truncated=0.15, crashed=0.15, killed=0.1, k_points=0.1)
+    state, campaign = tiny.run(tmp_path, **campaign_settings(), n_attempts=2, evaluation={"n_frames": 0})
+    assert state.status == "finished"
+    docs = campaign.substructures()
+    failed = [doc for doc in docs if doc.state == "failed"]
+    assert all(doc.cause.startswith("VASP ") for doc in failed)
+    assert len({doc.cause for doc in failed}) >= 3, {doc.cause for doc in failed}
+    retried = [doc for doc in docs if doc.attempt == 1]
+    assert retried  # the next best crop
+    assert {doc.state for doc in docs} == {"accepted", "failed"}
+    assert state.n_failed_labels == len(failed)
+    assert state.failure_causes == dict(Counter(doc.cause for doc in failed))
+    assert all(doc.core_seconds > 0 and doc.n_electrons == 29 * doc.n_atoms for doc in docs)
+
+
+def test_a_systematic_failure_stops_the_campaign_with_its_causes_counted(emulation: Any, tmp_path: Path) -> None:
+    emulation(spared=32, truncated=0.5, k_points=0.5)
+    state, campaign = tiny.run(tmp_path, **campaign_settings(), max_failed_labels=3, n_attempts=2)
+    assert state.status == "failed"
+    causes = Counter(doc.cause for doc in campaign.substructures())
+    assert state.failure_causes == dict(causes)
+    assert sum(causes.values()) == state.n_failed_labels > 3
+    for cause, count in causes.items():
+        assert f"{count}× {cause}" in state.reason
+
+
+# -- what is missing on this machine ------------------------------------------------------------------------------
+
+
+def test_missing_program_and_potcars_are_one_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import pymatgen.io.vasp.inputs as potcars
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(potcars.SETTINGS, "PMG_VASP_PSP_DIR", None)
+    labeller = labeller_from_settings(vasp_static(vasp_cmd="srun vasp_std"))
+    assert isinstance(labeller, VaspLabeller)
+    with pytest.raises(InputError) as told:
+        labeller.label(bulk("Li", cubic=True), tmp_path)
+    message = str(told.value)
+    assert "`srun` of the command `srun vasp_std` is not on PATH; set ATOMATE2_VASP_CMD" in message
+    assert "the PBE_54 POTCARs of Li_sv are not found" in message
+    assert "set PMG_VASP_PSP_DIR in ~/.config/.pmgrc.yaml" in message
+    assert "\n" not in message
+
+
+def test_a_launcher_without_vasp_and_an_absent_potcar_are_named(
+    emulation: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pymatgen.io.vasp.inputs as potcars
+
+    monkeypatch.setitem(potcars.SETTINGS, "PMG_VASP_PSP_DIR", str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"`vasp_ncl` of the command `env -i vasp_ncl`.*POTCARs of Cu, O are not found"
+    ):
+        static_labeller(vasp_static(vasp_cmd="env -i vasp_ncl")).check_site(["Cu", "O"])
+
+
+def test_a_campaign_without_vasp_is_refused_before_any_compute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert shutil.which("vasp_std") is None
+    with pytest.raises(InputError, match="VASP cannot label on this machine"):
+        tiny.run(tmp_path, label={"labeller": {"maker": "idealflow.workflow.vasp.vasp_static"}})
+    assert not (tmp_path / "work").exists()
