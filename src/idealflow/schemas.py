@@ -322,7 +322,9 @@ class LabelledDoc(Document):
     )
     seconds: float = Field(description="wall time of the label, of the original one if it was reused")
     core_seconds: float | None = Field(
-        default=None, description="wall time × cores, s, of the original one if it was reused"
+        default=None,
+        description="processor time where it was measured (ASE calculators), else wall time × cores, s; of the original "
+        "label if it was reused",
     )
     reused_from: str | None = Field(default=None, description="uuid of the stored label that answered the request")
     document: Artifact | None = Field(default=None, description="the engine's own whole document")

@@ -245,7 +245,7 @@ def test_the_same_geometry_is_labelled_once(labelled: Round) -> None:
 def test_every_label_says_what_it_cost(finished: Any) -> None:
     for doc in (*finished.campaign.labels(), *finished.campaign.substructures()):
         assert doc.n_electrons == 29 * doc.n_atoms
-        assert doc.core_seconds == doc.seconds > 0  # one thread
+        assert 0 < doc.core_seconds < doc.seconds + 0.05  # one thread; the clock of processor time ticks in 0.01 s
         assert doc.n_valence_electrons is None  # EMT has none
 
 

@@ -45,13 +45,15 @@ def main() -> None:
                 "n_atoms": len(frame),
                 "seed": seed,
                 "seconds": label.seconds,
+                "core_seconds": label.core_seconds,
                 "energy_per_atom": label.energy / len(frame),
                 "method": label.method,
             }
             with arguments.out.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
             print(
-                f"{len(frame):5d} atoms  {label.seconds:9.1f} s  {label.energy / len(frame):9.4f} eV/atom", flush=True
+                f"{len(frame):5d} atoms  {label.core_seconds:9.1f} core-seconds  {label.energy / len(frame):9.4f} eV/atom",
+                flush=True,
             )
     close_workers()
 

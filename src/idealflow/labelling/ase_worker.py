@@ -249,7 +249,7 @@ class AseEngine:
                 answer["stress"],
                 self.method,
                 seconds,
-                core_seconds=seconds * self.threads,
+                core_seconds=answer["core_seconds"],
                 n_valence_electrons=answer["n_electrons"],
             )
         except LabelError as error:

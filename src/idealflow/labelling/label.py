@@ -31,7 +31,7 @@ class Label:
     seconds
         Time the method took, if known.
     core_seconds
-        That time × the cores it took, s, if known.
+        Processor time where it was measured, else `seconds` × the cores it took, s; None if neither is known.
     n_valence_electrons
         Electrons the method treated, if it has any and says so.
 

@@ -14,6 +14,7 @@ import signal
 import struct
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,11 +59,18 @@ def load(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def processor_seconds() -> float:
+    """Processor time of this process, all its threads, and the programs it started and waited for."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
 def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     """Energy, forces and stress of the requested atoms from a calculator of their own."""
     from ase import Atoms
     from ase.calculators.calculator import PropertyNotImplementedError
 
+    before = processor_seconds()
     atoms = Atoms(**request)
     atoms.calc = make(**kwargs)
     stress = None
@@ -82,7 +90,13 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
         energy = float(atoms.get_potential_energy())
     counted = getattr(atoms.calc, "get_number_of_electrons", None)
     electrons = None if counted is None else float(counted())
-    return {"energy": energy, "forces": forces, "stress": stress, "n_electrons": electrons}
+    return {
+        "energy": energy,
+        "forces": forces,
+        "stress": stress,
+        "n_electrons": electrons,
+        "core_seconds": processor_seconds() - before,
+    }
 
 
 def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
