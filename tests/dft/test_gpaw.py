@@ -106,7 +106,11 @@ def corundum() -> Atoms:
 
 @pytest.mark.dft
 def test_alumina_forces_and_one_shear_are_derivatives_of_its_energy() -> None:
-    """At 600 eV: one direction of forces and the yz shear, five labels in all."""
+    """At 600 eV: one direction of forces and the yz shear, five labels in all.
+
+    At this cutoff the stress still differs by 0.008 eV/Å³ (8 %) from the slope of energies at constant cutoff, as the
+    number of plane waves changes with the cell: sign, unit and component are shown, not the third digit.
+    """
     oxide = engine(mode={"name": "pw", "ecut": 600}, kpts={"size": [1, 1, 1]}, nbands="nao", convergence=TIGHT)
     atoms = sheared(corundum(), 0.05, seed=3)
     label = oxide.label(atoms)
@@ -131,4 +135,7 @@ def test_alumina_forces_and_one_shear_are_derivatives_of_its_energy() -> None:
         copy.set_cell(atoms.cell.array @ matrix, scale_atoms=True)
         strained.append(oxide.label(copy).energy)
     assert label.stress is not None
-    assert label.stress[3] == pytest.approx((strained[0] - strained[1]) / (2 * strain) / atoms.get_volume(), abs=2e-3)
+    assert label.stress[3] == pytest.approx((strained[0] - strained[1]) / (2 * strain) / atoms.get_volume(), abs=0.012)
+    assert np.abs(np.delete(label.stress, 3) - label.stress[3]).min() > 0.03, (
+        label.stress
+    )  # no other component would do
