@@ -170,7 +170,7 @@ def test_init_prints_a_commented_config_that_passes_its_checks(
     path.write_text(text)
     maker, atoms, _ = load_config(path)
     assert len(atoms) >= 499
-    expected = {"cu-melt": "EMT (stands in for DFT)", "li-melt": "VASP static"}
+    expected = {"cu-melt": "EMT (stands in for DFT)", "li-melt": "VASP PBE"}
     assert maker.label.method == expected[name]
 
 

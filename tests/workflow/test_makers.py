@@ -99,7 +99,7 @@ def timeless(doc: Any) -> Any:
 
     def cleaned(value: Any) -> Any:
         if isinstance(value, dict):
-            dropped = ("seconds", "label_seconds", "@module", "@class", "@version")
+            dropped = ("seconds", "label_seconds", "core_seconds", "@module", "@class", "@version")
             return {key: cleaned(item) for key, item in value.items() if key not in dropped}
         return [cleaned(item) for item in value] if isinstance(value, list) else value
 
@@ -151,7 +151,7 @@ def test_stages_survive_mson(stage: str, tmp_path: Path) -> None:
 def test_default_makers_need_no_arguments_and_label_with_vasp() -> None:
     maker = IdealMaker()
     assert isinstance(maker.label.labeller, StaticLabeller)
-    assert maker.label.method == "VASP static"
+    assert maker.label.method == "VASP PBE"
     copy = json.loads(json.dumps(maker, cls=MontyEncoder), cls=MontyDecoder)
     assert settings_key(copy) == settings_key(maker)
 

@@ -133,7 +133,7 @@ def stage_documents(store: Any) -> dict[str, dict[str, Any]]:
 
 
 def _timeless(output: Any) -> Any:
-    dropped = ("seconds", "label_seconds", "wall_s", "t_entire_s", "artifacts", "@version")
+    dropped = ("seconds", "label_seconds", "core_seconds", "wall_s", "t_entire_s", "artifacts", "@version")
     if isinstance(output, dict):
         return {key: _timeless(value) for key, value in output.items() if key not in dropped}
     return [_timeless(value) for value in output] if isinstance(output, list) else output
