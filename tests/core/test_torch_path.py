@@ -51,13 +51,10 @@ def cases(draw):
     assume(abs(np.linalg.det(cell)) > 12.0)
     assume(np.min(1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)) > 1.2)
     pbc = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
-    soap = SOAP(species, sigma=draw(st.floats(0.3, 0.6)), taper=taper, dtype=draw(DTYPES), **basis)
+    soap = SOAP(species, sigma=draw(st.floats(0.3, 0.6)), taper=taper, **basis)
     training = [frame(rng, species, cell, True, 8) for _ in range(6)]
     model = UncertaintyModel.fit(training, soap, pooled=draw(st.booleans()))
     return model, frame(rng, species, cell, pbc, draw(st.integers(1, 7))), rng
-
-
-DTYPES = st.sampled_from(["float64", "float32"])
 
 
 def difference(found, expected, scale=1e-300):
@@ -82,14 +79,12 @@ def distances(model, vectors, atoms):
 def test_equals_the_numba_path(tmp_path, case):
     model, atoms, rng = case
     other = on_torch(model, tmp_path / "model")
-    single = model.soap.dtype == "float32"
     vectors, values = other.descriptors(atoms), other(atoms)
-    assert difference(vectors, model.descriptors(atoms)) < (1e-5 if single else 1e-10)
-    # distances magnify the rounding of descriptors; of the same descriptors they are the same
-    assert difference(values, model(atoms)) < (1e-3 if single else 1e-10)
+    assert difference(vectors, model.descriptors(atoms)) < 1e-10
+    assert difference(values, model(atoms)) < 1e-10
     assert difference(values, distances(model, vectors, atoms)) < 1e-10
     some = rng.permutation(len(atoms))[: len(atoms) // 2 + 1]
-    assert difference(other(atoms, some, raw=True), model(atoms, some, raw=True)) < (1e-3 if single else 1e-10)
+    assert difference(other(atoms, some, raw=True), model(atoms, some, raw=True)) < 1e-10
     weights, reference = rng.integers(0, 3, len(atoms)) + 1e-3, rng.uniform(0.3, 1.5, len(atoms)) * values + 1e-9
     for arguments in ((None, None), (weights, None), (weights, reference)):
         found, expected = other.value_and_gradient(atoms, *arguments), model.value_and_gradient(atoms, *arguments)
@@ -165,13 +160,19 @@ def test_covers_the_same(models, threshold):
     assert np.array_equal(other.covered(probes[0], threshold, [50, 0, 3]), expected[0][[50, 0, 3]])
 
 
-def test_single_precision_is_as_right_as_numbas(tmp_path):
-    """Whitening magnifies the rounding of descriptors, in both paths alike; gradients are double precision in both."""
+def test_a_descriptor_in_single_precision_is_computed_in_double(tmp_path):
+    """So the device is closer to the CPU's double precision than the CPU's own single precision is."""
     double, single = copper_model(), copper_model("float32")
     other = on_torch(single, tmp_path / "model")
+    exact = UncertaintyModel.load(
+        single.save(tmp_path / "single")
+    )  # the same distribution, looked at in double precision
+    exact.soap = double.soap
     probe = copper(0.2, 40)
-    assert difference(other.descriptors(probe), double.descriptors(probe)) < 1e-6
-    np.testing.assert_allclose(other(probe), double(probe), rtol=1e-3)
+    assert difference(other.descriptors(probe), double.descriptors(probe)) < 1e-10
+    np.testing.assert_allclose(other(probe), exact(probe), rtol=1e-10)
+    np.testing.assert_allclose(single(probe), exact(probe), rtol=1e-3)
+    assert difference(single(probe), exact(probe)) > 1e-7
     for one, two in zip(other.value_and_gradient(probe), single.value_and_gradient(probe), strict=True):
         assert difference(np.asarray(one), np.asarray(two)) < 1e-10
 

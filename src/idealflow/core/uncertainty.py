@@ -49,8 +49,8 @@ class UncertaintyModel:
         Of the reservoir of training environments behind :meth:`auto_threshold`.
     device
         Where uncertainties, gradients and coverage are computed: None is numba on this machine's cores; ``"cuda"``, ``"cuda:1"``
-        or ``"cpu"`` is torch on that device, in double precision (values in ``soap.dtype``'s). The distribution itself is always
-        taken on the CPU, and files say nothing of the device.
+        or ``"cpu"`` is torch on that device, always in double precision. The distribution itself is always taken on the CPU, and
+        files say nothing of the device.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""SOAP on a torch device: the same splines, harmonics and sums as the compiled kernel, by whole tensors.
+"""SOAP on a torch device: the same splines, harmonics and sums as the compiled kernel, by whole tensors, in double precision.
 
 Sums over neighbours are products of blocks padded to the most neighbours a centre has: no atomic additions, whose order, and
 with it the last bit, would change from run to run on a GPU.
@@ -65,12 +65,14 @@ class TorchSOAP:
     def __init__(self, soap: SOAP, device: torch.device) -> None:
         n, n_species, degrees = soap.n_max, len(soap.species), soap.l_max + 1
         self._n_max, self._l_max = n, soap.l_max
-        self._tables = {}
-        for name, table in soap.tables.items():
-            orders = SPLINE_DEGREE[name] + 1
-            rows = table.coefficients.reshape(-1, orders, degrees, table.width // degrees)[..., :n]
-            by_order = np.ascontiguousarray(rows.reshape(len(rows), orders, -1).swapaxes(0, 1))
-            self._tables[name] = (torch.from_numpy(by_order).to(device), table.origin, table.inverse_step)
+        table, orders = soap.tables["float64"], SPLINE_DEGREE["float64"] + 1
+        rows = table.coefficients.reshape(-1, orders, degrees, table.width // degrees)[..., :n]
+        by_order = np.ascontiguousarray(rows.reshape(len(rows), orders, -1).swapaxes(0, 1))
+        self._table, self._origin, self._inverse_step = (
+            torch.from_numpy(by_order).to(device),
+            table.origin,
+            table.inverse_step,
+        )
         self._constants = harmonic_constants(soap.l_max).tolist()
         at_centre = np.zeros((n_species, 1, n_species * n))
         for kind in range(n_species):
@@ -87,25 +89,25 @@ class TorchSOAP:
         self._places = torch.from_numpy(np.concatenate(places)).to(device)
         self._scales = torch.from_numpy(np.concatenate(scales)).to(device)
 
-    def __call__(self, around: Sequence[Neighbourhood], own: Tensor, dtype: str) -> Tensor:
-        """Descriptors (n_centres, n_features) float64, computed in ``dtype``; ``own`` (n_centres,) are the centres' species."""
-        by_species = [self._density(each, dtype) for each in around]
+    def __call__(self, around: Sequence[Neighbourhood], own: Tensor) -> Tensor:
+        """Descriptors (n_centres, n_features); ``own`` (n_centres,) are the centres' species."""
+        by_species = [self._density(each) for each in around]
         blocks = []
         for l in range(self._l_max + 1):
             c = torch.cat([densities[l] for densities in by_species], dim=2)
             if l == 0:
-                c = c + self._at_centre[own].to(c.dtype)
+                c = c + self._at_centre[own]
             blocks.append((c.transpose(1, 2) @ c).flatten(1))
-        return torch.cat(blocks, dim=1).index_select(1, self._places).double() * self._scales
+        return torch.cat(blocks, dim=1).index_select(1, self._places) * self._scales
 
-    def _density(self, around: Neighbourhood, dtype: str) -> list[Tensor]:
+    def _density(self, around: Neighbourhood) -> list[Tensor]:
         """Σ_j G_nl(r_j) S_lm(r_j) for every l: (n_centres, 2l + 1, n_max)."""
-        table, origin, inverse_step = self._tables[dtype]
+        table = self._table
         x, y, z = around.vec.unbind(0)
         r2 = x * x + y * y + z * z
-        u = (r2.clamp(min=1e-300).sqrt() - origin) * inverse_step
+        u = (r2.clamp(min=1e-300).sqrt() - self._origin) * self._inverse_step
         interval = u.detach().long().clamp(max=table.shape[1] - 1)
-        t = (u - interval).to(table.dtype)[..., None]
+        t = (u - interval)[..., None]
         rows = interval.flatten()
 
         def order(d: int) -> Tensor:
@@ -115,7 +117,7 @@ class TorchSOAP:
         for d in range(len(table) - 2, -1, -1):
             g = torch.addcmul(order(d), g, t)
         g = g * around.filled[..., None]
-        s = self._harmonics(*(each.to(table.dtype) for each in (x, y, z, r2)))
+        s = self._harmonics(x, y, z, r2)
         n = self._n_max
         return [s[:, l * l : (l + 1) ** 2] @ g[:, :, l * n : (l + 1) * n] for l in range(self._l_max + 1)]
 
