@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-from idealflow.core.coverage import Coverage
 from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
-from idealflow.core.distribution import Moments, Whitener
 from idealflow.core.dynamics.archive import read_archive, write_archive
-from idealflow.core.objective import checked, objective
-from idealflow.core.reservoir import sampled
+from idealflow.core.known import KnownEnvironments
+from idealflow.core.objective import checked
 from idealflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["UncertaintyModel"]
 
 _KIND, _VERSION = "idealflow uncertainty model", 1
-_TAIL_QUANTILE, _TAIL_FACTOR = 0.99, 2.0
-_POOLED = "pooled"
 
 Float = NDArray[np.float64]
 
@@ -64,14 +60,7 @@ class UncertaintyModel:
         if not 0.0 < eigen_cut < 1.0:
             raise InputError(f"eigen_cut must lie between 0 and 1 (useful: 1e-6 to 1e-8), got {eigen_cut}")
         self.soap = soap
-        self.pooled = bool(pooled)
-        self.eigen_cut = float(eigen_cut)
-        self._groups: tuple[str, ...] = (_POOLED,) if pooled else soap.species
-        self._moments = {group: Moments.empty(soap.n_features) for group in self._groups}
-        self._coverage = {species: Coverage() for species in soap.species}
-        self._reservoir = {group: np.zeros((0, soap.n_features)) for group in self._groups}
-        self._rng = np.random.Generator(np.random.PCG64(seed))
-        self._whiteners: dict[str, Whitener | None] = {}
+        self._known = KnownEnvironments(soap.species, soap.n_features, bool(pooled), float(eigen_cut), seed)
         self._engine = None if device is None else _engine(soap, device)
 
     @classmethod
@@ -107,25 +96,35 @@ class UncertaintyModel:
         return self.soap.species
 
     @property
+    def pooled(self) -> bool:
+        """Whether all species share one distribution."""
+        return self._known.pooled
+
+    @property
+    def eigen_cut(self) -> float:
+        """Eigenvalues below this fraction of the largest are dropped."""
+        return self._known.eigen_cut
+
+    @property
     def n_samples(self) -> dict[str, int]:
         """Environments in the distribution, by species (or ``pooled``)."""
-        return {group: moments.n for group, moments in self._moments.items()}
+        return {group: moments.n for group, moments in self._known.moments.items()}
 
     @property
     def n_dimensions(self) -> dict[str, float]:
         """Dimensions k by which uncertainties are divided, by species (or ``pooled``); 0 where nothing was seen."""
-        whiteners = {group: self._whitener(group) for group in self._groups}
+        whiteners = {group: self._known.whitener(group) for group in self._known.moments}
         return {group: 0.0 if whitener is None else whitener.k for group, whitener in whiteners.items()}
 
     @property
     def n_covered(self) -> dict[str, int]:
         """Learned centres that cover, by species."""
-        return {species: len(coverage.learned) for species, coverage in self._coverage.items()}
+        return {species: len(coverage.learned) for species, coverage in self._known.coverage.items()}
 
     @property
     def n_quarantined(self) -> dict[str, int]:
         """Quarantined centres, by species."""
-        return {species: len(coverage.quarantined) for species, coverage in self._coverage.items()}
+        return {species: len(coverage.quarantined) for species, coverage in self._known.coverage.items()}
 
     def update(self, frames: Sequence[Atoms], masks: Sequence[ArrayLike] | None = None) -> None:
         """Let environments join the distribution.
@@ -151,14 +150,7 @@ class UncertaintyModel:
             chosen = np.arange(len(frame)) if masks is None else np.flatnonzero(np.asarray(masks[number], dtype=bool))
             kinds = frame.kinds[chosen]
             for part, vectors in self.soap.map_blocks(frame, chosen, lambda part, vectors: (part, vectors)):
-                self._take_in(vectors, kinds[part])
-        self._whiteners.clear()
-
-    def _take_in(self, vectors: Float, kinds: NDArray[np.int64]) -> None:
-        for group, rows in self._members(kinds):
-            new, moments = vectors[rows], self._moments[group]
-            self._reservoir[group] = sampled(self._reservoir[group], new, moments.n, self._rng)
-            self._moments[group] = moments.merged(Moments.of(new))
+                self._known.join(vectors, kinds[part])
 
     def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
         """Uncertainty of all atoms or of those at ``indices``, (n,).
@@ -181,23 +173,15 @@ class UncertaintyModel:
         frame = self.soap.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
         if self._engine is not None:
-            return self._engine.distances(frame, chosen, self._whitener_of_each(), raw=raw)
+            return self._engine.distances(frame, chosen, self._known.whiteners(), raw=raw)
         kinds, values = frame.kinds[chosen], np.empty(len(chosen))
-        self._prepare_whiteners()
+        self._known.prepare()
 
         def distances(part: slice, vectors: Float) -> None:
-            values[part] = self._distances(vectors, kinds[part], raw=raw)
+            values[part] = self._known.distances(vectors, kinds[part], raw=raw)
 
         for _ in self.soap.map_blocks(frame, chosen, distances):
             pass
-        return values
-
-    def _distances(self, vectors: Float, kinds: NDArray[np.int64], *, raw: bool = False) -> Float:
-        values = np.full(len(vectors), np.inf)
-        for group, rows in self._members(kinds):
-            whitener = self._whitener(group)
-            if whitener is not None:
-                values[rows] = (whitener(vectors[rows]) ** 2).sum(axis=1) / (1 if raw else whitener.k)
         return values
 
     def value_and_gradient(
@@ -230,23 +214,14 @@ class UncertaintyModel:
         w = w[chosen] / w.sum()
         ref = None if ref is None else ref[chosen]
         if self._engine is not None:
-            return self._engine.value_and_gradient(frame, chosen, w, ref, self._whitener_of_each())
+            return self._engine.value_and_gradient(frame, chosen, w, ref, self._known.whiteners())
         parts = np.full(len(chosen), np.inf)
-        self._prepare_whiteners()
+        self._known.prepare()
 
         def adjoint(part: slice, vectors: Float) -> Float:
-            out = np.zeros_like(vectors)
-            for group, members in self._members(kinds[part]):
-                whitener = self._whiteners[group]
-                if whitener is None:  # never seen: infinite, and no direction leads out of it
-                    continue
-                rows = np.arange(part.start, part.stop)[members]
-                y = whitener(vectors[members])
-                u = (y**2).sum(axis=1) / whitener.k
-                value, slope = objective(u, None if ref is None else ref[rows])
-                parts[rows] = w[rows] * value
-                out[members] = whitener.reverse(y * (w[rows] * slope * (2.0 / whitener.k))[:, None])
-            return out
+            reference = None if ref is None else ref[part]
+            parts[part], slopes = self._known.objective(vectors, kinds[part], w[part], reference)
+            return slopes
 
         positions_gradient, cell_gradient = self.soap.pull_back(frame, chosen, adjoint)
         return float(parts.sum()), positions_gradient, cell_gradient
@@ -269,12 +244,12 @@ class UncertaintyModel:
         frame = self.soap.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
         for vector, kind in zip(self.soap(frame, chosen), frame.kinds[chosen], strict=True):
-            coverage = self._coverage[self.species[kind]]
+            coverage = self._known.coverage[self.species[kind]]
             (coverage.quarantined if quarantined else coverage.learned).append(vector)
 
     def forget_quarantined(self) -> None:
         """Quarantined environments may trigger again."""
-        for coverage in self._coverage.values():
+        for coverage in self._known.coverage.values():
             coverage.forget_quarantined()
 
     def covered(
@@ -286,14 +261,14 @@ class UncertaintyModel:
         kinds = frame.kinds[chosen]
         out = np.zeros(len(chosen), dtype=bool)
         candidates = np.flatnonzero(
-            np.isin(kinds, [kind for kind, species in enumerate(self.species) if len(self._coverage[species])])
+            np.isin(kinds, [kind for kind, species in enumerate(self.species) if len(self._known.coverage[species])])
         )
         if self._engine is not None:
-            coverages = [self._coverage[species] for species in self.species]
-            whiteners = self._whitener_of_each()
+            coverages = list(self._known.coverage.values())
+            whiteners = self._known.whiteners()
             out[candidates] = self._engine.covered(frame, chosen[candidates], whiteners, coverages, threshold)
             return out
-        self._prepare_whiteners()
+        self._known.prepare()
 
         def cover(part: slice, vectors: Float) -> None:
             rows = candidates[part]
@@ -305,22 +280,14 @@ class UncertaintyModel:
 
     def covered_vectors(self, vectors: Float, kinds: NDArray[np.int64], threshold: float) -> NDArray[np.bool_]:
         """Same for descriptors already at hand; ``kinds`` are indices in ``species``."""
-        out = np.zeros(len(vectors), dtype=bool)
-        for kind in np.unique(kinds):
-            species = self.species[kind]
-            whitener = self._whitener(_POOLED if self.pooled else species)
-            rows = np.flatnonzero(kinds == kind)
-            if whitener is not None:
-                out[rows] = self._coverage[species].covered(vectors[rows], whitener, threshold)
-        return out
+        return self._known.covered(vectors, kinds, threshold)
 
     def whitened(self, vectors: Float, kind: int) -> Float | None:
         """Descriptors (n, d) of one species in units in which squared distances are the normalised δ, (n, m).
 
         ``kind`` is the index in ``species``; None if the species was never seen.
         """
-        whitener = self._whitener(_POOLED if self.pooled else self.species[kind])
-        return None if whitener is None else whitener(vectors) / np.sqrt(whitener.k)
+        return self._known.whitened(vectors, kind)
 
     def auto_threshold(self) -> float:
         """Threshold τ from the training distribution's own tail.
@@ -333,15 +300,7 @@ class UncertaintyModel:
         InputError
             If nothing was seen yet.
         """
-        tails = []
-        for group, vectors in self._reservoir.items():
-            whitener = self._whitener(group)
-            if whitener is not None:
-                u = (whitener(vectors) ** 2).sum(axis=1) / whitener.k
-                tails.append(float(np.quantile(u, _TAIL_QUANTILE)))
-        if not tails:
-            raise InputError("there is no training environment to take a threshold from; fit the model first")
-        return _TAIL_FACTOR * max(1.0, *tails)
+        return self._known.auto_threshold()
 
     def copy(self) -> UncertaintyModel:
         """An independent copy."""
@@ -349,26 +308,8 @@ class UncertaintyModel:
 
     def save(self, path: str | Path) -> Path:
         """Write to one file, atomically and exactly."""
-        arrays: dict[str, NDArray[Any]] = {}
-        for group in self._groups:
-            moments = self._moments[group]
-            arrays |= {
-                f"mean/{group}": moments.mean,
-                f"scatter/{group}": moments.scatter,
-                f"reservoir/{group}": self._reservoir[group],
-            }
-        for species, coverage in self._coverage.items():
-            for name in ("learned", "quarantined"):
-                vectors = getattr(coverage, name)
-                arrays[f"{name}/{species}"] = np.array(vectors).reshape(len(vectors), self.soap.n_features)
-        meta = {
-            "soap": self.soap.to_dict(),
-            "pooled": self.pooled,
-            "eigen_cut": self.eigen_cut,
-            "n": {group: moments.n for group, moments in self._moments.items()},
-            "rng": self._rng.bit_generator.state,
-        }
-        return write_archive(path, _KIND, _VERSION, arrays, meta)
+        arrays, plain = self._known.to_arrays()
+        return write_archive(path, _KIND, _VERSION, arrays, {"soap": self.soap.to_dict(), **plain})
 
     @classmethod
     def load(cls, path: str | Path, device: str | None = None) -> UncertaintyModel:
@@ -382,41 +323,10 @@ class UncertaintyModel:
             For a device that is not there.
         """
         arrays, meta = read_archive(path, _KIND, _VERSION)
-        model = cls(SOAP.from_dict(meta["soap"]), pooled=meta["pooled"], eigen_cut=meta["eigen_cut"], device=device)
-        for group in model._groups:
-            model._moments[group] = Moments(meta["n"][group], arrays[f"mean/{group}"], arrays[f"scatter/{group}"])
-            model._reservoir[group] = arrays[f"reservoir/{group}"]
-        for species, coverage in model._coverage.items():
-            coverage.learned = list(arrays[f"learned/{species}"])
-            coverage.quarantined = list(arrays[f"quarantined/{species}"])
-        model._rng.bit_generator.state = meta["rng"]
+        soap = SOAP.from_dict(meta["soap"])
+        model = cls(soap, pooled=meta["pooled"], eigen_cut=meta["eigen_cut"], device=device)
+        model._known = KnownEnvironments.from_arrays(soap.species, soap.n_features, arrays, meta)
         return model
-
-    def _members(self, kinds: NDArray[np.int64]) -> Iterator[tuple[str, Any]]:
-        """Groups that occur, and which rows belong to them."""
-        if self.pooled:
-            if len(kinds):
-                yield _POOLED, slice(None)
-            return
-        for kind in np.unique(kinds):
-            yield self.species[kind], np.flatnonzero(kinds == kind)
-
-    def _whitener(self, group: str) -> Whitener | None:
-        if group not in self._whiteners:
-            moments = self._moments[group]
-            self._whiteners[group] = moments.whitener(self.eigen_cut) if moments.n else None
-        return self._whiteners[group]
-
-    def _whitener_of_each(self) -> list[Whitener | None]:
-        """Whiteners by species."""
-        return [self._whitener(_POOLED if self.pooled else species) for species in self.species]
-
-    def _prepare_whiteners(self) -> None:
-        """Factorise what changed, before several threads ask for it."""
-        for species, coverage in self._coverage.items():
-            whitener = self._whitener(_POOLED if self.pooled else species)
-            if whitener is not None and len(coverage):
-                coverage.prepare(whitener)
 
 
 def _engine(soap: SOAP, device: str) -> TorchEngine:
