@@ -160,7 +160,10 @@ def figures(
     if arm == "frame":
         return found
     cells = [one.arms[arm] for one in places]
-    for key in ("shell_mean", "shell_max", "core_worsening", "composition_error", "search_s", "relax_s", "note"):
+    for key in (
+        "shell_mean", "shell_max", "shell_over_frame", "volume_error", "core_worsening", "composition_error",
+        "search_s", "relax_s", "note",
+    ):  # fmt: skip
         found[key] = [getattr(cell, key) for cell in cells]
     found["n_atoms"] = [len(cell.atoms) for cell in cells]
     found["core_force_error"] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -31,6 +31,7 @@ ARMS = {
     "frame": "whole frame",
     "ides-mean": "χ̃* on the plain mean",
     "ides-log": "χ̃* on the log-hinge",
+    "ides-one": "χ̃*, shell above 1",
     "ides-masked": "χ̃*, shell forces masked",
 }
 
@@ -46,6 +47,8 @@ class Structure:
     parents : (n,) index in the frame of each atom
     centre : index in `atoms`
     shell_mean, shell_max : uncertainty of the shell
+    shell_over_frame : mean over the shell of the uncertainty over max(1, its value in the frame)
+    volume_error : excess of the volume per atom over the frame's around the centre, a fraction
     core_worsening : largest ratio, over the core, of the uncertainty to its value in the frame (at least 1)
     composition_error : fraction of atoms of the wrong species
     search_s, relax_s : CPU seconds
@@ -58,6 +61,8 @@ class Structure:
     centre: int
     shell_mean: float
     shell_max: float
+    shell_over_frame: float
+    volume_error: float
     core_worsening: float
     composition_error: float
     search_s: float
@@ -75,11 +80,17 @@ class Place:
     arms: dict[str, Structure]
 
 
+def over_frame(crop: Crop, values: np.ndarray) -> float:
+    """Mean over the shell (over all atoms of a crop without one) of the uncertainty over max(1, its value in the frame)."""
+    return float((values / crop.in_frame)[crop.shell if crop.shell.any() else crop.core].mean())
+
+
 def from_crop(crop: Crop, search_s: float = 0.0, note: str = "") -> Structure:
     """A crop as it is."""
     return Structure(
         crop.atoms, crop.core, crop.parent_indices, crop.centre, crop.uncertainty, crop.uncertainty_max,
-        crop.core_worsening, crop.composition_error, search_s, 0.0, note or crop.kind,
+        over_frame(crop, crop.values), crop.volume_error, crop.core_worsening, crop.composition_error, search_s, 0.0,
+        note or crop.kind,
     )  # fmt: skip
 
 
@@ -88,7 +99,8 @@ def from_relaxed(crop: Crop, relaxed: Relaxed, search_s: float, relax_s: float) 
     shell = relaxed.values[~relaxed.core] if not relaxed.core.all() else relaxed.values
     return Structure(
         relaxed.atoms, relaxed.core, relaxed.parent_indices, relaxed.centre, relaxed.uncertainty_after,
-        float(shell.max()), relaxed.core_worsening, crop.composition_error, search_s, relax_s, relaxed.reason,
+        float(shell.max()), over_frame(crop, relaxed.values), replace(crop, atoms=relaxed.atoms).volume_error,
+        relaxed.core_worsening, crop.composition_error, search_s, relax_s, relaxed.reason,
     )  # fmt: skip
 
 
@@ -117,7 +129,12 @@ def structures(
         started = time.process_time()
         relaxed = relax_shell(u, crops[0], max_steps=300, cell=False, objective="mean")
         made["paper"] = from_relaxed(crops[0], relaxed, search_s, time.process_time() - started)
-    objectives: dict[str, Objective] = {"ides": "hinge", "ides-mean": "mean", "ides-log": "log-hinge"}
+    objectives: dict[str, Objective] = {
+        "ides": "frame-hinge",
+        "ides-one": "hinge",
+        "ides-mean": "mean",
+        "ides-log": "log-hinge",
+    }
     for arm, objective in objectives.items():
         if arm in arms or arm == "ides":  # what a campaign's distribution goes on with
             started = time.process_time()

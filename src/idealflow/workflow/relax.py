@@ -30,8 +30,9 @@ class UncertaintyRelaxMaker(Maker):
     cell
         Move the cell vectors too (False: positions only, the paper's form).
     objective
-        ``hinge`` (shell atoms above 1, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form)
-        or the plain ``mean`` (the paper's).
+        ``frame-hinge`` (no atom less known than it was in the frame, or than the in-distribution mean), ``hinge`` (shell atoms
+        above that mean, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form) or the plain
+        ``mean`` (the paper's).
     category
         FireWorks category of the workers that run it; default: the campaign's.
     """
@@ -39,7 +40,7 @@ class UncertaintyRelaxMaker(Maker):
     max_steps: Annotated[int, Field(ge=1)] = 300
     max_crops: Annotated[int, Field(ge=1)] = 3
     cell: bool = True
-    objective: Objective = "hinge"
+    objective: Objective = "frame-hinge"
     category: str | None = None
     name: str = "uncertainty relaxation"
 

@@ -31,8 +31,10 @@ class Crop:
     centre
         Index of the centre in `atoms`.
     reference
-        (n,) level above which an atom counts as too uncertain: 1 for shell atoms, max(1, value in the frame) for core
-        atoms.
+        (n,) level above which an atom counts as too uncertain by the in-distribution mean: 1 for shell atoms, max(1, value
+        in the frame) for core atoms.
+    in_frame
+        (n,) max(1, value in the frame) of every atom; 1 for hydrogen caps.
     values
         (n,) uncertainties in the crop.
     uncertainty
@@ -50,6 +52,8 @@ class Crop:
         in the relaxation.
     limits
         Smallest distances allowed between atoms.
+    expected_volume
+        Å³ that so many atoms fill in the frame around the centre; None beside empty space.
     score
         What the search sorts by, lower is better.
     notes
@@ -61,6 +65,7 @@ class Crop:
     parent_indices: NDArray[np.int64]
     centre: int
     reference: NDArray[np.float64]
+    in_frame: NDArray[np.float64]
     values: NDArray[np.float64]
     composition_error: float
     min_contact: float
@@ -69,6 +74,7 @@ class Crop:
     limits: ContactLimits
     score: float
     notes: dict[str, float] = field(default_factory=dict)
+    expected_volume: float | None = None
 
     @property
     def shell(self) -> NDArray[np.bool_]:
@@ -91,6 +97,11 @@ class Crop:
         known = self.core & np.isfinite(self.reference)
         return float(np.max(self.values[known] / self.reference[known])) if known.any() else 1.0
 
+    @property
+    def volume_error(self) -> float:
+        """Relative excess of the cell's volume over what its atoms fill in the frame; 0 where that is not known."""
+        return 0.0 if self.expected_volume is None else float(self.atoms.get_volume()) / self.expected_volume - 1.0
+
     def figures(self) -> dict[str, Any]:
         """Return the crop in plain numbers, as provenance keeps it for every candidate."""
         return {
@@ -101,6 +112,7 @@ class Crop:
             "cell": self.atoms.cell.array.tolist(),
             "widths": heights_of(self.atoms.cell.array).tolist(),
             "volume_per_atom": float(self.atoms.get_volume() / len(self.atoms)),
+            "volume_error": self.volume_error,
             "uncertainty": self.uncertainty,
             "uncertainty_max": self.uncertainty_max,
             "core_worsening": self.core_worsening,
@@ -120,6 +132,7 @@ class Crop:
             "parent_indices": self.parent_indices.tolist(),
             "centre": int(self.centre),
             "reference": self.reference.tolist(),
+            "in_frame": self.in_frame.tolist(),
             "values": self.values.tolist(),
             "composition_error": self.composition_error,
             "min_contact": self.min_contact,
@@ -128,6 +141,7 @@ class Crop:
             "limits": dict(self.limits.pairs),
             "score": self.score,
             "notes": dict(self.notes),
+            "expected_volume": self.expected_volume,
         }
 
     @classmethod
@@ -142,6 +156,8 @@ class Crop:
             parent_indices=np.asarray(data["parent_indices"], dtype=np.int64),
             centre=int(data["centre"]),
             reference=np.asarray(data["reference"], dtype=np.float64),
+            # crops stored before it was kept have only the references
+            in_frame=np.asarray(data.get("in_frame", data["reference"]), dtype=np.float64),
             values=np.asarray(data["values"], dtype=np.float64),
             composition_error=float(data["composition_error"]),
             min_contact=float(data["min_contact"]),
@@ -150,6 +166,7 @@ class Crop:
             limits=ContactLimits(dict(data["limits"])),
             score=float(data["score"]),
             notes=dict(data["notes"]),
+            expected_volume=data.get("expected_volume"),
         )
 
 

@@ -48,6 +48,7 @@ def crop_search(
     rng: np.random.Generator | None = None,
     max_atoms: int = 400,
     composition_weight: float = 20.0,
+    volume_weight: float = 20.0,
     size_weight: float = 0.25,
     max_composition_error: float = 0.1,
     min_contact: float | None = None,
@@ -62,8 +63,9 @@ def crop_search(
     The core, all atoms within the model's true cutoff of the centre, is the same in every candidate; what differs is
     where the faces lie and so how the structure meets itself across them. Candidates are drawn along Cartesian axes,
     along the frame's cell, and on translation vectors found around the centre. They are sorted by the mean over the
-    shell of log max(1, uncertainty), plus `composition_weight` times the composition error, plus `size_weight` times
-    the relative excess of atoms.
+    shell of log max(1, uncertainty / max(1, its value in the frame)), plus `composition_weight` times the composition error,
+    plus `volume_weight` times the relative error of the volume per atom, plus `size_weight` times the relative excess of
+    atoms.
 
     Parameters
     ----------
@@ -81,6 +83,9 @@ def crop_search(
         Most atoms in a crop. A frame of no more atoms is used whole.
     composition_weight
         Weight of the composition error (a fraction) beside the mean logarithm.
+    volume_weight
+        Weight of the relative error of the volume per atom, against the frame's around the centre. Where an atom and its copy
+        touch across the seam one of them goes: of cells of a liquid nearly all are too thin.
     size_weight
         Weight of the number of atoms beyond the smallest that holds the core (a cube of twice the cutoff), relative to
         that number: a label's cost grows with the cube of the number of atoms.
@@ -134,7 +139,7 @@ def crop_search(
         made, refused = assemble_all(boxes, sur, rules, None, rng)
         made = [replace(one, notes=one.notes | {"surface_rule_waived": 1.0}) for one in made]
         refused = [*strictly, *refused] if made else refused
-    weights = Weights(composition_weight, size_weight)
+    weights = Weights(composition_weight, volume_weight, size_weight)
     crops = [build(u, sur, one.box, one.sel, one.notes, frame_values, weights, one.caps) for one in made]
     if not crops:
         raise InputError(nothing_fits(refused, sur, max_atoms, widths))
@@ -181,9 +186,10 @@ def nothing_fits(refused: list[Refused], sur: Surroundings, max_atoms: int, widt
 
 @dataclass(frozen=True)
 class Weights:
-    """What counts beside the shell's uncertainty: composition error (a fraction), relative excess of atoms."""
+    """What counts beside the shell's uncertainty: errors of composition and volume (fractions), relative excess of atoms."""
 
     composition: float
+    volume: float
     size: float
 
 
@@ -221,15 +227,16 @@ def build(
         parents = np.concatenate([parents, np.full(len(caps), -1)])
         core = np.concatenate([core, np.zeros(len(caps), dtype=bool)])
     values = np.asarray(u(atoms), dtype=np.float64)
-    reference = np.ones(len(atoms))
-    reference[core] = np.maximum(1.0, frame_values(parents[core]))
+    in_frame = np.ones(len(atoms))
+    in_frame[parents >= 0] = np.maximum(1.0, frame_values(parents[parents >= 0]))
     error = composition_distance(numbers, sur.composition)
     crop = Crop(
         atoms=atoms,
         core=core,
         parent_indices=parents,
         centre=int(np.flatnonzero(sel.images == 0)[0]),
-        reference=reference,
+        reference=np.where(core, in_frame, 1.0),
+        in_frame=in_frame,
         values=values,
         composition_error=error,
         min_contact=smallest_distance(atoms),
@@ -238,12 +245,15 @@ def build(
         limits=sur.limits,
         score=0.0,
         notes=notes,
+        expected_volume=None if sur.matter is None or "vacuum" in box.axes else len(numbers) / sur.matter,
     )
-    judged = values[crop.shell] if crop.shell.any() else values
+    judged = values / in_frame
+    judged = judged[crop.shell] if crop.shell.any() else judged
     judged = judged[np.isfinite(judged)]  # a species never seen is as unknown in every candidate
     unknown = float(np.mean(np.log(np.maximum(1.0, judged)))) if len(judged) else 0.0
     smallest = sur.density * (2.0 * sur.cutoff) ** 3
-    score = unknown + weights.composition * error + weights.size * max(0.0, len(atoms) / smallest - 1.0)
+    score = unknown + weights.composition * error + weights.volume * abs(crop.volume_error)
+    score += weights.size * max(0.0, len(atoms) / smallest - 1.0)
     return replace(crop, score=score)
 
 
@@ -282,7 +292,7 @@ def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     )
     rank = np.argsort(order)
     sel = Selection(rank, vectors, np.ones(len(atoms), dtype=bool))
-    crop = build(u, everything, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0))
+    crop = build(u, everything, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0, 0.0))
     if "vacuum" not in box.axes:
         # the very numbers of the frame, not sums that round
         crop.atoms.set_cell(box.cell)
@@ -307,4 +317,4 @@ def vacuum_crop(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     gap = max(vacuum, u.cutoff + 0.1)
     box = Box(np.diag(high - low + gap), low - gap / 2, ("vacuum", "vacuum", "vacuum"), "vacuum")
     sel = Selection(images, vectors, np.ones(len(images), dtype=bool))
-    return build(u, sur, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0))
+    return build(u, sur, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0, 0.0))

@@ -10,6 +10,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from idealflow.core.cropping.density import local_density
 from idealflow.core.cropping.molecules import find_molecules
 from idealflow.errors import InputError
 
@@ -76,6 +77,8 @@ class Surroundings:
     periodic : (3,) bool; the frame's periodic directions
     nearest : median distance to the nearest neighbour, Å
     density : atoms per Å³ within the radius (empty space included)
+    matter : atoms per Å³ close around the centre, None beside empty space
+    open_distance : distance from the nearest atom at which a point counts as empty space, Å
     limits : smallest distances allowed in a crop from here
     composition : fraction of each atomic number in the whole frame
     molecule : (n,) number of the molecule of each image, or ``BODY`` or ``INCOMPLETE``
@@ -91,6 +94,8 @@ class Surroundings:
     periodic: Bools
     nearest: float
     density: float
+    matter: float | None
+    open_distance: float
     limits: ContactLimits
     composition: dict[int, float]
     molecule: Ints
@@ -184,6 +189,15 @@ def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) ->
     return ContactLimits(limits)
 
 
+def open_distance(numbers: Ints, nearest: float) -> float:
+    """Distance from the nearest atom at which a point counts as empty space, Å.
+
+    1.35 nearest-neighbour distances, at least the largest covalent radius plus 2 Å: beyond the middle of a vacancy
+    (1 nearest-neighbour distance from its neighbours) and of the holes of an open structure.
+    """
+    return max(1.35 * nearest, float(covalent_radii[np.unique(numbers)].max()) + 2.0)
+
+
 def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact: float | None = None) -> Surroundings:
     """Collect what crop search needs to know about the place around one atom.
 
@@ -219,6 +233,7 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
     else:
         nearest = 2.0 * float(covalent_radii[numbers[0]])
     kinds, counts = np.unique(atoms.numbers, return_counts=True)
+    reach = open_distance(numbers, nearest)
     return Surroundings(
         indices=indices,
         numbers=numbers,
@@ -230,6 +245,8 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         periodic=periodic,
         nearest=nearest,
         density=len(indices) / (4.0 / 3.0 * np.pi * radius**3),
+        matter=local_density(vectors, cutoff, radius, reach),
+        open_distance=reach,
         limits=contact_limits(numbers, vectors, min_contact),
         composition={int(z): int(c) / len(atoms) for z, c in zip(kinds, counts, strict=True)},
         molecule=find_molecules(numbers, vectors, radius),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings, heights_of
 
-__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum", "open_distance"]
+__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum"]
 
 DEFAULT_VACUUM = 10.0
 PROBE_SPACING = 0.8
@@ -36,22 +35,13 @@ class EmptySpace:
     normal: Floats | None
 
 
-def open_distance(sur: Surroundings) -> float:
-    """Distance from the nearest atom at which a point counts as empty space, Å.
-
-    1.35 nearest-neighbour distances, at least the largest covalent radius plus 2 Å: beyond the middle of a vacancy
-    (1 nearest-neighbour distance from its neighbours) and of the holes of an open structure.
-    """
-    return max(1.35 * sur.nearest, float(covalent_radii[np.unique(sur.numbers)].max()) + 2.0)
-
-
 def find_empty_space(sur: Surroundings) -> EmptySpace:
     """Probe the sphere of the core, one point per 0.5 Å³, for places far from every atom."""
     steps = np.arange(-sur.cutoff, sur.cutoff + PROBE_SPACING, PROBE_SPACING)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     length = np.linalg.norm(grid, axis=1)
     points = grid[(length <= sur.cutoff) & (length > 0.0)]
-    empty = points[cKDTree(sur.vectors).query(points)[0] > open_distance(sur)]
+    empty = points[cKDTree(sur.vectors).query(points)[0] > sur.open_distance]
     fraction = len(empty) / len(points)
     if fraction < LEAST_FRACTION:
         return EmptySpace(fraction, None)
@@ -105,7 +95,7 @@ def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> 
     Box
         The same box where there is no such axis.
     """
-    wide = 2.0 * open_distance(sur)
+    wide = 2.0 * sur.open_distance
     for axis in range(3):
         if box.axes[axis] == "kept":
             continue

@@ -1,7 +1,9 @@
 """What the relaxation of a shell must not break, as smooth penalties with exact gradients and as hard checks.
 
 Three rules hold the geometry: no two atoms closer than their limit, nothing but the core inside the centre's sphere,
-and no free pair of faces closer than twice the cutoff (an image could see the core, and an atom its own image).
+and no free pair of faces closer than twice the cutoff (an image could see the core, and an atom its own image). A fourth
+penalty, without a hard check, draws the volume per atom to that of the frame around the centre: without it the uncertainty
+alone sets the density, and a model that knows a crystal makes a liquid's cells too thin.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ CONTACT_BUFFER = 1.06
 SPHERE_BUFFER = 0.04
 WIDTH_BUFFER = 0.04
 STIFFNESS = 30.0
+VOLUME_STIFFNESS = 500.0
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +67,7 @@ class GeometryRules:
         self._core = crop.core
         self._centre = np.array([crop.centre], dtype=np.int64)
         self._limit, self._row = limits.table(crop.atoms.numbers)
+        self._expected_volume = crop.expected_volume
         self._free = np.array([name == "periodic" for name in crop.axes])
         positions = crop.atoms.positions
         j, shift, _ = self._around_centre(positions, np.asarray(crop.atoms.cell.array, dtype=float), cutoff)
@@ -94,7 +98,13 @@ class GeometryRules:
         contact_value, contact = self._contacts(positions, cell, by_position, by_cell)
         sphere_value, sphere = self._sphere(positions, cell, by_position, by_cell)
         width_value, width = self._widths(cell, by_cell)
-        return contact_value + sphere_value + width_value, by_position, by_cell, Breaches(contact, sphere, width)
+        volume_value = self._volume(cell, by_cell)
+        return (
+            contact_value + sphere_value + width_value + volume_value,
+            by_position,
+            by_cell,
+            Breaches(contact, sphere, width),
+        )
 
     def _contacts(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
         reach = CONTACT_BUFFER * float(self._limit.max())
@@ -141,3 +151,11 @@ class GeometryRules:
                 slope = heights[k] ** 3 * np.outer(inverse.T @ normal, normal)
                 by_cell += -2.0 * STIFFNESS * depth * slope
         return value, float(heights[self._free].min() - 2.0 * self._cutoff)
+
+    def _volume(self, cell: Floats, by_cell: Floats) -> float:
+        if self._expected_volume is None or not self._free.any():
+            return 0.0
+        volume = float(np.linalg.det(cell))
+        excess = volume / self._expected_volume - 1.0
+        by_cell += 2.0 * VOLUME_STIFFNESS * excess * (volume / self._expected_volume) * np.linalg.inv(cell).T
+        return VOLUME_STIFFNESS * excess**2

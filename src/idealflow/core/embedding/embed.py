@@ -12,7 +12,7 @@ from idealflow.errors import InputError
 
 __all__ = ["GOOD_ENOUGH", "Embedded", "embed"]
 
-#: mean uncertainty of the shell from which on no other crop is tried
+#: mean ratio of a shell's uncertainty to the level asked for, from which on no other crop is tried
 GOOD_ENOUGH = 2.0
 
 
@@ -35,7 +35,7 @@ class Embedded:
     def good(self) -> bool:
         """True if the shell is known well enough, the core not less known than allowed."""
         relaxed = self.relaxed
-        return relaxed.uncertainty_after <= GOOD_ENOUGH and relaxed.core_worsening <= MOST_WORSENING
+        return relaxed.shell_ratio <= GOOD_ENOUGH and relaxed.core_worsening <= MOST_WORSENING
 
 
 def embed(
@@ -44,12 +44,13 @@ def embed(
     max_crops: int = 3,
     max_steps: int = 300,
     cell: bool = True,
-    objective: Objective = "hinge",
+    objective: Objective = "frame-hinge",
     n_wanted: int = 1,
 ) -> list[Embedded]:
     """Relax crops in their order until one is good, at most `max_crops` of them.
 
-    A crop is good when its shell's mean uncertainty is at most 2 and no core atom is less known than twice its reference.
+    A crop is good when its shell's uncertainty is on average at most twice the level that the objective asks for (1, or what it
+    was in the frame), and no core atom is less known than twice its reference.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def embed(
     -------
     list
         All that were relaxed, best first: those that keep the core as known as it was before others, then by the shell's
-        mean uncertainty; then the unneeded ones.
+        mean ratio; then the unneeded ones.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def embed(
         tried,
         key=lambda one: (
             max(0.0, one.relaxed.core_worsening - MOST_WORSENING),
-            one.relaxed.uncertainty_after,
+            one.relaxed.shell_ratio,
             one.index,
         ),
     )

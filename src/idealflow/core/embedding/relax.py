@@ -60,6 +60,7 @@ class Relaxed:
     n_steps : evaluations spent
     reason : "in_distribution", "converged", "steps", "contact" (no geometry found that keeps the rules) or "unchanged"
     uncertainty_before, uncertainty_after : mean over the shell
+    shell_ratio : mean over the shell of the uncertainty over the level that the objective asks for
     values : (n,) uncertainties of `atoms`
     core_worsening : largest ratio, over the core, of the uncertainty to the reference
     core_worsening_before : the same in the crop
@@ -75,6 +76,7 @@ class Relaxed:
     reason: str
     uncertainty_before: float
     uncertainty_after: float
+    shell_ratio: float
     values: Floats
     core_worsening: float
     core_worsening_before: float
@@ -88,7 +90,7 @@ def relax_shell(
     cell: bool = True,
     threshold: float = 1.0,
     min_contact: float | None = None,
-    objective: Objective = "hinge",
+    objective: Objective = "frame-hinge",
 ) -> Relaxed:
     """Move shell atoms and cell margins until the shell looks like what the model knows.
 
@@ -114,7 +116,7 @@ def relax_shell(
     min_contact
         Å; one limit for all pairs instead of the crop's own limits.
     objective
-        "hinge", "log-hinge" or "mean": see :mod:`~idealflow.core.embedding.objectives`.
+        "frame-hinge", "hinge", "log-hinge" or "mean": see :mod:`~idealflow.core.embedding.objectives`.
 
     Returns
     -------
@@ -129,17 +131,18 @@ def relax_shell(
     if max_steps < 1:
         raise InputError(f"max_steps must be at least 1, got {max_steps}")
     check_objective(objective)
+    asked = ShellObjective(crop, objective)
     if not (crop.shell & np.isfinite(crop.values)).any():
-        return _outcome(crop, crop.atoms.copy(), crop.values, [], 0, "unchanged")
+        return _outcome(crop, asked, crop.atoms.copy(), crop.values, [], 0, "unchanged")
     limits = (
         crop.limits if min_contact is None else contact_limits(crop.atoms.numbers, crop.atoms.positions, min_contact)
     )
-    run = _Run(u, crop, GeometryRules(crop, u.cutoff, limits), ShellObjective(crop, objective), cell, threshold)
+    run = _Run(u, crop, GeometryRules(crop, u.cutoff, limits), asked, cell, threshold)
     ended = run.go(max_steps)
     if run.best is None:
         reason = "unchanged" if run.any_allowed else "contact"
-        return _outcome(crop, crop.atoms.copy(), crop.values, run.trace, run.n_evaluations, reason)
-    return _outcome(crop, run.best.atoms, run.best.values, run.trace, run.n_evaluations, ended)
+        return _outcome(crop, asked, crop.atoms.copy(), crop.values, run.trace, run.n_evaluations, reason)
+    return _outcome(crop, asked, run.best.atoms, run.best.values, run.trace, run.n_evaluations, ended)
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,9 @@ def core_worsening(crop: Crop, values: Floats) -> float:
     return float(np.max(values[known] / crop.reference[known])) if known.any() else 1.0
 
 
-def _outcome(crop: Crop, atoms: Atoms, values: Floats, trace: list[float], spent: int, reason: str) -> Relaxed:
+def _outcome(
+    crop: Crop, asked: ShellObjective, atoms: Atoms, values: Floats, trace: list[float], spent: int, reason: str
+) -> Relaxed:
     return Relaxed(
         atoms=atoms,
         core=crop.core,
@@ -243,6 +248,7 @@ def _outcome(crop: Crop, atoms: Atoms, values: Floats, trace: list[float], spent
         reason=reason,
         uncertainty_before=crop.uncertainty,
         uncertainty_after=shell_mean(crop, values),
+        shell_ratio=asked.shell_ratio(values),
         values=values,
         core_worsening=core_worsening(crop, values),
         core_worsening_before=crop.core_worsening,

@@ -1,0 +1,43 @@
+"""How dense the frame is around a centre, where nothing but matter is around it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+__all__ = ["local_density"]
+
+WIDTH = 0.75
+PROBE_SPACING = 1.5
+MOST_EMPTY = 0.01
+
+Floats = NDArray[np.float64]
+
+
+def local_density(vectors: Floats, cutoff: float, radius: float, reach: float) -> float | None:
+    """Atoms per Å³ around a centre, weighted with a Gaussian of 0.75 cutoffs, in which a crystal's shells leave no trace.
+
+    None if more than 1 % of that volume is empty: a density says nothing of a cell beside a surface.
+
+    Parameters
+    ----------
+    vectors : (n, 3) atoms relative to the centre, Å
+    cutoff : radius of the core, Å
+    radius : how far `vectors` reach, Å
+    reach : distance from the nearest atom at which a point counts as empty, Å
+    """
+    radius = min(radius, 4.0 * WIDTH * cutoff)
+    variance = (WIDTH * cutoff) ** 2
+
+    def weights(points: Floats) -> Floats:
+        square = np.einsum("ij,ij->i", points, points)
+        return np.where(square <= radius**2, np.exp(-square / (2.0 * variance)), 0.0)
+
+    steps = np.arange(-radius, radius + PROBE_SPACING, PROBE_SPACING)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    volume = weights(grid)
+    inhabited = cKDTree(vectors).query(grid, distance_upper_bound=reach)[0] <= reach
+    if volume[~inhabited].sum() > MOST_EMPTY * volume.sum():
+        return None
+    return float(weights(vectors).sum() / (volume.sum() * PROBE_SPACING**3))
