@@ -3,8 +3,8 @@
     python workflows/ablation/tables.py OUT [--map pca]
 
 Prints Markdown: per system the errors of each arm on whole frames (mean over seeds, spread where there are several), their
-ratios, and the core-force error; and what the substructures are. Writes OUT/errors.png and OUT/environments.png, the map of
-environments of the first seed of each system (the paper's Figure 2f).
+ratios, and the core-force error; the energy errors over stretches of the run; and what the substructures are. Writes
+OUT/errors.png and OUT/environments.png, the map of environments of the first seed of each system (the paper's Figure 2f).
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from idealflow.core import SOAP
 
 COLOURS = {"frame": "#999999", "vacuum": "#c44e52", "crop": "#dd8452", "paper": "#8172b3", "ides": "#2a7f62"}
 MOST_POINTS = 1500
+STRETCHES = 5
+SHOWN = (
+    "shell_mean", "shell_over_frame", "core_worsening", "n_atoms", "composition_error", "volume_error", "search_s", "relax_s",
+)  # fmt: skip
 
 
 def errors_of(arm: dict[str, Any]) -> tuple[float, float]:
@@ -72,22 +76,37 @@ def error_table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def structure_table(runs: list[dict[str, Any]]) -> str:
-    """What the arms' structures are: shells, atoms, seconds."""
+def stretch_table(runs: list[dict[str, Any]]) -> str:
+    """Energy errors over five stretches of the run, coldest first, meV/atom."""
+    stretches = np.array_split(np.arange(runs[0]["n_test"]), STRETCHES)
+    heat = np.array(runs[0]["temperatures"])
     lines = [
-        "| arm | shell uncertainty, median (90 %) | core, worst | atoms | composition error | search + relaxation, s |",
-        "|---|---|---|---|---|---|",
+        "| arm | " + " | ".join(f"{heat[one[0]]:.0f}–{heat[one[-1]]:.0f} K" for one in stretches) + " |",
+        "|---" * (STRETCHES + 1) + "|",
+    ]
+    for name, arm in runs[0]["arms"].items():
+        energies = [1000.0 * np.array(run["arms"][name]["errors"])[:, 0] for run in runs]
+        means = (np.mean([one[part].mean() for one in energies]) for part in stretches)
+        lines.append(f"| {arm['title']} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+    return "\n".join(lines)
+
+
+def structure_table(runs: list[dict[str, Any]]) -> str:
+    """What the arms' structures are: shells, atoms, seconds. Volumes mean nothing beside empty space: 0 there."""
+    lines = [
+        "| arm | shell uncertainty, median (90 %) | over the frame's | core, worst | atoms | composition error | volume error "
+        "| search + relaxation, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in runs[0]["arms"]:
         if name == "frame":
             continue
-        of: dict[str, np.ndarray] = {
-            key: np.concatenate([run["arms"][name][key] for run in runs])
-            for key in ("shell_mean", "core_worsening", "n_atoms", "composition_error", "search_s", "relax_s")
-        }
+        of: dict[str, np.ndarray] = {key: np.concatenate([run["arms"][name][key] for run in runs]) for key in SHOWN}
         lines.append(
             f"| {runs[0]['arms'][name]['title']} | {np.median(of['shell_mean']):.2f} ({np.quantile(of['shell_mean'], 0.9):.2f}) "
+            f"| {np.median(of['shell_over_frame']):.2f} ({np.quantile(of['shell_over_frame'], 0.9):.2f}) "
             f"| {of['core_worsening'].max():.2f} | {of['n_atoms'].mean():.0f} | {of['composition_error'].mean():.3f} "
+            f"| {100.0 * of['volume_error'].mean():+.1f} % "
             f"| {of['search_s'].mean():.2f} + {of['relax_s'].mean():.2f} |"
         )
     return "\n".join(lines)
@@ -163,7 +182,7 @@ def main() -> None:
             f"{len(runs)} seed{'s' if len(runs) > 1 else ''}; {len(first['centres'])} centres in {first['n_labelled_frames']} "
             f"frames (L = {labelled:.2f}); {first['n_test']} test frames.\n"
         )
-        print(error_table(runs) + "\n\n" + structure_table(runs))
+        print(error_table(runs) + "\n\n" + stretch_table(runs) + "\n\n" + structure_table(runs))
     draw_errors(systems, args.out / "errors.png")
     draw_environments(systems, args.out, args.out / "environments.png", args.map)
     print(f"\nfigures: {args.out / 'errors.png'}, {args.out / 'environments.png'}")
