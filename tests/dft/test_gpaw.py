@@ -17,6 +17,8 @@ from idealflow.errors import LabelError
 from idealflow.labelling import AseEngine, close_workers
 from idealflow.testing import check_labeller
 
+pytestmark = pytest.mark.usefixtures("gpaw")
+
 SHEAR = np.array([[1.0, 0.04, 0.10], [0.0, 0.98, -0.06], [0.0, 0.0, 1.01]])
 TIGHT = {
     "density": 1e-6,
