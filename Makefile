@@ -38,7 +38,7 @@ $(VENV)/.gpaw: $(BIN)/idealflow .ci/install-gpaw
 	@touch $@
 
 $(VENV)/.dft: $(VENV)/.dev $(VENV)/.gpaw
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite abipy
 	@touch $@
 
 gpaw: $(VENV)/.gpaw

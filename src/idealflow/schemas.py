@@ -126,6 +126,12 @@ class CampaignState(Document):
         default_factory=list, description="(walker, step) counted in K' that a walker could still meet again"
     )
     max_failed_labels: int | None = Field(description="failed labels after which the campaign stops as failed")
+    max_failed_fraction: float | None = Field(
+        default=None, description="share of the last labels that may fail before the campaign stops as failed; None: all"
+    )
+    recent_failures: list[bool] = Field(
+        default_factory=list, description="of the last labels since the settings changed, oldest first: did it fail?"
+    )
     evaluation_frames: int = Field(description="whole frames to label for the final comparison; 0 for none")
     n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
     n_bootstrap_labels: int = Field(default=0, description="labels computed for the first model")

@@ -17,6 +17,8 @@ from idealflow.errors import LabelError
 from idealflow.labelling import AseEngine, close_workers
 from idealflow.testing import check_labeller
 
+pytestmark = pytest.mark.usefixtures("gpaw")
+
 SHEAR = np.array([[1.0, 0.04, 0.10], [0.0, 0.98, -0.06], [0.0, 0.0, 1.01]])
 TIGHT = {
     "density": 1e-6,
@@ -70,14 +72,16 @@ def test_a_calculation_that_does_not_converge_is_a_failed_label() -> None:
 
 
 @pytest.mark.dft
-def test_sixteen_lithium_atoms_at_the_label_settings_of_the_campaign() -> None:
+def test_sixteen_lithium_atoms_at_the_campaign_settings_but_for_the_cutoff() -> None:
     atoms = sheared(bulk("Li", "bcc", a=3.44, cubic=True) * 2, 0.1, seed=2)
     check_labeller(
-        engine(convergence=TIGHT).label,
+        # 300 eV: at the 200 eV of the campaign the stress misses 1.3e-4 on the diagonal at a strain of 0.004 and of 0.02 alike,
+        # the Pulay stress of an unfinished basis; at 300 eV it is 6e-6. The grid is held.
+        engine(mode={"name": "pw", "ecut": 300}, gpts=[24, 24, 24], convergence=TIGHT).label,
         atoms,
         displacement=0.02,
         strain=0.004,
-        stress_tolerance=2e-4,  # at 200 eV the basis' own change with volume is 1.3e-4
+        stress_tolerance=1e-4,
         force_tolerance=0.005,
         n_directions=1,
     )
@@ -108,10 +112,12 @@ def corundum() -> Atoms:
 def test_alumina_forces_and_one_shear_are_derivatives_of_its_energy() -> None:
     """At 600 eV: one direction of forces and the yz shear, five labels in all.
 
-    At this cutoff the stress still differs by 0.008 eV/Å³ (8 %) from the slope of energies at constant cutoff, as the
-    number of plane waves changes with the cell: sign, unit and component are shown, not the third digit.
+    The plane waves below the cutoff are counted anew in every strained cell (1 419 in this one, 1 419 and 1 418 at a
+    strain of ±0.002), and one more or less shifts the energy by some meV, which a small strain magnifies: measured at ±0.002
+    the slope is −0.1022 eV/Å³, at ±0.01 −0.0932, at ±0.02 −0.0951, at ±0.03 −0.0963, the stress −0.0944. The grid is
+    held, so that it does not add jumps of its own.
     """
-    oxide = engine(mode={"name": "pw", "ecut": 600}, kpts={"size": [1, 1, 1]}, nbands="nao", convergence=TIGHT)
+    oxide = engine(mode={"name": "pw", "ecut": 600}, kpts={"size": [1, 1, 1]}, nbands="nao", gpts=[32, 28, 30], convergence=TIGHT)
     atoms = sheared(corundum(), 0.05, seed=3)
     label = oxide.label(atoms)
     assert len(atoms) == 10
@@ -126,7 +132,7 @@ def test_alumina_forces_and_one_shear_are_derivatives_of_its_energy() -> None:
     slope = (oxide.label(moved[0]).energy - oxide.label(moved[1]).energy) / (2 * step)
     assert -np.sum(label.forces * direction) == pytest.approx(slope, abs=0.02)
 
-    strain = 0.002
+    strain = 0.02
     strained = []
     for sign in (1, -1):
         matrix = np.eye(3)
@@ -134,7 +140,7 @@ def test_alumina_forces_and_one_shear_are_derivatives_of_its_energy() -> None:
         copy = atoms.copy()
         copy.set_cell(atoms.cell.array @ matrix, scale_atoms=True)
         strained.append(oxide.label(copy).energy)
-    tolerance = 0.012  # eV/Å³
+    tolerance = 0.002  # eV/Å³; measured 0.0008, what is left of the jumps and of the third derivative
     assert label.stress is not None
     assert label.stress[3] == pytest.approx(
         (strained[0] - strained[1]) / (2 * strain) / atoms.get_volume(), abs=tolerance

@@ -218,9 +218,12 @@ def test_decoded_document_equals_its_dictionary():
     assert np.array_equal(label_from_document(stored, copper()).forces, label_from_document(decoded, copper()).forces)
 
 
-def test_failed_calculation_is_refused():
-    document = plain(document_of("VASP", copper())) | {"state": "failed"}
-    with pytest.raises(LabelError, match="VASP did not finish or converge"):
+@pytest.mark.parametrize(
+    ("name", "state"), [("VASP", "failed"), ("CP2K", "unsuccessful"), ("ABINIT", "failed"), ("ABINIT", "unconverged")]
+)
+def test_failed_calculation_is_refused(name, state):
+    document = plain(document_of(name, copper())) | {"state": state}
+    with pytest.raises(LabelError, match=f"{name} did not finish or converge"):
         label_from_document(document)
 
 

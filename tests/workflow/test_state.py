@@ -78,11 +78,12 @@ def test_without_a_model_comes_the_bootstrap() -> None:
 
 def test_bootstrap_sets_learner_and_threshold() -> None:
     doc = BootstrapDoc(
-        campaign="c", round=0, source="structures", n_structures=4, n_labelled_here=4, failed={"k": "why"},
+        campaign="c", round=0, source="structures", n_structures=4, n_labelled_here=4, failed={"c/bootstrap/000002": "why"},
         train_errors=None, held_out_errors=None, threshold=3.0, learner=learner(), seconds=1.0,
     )  # fmt: skip
     after = after_bootstrap(state(learner=None, round=0), doc, None)
     assert (after.round, after.threshold, after.n_failed_labels) == (1, 3.0, 1)
+    assert after.recent_failures == [False, False, True, False, False]
     assert after_bootstrap(state(learner=None), doc, 7.0).threshold == 7.0
     assert next_action(after).kind == "round"
 
@@ -156,6 +157,30 @@ def test_too_many_failed_labels_stop_the_campaign_and_count_the_causes() -> None
     after = after_round(state(max_failed_labels=2), [segment()], [screen()], update([], accepted=0, failed=3), 1.0)
     assert after.status == "failed"
     assert "3× no" in after.reason
+
+
+def test_more_than_half_of_the_last_twenty_labels_failing_stops_the_campaign() -> None:
+    tried = state(max_failed_fraction=0.5, recent_failures=[False] * 9 + [True] * 10)
+    half = tried.model_copy(update={"recent_failures": [False] * 10 + [True] * 9, "n_failed_labels": 9})
+    failing = update([], accepted=0, failed=1)
+    after = after_round(half, [segment()], [screen()], failing, 1.0)
+    assert after.status == "running"  # ten of twenty
+    after = after_round(tried, [segment()], [screen()], failing, 1.0)
+    assert after.status == "failed"
+    assert "11 of the last 20 labels failed, more than max_failed_fraction = 0.5 allows" in after.reason
+    assert "1× no" in after.reason
+    few = state(max_failed_fraction=0.5, recent_failures=[True] * 18)
+    assert after_round(few, [segment()], [screen()], failing, 1.0).status == "running"  # nineteen labels tell too little
+    never = tried.model_copy(update={"max_failed_fraction": None})
+    assert after_round(never, [segment()], [screen()], failing, 1.0).status == "running"
+    assert len(after.recent_failures) == 20
+
+
+def test_old_failures_are_forgotten() -> None:
+    before = state(max_failed_fraction=0.5, recent_failures=[True] * 10 + [False] * 10, n_failed_labels=10)
+    after = after_round(before, [segment()], [screen()], update([], accepted=0, failed=1), 1.0)
+    assert after.status == "running"
+    assert after.recent_failures == [True] * 9 + [False] * 10 + [True]
 
 
 def test_inference_moves_without_screens_and_updates() -> None:

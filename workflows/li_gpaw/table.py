@@ -37,18 +37,18 @@ def main() -> None:
     if state is None:
         raise SystemExit(f"{arguments.directory} holds no state of the campaign li-gpaw; run it first")
     docs = campaign.substructures(state="accepted")
-    seconds = np.array([doc.seconds for doc in docs])
+    seconds = np.array([doc.core_seconds for doc in docs])
     sizes = np.array([doc.n_atoms for doc in docs])
     steps = sum(walker.step for walker in state.walkers)
     print(f"{state.n_atoms} atoms, {steps} MD steps, status {state.status}: {state.reason}")
     print(f"labels: {campaign.state().label_method}; {len(campaign.labels(origin='bootstrap'))} for the first model")
     print(f"substructures: {len(docs)} accepted, {state.n_failed_labels} failed, {sizes.min()}–{sizes.max()} atoms")
-    print(f"t_sub = {seconds.mean():.0f} s (measured; median {np.median(seconds):.0f}, largest {seconds.max():.0f})")
+    print(f"t_sub = {seconds.mean():.0f} core-seconds (measured; median {np.median(seconds):.0f}, largest {seconds.max():.0f})")
 
     rows = []
     whole = campaign.labels(origin="evaluation", state="accepted")
     if whole:
-        rows.append(("measured", float(np.mean([doc.seconds for doc in whole]))))
+        rows.append(("measured", float(np.mean([doc.core_seconds for doc in whole]))))
     if arguments.frames.exists():
         law = frames_law(arguments.frames)
         error = np.exp(law.relative_error(state.n_atoms))
@@ -63,7 +63,7 @@ def main() -> None:
             n_substructures=state.n_substructures,
         )
         print(
-            f"t_entire = {t_entire:.0f} s ({name}): L = {gain.L:.2f}, R_AL = {gain.R_AL:.1f}, R_FPMD = {gain.R_FPMD:.0f}"
+            f"t_entire = {t_entire:.0f} core-seconds ({name}): L = {gain.L:.2f}, R_AL = {gain.R_AL:.1f}, R_FPMD = {gain.R_FPMD:.0f}"
         )
     for update in campaign.updates():
         if update.new_before is not None and update.new_after is not None:

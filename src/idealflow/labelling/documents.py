@@ -8,8 +8,8 @@ engine     energy      forces     stress                 known from
 ASE        eV          eV/Å       kbar, VASP's sign      finite differences of EMT, Lennard-Jones and GFN1-xTB
                                                          run by atomate2's makers (a test)
 VASP       eV          eV/Å       kbar, VASP's sign      VASP's own output, which emmet's ``TaskDoc`` keeps as it is
-CP2K       eV          Ha/Bohr    GPa, pressure          documents of CP2K 2023.1 (stress from its main output)
-ABINIT     eV          eV/Å       GPa, ASE's sign        documents of ABINIT 9.6
+CP2K       eV          Ha/Bohr    GPa, pressure          finite differences of CP2K 2023.1 (a test)
+ABINIT     eV          eV/Å       GPa, ASE's sign        finite differences of ABINIT 9.6 (a test)
 =========  ==========  =========  =====================  =======================================================
 
 An engine at hand proves its own line: :func:`idealflow.testing.check_labeller`.
@@ -185,7 +185,7 @@ def label_from_document(doc: Any, atoms: Atoms | None = None) -> Label:
     engine = _engine_of(doc)
     method = engine.name(doc)
     state = getattr(_at(doc, "state"), "value", _at(doc, "state"))
-    if engine.states and state is not None and str(state).lower() in {"failed", "error", "unsuccessful"}:
+    if engine.states and state is not None and str(state).lower() in {"failed", "error", "unsuccessful", "unconverged"}:
         raise LabelError(f"{method} did not finish or converge: the document's state is {state!r}")
     energy, forces = engine.energy(doc), _at(doc, "output", "forces")
     if energy is None or forces is None:

@@ -172,7 +172,10 @@ def _errors(
 
 
 def _drawn(store: Any, artifacts: ArtifactStore, campaign: str, n_frames: int) -> list[tuple[int, int, Atoms]]:
-    """Frames spread evenly over all stored trajectories: (walker, step, atoms)."""
+    """Frames from the middles of equal parts of all stored trajectories: (walker, step, atoms).
+
+    One frame is then the middle of the run, not its first step, whose forces vanish in a crystal.
+    """
     stored = []
     for segment in Campaign(store, campaign).segments():
         if segment.trajectory is None:
@@ -181,5 +184,6 @@ def _drawn(store: Any, artifacts: ArtifactStore, campaign: str, n_frames: int) -
         stored += [(segment.walker, int(atoms.info["step"]), atoms) for atoms in read_trajectory(path)]
     latest = {(walker, step): atoms for walker, step, atoms in stored}  # a step redone after a blow-up: the later one
     points = sorted(latest)
-    picked = np.unique(np.linspace(0, len(points) - 1, min(n_frames, len(points))).round().astype(int))
+    n_drawn = min(n_frames, len(points))
+    picked = ((np.arange(n_drawn) + 0.5) * len(points) / max(n_drawn, 1)).astype(int)
     return [(*points[i], latest[points[i]]) for i in picked]

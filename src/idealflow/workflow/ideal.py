@@ -65,6 +65,9 @@ class IdealMaker(Maker):
         Crops tried per centre before it is quarantined.
     max_failed_labels
         Failed labels after which the campaign stops as failed; None: never.
+    max_failed_fraction
+        The campaign stops as failed when more than this share of its last 20 labels failed (those of the bootstrap
+        count); None: never.
     seed
         Seed of every random choice.
     artifacts
@@ -87,6 +90,7 @@ class IdealMaker(Maker):
     threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     n_attempts: Annotated[int, Field(ge=1)] = 3
     max_failed_labels: Annotated[int, Field(ge=0)] | None = None
+    max_failed_fraction: Annotated[float, Field(ge=0, lt=1)] | None = 0.5
     seed: Annotated[int, Field(ge=0)] = 0
     artifacts: str | None = None
     work: str | None = None

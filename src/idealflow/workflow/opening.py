@@ -129,6 +129,7 @@ def initial_state(maker: IdealMaker, structure: StoredStructure) -> CampaignStat
         labeller_key=maker.label.key,
         model_key=_model_key(maker),
         max_failed_labels=maker.max_failed_labels,
+        max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
     )
 
@@ -173,6 +174,8 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
         "reason": "taken up with changed settings",
         "schedule_steps": steps,
         "max_failed_labels": maker.max_failed_labels,
+        "max_failed_fraction": maker.max_failed_fraction,
+        "recent_failures": [],  # whoever changes settings after a stop has mended something
         "label_method": maker.label.method,
         "labeller_key": maker.label.key,
         "model_key": _model_key(maker),

@@ -21,6 +21,8 @@ from idealflow.schemas import (
     WalkerState,
 )
 
+_WINDOW = 20  # labels whose failures are compared with max_failed_fraction
+
 __all__ = ["Action", "after_bootstrap", "after_evaluation", "after_round", "next_action"]
 
 
@@ -66,7 +68,7 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         threshold=doc.threshold if threshold is None else threshold,
         n_bootstrap_labels=doc.n_labelled_here,
         wall_s=state.wall_s + doc.seconds,
-        **_failures(state, Counter(doc.failed.values())),
+        **_failures(state, Counter(doc.failed.values()), _bootstrap_outcomes(doc)),
     )
 
 
@@ -106,7 +108,7 @@ def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
         state,
         evaluated=True,
         wall_s=state.wall_s + doc.seconds,
-        **_failures(state, Counter(doc.failed.values()), stop=False),  # there is nothing left to stop
+        **_failures(state, Counter(doc.failed.values()), None),  # there is nothing left to stop
     )
 
 
@@ -152,20 +154,45 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
         "label_seconds": state.label_seconds + update.label_seconds,
     }
-    return changes | _failures(state, update.causes)
+    outcomes = {**dict.fromkeys(update.accepted, False), **dict.fromkeys(update.failed, True)}
+    return changes | _failures(state, update.causes, [outcomes[key] for key in sorted(outcomes)])
 
 
-def _failures(state: CampaignState, causes: Mapping[str, int], *, stop: bool = True) -> dict[str, Any]:
-    """Failed labels counted by cause over the whole campaign; the end of it, if they are more than its budget."""
+def _bootstrap_outcomes(doc: BootstrapDoc) -> list[bool]:
+    """Whether each label of the bootstrap failed, in the order of their numbers, with which their keys end."""
+    failed = {int(key.rsplit("/", 1)[1]) for key in doc.failed}
+    return [number in failed for number in range(doc.n_labelled_here + len(failed))]
+
+
+def _failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence[bool] | None) -> dict[str, Any]:
+    """Failed labels counted by cause over the whole campaign; the end of it, if they are more than its budgets.
+
+    ``outcomes`` tell of the new labels, in order, which of them failed; None where there is nothing to stop.
+    """
     counted = Counter(state.failure_causes) + Counter(causes)
     failed = state.n_failed_labels + sum(causes.values())
     changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(counted)}
-    if stop and state.max_failed_labels is not None and failed > state.max_failed_labels:
+    if outcomes is None:
+        return changes
+    recent = [*state.recent_failures, *outcomes][-_WINDOW:]
+    changes["recent_failures"] = recent
+    exceeded = None
+    if state.max_failed_labels is not None and failed > state.max_failed_labels:
+        exceeded = f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows"
+    elif (
+        state.max_failed_fraction is not None
+        and len(recent) == _WINDOW
+        and sum(recent) > state.max_failed_fraction * _WINDOW
+    ):
+        exceeded = (
+            f"{sum(recent)} of the last {_WINDOW} labels failed, more than max_failed_fraction = "
+            f"{state.max_failed_fraction:g} allows"
+        )
+    if exceeded is not None:
         told = "; ".join(f"{count}× {cause}" for cause, count in counted.most_common())
         changes |= {
             "status": "failed",
-            "reason": f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows: "
-            f"{told}. Mend the labeller or raise the budget",
+            "reason": f"{exceeded}; in the whole campaign: {told}. Mend the labeller or raise the budget",
         }
     return changes
 
