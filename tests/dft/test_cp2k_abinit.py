@@ -89,7 +89,9 @@ def cp2k_labeller(cp2k: str, cp2k_data: Path, monkeypatch: pytest.MonkeyPatch) -
     from atomate2.cp2k.sets.core import StaticSetGenerator
     from pymatgen.core import SETTINGS
 
-    monkeypatch.delenv("CP2K_DATA_DIR", raising=False)  # the program's own name for its folder; pymatgen takes it for its own
+    monkeypatch.delenv(
+        "CP2K_DATA_DIR", raising=False
+    )  # the program's own name for its folder; pymatgen takes it for its own
     monkeypatch.setitem(SETTINGS, "PMG_CP2K_DATA_DIR", str(cp2k_data))
     monkeypatch.setenv("DEFAULT_CP2K_FUNCTIONAL", "PBE")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

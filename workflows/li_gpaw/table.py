@@ -43,7 +43,9 @@ def main() -> None:
     print(f"{state.n_atoms} atoms, {steps} MD steps, status {state.status}: {state.reason}")
     print(f"labels: {campaign.state().label_method}; {len(campaign.labels(origin='bootstrap'))} for the first model")
     print(f"substructures: {len(docs)} accepted, {state.n_failed_labels} failed, {sizes.min()}–{sizes.max()} atoms")
-    print(f"t_sub = {seconds.mean():.0f} core-seconds (measured; median {np.median(seconds):.0f}, largest {seconds.max():.0f})")
+    print(
+        f"t_sub = {seconds.mean():.0f} core-seconds (measured; median {np.median(seconds):.0f}, largest {seconds.max():.0f})"
+    )
 
     rows = []
     whole = campaign.labels(origin="evaluation", state="accepted")
