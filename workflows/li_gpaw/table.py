@@ -65,7 +65,8 @@ def main() -> None:
             n_substructures=state.n_substructures,
         )
         print(
-            f"t_entire = {t_entire:.0f} core-seconds ({name}): L = {gain.L:.2f}, R_AL = {gain.R_AL:.1f}, R_FPMD = {gain.R_FPMD:.0f}"
+            f"t_entire = {t_entire:.0f} core-seconds ({name}): L = {gain.L:.2f}, R_AL = {gain.R_AL:.1f}, "
+            f"R_FPMD = {gain.R_FPMD:.0f}"
         )
     for update in campaign.updates():
         if update.new_before is not None and update.new_after is not None:
