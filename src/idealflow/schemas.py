@@ -127,7 +127,8 @@ class CampaignState(Document):
     )
     max_failed_labels: int | None = Field(description="failed labels after which the campaign stops as failed")
     max_failed_fraction: float | None = Field(
-        default=None, description="share of the last labels that may fail before the campaign stops as failed; None: all"
+        default=None,
+        description="share of the last labels that may fail before the campaign stops as failed; None: all",
     )
     recent_failures: list[bool] = Field(
         default_factory=list, description="of the last labels since the settings changed, oldest first: did it fail?"

@@ -117,7 +117,9 @@ def test_alumina_forces_and_one_shear_are_derivatives_of_its_energy() -> None:
     the slope is −0.1022 eV/Å³, at ±0.01 −0.0932, at ±0.02 −0.0951, at ±0.03 −0.0963, the stress −0.0944. The grid is
     held, so that it does not add jumps of its own.
     """
-    oxide = engine(mode={"name": "pw", "ecut": 600}, kpts={"size": [1, 1, 1]}, nbands="nao", gpts=[32, 28, 30], convergence=TIGHT)
+    oxide = engine(
+        mode={"name": "pw", "ecut": 600}, kpts={"size": [1, 1, 1]}, nbands="nao", gpts=[32, 28, 30], convergence=TIGHT
+    )
     atoms = sheared(corundum(), 0.05, seed=3)
     label = oxide.label(atoms)
     assert len(atoms) == 10

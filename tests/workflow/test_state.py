@@ -170,7 +170,9 @@ def test_more_than_half_of_the_last_twenty_labels_failing_stops_the_campaign() -
     assert "11 of the last 20 labels failed, more than max_failed_fraction = 0.5 allows" in after.reason
     assert "1× no" in after.reason
     few = state(max_failed_fraction=0.5, recent_failures=[True] * 18)
-    assert after_round(few, [segment()], [screen()], failing, 1.0).status == "running"  # nineteen labels tell too little
+    assert (
+        after_round(few, [segment()], [screen()], failing, 1.0).status == "running"
+    )  # nineteen labels tell too little
     never = tried.model_copy(update={"max_failed_fraction": None})
     assert after_round(never, [segment()], [screen()], failing, 1.0).status == "running"
     assert len(after.recent_failures) == 20

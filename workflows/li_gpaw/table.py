@@ -43,7 +43,9 @@ def main() -> None:
     print(f"{state.n_atoms} atoms, {steps} MD steps, status {state.status}: {state.reason}")
     print(f"labels: {campaign.state().label_method}; {len(campaign.labels(origin='bootstrap'))} for the first model")
     print(f"substructures: {len(docs)} accepted, {state.n_failed_labels} failed, {sizes.min()}–{sizes.max()} atoms")
-    print(f"t_sub = {seconds.mean():.0f} core-seconds (measured; median {np.median(seconds):.0f}, largest {seconds.max():.0f})")
+    print(
+        f"t_sub = {seconds.mean():.0f} core-seconds (measured; median {np.median(seconds):.0f}, largest {seconds.max():.0f})"
+    )
 
     rows = []
     whole = campaign.labels(origin="evaluation", state="accepted")
@@ -63,7 +65,8 @@ def main() -> None:
             n_substructures=state.n_substructures,
         )
         print(
-            f"t_entire = {t_entire:.0f} core-seconds ({name}): L = {gain.L:.2f}, R_AL = {gain.R_AL:.1f}, R_FPMD = {gain.R_FPMD:.0f}"
+            f"t_entire = {t_entire:.0f} core-seconds ({name}): L = {gain.L:.2f}, R_AL = {gain.R_AL:.1f}, "
+            f"R_FPMD = {gain.R_FPMD:.0f}"
         )
     for update in campaign.updates():
         if update.new_before is not None and update.new_after is not None:
