@@ -22,7 +22,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from idealflow.workflow.held import hold
-hold(Path(sys.argv[1]), "job")
+hold(Path(sys.argv[1]), "job", lambda: False)
 print("held", flush=True)
 time.sleep(60)
 """
@@ -35,16 +35,28 @@ def test_a_job_is_held_by_one_process_and_let_go_when_it_is_killed(tmp_path: Pat
         assert other.stdout.readline() == "held\n"
         waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         time.sleep(1.0)
-        hold(tmp_path, "another job")  # no waiting
+        hold(tmp_path, "another job", lambda: False)  # no waiting
         assert waiting.poll() is None
         other.kill()
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "held\n"
         waiting.kill()
         waiting.communicate()
-    hold(tmp_path, "job")
+    hold(tmp_path, "job", lambda: False)
     let_go()
     assert not list(tmp_path.iterdir())
+
+
+def test_who_waits_goes_on_when_the_output_is_stored_though_its_holder_is_idle(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        asked = iter([False, True])
+        hold(tmp_path, "job", lambda: next(asked))
+        assert other.poll() is None
+        assert next(asked, None) is None
+        other.kill()
+    let_go()
 
 
 def test_no_locks_on_this_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +65,7 @@ def test_no_locks_on_this_file_system(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     with pytest.raises(CampaignError, match=r"cannot be locked .* set `work`"):
-        hold(tmp_path, "job")
+        hold(tmp_path, "job", lambda: False)
 
 
 class FileOfOneJob(JSONStore):

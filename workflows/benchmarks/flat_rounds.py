@@ -17,7 +17,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -147,6 +147,14 @@ class FreeLabeller(MSONable):
     """Labels with zeros."""
 
     method: str = "nothing (stands in for DFT)"
+    cores: int = 1
+
+    def check_site(self, species: Iterable[str]) -> None:
+        """Every machine can do nothing."""
+
+    def science(self) -> dict[str, Any]:
+        """Nothing decides it."""
+        return {"method": self.method}
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:  # noqa: ARG002
         """Zeros."""

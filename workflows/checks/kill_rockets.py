@@ -12,9 +12,16 @@ kills
 server
     The server is killed as often under a working worker, and comes back; `idealflow recover` where the worker died.
 lazy
-    The same with a server that writes once a second and so forgets its last one.
+    The same with a server that writes once a second and so forgets its last one. A label committed in that second may be
+    paid for again; how many were is counted.
 
-Every part must end with the documents and the model of `idealflow run` with the same seed. Exit status 0 only if so.
+Every part must end with the documents and the model of `idealflow run` with the same seed, and every part but the last
+without a committed label computed again. Exit status 0 only if so.
+
+One thing gives other documents, by design: a label's job that is lost, or whose document the server forgot, does not stop
+its round. The atom triggers again in the next one, or the label is learned late, so that rounds have other numbers from there
+on. Such rounds are named. If nothing else was learned in them, dataset, model and the end of MD must still be the local
+run's, to the bit; in any case no model version may have two successors.
 """
 
 from __future__ import annotations
@@ -40,6 +47,7 @@ HERE = Path(__file__).resolve().parent
 CLUSTER = HERE.parents[1] / "tests" / "cluster"
 sys.path[:0] = [str(HERE), str(CLUSTER)]  # the labeller that counts, and the server and workers of the tests
 
+from counting_emt import fingerprint  # noqa: E402
 from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start  # noqa: E402
 
 from cluster import Cluster, DocumentServer, Worker, running_server, wait_for  # noqa: E402
@@ -214,7 +222,7 @@ def run_server_kills(trial: Trial, server: DocumentServer, kills: int, seed: int
         print(f"  server killed; the campaign moved on after {time.time() - moment:.1f} s", flush=True)
         seen.repeated += [each for each in computed(trial.log)[done:] if each in known]
     known, done = label_prints(stage_documents(trial.store)), len(computed(trial.log))
-    end = time.monotonic() + 600
+    end = time.monotonic() + 1200
     while not trial.ended() and time.monotonic() < end:
         before = _progress(trial)
         if not wait_for(lambda before=before: trial.ended() or _progress(trial) > before, 30, every=1.0):
@@ -229,8 +237,61 @@ def _progress(trial: Trial) -> int:
     return int(trial.store.count({}))
 
 
-def compare(trial: Trial, seen: Seen, local: Path) -> int:
-    """Print what was found; number of faults."""
+def updates(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Model updates in the order of their rounds."""
+    return sorted((doc for doc in found.values() if doc["kind"] == "update"), key=lambda doc: int(doc["round"]))
+
+
+def learned(found: dict[str, dict[str, Any]]) -> list[tuple[str, Any, Any]]:
+    """What was learned, in order: structure, energy, forces."""
+    by_key = {doc["request_key"]: doc for doc in found.values() if doc["kind"] == "substructure"}
+    docs = [by_key[key] for update in updates(found) for key in update["learned"]]
+    parts = [(doc["structure"], doc["energy"], doc["forces"]) for doc in docs]
+    return [
+        (fingerprint(each["numbers"], each["positions"], each["cell"]), energy, forces)
+        for each, energy, forces in parts
+    ]
+
+
+def last_md(found: dict[str, dict[str, Any]]) -> list[Any]:
+    """The exact MD state that every walker ended in."""
+    last = max((doc for doc in found.values() if doc["kind"] == "state"), key=lambda doc: int(doc["round"]))
+    return [(walker["step"], walker["md_state"]["sha256"]) for walker in last["walkers"]]
+
+
+def content_faults(
+    reference: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]
+) -> tuple[dict[str, list[Any]], bool]:
+    """Where a campaign is not the local one, by what must be equal; whether labels were learned in another order."""
+    chain = [doc["version_before"] for doc in updates(found) if doc["version_after"] != doc["version_before"]]
+    faults = {"model versions with two successors": [v for v, count in Counter(chain).items() if count > 1]}
+    # an entry stays on the list until it is learned, so the first update that has it is the one that went without
+    without: dict[tuple[int, ...], dict[str, Any]] = {}
+    for update in updates(found):
+        for each in update["lost"]:
+            without.setdefault(tuple(each), update)
+    if not without:
+        return faults | {  # nothing else may differ
+            "documents that differ from the local campaign's": differing(reference, found),
+            "documents that the local campaign does not have": sorted(set(found) - set(reference)),
+        }, False
+    for each, update in without.items():
+        print(
+            f"round {update['round']} went on without the label of {each} (round, walker, step, atom); {update['reason']}"
+        )
+    same = {
+        "dataset": learned(reference) == learned(found),
+        "end of MD": last_md(reference) == last_md(found),
+    }
+    print("as in the local run: " + ", ".join(f"{name} {'yes' if equal else 'NO'}" for name, equal in same.items()))
+    reordered = any(update["accepted"] for update in without.values())
+    if not reordered:
+        faults |= {f"{name} differs": [] if equal else ["?"] for name, equal in same.items()}
+    return faults, reordered
+
+
+def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -> int:
+    """Print what was found; number of faults. A forgetful server's labels may be paid for again: that is counted, no fault."""
     reference, found = documents(local), stage_documents(trial.store)
     summary = json.loads((local / "summary.json").read_text())
     state = trial.campaign.state()
@@ -238,13 +299,13 @@ def compare(trial: Trial, seen: Seen, local: Path) -> int:
         raise SystemExit("the campaign has no state")
     requests = Counter(doc["request_key"] for doc in found.values() if doc["kind"] in ("label", "substructure"))
     submissions = [entry["metadata"]["submission"] for entry in trial.launchpad.workflows.find({}, {"metadata": 1})]
-    faults = {
-        "documents that differ from the local campaign's": differing(reference, found),
-        "documents that the local campaign does not have": sorted(set(found) - set(reference)),
+    content, reordered = content_faults(reference, found)
+    faults: dict[str, list[Any]] = {
+        **content,
         "committed labels computed again": seen.repeated,
         "requests committed more than once": [key for key, count in requests.items() if count > 1],
         "rounds submitted more than once": [key for key, count in Counter(submissions).items() if count > 1],
-        "model hash": [] if state.learner.force_field.sha256 == summary["model_sha256"] else ["differs"],
+        "model hash": [] if reordered or state.learner.force_field.sha256 == summary["model_sha256"] else ["differs"],
         "status": [] if state.status == "finished" else [state.reason],
     }
     print(
@@ -253,6 +314,9 @@ def compare(trial: Trial, seen: Seen, local: Path) -> int:
     )
     n_computed = len(computed(trial.log))
     print(f"label computations started: {n_computed}, labels committed: {len(label_prints(found))}")
+    if forgetful:
+        again = faults.pop("committed labels computed again")
+        print(f"labels seen committed before a kill and paid for again: {len(again)}")
     if seen.killed:
         waits: dict[str, list[float]] = {}
         for fw_id, stage, moment in seen.killed:
@@ -338,7 +402,7 @@ def main() -> int:
                 server.start()
                 trial = Trial(place / "trial", server.uri, settings)
                 seen = run_server_kills(trial, server, arguments.hits, arguments.seed)
-                faults += compare(trial, seen, local / "out")
+                faults += compare(trial, seen, local / "out", forgetful=part == "lazy")
                 server.kill()
     return 1 if faults else 0
 

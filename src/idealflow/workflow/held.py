@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from idealflow.errors import CampaignError
 
@@ -14,11 +15,12 @@ __all__ = ["hold", "let_go"]
 _held: list[FileLock] = []
 
 
-def hold(folder: Path, uuid: str) -> None:
+def hold(folder: Path, uuid: str, stored: Callable[[], bool]) -> None:
     """Wait until no other process is at this job, then hold it for this one.
 
     The lock outlives the job's body: jobflow stores the output after it, and whoever waits must find it there. It is let go
-    when this process takes up its next job, or ends, however it ends.
+    when this process takes up its next job, or ends, however it ends. A worker without a next job keeps it, so whoever waits
+    goes on without it once ``stored()`` says that the output is there.
 
     Raises
     ------
@@ -29,7 +31,13 @@ def hold(folder: Path, uuid: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{uuid}.lock")
     try:
-        lock.acquire(poll_interval=0.2)
+        while True:
+            try:
+                lock.acquire(timeout=2.0, poll_interval=0.2)
+                break
+            except Timeout:
+                if stored():
+                    return
     except (NotImplementedError, OSError) as error:
         raise CampaignError(
             f"files in {folder} cannot be locked ({error}); set `work` (or IDEALFLOW_WORK) to a folder on a local disk"

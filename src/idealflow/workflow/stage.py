@@ -47,7 +47,7 @@ def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[...
             pin_threads()
             context = next((value for value in (*args, *kwargs.values()) if isinstance(value, StageContext)), None)
             if context is not None and CURRENT_JOB.job is not None:
-                hold(Path(context.work), CURRENT_JOB.job.uuid)
+                hold(Path(context.work), CURRENT_JOB.job.uuid, _is_stored)
             return method(*args, **kwargs)
 
         return job(body, **settings)
@@ -137,6 +137,13 @@ def committed(schema: type[Doc]) -> Doc | None:
     if found is None or found.get("output") is None:
         return None
     return schema.model_validate(found["output"])
+
+
+def _is_stored() -> bool:
+    """Whether another process has stored the running job's output."""
+    current = CURRENT_JOB.job
+    found = current_store().query_one({"uuid": current.uuid, "index": current.index}, properties=["uuid"])
+    return found is not None
 
 
 def artifact_store(context: StageContext) -> ArtifactStore:
