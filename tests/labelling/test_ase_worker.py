@@ -120,7 +120,7 @@ def test_overhead_of_a_label_is_below_20_ms(atoms):
 
     def fastest(call):
         times = []
-        for _ in range(10):
+        for _ in range(50):  # the fastest of many: other programs take their share of the machine
             start = time.perf_counter()
             call()
             times.append(time.perf_counter() - start)

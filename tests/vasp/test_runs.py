@@ -124,7 +124,8 @@ def campaign_settings(**fields: Any) -> dict[str, Any]:
 
 def test_a_campaign_goes_on_through_every_failure(emulation: Any, tmp_path: Path) -> None:
     emulation(spared=32, unconverged=0.1, truncated=0.15, crashed=0.15, killed=0.1, k_points=0.1)
-    state, campaign = tiny.run(tmp_path, **campaign_settings(), n_attempts=2, evaluation={"n_frames": 0})
+    settings = campaign_settings() | {"max_failed_fraction": None}  # six labels of ten fail: on purpose
+    state, campaign = tiny.run(tmp_path, **settings, n_attempts=2, evaluation={"n_frames": 0})
     assert state.status == "finished"
     docs = campaign.substructures()
     failed = [doc for doc in docs if doc.state == "failed"]
