@@ -30,9 +30,6 @@ class Crop:
         (n,) index in the frame of each atom.
     centre
         Index of the centre in `atoms`.
-    reference
-        (n,) level above which an atom counts as too uncertain by the in-distribution mean: 1 for shell atoms, max(1, value
-        in the frame) for core atoms.
     in_frame
         (n,) max(1, value in the frame) of every atom; 1 for hydrogen caps.
     values
@@ -64,7 +61,6 @@ class Crop:
     core: NDArray[np.bool_]
     parent_indices: NDArray[np.int64]
     centre: int
-    reference: NDArray[np.float64]
     in_frame: NDArray[np.float64]
     values: NDArray[np.float64]
     composition_error: float
@@ -80,6 +76,11 @@ class Crop:
     def shell(self) -> NDArray[np.bool_]:
         """(n,) bool: the atoms that are not core."""
         return ~self.core
+
+    @property
+    def reference(self) -> NDArray[np.float64]:
+        """(n,) level of ``in_frame`` for core atoms, and 1, the in-distribution mean, for shell atoms."""
+        return np.where(self.core, self.in_frame, 1.0)
 
     @property
     def uncertainty(self) -> float:
@@ -131,7 +132,6 @@ class Crop:
             "core": np.flatnonzero(self.core).tolist(),
             "parent_indices": self.parent_indices.tolist(),
             "centre": int(self.centre),
-            "reference": self.reference.tolist(),
             "in_frame": self.in_frame.tolist(),
             "values": self.values.tolist(),
             "composition_error": self.composition_error,
@@ -155,9 +155,8 @@ class Crop:
             core=core,
             parent_indices=np.asarray(data["parent_indices"], dtype=np.int64),
             centre=int(data["centre"]),
-            reference=np.asarray(data["reference"], dtype=np.float64),
-            # crops stored before it was kept have only the references
-            in_frame=np.asarray(data.get("in_frame", data["reference"]), dtype=np.float64),
+            # crops stored before it was kept have "reference": the same for the core, 1 for the shell
+            in_frame=np.asarray(data["in_frame"] if "in_frame" in data else data["reference"], dtype=np.float64),
             values=np.asarray(data["values"], dtype=np.float64),
             composition_error=float(data["composition_error"]),
             min_contact=float(data["min_contact"]),

@@ -235,7 +235,6 @@ def build(
         core=core,
         parent_indices=parents,
         centre=int(np.flatnonzero(sel.images == 0)[0]),
-        reference=np.where(core, in_frame, 1.0),
         in_frame=in_frame,
         values=values,
         composition_error=error,
@@ -247,10 +246,10 @@ def build(
         notes=notes,
         expected_volume=None if sur.matter is None or "vacuum" in box.axes else len(numbers) / sur.matter,
     )
-    judged = values / in_frame
-    judged = judged[crop.shell] if crop.shell.any() else judged
-    judged = judged[np.isfinite(judged)]  # a species never seen is as unknown in every candidate
-    unknown = float(np.mean(np.log(np.maximum(1.0, judged)))) if len(judged) else 0.0
+    # a species never seen is as unknown in every candidate
+    judged = np.isfinite(values) & (crop.shell if crop.shell.any() else True)
+    ratios = values[judged] / in_frame[judged]
+    unknown = float(np.mean(np.log(np.maximum(1.0, ratios)))) if len(ratios) else 0.0
     smallest = sur.density * (2.0 * sur.cutoff) ** 3
     score = unknown + weights.composition * error + weights.volume * abs(crop.volume_error)
     score += weights.size * max(0.0, len(atoms) / smallest - 1.0)
