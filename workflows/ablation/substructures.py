@@ -28,7 +28,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import numpy as np
 from ablate import frames_of
-from arms import first_distribution, spread_centres
+from arms import first_distribution, over_frame, spread_centres
 from ase import Atoms
 from systems import SYSTEMS, System
 
@@ -123,15 +123,14 @@ def measure(
 
 def figures(crop: Crop, values: np.ndarray, atoms: Atoms, there: float, seconds: float, note: str) -> dict[str, Any]:
     """What is kept of one substructure; `there` is the centre's uncertainty in the frame."""
-    shell = values[crop.shell]
-    known = crop.core & np.isfinite(crop.reference)
+    ended = replace(crop, atoms=atoms, values=values)
     return {
         "n_atoms": len(atoms),
-        "shell_mean": float(shell.mean()),
-        "shell_max": float(shell.max()),
-        "shell_over_frame": float((shell / crop.in_frame[crop.shell]).mean()),
-        "volume_error": abs(atoms.get_volume() / crop.expected_volume - 1.0) if crop.expected_volume else 0.0,
-        "core_worsening": float(np.max(values[known] / crop.reference[known])),
+        "shell_mean": ended.uncertainty,
+        "shell_max": ended.uncertainty_max,
+        "shell_over_frame": over_frame(crop, values),
+        "volume_error": abs(ended.volume_error),
+        "core_worsening": ended.core_worsening,
         "centre": there,
         "centre_change": abs(float(values[crop.centre]) / there - 1.0),
         "composition_error": crop.composition_error,

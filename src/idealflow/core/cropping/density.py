@@ -8,8 +8,8 @@ from scipy.spatial import cKDTree
 
 __all__ = ["local_density"]
 
-WIDTH = 0.75
-PROBE_SPACING = 1.5
+WIDTH = 0.75  # cutoffs
+PROBE_SPACING = 1.5  # Å
 MOST_EMPTY = 0.01
 
 Floats = NDArray[np.float64]

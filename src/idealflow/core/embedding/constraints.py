@@ -23,6 +23,7 @@ CONTACT_BUFFER = 1.06
 SPHERE_BUFFER = 0.04
 WIDTH_BUFFER = 0.04
 STIFFNESS = 30.0
+#: beside objectives of order 1: an error of 1 % in the volume costs 0.05, one of 5 % 1.25
 VOLUME_STIFFNESS = 500.0
 
 Floats = NDArray[np.float64]
