@@ -60,7 +60,7 @@ class System:
     stages: tuple[Stage, ...]
     timestep: float = 2.0
     n_frames: int = 200
-    n_learning: int = 33
+    n_learning: int = 20
     max_atoms: int = 250
     oxidation_states: dict[str, float] | None = None
     kind: str = "bulk"

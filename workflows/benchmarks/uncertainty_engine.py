@@ -1,6 +1,6 @@
 """The uncertainty engine against DScribe: values, gradients, a crop with its relaxation, and a million atoms.
 
-    python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale threads coverage]
+    python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale coverage profile]
 
 Needs the extra ``oracle`` (DScribe). Every comparison alternates the two engines in one run and prints the median ratio of
 the pairs with its spread (lowest to highest), so that a noisy machine disturbs both alike. One thread unless said.
@@ -244,7 +244,73 @@ def coverage(_: bool) -> None:
         print(f"{n:7d}{1e3 * spent:9.1f}   ({spent / alone:.1f} times the screening of the same atoms)", flush=True)
 
 
-PARTS = {"values": values, "gradients": gradients, "substructure": substructure, "scale": scale, "coverage": coverage}
+def profile(_: bool) -> None:
+    """Where the time of one screened atom goes, and what the same arithmetic would take at this core's matrix product."""
+    print(
+        "\nwhere the time goes: lithium, 16 000 atoms, one thread, float64, µs per atom; all arithmetic in kflop per atom"
+    )
+    soap = SOAP(["Li"], **BASIS)
+    model = UncertaintyModel.fit([lithium(432, seed) for seed in range(20)], soap)
+    frame = soap.prepare(lithium(16_000))
+    blocks = [np.arange(start, min(start + 256, len(frame))) for start in range(0, len(frame), 256)]
+    pairs = [frame.grid.pairs(block) for block in blocks]
+    densities = [
+        soap._density(p, frame.kinds[p.j], frame.kinds[b], soap.dtype) for p, b in zip(pairs, blocks, strict=True)
+    ]
+    vectors = [soap._features(d, len(b)) for d, b in zip(densities, blocks, strict=True)]
+    n_pairs = sum(len(p.j) for p in pairs) / len(frame)
+    k = model.whitened(vectors[0], 0).shape[1]
+    radial, angular = soap.n_max * (soap.l_max + 1), (soap.l_max + 1) ** 2
+    # a spline of degree 5 per radial function, four operations per harmonic, one multiply-add per coefficient
+    per_pair = 10 * radial + 4 * angular + 2 * soap.n_max * angular
+    stages: dict[str, tuple[Callable[[], object], float]] = {
+        "neighbours": (lambda: [frame.grid.pairs(block) for block in blocks], 0.0),
+        "density": (
+            lambda: [
+                soap._density(p, frame.kinds[p.j], frame.kinds[b], soap.dtype)
+                for p, b in zip(pairs, blocks, strict=True)
+            ],
+            n_pairs * per_pair,
+        ),
+        "power spectrum": (
+            lambda: [soap._features(d, len(b)) for d, b in zip(densities, blocks, strict=True)],
+            soap.n_max * (soap.n_max + 1) * angular,
+        ),
+        "whitening": (lambda: [(model.whitened(v, 0) ** 2).sum(axis=1) for v in vectors], 2.0 * k * soap.n_features),
+    }
+    rate = matrix_product_rate()
+    floor = 0.0
+    for name, (work, flop) in stages.items():
+        spent = 1e6 * min(seconds(work) for _ in range(5)) / len(frame)
+        at_best = 1e6 * flop / rate
+        floor += at_best
+        print(
+            f"{name:16s}{spent:6.2f}   {1e-3 * flop:6.1f} kflop, {flop / spent * 1e-3:5.1f} Gflop/s, at best {at_best:5.2f} µs"
+        )
+    whole = 1e6 * min(seconds(lambda: model(frame)) for _ in range(5)) / len(frame)
+    per_row = 6 * radial * 8
+    print(
+        f"{'all of it':16s}{whole:6.2f}   floor of the arithmetic {floor:.2f} µs (matrix product: {1e-9 * rate:.0f} Gflop/s), "
+        f"ratio {whole / floor:.1f}\n{n_pairs:.0f} pairs an atom, k = {k}; a pair: {per_pair} flop, 32 bytes of its own, a row "
+        f"of {per_row} bytes of the splines' table of {soap.tables['float64'].coefficients.nbytes / 1024:.0f} KiB"
+    )
+
+
+def matrix_product_rate() -> float:
+    """Operations per second of this core's product of large matrices in double precision."""
+    a = np.random.default_rng(0).normal(size=(1_000, 1_000))
+    a @ a
+    return 2e9 / min(seconds(lambda: a @ a) for _ in range(7))
+
+
+PARTS = {
+    "values": values,
+    "gradients": gradients,
+    "substructure": substructure,
+    "scale": scale,
+    "coverage": coverage,
+    "profile": profile,
+}
 
 
 def main() -> None:
