@@ -39,12 +39,12 @@ MAIN = ["vacuum", "crop", "paper", "ides", "frame"]
 CUTOFF = 5.0  # of the force field, Å
 
 
-def frames_of(system: System, seed: int, out: Path) -> list[Atoms]:
+def frames_of(system: System, seed: int, out: Path, asap: bool = False) -> list[Atoms]:
     """Labelled frames of the run; read from a file if a former call wrote them."""
     path = out / f"{system.name}-{seed}-frames.extxyz"
     if not path.exists():
         frames = []
-        for frame in system.run(seed):
+        for frame in system.run(seed, asap):
             labelled = system.label(frame)
             labelled.info = dict(frame.info)
             frames.append(labelled)
@@ -70,7 +70,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         say(f"{system.name} seed {seed}: there already")
         return there
     say(f"{system.name} seed {seed}: run of the reference ({system.reference})")
-    frames = frames_of(system, seed, out)
+    frames = frames_of(system, seed, out, args.asap)
     testing = frames[1::2]
     learning = frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
     rng = np.random.default_rng(seed)
@@ -190,6 +190,9 @@ def main() -> int:
         "--join", choices=["all", "core"], default="all", help="what of a substructure joins the distribution"
     )
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--asap", action="store_true", help="move the metals by ASAP's EMT (pip install asap3); labels are ASE's"
+    )
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     args = parser.parse_args()
     torch.set_num_threads(1)
