@@ -165,11 +165,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--centres", type=int, default=24)
     parser.add_argument("--out", type=Path, default=Path("ablation"))
+    parser.add_argument("--asap", action="store_true", help="move the metals by ASAP's EMT, as ablate.py's option")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.systems:
         system = SYSTEMS[name]
-        frames = frames_of(system, args.seed, args.out)[::2]
+        frames = frames_of(system, args.seed, args.out, args.asap)[::2]
         u = first_distribution(system, system.known(np.random.default_rng(args.seed)))
         rows = measure(system, u, frames, args.centres, args.seed)
         (args.out / f"substructures-{name}-{args.seed}.json").write_text(json.dumps(rows, indent=1) + "\n")
