@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import datetime as dt
 import os
 import sys
 import tempfile
@@ -43,6 +44,8 @@ from idealflow.workflow.launchpad import submit_campaign
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
 WINDOW = 9
+#: when the first of the many substructures was done, for the queries
+START = dt.datetime(2026, 1, 1)  # noqa: DTZ001  # as jobflow writes it: local, without a zone
 
 
 class Traffic(monitoring.CommandListener):
@@ -138,6 +141,7 @@ def run_queries(folder: Path, cluster: Cluster, n: int) -> None:
         for i in range(start, min(start + 5000, n)):
             document = copy.deepcopy(model)
             document["uuid"] = document["output"]["uuid"] = f"{i:032x}"
+            document["completed_at"] = (START + dt.timedelta(seconds=i)).isoformat()
             document["output"] |= {
                 "campaign": campaign_name,
                 "round": i // 2,
@@ -159,6 +163,7 @@ def run_queries(folder: Path, cluster: Cluster, n: int) -> None:
         "by round": {"round": n // 4},
         "by label state": {"state": "failed"},
         "by uncertainty": {"uncertainty": {"$gte": 999.0}},
+        "by time": {"completed_at": {"$gte": (START + dt.timedelta(seconds=n - 100)).isoformat()}},
     }
     print(f"\nqueries over {n} substructures, ms (rows)")
     print(f"{'':20s} {'embedded':>18s} {'server':>18s}")
