@@ -27,6 +27,7 @@ __all__ = [
     "ScreenDoc",
     "SegmentDoc",
     "StageContext",
+    "StoredFrame",
     "StoredStructure",
     "SubstructureDoc",
     "TrainingErrors",
@@ -64,6 +65,13 @@ class StoredStructure(Document):
     positions: list[list[float]] = Field(description="Cartesian positions, (n_atoms, 3), Å")
     cell: list[list[float]] = Field(description="cell vectors as rows, (3, 3), Å")
     pbc: list[bool] = Field(description="periodic along each cell vector, (3,)")
+
+
+class StoredFrame(Document):
+    """An arrangement of atoms that is kept as a file, so that no document grows with it."""
+
+    root: str = Field(description="root URL of the artifact store that has it")
+    file: Artifact = Field(description="numbers, positions, cell and pbc, exact to the last bit")
 
 
 class StageContext(Document):

@@ -61,10 +61,13 @@ class DocumentServer:
         Where its file and log go.
     lazy
         Write once a second, so that a killed server forgets its last second.
+    memory
+        Write nothing; quicker to scan.
     """
 
-    def __init__(self, folder: Path, *, lazy: bool = False) -> None:
-        self.folder, self.lazy, self.port = folder, lazy, 0
+    def __init__(self, folder: Path, *, lazy: bool = False, memory: bool = False) -> None:
+        self.folder, self.port = folder, 0
+        self.mode = ["lazy"] if lazy else ["memory"] if memory else []
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +79,7 @@ class DocumentServer:
         """Start, or start again on the same port and file."""
         log = self.folder / f"server-{uuid.uuid4().hex[:6]}.log"
         command = ["java", "-Xmx512m", "-cp", f"{fetch_jars()}/*", str(SERVER / "DocumentServer.java")]
-        command += [str(self.folder / "documents.mv"), str(self.port), *(["lazy"] if self.lazy else [])]
+        command += [str(self.folder / "documents.mv"), str(self.port), *self.mode]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         end = time.monotonic() + 60
@@ -94,12 +97,12 @@ class DocumentServer:
 
 
 @contextmanager
-def running_server(folder: Path, *, lazy: bool = False) -> Iterator[str]:
+def running_server(folder: Path, *, lazy: bool = False, memory: bool = False) -> Iterator[str]:
     """Uri of ``MONGODB_URI``, or of a server that runs while the context is open."""
     if "MONGODB_URI" in os.environ:
         yield os.environ["MONGODB_URI"].rstrip("/")
         return
-    server = DocumentServer(folder, lazy=lazy)
+    server = DocumentServer(folder, lazy=lazy, memory=memory)
     server.start()
     try:
         yield server.uri

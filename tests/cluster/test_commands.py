@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -100,11 +102,14 @@ def test_pause_resume_change_extend(rockets: Rockets, finished: Any) -> None:
         rockets.submit(seed=2)
 
     longer = {"segment": {"schedule": [*tiny.schedule(20, 40), {"kind": "hold", "temperature": 2000, "steps": 10}]}}
-    rockets.submit(threshold=1e9, **longer)
+    other = {"calculator": tiny.EMT, "reference": "EMT anew (stands in for DFT)"}
+    rockets.submit(threshold=1e9, label={"labeller": other}, **longer)
     rockets.run()
-    after = rockets.campaign.state()
+    after, evaluation = rockets.campaign.state(), rockets.campaign.evaluation()
     assert after is not None
+    assert evaluation is not None
     assert (after.status, after.walkers[0].step, after.threshold) == ("finished", 70, 1e9)
+    assert after.label_method == evaluation.method != state.label_method
     assert after.n_substructures == state.n_substructures
 
 
@@ -201,6 +206,33 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(rockets: Rockets, 
     assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
     with pytest.raises(InputError, match="holds no campaign 'other'"):
         recover_campaign("other", file)
+
+
+# the files that a segment was writing are closed when it is forgotten
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("stage", ["segment", "update"])
+def test_a_full_disk_fizzles_the_job_and_recover_goes_on(
+    stage: str, rockets: Rockets, monkeypatch: pytest.MonkeyPatch, finished: Any
+) -> None:
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    rockets.submit()
+    rockets.run(until=lambda: rockets.round() == 2 and bool(rockets.ready(stage)))
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_space)
+        launch_rocket(rockets.launchpad, FWorker(), strm_lvl="CRITICAL")
+    (fizzled,) = rockets.launchpad.launches.find({"state": "FIZZLED"})
+    assert "No space left on device" in str(fizzled["action"])
+    assert rockets.run() == 0
+    assert recover_campaign("tiny", rockets.cluster.launchpad_file) == Recovered(0, 0, 0, 0, 1)
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.round) == ("finished", finished.state.round)
+    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
+    requests = [doc.request_key for doc in rockets.campaign.substructures()]
+    assert len(requests) == len(set(requests))
 
 
 def test_a_submission_that_broke_off_is_completed_and_never_doubled(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jobflow import JobStore
-from maggma.stores import MongoStore
+from maggma.stores import GridFSStore, MongoStore
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 import tiny
@@ -106,8 +106,10 @@ def test_answers_are_those_of_the_embedded_store(copied: tuple[Campaign, Questio
 
 def test_every_question_of_a_running_campaign_has_an_index(cluster: Cluster, tmp_path: Path) -> None:
     questions = Questions()
+    large = GridFSStore(cluster.database, "large", host=cluster.uri)  # as many a jobflow.yaml has it; no stage needs it
     store = JobStore(
-        MongoStore(cluster.database, "outputs", host=cluster.uri, mongoclient_kwargs={"event_listeners": [questions]})
+        MongoStore(cluster.database, "outputs", host=cluster.uri, mongoclient_kwargs={"event_listeners": [questions]}),
+        additional_stores={"data": large},
     )
     state = run_campaign(tiny.maker(tmp_path), to_stored(tiny.frame()), store, root_dir=tmp_path)
     assert state.status == "finished"
@@ -120,4 +122,5 @@ def test_every_question_of_a_running_campaign_has_an_index(cluster: Cluster, tmp
     assert set(COMPOUND_INDEXES) <= set(made)
     largest = max(len(bson.encode(document)) for document in store.docs_store._collection.find({}))
     assert largest < 100_000
+    assert large.count() == 0
     store.close()

@@ -243,6 +243,21 @@ def test_limited_sorted_query_of_many_matches(store):
     assert [int(d["uuid"]) for d in store.query({"output.kind": "a"}, sort={"output.round": -1})] == expected
 
 
+def test_work_for_a_query_follows_its_answer_not_the_documents_that_share_a_field(tmp_path):
+    steps = {}
+    for n in (500, 20_000):
+        store = SQLiteStore(tmp_path / f"{n}.sqlite", index_fields=["kind", "campaign", "u"])
+        with store:
+            store.update([{"uuid": str(i), "kind": "k", "campaign": "c", "u": float(i)} for i in range(n)])
+            asked = []
+            store._open._connections.get().set_progress_handler(lambda asked=asked: asked.append(1), 100)
+            found = list(store.query({"kind": "k", "campaign": "c", "u": {"$gte": n - 10.0}}))
+            assert [document["u"] for document in found] == [n - 10.0 + i for i in range(10)]
+            steps[n] = len(asked)
+    # SQLite's instructions in hundreds; through one of the shared fields there were 40 times as many
+    assert steps[20_000] < 6 * max(1, steps[500])
+
+
 def test_copies_by_mson_and_pickle_are_equal(store):
     store.update({"uuid": "a"})
     for copy in (SQLiteStore.from_dict(store.as_dict()), pickle.loads(pickle.dumps(store))):  # noqa: S301

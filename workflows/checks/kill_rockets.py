@@ -56,6 +56,8 @@ from idealflow import Campaign  # noqa: E402
 PARTS = ("workers", "kills", "server", "lazy")
 STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
 CATEGORIES = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
+#: of the campaign with four workers
+MIN_ROUNDS = 50
 #: at least this long a bomb may wait, s; the stage's own median is added
 OVERHEAD_S = 0.04
 
@@ -165,6 +167,8 @@ def run_workers(trial: Trial) -> Seen:
     print(f"four workers: {time.monotonic() - began:.0f} s with their start")
     launches = trial.launchpad.launches.find({}, {"fworker.name": 1, "host": 1})
     print(f"jobs by category: {dict(Counter(launch['fworker']['name'] for launch in launches))}")
+    if (state := trial.campaign.state()) is None or state.round < MIN_ROUNDS:
+        raise SystemExit(f"the campaign should have {MIN_ROUNDS} rounds or more: shorten its segments")
     return Seen()
 
 
@@ -377,7 +381,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         print(f"server: {os.environ.get('MONGODB_URI', 'mongo-java-server with H2, standing in for MongoDB')}")
-        longer = merged(SETTINGS, {"segment": {"segment_steps": 20}})
+        longer = merged(SETTINGS, {"segment": {"segment_steps": 15}})
         for part in arguments.parts:
             settings = longer if part == "workers" else SETTINGS
             local = folder / ("local-longer" if part == "workers" else "local")

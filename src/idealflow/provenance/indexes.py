@@ -18,6 +18,7 @@ INDEXED_FIELDS = (
     "output.walker",
     "output.model_version",
     "output.uncertainty",
+    "completed_at",
 )
 
 _OF_A_KIND = ("output.campaign", "output.kind")

@@ -7,7 +7,7 @@ know pass, and the documents themselves are then filtered. ``exact`` says that t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from idealflow.storage.keys import NULL, UNDECIDED, encode, rank_bounds
@@ -25,12 +25,32 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Where:
-    """A condition: SQL text, its bound values, whether it is exact, and the fields it looked at."""
+    """A condition on key columns.
+
+    Attributes
+    ----------
+    sql, values
+        Its text, and the values bound in it.
+    exact
+        Whether it alone decides about rows whose keys are decided.
+    fields
+        The fields it looks at.
+    terms
+        What all must hold at once, each on one field: any of these fields' indexes finds the rows.
+    """
 
     sql: str
     values: tuple[bytes, ...]
     exact: bool
     fields: frozenset[str]
+    terms: tuple[Where, ...] = ()
+
+    def through(self, field: str) -> str:
+        """The text with every column but that of one field closed to SQLite's planner (by a unary plus)."""
+        text = self.sql
+        for other in sorted(self.fields - {field}):
+            text = text.replace(column_name(other), f"+{column_name(other)}")
+        return text
 
 
 _EVERYTHING = Where("1", (), exact=False, fields=frozenset())
@@ -128,4 +148,5 @@ def translate(criteria: Mapping[str, Any], columns: Callable[[str], bool]) -> Wh
             parts.append(_operators(field, value))
         else:
             parts.append(_one_of(field, [value]))
-    return _join(parts, " AND ")
+    terms = tuple(part for part in parts if len(part.fields) == 1)
+    return replace(_join(parts, " AND "), terms=terms)

@@ -13,7 +13,7 @@ from typing import Any
 import bson
 
 from idealflow.storage.connections import Connections
-from idealflow.storage.criteria import column_name, identifier, translate
+from idealflow.storage.criteria import Where, column_name, identifier, translate
 from idealflow.storage.keys import NULL, UNDECIDED, field_key
 from idealflow.storage.mongo import matches, sort_documents
 from idealflow.storage.sqlite_files import create_file, explained, open_file
@@ -21,6 +21,7 @@ from idealflow.storage.sqlite_files import create_file, explained, open_file
 __all__ = ["Table"]
 
 _CHUNK = 200
+_FEW = 64  # matches below which an index is good enough to search by
 _MANY = 500  # matches from which on walking the sort order beats sorting them, when only some are wanted
 Found = Iterator[tuple[int, dict[str, Any]]]
 
@@ -156,14 +157,30 @@ class Table:
         unsure = " OR ".join(f"{column_name(field)} = X'{UNDECIDED.hex()}'" for field in sorted(where.fields))
         sure = f"NOT ({unsure})" if where.exact and unsure else str(int(where.exact))
         by = "".join(f"{column_name(field)} {'DESC' if descending else 'ASC'}, " for field, descending in order)
-        source = self._table
+        source, condition = self._table, where.sql
+        if len(where.terms) > 1:
+            condition = where.through(self._narrowest(connection, where.terms))
         if some and order:
-            count = f"SELECT COUNT(*) FROM (SELECT 1 FROM {self._table} WHERE {where.sql} LIMIT {_MANY})"
+            count = f"SELECT COUNT(*) FROM (SELECT 1 FROM {self._table} WHERE {condition} LIMIT {_MANY})"
             if connection.execute(count, where.values).fetchone()[0] == _MANY:
-                source = f"{self._table} INDEXED BY {self._index('i', order[0][0])}"
-        sql = f"SELECT id, {sure} FROM {source} WHERE {where.sql} ORDER BY {by}id"
+                source, condition = f"{self._table} INDEXED BY {self._index('i', order[0][0])}", where.sql
+        sql = f"SELECT id, {sure} FROM {source} WHERE {condition} ORDER BY {by}id"
         with closing(connection.execute(sql, where.values)) as cursor:
             yield from cursor
+
+    def _narrowest(self, connection: sqlite3.Connection, terms: tuple[Where, ...]) -> str:
+        """The field whose index leaves fewest rows; SQLite knows averages at best, and every value of a campaign is one."""
+        most, counts = 1, [1] * len(terms)
+        while min(counts) == most:
+            most *= _FEW
+            for i, term in enumerate(terms):
+                # of the index alone, no row is read
+                sql = f"SELECT COUNT(*) FROM (SELECT 1 FROM {self._table} WHERE {term.sql} LIMIT {most})"
+                (counts[i],) = connection.execute(sql, term.values).fetchone()
+                if counts[i] < _FEW:
+                    break
+        (field,) = terms[counts.index(min(counts))].fields
+        return field
 
     def _filtered(
         self,

@@ -13,6 +13,7 @@ from jobflow.managers.local import run_locally
 
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, StoredStructure
+from idealflow.workflow.encoding import to_atoms
 from idealflow.workflow.held import let_go
 from idealflow.workflow.ideal import IdealMaker
 from idealflow.workflow.opening import initial_state, reopened
@@ -25,7 +26,7 @@ __all__ = ["open_state", "run_campaign"]
 def open_state(maker: IdealMaker, structure: StoredStructure, store: JobStore) -> CampaignState:
     """The campaign's state in ``store`` under the maker's settings, or its first."""
     stored = Campaign(store, maker.campaign).state()
-    return initial_state(maker, structure) if stored is None else reopened(maker, stored)
+    return initial_state(maker, to_atoms(structure)) if stored is None else reopened(maker, stored)
 
 
 def run_campaign(

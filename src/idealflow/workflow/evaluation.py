@@ -16,9 +16,9 @@ from pydantic import Field
 
 from idealflow.core.dynamics import Schedule, read_trajectory
 from idealflow.provenance import Campaign
-from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext
+from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.encoding import labelled_atoms, load_force_field_artifact, to_stored
+from idealflow.workflow.encoding import labelled_atoms, load_force_field_artifact, save_frame
 from idealflow.workflow.keys import generator
 from idealflow.workflow.label import LabelMaker
 from idealflow.workflow.stage import artifact_store, committed, current_store, named, stage, work_directory
@@ -55,10 +55,12 @@ class EvaluationMaker(Maker):
     ) -> Response:
         """Draw the frames; label each; compare. The comparison's output is an EvaluationDoc."""
         jobs = []
-        frames = _drawn(current_store(), artifact_store(context), context.campaign, self.n_frames)
+        store = artifact_store(context)
+        frames = _drawn(current_store(), store, context.campaign, self.n_frames)
         for walker, step, atoms in frames:
             request = _request(context.campaign, walker, step)
-            new = label.make(context, to_stored(atoms), request=request, origin="evaluation")
+            frame = StoredFrame(root=context.artifacts, file=save_frame(store, atoms))
+            new = label.make(context, frame, request=request, origin="evaluation")
             jobs.append(named(new, context, "evaluation-label", walker, step))
         points = [[walker, step] for walker, step, _ in frames]
         compare = self.compare(context, schedule, first, last, points, label.method, [new.output for new in jobs])

@@ -20,15 +20,16 @@ from idealflow.schemas import (
     ScreenDoc,
     SegmentDoc,
     StageContext,
-    StoredStructure,
+    StoredFrame,
     SubstructureDoc,
 )
+from idealflow.storage import ArtifactStore
 from idealflow.workflow.bootstrap import BootstrapMaker
 from idealflow.workflow.crop import CropSearchMaker, Embedding
-from idealflow.workflow.encoding import to_stored
+from idealflow.workflow.encoding import load_frame
 from idealflow.workflow.evaluation import EvaluationMaker
 from idealflow.workflow.label import LabelMaker
-from idealflow.workflow.opening import check_campaign, context_of, first_frame, initial_state, reopened
+from idealflow.workflow.opening import check_campaign, context_of, first_frame, initial_state, kept, reopened
 from idealflow.workflow.relax import UncertaintyRelaxMaker
 from idealflow.workflow.screen import UncertaintyScreenMaker
 from idealflow.workflow.segment import MDSegmentMaker
@@ -121,7 +122,7 @@ class IdealMaker(Maker):
         """
         atoms = build_structure(structure)
         check_campaign(self, atoms)
-        opening = self.open(to_stored(atoms))
+        opening = self.open(kept(self, atoms))
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
         if self.category is not None:
@@ -143,10 +144,13 @@ class IdealMaker(Maker):
         return build[action.kind](context, state, action, remaining)
 
     @stage()
-    def open(self, structure: StoredStructure) -> Response:
+    def open(self, frame: StoredFrame) -> Response:
         """Find the campaign's last state, or make its first, and add the flow of its next action."""
         stored = Campaign(current_store(), self.campaign).state()
-        state = initial_state(self, structure) if stored is None else reopened(self, stored)
+        if stored is None:
+            state = initial_state(self, load_frame(ArtifactStore(frame.root), frame.file))
+        else:
+            state = reopened(self, stored)
         action = next_action(state)
         if action.kind == "stop":
             return Response(output={"campaign": self.campaign, "status": state.status, "reason": action.reason})

@@ -11,9 +11,17 @@ from jobflow import Maker
 
 from idealflow.errors import LabelError
 from idealflow.labelling import Label, geometry_key
-from idealflow.schemas import Artifact, LabelledDoc, RelaxationDoc, StageContext, StoredStructure, SubstructureDoc
+from idealflow.schemas import (
+    Artifact,
+    LabelledDoc,
+    RelaxationDoc,
+    StageContext,
+    StoredFrame,
+    StoredStructure,
+    SubstructureDoc,
+)
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.encoding import to_atoms
+from idealflow.workflow.encoding import load_frame, to_atoms, to_stored
 from idealflow.workflow.keys import request_key, settings_key, stage_uuid
 from idealflow.workflow.labellers import labeller_from_settings, vasp_labeller
 from idealflow.workflow.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
@@ -63,7 +71,7 @@ class LabelMaker(Maker):
     def make(
         self,
         context: StageContext,
-        subject: RelaxationDoc | StoredStructure | dict[str, Any],
+        subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
         request: str = "",
         origin: Literal["bootstrap", "evaluation"] = "bootstrap",
     ) -> LabelledDoc:
@@ -71,6 +79,8 @@ class LabelMaker(Maker):
         if isinstance(subject, dict):
             schema = RelaxationDoc if subject.get("kind") == "relaxation" else StoredStructure
             subject = schema.model_validate(subject)
+        if isinstance(subject, StoredFrame):
+            subject = to_stored(load_frame(ArtifactStore(subject.root), subject.file))
         substructure = isinstance(subject, RelaxationDoc)
         if (done := committed(SubstructureDoc if substructure else LabelledDoc)) is not None:
             return done

@@ -11,12 +11,12 @@ from ase import Atoms
 from idealflow.core import SOAP
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
-from idealflow.schemas import CampaignState, StageContext, StoredStructure, WalkerState
+from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.datasets import read_dataset
 from idealflow.workflow.earlier import earlier_species
-from idealflow.workflow.encoding import load_frame, to_atoms
+from idealflow.workflow.encoding import load_frame, save_frame
 from idealflow.workflow.keys import child_seed, settings_key
 from idealflow.workflow.state import next_action
 from idealflow.workflow.uncertainties import check_kind
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 #: settings that say where, by whom and under what name work is done, and nothing of its results
 _OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name")
 
-__all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "reopened", "science_key"]
+#: most atoms of a frame that is labelled whole: its documents take some 100 bytes an atom, of the 16 MB MongoDB allows
+_LARGEST_WHOLE = 20_000
+
+__all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "kept", "reopened", "science_key"]
 
 
 def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
@@ -37,9 +40,15 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
     ------
     InputError
         If the screen would see less than the model, a species is outside the descriptor, the bootstrap has nothing to
-        start from, or the first velocities cannot be drawn.
+        start from, the first velocities cannot be drawn, or frames are to be labelled whole that are too large for it.
     """
     bootstrap = maker.bootstrap
+    whole = "embedding = frame" if maker.embedding == "frame" else f"evaluation.n_frames = {maker.evaluation.n_frames}"
+    if (maker.embedding == "frame" or maker.evaluation.n_frames) and len(atoms) > _LARGEST_WHOLE:
+        raise InputError(
+            f"{whole} labels whole frames, which may have at most {_LARGEST_WHOLE} atoms (a label is one document), got "
+            f"{len(atoms)}; set evaluation.n_frames to 0 and another embedding"
+        )
     maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
     species = sorted(set(atoms.get_chemical_symbols()))
     if bootstrap.source == "campaign":
@@ -100,9 +109,14 @@ def _categories(maker: IdealMaker) -> dict[str, str]:
     return {stage_name: category for stage_name, category in wanted.items() if category is not None}
 
 
-def initial_state(maker: IdealMaker, structure: StoredStructure) -> CampaignState:
+def kept(maker: IdealMaker, atoms: Atoms) -> StoredFrame:
+    """A frame as a file in the campaign's artifact store."""
+    root = _artifacts(maker)
+    return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
+
+
+def initial_state(maker: IdealMaker, atoms: Atoms) -> CampaignState:
     """Round 0: every walker at step 0 with velocities of its own; no model yet."""
-    atoms = to_atoms(structure)
     artifacts = _artifacts(maker)
     store = ArtifactStore(artifacts)
     walkers = []
