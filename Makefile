@@ -14,7 +14,7 @@ help:
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
-	@echo "make test-dft    the tests that label with GPAW and xTB; about a quarter of an hour"
+	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
 

@@ -1,6 +1,7 @@
 """Documents of atomate2 become labels in our units and in the order of the atoms sent."""
 
 import os
+from copy import deepcopy
 
 import bson
 import numpy as np
@@ -22,6 +23,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:cd is deprecated:FutureWarning"),
     pytest.mark.filterwarnings('ignore:Field name "schema":UserWarning'),
     pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning"),
+    # atomate2's force-field makers set themselves what they then warn of
+    pytest.mark.filterwarnings("ignore:`task_document_kwargs` is now deprecated:DeprecationWarning"),
 ]
 
 SHEAR = np.array([[1.0, 0.02, 0.06], [0.0, 0.98, -0.03], [0.0, 0.0, 1.01]])
@@ -39,6 +42,7 @@ def run_maker(maker, atoms, as_stored=False):
     from atomate2.ase.jobs import AseMaker
 
     structure = AseAtomsAdaptor.get_structure(atoms)
+    maker = deepcopy(maker)  # as StaticLabeller does: a maker keeps its calculator, which may not be copied any more
     if not as_stored:
         return type(maker).make.original(maker, structure)
     assert isinstance(maker, AseMaker)
@@ -50,15 +54,21 @@ def run_maker(maker, atoms, as_stored=False):
 
 def ase_makers():
     from atomate2.ase.jobs import EmtRelaxMaker, LennardJonesStaticMaker
+    from atomate2.forcefields.jobs import ForceFieldStaticMaker
 
     lj = {"sigma": 2.3, "epsilon": 0.15, "rc": 6.0, "smooth": True}
     return {
         "EMT": (EmtRelaxMaker(steps=0, relax_cell=False), EMT()),
         "Lennard-Jones": (LennardJonesStaticMaker(calculator_kwargs=lj), LennardJones(**lj)),
+        # the path of any force field in atomate2, with a calculator that needs no download in the network's place
+        "force field": (ForceFieldStaticMaker(calculator_meta="ase.calculators.emt.EMT"), EMT()),
     }
 
 
-@pytest.mark.parametrize("name", ["EMT", "Lennard-Jones"])
+ASE_MAKERS = ["EMT", "Lennard-Jones", "force field"]
+
+
+@pytest.mark.parametrize("name", ASE_MAKERS)
 def test_ase_makers_are_proven_by_finite_differences(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     maker, _ = ase_makers()[name]
@@ -88,9 +98,12 @@ def test_xtb_maker_is_proven_by_finite_differences(tmp_path, monkeypatch):
         return label_from_document(run_maker(maker, atoms), atoms)
 
     check_labeller(label, salt, force_tolerance=1e-3, stress_tolerance=1e-4)
+    stored = label_from_document(run_maker(maker, salt, as_stored=True), salt)
+    assert stored.energy == pytest.approx(label(salt).energy, abs=1e-8)
+    assert stored.stress == pytest.approx(label(salt).stress, abs=1e-8)
 
 
-@pytest.mark.parametrize("name", ["EMT", "Lennard-Jones"])
+@pytest.mark.parametrize("name", ASE_MAKERS)
 def test_object_and_stored_dictionary_give_the_calculators_own_label(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     maker, calculator = ase_makers()[name]

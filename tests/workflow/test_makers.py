@@ -249,9 +249,10 @@ def test_every_label_says_what_it_cost(finished: Any) -> None:
         assert doc.n_valence_electrons is None  # EMT has none
 
 
-def test_another_campaign_of_the_store_pays_nothing_twice(tmp_path: Path) -> None:
+def test_neither_a_restart_nor_another_campaign_of_the_store_pays_twice(tmp_path: Path) -> None:
     counted = {"labeller": {"calculator": "counting.CountedEMT", "kwargs": {"log": str(tmp_path / "log")}}}
-    tiny.run(tmp_path, label=counted, evaluation={"n_frames": 0})
+    for max_rounds in (1, 4, None):
+        tiny.run(tmp_path, label=counted, evaluation={"n_frames": 0}, max_rounds=max_rounds)
     paid = (tmp_path / "log").read_text().splitlines()
     assert len(paid) == len(set(paid)) > 8
     state, campaign = tiny.run(tmp_path, campaign="second", label=counted, evaluation={"n_frames": 0})

@@ -145,6 +145,10 @@ class StaticLabeller(MSONable):
     def check_site(self, species: Iterable[str]) -> None:
         """Refuse to start where the engine cannot run; nothing is known of engines in general."""
 
+    def _maker_of_a_label(self) -> Maker:
+        """The maker for one label: a copy, since makers write into their own settings."""
+        return deepcopy(self.maker)
+
     def _check_document(self, document: Any, structure: Any) -> None:
         """Raise LabelError when the engine did not compute what was asked for."""
 
@@ -165,7 +169,7 @@ class StaticLabeller(MSONable):
         self.check_site(atoms.get_chemical_symbols())
         with contextlib.chdir(directory):
             try:
-                document = _run_body(deepcopy(self.maker), structure)  # makers write into their own settings
+                document = _run_body(self._maker_of_a_label(), structure)
             except LabelError:
                 raise
             except Exception as error:  # engines fail in every way; the cause is recorded, not lost

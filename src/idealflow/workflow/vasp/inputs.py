@@ -26,6 +26,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Kpoints
 
 from idealflow.errors import InputError
+from idealflow.workflow.vasp.limits import LabelTimeHandler
 
 __all__ = ["PRESETS", "Kind", "Preset", "SubstructureSetGenerator", "Variant", "vacuum_directions", "vasp_static"]
 
@@ -214,8 +215,8 @@ def vasp_static(
     vasp_cmd
         Command that starts VASP; default: atomate2's setting VASP_CMD.
     wall_time_s
-        Seconds after which VASP is asked to stop (the label has then failed); default: the queue's own limit, where
-        custodian knows it (PBS_WALLTIME, SBATCH_TIMELIMIT).
+        Seconds that one label may take: VASP is asked to stop 300 s before (the label has then failed). The queue's own
+        limit, where custodian knows it (PBS_WALLTIME, SBATCH_TIMELIMIT), holds as well.
 
     Raises
     ------
@@ -239,13 +240,15 @@ def vasp_static(
 
 def label_handlers(wall_time_s: int | None) -> list[ErrorHandler]:
     """Custodian's handlers that mend the electronic minimisation or the run; none that changes smearing or k points."""
-    return [
+    handlers = [
         VaspErrorHandler(),
         UnconvergedErrorHandler(),
         NonConvergingErrorHandler(),
         PositiveEnergyErrorHandler(),
         FrozenJobErrorHandler(),
         StdErrHandler(),
-        # a static run is one ionic step: only a stop between electronic steps comes in time
-        WalltimeHandler(wall_time=wall_time_s, electronic_step_stop=True),
+        # the queue's limit, from the program's start; a static run is one ionic step: only a stop between electronic steps
+        # comes in time
+        WalltimeHandler(electronic_step_stop=True),
     ]
+    return handlers if wall_time_s is None else [*handlers, LabelTimeHandler(wall_time_s)]

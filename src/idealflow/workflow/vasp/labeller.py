@@ -16,6 +16,7 @@ from pymatgen.io.vasp import Kpoints
 
 from idealflow.errors import LabelError
 from idealflow.workflow.labellers import StaticLabeller
+from idealflow.workflow.vasp.limits import LabelTimeHandler
 from idealflow.workflow.vasp.site import check_vasp
 
 __all__ = ["VaspLabeller", "check_inputs"]
@@ -44,6 +45,14 @@ class VaspLabeller(StaticLabeller):
     def check_site(self, species: Iterable[str]) -> None:
         """Refuse to start without VASP's command and pseudopotentials; see :func:`check_vasp`."""
         check_vasp(self.maker, species)
+
+    def _maker_of_a_label(self) -> Any:
+        """A copy of the maker whose limit of time begins now."""
+        maker = super()._maker_of_a_label()
+        for handler in maker.run_vasp_kwargs.get("handlers", ()):
+            if isinstance(handler, LabelTimeHandler):
+                handler.restart()
+        return maker
 
     def _check_document(self, document: Any, structure: Structure) -> None:
         check_inputs(document, self.maker.input_set_generator, structure)
