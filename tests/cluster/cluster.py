@@ -78,7 +78,8 @@ class DocumentServer:
     def start(self) -> None:
         """Start, or start again on the same port and file."""
         log = self.folder / f"server-{uuid.uuid4().hex[:6]}.log"
-        command = ["java", "-Xmx512m", "-cp", f"{fetch_jars()}/*", str(SERVER / "DocumentServer.java")]
+        heap = "-Xmx3g" if self.mode == ["memory"] else "-Xmx512m"  # a thousand rounds fill half a gigabyte
+        command = ["java", heap, "-cp", f"{fetch_jars()}/*", str(SERVER / "DocumentServer.java")]
         command += [str(self.folder / "documents.mv"), str(self.port), *self.mode]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
