@@ -93,6 +93,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         "system": system.name,
         "title": system.title,
         "reference": system.reference,
+        "moved_by": frames[0].info["moved_by"],
         "kind": system.kind,
         "seed": seed,
         "n_atoms": len(frames[0]),
