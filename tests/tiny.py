@@ -70,7 +70,7 @@ def frame() -> Atoms:
 def maker(folder: Path, **changes: Any) -> IdealMaker:
     """Maker of the tiny campaign with its files below ``folder``."""
     return maker_from_settings(
-        settings(**changes) | {"artifacts": str(folder / "artifacts"), "work": str(folder / "work")}
+        {"artifacts": str(folder / "artifacts"), "work": str(folder / "work")} | settings(**changes)
     )
 
 
