@@ -60,7 +60,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
     Raises
     ------
     SystemExit
-        If the file there belongs to other centres.
+        If the file there was made from other centres or with another replay.
     """
     out: Path = args.out
     path = out / f"{system.name}-{seed}.json"
@@ -87,8 +87,8 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
     first = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
     first.fit(known, seed=seed)
     centres = [{"frame": one.frame, "atom": one.atom, "uncertainty": one.uncertainty} for one in places]
-    if there is not None and [c["atom"] for c in there["centres"]] != [c["atom"] for c in centres]:
-        raise SystemExit(f"{path} holds arms of other centres: choose another --out, or the settings it was made with")
+    if there is not None and (there["centres"] != centres or there["replay"] != args.replay):
+        raise SystemExit(f"{path} holds arms of other centres or replay: choose another --out, or the settings it has")
     result: dict[str, Any] = there or {
         "system": system.name,
         "title": system.title,
@@ -103,6 +103,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         "frames_gone_through": gone_through,
         "n_labelled_frames": len(labelled_frames),
         "join": args.join,
+        "replay": args.replay,
         "per_frame": args.per_frame,
         "centres": centres,
         "start": {"errors": frame_errors(first, testing).tolist()},
@@ -115,7 +116,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         else:
             structures = labelled(system, places, arm)
             write(out / f"{system.name}-{seed}-{arm}.extxyz", structures)
-        trained = train(first, structures, known, seed, args.steps)
+        trained = train(first, structures, known if args.replay == "known" else [], seed, args.steps)
         result["arms"][arm] = figures(arm, places, structures, learning, testing, trained) | {
             "train_s": time.process_time() - begun
         }
@@ -189,6 +190,12 @@ def main() -> int:
     parser.add_argument("--per-frame", type=int, default=2, help="at most so many centres of a frame")
     parser.add_argument(
         "--join", choices=["all", "core"], default="all", help="what of a substructure joins the distribution"
+    )
+    parser.add_argument(
+        "--replay",
+        choices=["known", "none"],
+        default="known",
+        help="whether arms go on with the first model's structures",
     )
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument(
