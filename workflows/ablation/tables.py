@@ -40,6 +40,18 @@ def errors_of(arm: dict[str, Any]) -> tuple[float, float]:
     return float(energy), float(force)
 
 
+def having(runs: list[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
+    """The runs that have an arm; the first of a system has all that are shown."""
+    return [run for run in runs if arm in run["arms"]]
+
+
+def title(runs: list[dict[str, Any]], arm: str) -> str:
+    """An arm's name, with the number of its seeds where not all have it."""
+    n = len(having(runs, arm))
+    name = str(runs[0]["arms"][arm]["title"])
+    return name if n == len(runs) else f"{name} ({n} seed{'s' if n > 1 else ''})"
+
+
 def spread(values: list[float], digits: int) -> str:
     """Mean, and half the range where there are several."""
     mean = f"{np.mean(values):.{digits}f}"
@@ -57,19 +69,20 @@ def error_table(runs: list[dict[str, Any]]) -> str:
         f"{np.mean([errors_of(r['start'])[1] / errors_of(r['arms']['frame'])[1] for r in runs]):.2f} | – | – | – |",
     ]
     for name in runs[0]["arms"]:
-        arms = [run["arms"][name] for run in runs]
+        those = having(runs, name)
+        arms = [run["arms"][name] for run in those]
         energies, forces = zip(*(errors_of(arm) for arm in arms), strict=True)
-        over_ours = np.mean([e / errors_of(r["arms"]["ides"])[0] for e, r in zip(energies, runs, strict=True)])
-        over_whole = np.mean([f / errors_of(r["arms"]["frame"])[1] for f, r in zip(forces, runs, strict=True)])
+        over_ours = np.mean([e / errors_of(r["arms"]["ides"])[0] for e, r in zip(energies, those, strict=True)])
+        over_whole = np.mean([f / errors_of(r["arms"]["frame"])[1] for f, r in zip(forces, those, strict=True)])
         core = [1000.0 * float(np.mean(arm["core_force_error"])) for arm in arms if "core_force_error" in arm]
         share = [
             arm["n_labelled_atoms"] / run["arms"]["frame"]["n_labelled_atoms"]
-            for arm, run in zip(arms, runs, strict=True)
+            for arm, run in zip(arms, those, strict=True)
         ]
         drifts = ", ".join(f"{arm['drift']:.3f}" for arm in arms)
         converged = "yes" if all(arm["converged"] for arm in arms) else f"drift {drifts}"
         lines.append(
-            f"| {arms[0]['title']} | {spread(list(energies), 2)} | {over_ours:.1f} | {spread(list(forces), 1)} "
+            f"| {title(runs, name)} | {spread(list(energies), 2)} | {over_ours:.1f} | {spread(list(forces), 1)} "
             f"| {over_whole:.2f} | {spread(core, 1) if core else '0'} | {100 * np.mean(share):.0f} % "
             f"| {converged} |"
         )
@@ -84,10 +97,10 @@ def stretch_table(runs: list[dict[str, Any]]) -> str:
         "| arm | " + " | ".join(f"{heat[one[0]]:.0f}–{heat[one[-1]]:.0f} K" for one in stretches) + " |",
         "|---" * (STRETCHES + 1) + "|",
     ]
-    for name, arm in runs[0]["arms"].items():
-        energies = [1000.0 * np.array(run["arms"][name]["errors"])[:, 0] for run in runs]
+    for name in runs[0]["arms"]:
+        energies = [1000.0 * np.array(run["arms"][name]["errors"])[:, 0] for run in having(runs, name)]
         means = (np.mean([one[part].mean() for one in energies]) for part in stretches)
-        lines.append(f"| {arm['title']} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+        lines.append(f"| {title(runs, name)} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
     return "\n".join(lines)
 
 
@@ -101,9 +114,11 @@ def structure_table(runs: list[dict[str, Any]]) -> str:
     for name in runs[0]["arms"]:
         if name == "frame":
             continue
-        of: dict[str, np.ndarray] = {key: np.concatenate([run["arms"][name][key] for run in runs]) for key in SHOWN}
+        of: dict[str, np.ndarray] = {
+            key: np.concatenate([run["arms"][name][key] for run in having(runs, name)]) for key in SHOWN
+        }
         lines.append(
-            f"| {runs[0]['arms'][name]['title']} | {np.median(of['shell_mean']):.2f} ({np.quantile(of['shell_mean'], 0.9):.2f}) "
+            f"| {title(runs, name)} | {np.median(of['shell_mean']):.2f} ({np.quantile(of['shell_mean'], 0.9):.2f}) "
             f"| {np.median(of['shell_over_frame']):.2f} ({np.quantile(of['shell_over_frame'], 0.9):.2f}) "
             f"| {of['core_worsening'].max():.2f} | {of['n_atoms'].mean():.0f} | {of['composition_error'].mean():.3f} "
             f"| {100.0 * of['volume_error'].mean():+.1f} % "
@@ -171,7 +186,13 @@ def main() -> None:
     args = parser.parse_args()
     systems: dict[str, list[dict[str, Any]]] = {}
     for name in SYSTEMS:
-        runs = [json.loads(path.read_text()) for path in sorted(args.out.glob(f"{name}-[0-9].json"))]
+        runs = []
+        for path in sorted(args.out.glob(f"{name}-[0-9].json")):
+            run = json.loads(path.read_text())
+            if {"ides", "frame"} <= set(run["arms"]):
+                runs.append(run)
+            else:
+                print(f"left out, for it lacks the arms that others are compared with (ides, frame): {path}")
         if not runs:
             continue
         systems[name] = runs
