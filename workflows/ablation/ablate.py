@@ -121,7 +121,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
             "train_s": time.process_time() - begun
         }
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(result, indent=1) + "\n")
+        partial.write_text(json.dumps(result) + "\n")
         partial.rename(path)
         energy, force = 1000.0 * np.mean(result["arms"][arm]["errors"], axis=0)
         say(f"  {arm:12s} {energy:8.2f} meV/atom {force:7.1f} meV/Å   drift {trained.drift:.3f}, {trained.steps} steps")
