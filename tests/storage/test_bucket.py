@@ -21,31 +21,32 @@ def bucket():
         patch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         boto3.client("s3").create_bucket(Bucket="idealflow")
+        boto3.client("s3").put_bucket_versioning(Bucket="idealflow", VersioningConfiguration={"Status": "Enabled"})
         yield "s3://idealflow"
     server.stop()
 
 
-def stamps(url):
-    """When each object below a URL was written."""
-    objects = boto3.client("s3").list_objects_v2(Bucket="idealflow", Prefix=url.removeprefix("s3://idealflow/"))
-    return {one["Key"]: one["LastModified"] for one in objects.get("Contents", [])}
+def writes(url):
+    """How many times an object was written."""
+    found = boto3.client("s3").list_object_versions(Bucket="idealflow", Prefix=url.removeprefix("s3://idealflow/"))
+    return len(found.get("Versions", []))
 
 
 def test_written_once_read_anywhere_damage_found_and_mended(bucket, tmp_path):
     url, content = f"{bucket}/artifacts", bytes(range(256)) * 40_000  # 10 MB: an upload in parts
     artifact = ArtifactStore(url, cache=tmp_path / "one").put_bytes(content, ".bin")
-    written = stamps(url)
-    assert list(written) == [f"artifacts/{artifact.path}"]
+    assert writes(f"{url}/{artifact.path}") == 1
     elsewhere = ArtifactStore(url, cache=tmp_path / "two")
     assert elsewhere.get(artifact).read_bytes() == content
     assert elsewhere.put_bytes(content, ".bin") == artifact
-    assert stamps(url) == written
+    assert writes(f"{url}/{artifact.path}") == 1
 
     boto3.client("s3").put_object(Bucket="idealflow", Key=f"artifacts/{artifact.path}", Body=content[:-1])
     third = ArtifactStore(url, cache=tmp_path / "three")
     with pytest.raises(ArtifactError, match=rf"{artifact.path}.*expected 10240000 bytes, found 10239999"):
         third.get(artifact)
     assert third.put_bytes(content, ".bin") == artifact
+    assert writes(f"{url}/{artifact.path}") == 3
     assert third.get(artifact).read_bytes() == content
 
 
