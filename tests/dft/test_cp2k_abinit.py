@@ -6,7 +6,6 @@ The crystals are nonsense, small and far from equilibrium: what is tested is the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,6 @@ pytestmark = [
 ]
 
 CELL = 3.0 * np.array([[1.0, 0.06, 0.14], [0.0, 0.95, -0.10], [0.0, 0.0, 1.04]])  # sheared: no two components alike
-
-
-def folder(variable: str, *usual: str) -> Path:
-    """Where an engine's data lie; skips without them."""
-    for place in (os.environ.get(variable), *usual):
-        if place and Path(place).is_dir():
-            return Path(place)
-    pytest.skip(f"the engine's data are in none of {', '.join(usual)}; set {variable}")
 
 
 def labelled_by(labeller: StaticLabeller, tmp_path: Path) -> Callable[[Atoms], Label]:
@@ -79,14 +70,13 @@ def document_of(labeller: StaticLabeller, atoms: Atoms, tmp_path: Path) -> Label
 
 
 @pytest.fixture(scope="module")
-def cp2k_data(cp2k: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cp2k_data(cp2k_shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Basis sets and potentials as pymatgen reads them; `pmg config --cp2k` does it for a user."""
     from pymatgen.cli.pmg_config import setup_cp2k_data
 
-    shipped = folder("IDEALFLOW_CP2K_DATA", "/usr/share/cp2k")
     few = tmp_path_factory.mktemp("cp2k")
     for name in ("GTH_BASIS_SETS", "BASIS_MOLOPT", "GTH_POTENTIALS"):
-        (few / name).write_text((shipped / name).read_text())
+        (few / name).write_text((cp2k_shipped / name).read_text())
     setup_cp2k_data([str(few), str(few / "pymatgen")])
     return few / "pymatgen"
 
@@ -169,13 +159,14 @@ def test_cp2k_that_does_not_converge_is_a_failed_label(
 
 
 @pytest.fixture
-def abinit_labeller(abinit: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., StaticLabeller]:
+def abinit_labeller(
+    abinit: str, abinit_potentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., StaticLabeller]:
     """ABINIT, PBE, hydrogen and aluminium, potentials of PseudoDojo."""
     from atomate2.abinit.jobs.core import StaticMaker
     from atomate2.abinit.sets.core import StaticSetGenerator
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    potentials = folder("IDEALFLOW_ABINIT_PSEUDOS", "/usr/share/abinit/psp/Pseudodojo_nc_sr_04_pbe_standard_psp8")
 
     def make(**changes: Any) -> StaticLabeller:
         settings = {
@@ -187,7 +178,7 @@ def abinit_labeller(abinit: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             "toldfe": None, "tolvrs": 1e-12, "nstep": 60, "prtwf": 0, "prtden": 0,
         } | changes  # fmt: skip
         generator = StaticSetGenerator(
-            pseudos=[str(potentials / "H.psp8"), str(potentials / "Al.psp8")],
+            pseudos=[str(abinit_potentials / "H.psp8"), str(abinit_potentials / "Al.psp8")],
             factory_kwargs={"ecut": settings["ecut"], "spin_mode": "unpolarized", "smearing": "nosmearing", "nband": 3},
             user_abinit_settings=settings,
         )

