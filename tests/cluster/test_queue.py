@@ -1,4 +1,7 @@
-"""The how-to's queue adapters for Slurm, with an ``sbatch`` that runs the script at once in place of a queue."""
+"""The how-to's queue adapters for Slurm, with an ``sbatch`` that runs the script at once in place of a queue.
+
+``IDEALFLOW_SLURM=1`` uses the machine's own Slurm instead, which needs partitions ``gpu`` (with a GPU) and ``cpu``.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto" / "fireworks.md"
 #: starts what it is given in the background, in the folder of its submission, and says what Slurm says
 SBATCH = """#!/bin/bash
 script=$(realpath "$1")
-cp "$script" "{folder}/submitted-$(grep -oP 'partition=\\K.*' "$script")-$$.sh"
 setsid bash -l "$script" > "{folder}/job-$$.log" 2>&1 < /dev/null &
 echo $! > "{folder}/job-$$.pid"
 echo "Submitted batch job $$"
 """
+REAL = bool(os.environ.get("IDEALFLOW_SLURM"))
 #: nobody waits, for all that is submitted starts at once
 SQUEUE = "#!/bin/bash\n"
 
@@ -38,14 +41,32 @@ def block(page: str, start: str) -> str:
     return str(found)
 
 
-def test_qlaunch_submits_workers_of_both_partitions(cluster: Cluster) -> None:
-    page, folder = PAGE.read_text(), cluster.folder
+def use_stand_ins(folder: Path) -> Path:
+    """A folder with programs of Slurm's names."""
     programs = folder / "bin"
     programs.mkdir()
     for name, text in (("sbatch", SBATCH.format(folder=folder)), ("squeue", SQUEUE)):
         (programs / name).write_text(text)
         (programs / name).chmod(stat.S_IRWXU)
-    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return programs
+
+
+def end_jobs(folder: Path) -> None:
+    """Kill what was submitted and still runs."""
+    for file in folder.glob("job-*.pid"):
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(int(file.read_text()), signal.SIGKILL)
+    if REAL:
+        listed = subprocess.run(["squeue", "--me", "-h", "-o", "%i %Z"], capture_output=True, text=True, check=True)
+        jobs = [line.split() for line in listed.stdout.splitlines()]
+        for job in (job for job, where in jobs if Path(where).is_relative_to(folder)):
+            subprocess.run(["scancel", job], check=True)
+
+
+def test_qlaunch_submits_workers_of_both_partitions(cluster: Cluster) -> None:
+    page, folder = PAGE.read_text(), cluster.folder
+    programs = [] if REAL else [str(use_stand_ins(folder))]
+    path = os.pathsep.join([*programs, str(Path(sys.executable).parent), os.environ["PATH"]])
     cluster.environment |= {"PATH": path, "USER": getpass.getuser()}
     keep = " ".join(
         f"{name}='{cluster.environment[name]}'" for name in ("PATH", "FW_CONFIG_FILE", "JOBFLOW_CONFIG_FILE")
@@ -90,11 +111,10 @@ def test_qlaunch_submits_workers_of_both_partitions(cluster: Cluster) -> None:
         for each in waiting:
             each.kill()
             each.wait()
-        for file in folder.glob("job-*.pid"):
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(int(file.read_text()), signal.SIGKILL)
+        end_jobs(folder)
     assert not any("Traceback" in log.read_text() for log in folder.glob("qlaunch-*.log"))
-    scripts = {name: [each.read_text() for each in folder.glob(f"submitted-{name}-*.sh")] for name in ("gpu", "cpu")}
+    submitted = [each.read_text() for each in folder.rglob("FW_submit.script")]
+    scripts = {name: [each for each in submitted if f"partition={name}\n" in each] for name in ("gpu", "cpu")}
     assert [len(each) for each in scripts.values()] == [1, 1]
     assert "#SBATCH --gpus-per-node=1" in scripts["gpu"][0]
     assert "gpus" not in scripts["cpu"][0]
