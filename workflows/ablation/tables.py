@@ -4,7 +4,8 @@
 
 Prints Markdown: per system the errors of each arm on whole frames (mean over seeds, spread where there are several), their
 ratios, and the core-force error; the energy errors over stretches of the run; and what the substructures are. Writes
-OUT/errors.png and OUT/environments.png, the map of environments of the first seed of each system (the paper's Figure 2f).
+OUT/errors.png and OUT/environments.png, the map of environments of the first seed of each system (the paper's Figure 2f) whose
+frames and cells are there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from idealflow.analysis import map_environments
 from idealflow.core import SOAP
 
 COLOURS = {"frame": "#999999", "vacuum": "#c44e52", "crop": "#dd8452", "paper": "#8172b3", "ides": "#2a7f62"}
+MAPPED = ("vacuum", "crop", "paper", "ides")
 MOST_POINTS = 1500
 STRETCHES = 5
 SHOWN = (
@@ -152,24 +154,29 @@ def draw_errors(systems: dict[str, list[dict[str, Any]]], path: Path) -> None:
 def draw_environments(systems: dict[str, list[dict[str, Any]]], out: Path, path: Path, method: str) -> None:
     """Map of the environments: those of whole frames in grey, those of the arms' cells in colour."""
     figure, axes = plt.subplots(
-        len(systems), 4, figsize=(11, 2.7 * len(systems)), squeeze=False, constrained_layout=True
+        len(systems), len(MAPPED), figsize=(11, 2.7 * len(systems)), squeeze=False, constrained_layout=True
     )
     for row, (name, runs) in zip(axes, systems.items(), strict=True):
         system, seed = SYSTEMS[name], runs[0]["seed"]
         soap = SOAP(species=list(system.species), **system.soap)
         rng = np.random.default_rng(0)
         sets = {"frame": vectors(soap, system.species[-1], frames_of(system, seed, out)[1::8], rng)}
-        for arm in ("vacuum", "crop", "paper", "ides"):
+        for arm in MAPPED:
             sets[arm] = vectors(soap, system.species[-1], list(read(out / f"{name}-{seed}-{arm}.extxyz", ":")), rng)
         points = map_environments(np.concatenate(list(sets.values())), method)
         parts = dict(zip(sets, np.split(points, np.cumsum([len(one) for one in sets.values()])[:-1]), strict=True))
         low, high = points.min(axis=0), points.max(axis=0)
-        for axis, arm in zip(row, ("vacuum", "crop", "paper", "ides"), strict=True):
+        for axis, arm in zip(row, MAPPED, strict=True):
             axis.scatter(*parts["frame"].T, s=3, color="#bbbbbb", label="whole frames", rasterized=True)
             axis.scatter(*parts[arm].T, s=3, color=COLOURS[arm], label=arm, alpha=0.5, rasterized=True)
             axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], title=f"{name}: {arm}")
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def drawn(out: Path, name: str, runs: list[dict[str, Any]]) -> list[Path]:
+    """Files that a system's map is drawn from."""
+    return [out / f"{name}-{runs[0]['seed']}-{part}.extxyz" for part in ("frames", *MAPPED)]
 
 
 def vectors(soap: SOAP, symbol: str, cells: list[Any], rng: np.random.Generator) -> np.ndarray:
@@ -205,8 +212,15 @@ def main() -> None:
         )
         print(error_table(runs) + "\n\n" + stretch_table(runs) + "\n\n" + structure_table(runs))
     draw_errors(systems, args.out / "errors.png")
-    draw_environments(systems, args.out, args.out / "environments.png", args.map)
-    print(f"\nfigures: {args.out / 'errors.png'}, {args.out / 'environments.png'}")
+    print(f"\nfigure: {args.out / 'errors.png'}")
+    mapped = {
+        name: runs for name, runs in systems.items() if all(path.exists() for path in drawn(args.out, name, runs))
+    }
+    for name in (each for each in systems if each not in mapped):
+        print(f"no map of {name}: its frames and cells (ablate.py writes {name}-SEED-*.extxyz) are not in {args.out}")
+    if mapped:
+        draw_environments(mapped, args.out, args.out / "environments.png", args.map)
+        print(f"figure: {args.out / 'environments.png'}")
 
 
 if __name__ == "__main__":
