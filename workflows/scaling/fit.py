@@ -46,7 +46,10 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def frames_law(path: Path, smallest: int = 50) -> PowerLaw:
-    """The law of whole frames of at least ``smallest`` atoms: smaller ones are dominated by what does not grow."""
+SMALLEST = 90
+
+
+def frames_law(path: Path, smallest: int = SMALLEST) -> PowerLaw:
+    """The law of whole frames of at least ``smallest`` atoms: in smaller ones what grows slowly still weighs."""
     entries = [entry for entry in read(path) if entry["n_atoms"] >= smallest]
     return fitted([entry["n_atoms"] for entry in entries], [entry["core_seconds"] for entry in entries])

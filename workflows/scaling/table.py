@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from fit import PowerLaw, fitted, frames_law, read
+from fit import SMALLEST, PowerLaw, frames_law, read
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the choice of backend
@@ -25,7 +25,7 @@ def figure(frames: list[dict], law: PowerLaw, substructures: list[dict], path: P
     fig, axes = plt.subplots(figsize=(5.2, 3.8), layout="constrained")
     measured = np.array([[entry["n_atoms"], entry["core_seconds"]] for entry in frames])
     largest = measured[:, 0].max()
-    inside, beyond = np.geomspace(50, largest, 20), np.geomspace(largest, 1e6, 20)
+    inside, beyond = np.geomspace(SMALLEST, largest, 20), np.geomspace(largest, 1e6, 20)
     axes.loglog(*measured.T, "o", color="C0", label="whole frame, measured")
     axes.loglog(inside, [law(n) for n in inside], "-", color="C0", label=f"fit, N^{law.exponent:.2f}")
     axes.loglog(beyond, [law(n) for n in beyond], ":", color="C0", label="extrapolated")
@@ -49,17 +49,20 @@ def main() -> None:
     for entry in frames:
         print(f"| {entry['n_atoms']} | {entry['core_seconds']:.1f} |")
     law = frames_law(arguments.frames)
-    whole = fitted([entry["n_atoms"] for entry in frames], [entry["core_seconds"] for entry in frames])
-    for name, one in (("50 atoms and more", law), ("all sizes", whole)):
-        print(f"\nexponent, {name}: {one.exponent:.2f} ± {one.exponent_error:.2f} ({one.n_points} sizes)")
+    print("\n| fitted to | sizes | exponent |\n|---|---|---|")
+    for smallest in (0, 50, SMALLEST):
+        one = frames_law(arguments.frames, smallest)
+        name = f"{smallest} atoms and more" if smallest else "all sizes"
+        print(f"| {name} | {one.n_points} | {one.exponent:.2f} ± {one.exponent_error:.2f} |")
 
+    print(f"\nt_entire by the fit to {SMALLEST} atoms and more")
     largest = max(entry["n_atoms"] for entry in frames)
     mean = float(np.mean([entry["label_core_s"] for entry in substructures]))
     columns = ("frame", "substructure", "screen, s", "crop + relax, s", "t_sub, core-s", "t_entire, core-s", "R_AL")
     print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for entry in substructures:
         n = entry["n_atoms"]
-        how = "within the fit" if n <= largest else "extrapolated"
+        how = "within the fit" if SMALLEST <= n <= largest else "extrapolated"
         spread = np.exp(law.relative_error(n))
         print(
             f"| {n} | {entry['n_sub']} atoms | {entry['screen_s']:.1f} | {entry['crop_s'] + entry['relax_s']:.1f} "
