@@ -71,7 +71,7 @@ def main() -> None:
         )
     print(f"\nmean t_sub {mean:.0f} core-seconds; R_AL = t_entire / (t_sub·L) with L = {arguments.L:g}")
     figure(frames, law, substructures, arguments.figure)
-    print(arguments.figure)
+    print(f"\nfigure: {arguments.figure.name}")
 
 
 if __name__ == "__main__":
