@@ -54,6 +54,11 @@ def frames_of(system: System, seed: int, out: Path, asap: bool = False) -> list[
     return list(read(path, ":"))
 
 
+def learning_frames(system: System, frames: list[Atoms]) -> list[Atoms]:
+    """The frames that are screened for centres: some of every second one, spread over the run; the others are for the test."""
+    return frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
+
+
 def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Run the arms of one system with one seed that are not there yet; returns plain data, and keeps it in a file.
 
@@ -72,7 +77,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
     say(f"{system.name} seed {seed}: run of the reference ({system.reference})")
     frames = frames_of(system, seed, out, args.asap)
     testing = frames[1::2]
-    learning = frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
+    learning = learning_frames(system, frames)
     rng = np.random.default_rng(seed)
     known = [system.label(atoms) for atoms in system.known(rng)]
     u = first_distribution(system, known)

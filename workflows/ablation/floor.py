@@ -3,11 +3,11 @@
     python workflows/ablation/floor.py [--seed 0] [--steps 3000] [--out ablation]
 
 The rigid-ion model is a sum over pairs, so that its labels split exactly into the pairs within the force field's cutoff and
-those beyond, whose potential is continued as a constant inside it. On the whole frames that ablate.py labelled (run it
-first, with the same --out), the force field learns the labels, the near part alone and the far part alone, each to
-convergence, and is tested on the same hundred frames. What it leaves of the far part is the floor: distant ions can be
-learned only as far as near ones tell of them. The pairs computed here must add up to the engine's forces, or the script
-ends. Prints a table; writes OUT/floor-al2o3-SEED.json.
+those beyond, whose potential is continued as a constant inside it. The arm of whole frames is repeated with the labels of
+either part alone: the same first structures, frames and training, and the same hundred frames to test. What it leaves of the
+far part is the floor: distant ions can be learned only as far as near ones tell of them. Run ablate.py first, with the same
+--out. The pairs computed here must add up to the engine's forces, or the script ends. Prints a table; writes
+OUT/floor-al2o3-SEED.json.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
-from ablate import CUTOFF, frames_of, say
+from ablate import CUTOFF, frames_of, learning_frames, say
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
@@ -92,12 +92,6 @@ def labelled(frame: Atoms, energy: float, forces: np.ndarray) -> Atoms:
     return atoms
 
 
-def parts(frames: list[Atoms]) -> dict[str, list[Atoms]]:
-    """Frames with all their labels, and with those of near and of far pairs."""
-    near, far = zip(*map(split, frames), strict=True)
-    return {"all pairs": frames, "near pairs": list(near), "far pairs": list(far)}
-
-
 def main() -> None:
     """Split, learn, test, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -108,22 +102,30 @@ def main() -> None:
     system = SYSTEMS["al2o3"]
     run = json.loads((args.out / f"al2o3-{args.seed}.json").read_text())
     frames = frames_of(system, args.seed, args.out)
-    testing = frames[1::2]
-    learning = frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
+    learning = learning_frames(system, frames)
     learned = [learning[k] for k in sorted({one["frame"] for one in run["centres"]})]
-    taught, tested = parts(learned), parts(testing)
-    found = {}
-    say(f"{len(learned)} whole frames learned, {len(testing)} tested\n")
-    say("| labels | mean force, meV/Å | energy error, meV/atom | force error, meV/Å | drift |\n|---|---|---|---|---|")
-    for name, structures in taught.items():
+    known = [system.label(atoms) for atoms in system.known(np.random.default_rng(args.seed))]
+    sets = {"known": known, "learned": learned, "tested": frames[1::2]}
+    halves = {name: list(zip(*map(split, structures), strict=True)) for name, structures in sets.items()}
+    energy, force = np.mean(run["arms"]["frame"]["errors"], axis=0)
+    found = {"all pairs": {"mean_force": mean_force(frames[1::2]), "energy": energy, "force": force}}
+    for k, name in enumerate(("far pairs", "near pairs")):
+        start, taught, tested = (list(halves[each][1 - k]) for each in sets)
         first = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
-        first.fit(structures, seed=args.seed)
-        trained = train(first, structures, [], args.seed, args.steps)
-        size = float(np.mean([np.abs(one.get_forces()).mean() for one in tested[name]]))
-        energy, force = np.mean(frame_errors(trained.model, tested[name]), axis=0)
-        found[name] = {"mean_force": size, "energy": float(energy), "force": float(force), "drift": trained.drift}
-        say(f"| {name} | {1e3 * size:.1f} | {1e3 * energy:.2f} | {1e3 * force:.1f} | {trained.drift:.3f} |")
-        (args.out / f"floor-al2o3-{args.seed}.json").write_text(json.dumps(found, indent=1) + "\n")
+        first.fit(start, seed=args.seed)
+        trained = train(first, taught, start, args.seed, args.steps)
+        energy, force = np.mean(frame_errors(trained.model, tested), axis=0)
+        found[name] = {"mean_force": mean_force(tested), "energy": energy, "force": force, "drift": trained.drift}
+        say(f"{name}: {1e3 * force:.1f} meV/Å, drift {trained.drift:.3f}")
+        (args.out / f"floor-al2o3-{args.seed}.json").write_text(json.dumps(found) + "\n")
+    say("\n| labels | mean force, meV/Å | energy error, meV/atom | force error, meV/Å |\n|---|---|---|---|")
+    for name, one in found.items():
+        say(f"| {name} | {1e3 * one['mean_force']:.1f} | {1e3 * one['energy']:.2f} | {1e3 * one['force']:.1f} |")
+
+
+def mean_force(frames: list[Atoms]) -> float:
+    """Mean absolute component of the forces, eV/Å."""
+    return float(np.mean([np.abs(one.get_forces()).mean() for one in frames]))
 
 
 if __name__ == "__main__":
