@@ -5,9 +5,9 @@
 The rigid-ion model is a sum over pairs, so that its labels split exactly into the pairs within the force field's cutoff and
 those beyond, whose potential is continued as a constant inside it. The arm of whole frames is repeated with the labels of
 the near part alone: the same first structures, frames and training, and the same hundred frames to test. By how much its
-errors are smaller is what distant ions cost. (The far part alone cannot be learned by this force field, whose own repulsion
-at short range it does not have.) Run ablate.py first, with the same --out. The pairs computed here must add up to the
-engine's forces, or the script ends. Prints a table; writes OUT/floor-al2o3-SEED.json.
+errors are smaller is what distant ions cost. (Training on the far part alone did not converge.) Run ablate.py first, with
+the same --out. The pairs computed here must add up to the engine's forces, or the script ends. Prints a table; writes
+OUT/floor-al2o3-SEED.json.
 """
 
 from __future__ import annotations
