@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pymongo
 import yaml
@@ -59,15 +59,15 @@ class DocumentServer:
     ----------
     folder
         Where its file and log go.
-    lazy
-        Write once a second, so that a killed server forgets its last second.
-    memory
-        Write nothing; quicker to scan.
+    mode
+        "lazy" writes once a second, between commands, so that a killed server forgets its last second; "stock" is
+        mongo-java-server's own main, which writes as often in their midst, so that a kill damages indexes as well;
+        "memory" writes nothing and is quicker to scan; "" writes before a command is answered.
     """
 
-    def __init__(self, folder: Path, *, lazy: bool = False, memory: bool = False) -> None:
+    def __init__(self, folder: Path, mode: Literal["", "lazy", "stock", "memory"] = "") -> None:
         self.folder, self.port = folder, 0
-        self.mode = ["lazy"] if lazy else ["memory"] if memory else []
+        self.mode = [mode] if mode else []
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -98,12 +98,12 @@ class DocumentServer:
 
 
 @contextmanager
-def running_server(folder: Path, *, lazy: bool = False, memory: bool = False) -> Iterator[str]:
+def running_server(folder: Path, mode: Literal["", "lazy", "stock", "memory"] = "") -> Iterator[str]:
     """Uri of ``MONGODB_URI``, or of a server that runs while the context is open."""
     if "MONGODB_URI" in os.environ:
         yield os.environ["MONGODB_URI"].rstrip("/")
         return
-    server = DocumentServer(folder, lazy=lazy, memory=memory)
+    server = DocumentServer(folder, mode)
     server.start()
     try:
         yield server.uri

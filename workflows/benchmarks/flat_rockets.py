@@ -22,7 +22,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -194,7 +194,8 @@ def main() -> None:
     monitoring.register(traffic)
     stand_in = f"mongo-java-server {'in memory' if arguments.memory else 'with H2'}, standing in for MongoDB"
     print(f"server: {os.environ.get('MONGODB_URI', stand_in)}")
-    with tempfile.TemporaryDirectory() as temporary, running_server(Path(temporary), memory=arguments.memory) as uri:
+    mode: Literal["", "memory"] = "memory" if arguments.memory else ""
+    with tempfile.TemporaryDirectory() as temporary, running_server(Path(temporary), mode) as uri:
         cluster = run_rounds(Path(temporary), uri, arguments.rounds, traffic)
         if arguments.queries:
             run_queries(Path(temporary), cluster, arguments.queries)

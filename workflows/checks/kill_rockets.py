@@ -1,8 +1,10 @@
 """A campaign on FireWorks workers, its processes killed at every stage, compared with a local one that was left alone.
 
-    python workflows/checks/kill_rockets.py [--parts workers kills server lazy] [--hits 5]
+    python workflows/checks/kill_rockets.py [--parts workers kills server lazy stock] [--hits 5]
+    MONGODB_URI=... python workflows/checks/kill_rockets.py --parts server --kill COMMAND --start COMMAND
 
-Cu; ASE's EMT stands in for DFT; mongo-java-server stands in for MongoDB unless ``MONGODB_URI`` names a real one.
+Cu; ASE's EMT stands in for DFT; mongo-java-server stands in for MongoDB unless ``MONGODB_URI`` names another server, whose
+processes the two commands kill and start again; with them, `lazy` says that it was set to forget its last second.
 
 workers
     Four workers, two for MD and updates, two for the rest, run a campaign of at least 50 rounds.
@@ -14,8 +16,12 @@ server
 lazy
     The same with a server that writes once a second and so forgets its last one. A label committed in that second may be
     paid for again; how many were is counted.
+stock
+    The same with mongo-java-server's own main, which writes once a second in the midst of commands, so that a kill leaves
+    documents that their own indexes do not find. Like a MongoDB without its journal it is repaired before it is used again
+    (rebuild.py does what `mongod --repair` does). Not for the server of ``MONGODB_URI``.
 
-Every part must end with the documents and the model of `idealflow run` with the same seed, and every part but the last
+Every part must end with the documents and the model of `idealflow run` with the same seed, and every part but the last two
 without a committed label computed again. Exit status 0 only if so.
 
 One thing gives other documents, by design: a label's job that is lost, or whose document the server forgot, does not stop
@@ -31,6 +37,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,11 +56,12 @@ sys.path[:0] = [str(HERE), str(CLUSTER)]  # the labeller that counts, and the se
 
 from counting_emt import fingerprint  # noqa: E402
 from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start  # noqa: E402
+from rebuild import rebuild  # noqa: E402
 
 from cluster import Cluster, DocumentServer, Worker, running_server, wait_for  # noqa: E402
 from idealflow import Campaign  # noqa: E402
 
-PARTS = ("workers", "kills", "server", "lazy")
+PARTS = ("workers", "kills", "server", "lazy", "stock")
 STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
 CATEGORIES = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
 #: of the campaign with four workers
@@ -86,6 +94,48 @@ def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return settings | {
         key: settings.get(key, {}) | value if isinstance(value, dict) else value for key, value in changes.items()
     }
+
+
+class StockServer(DocumentServer):
+    """The package's own main; repaired whenever it comes back."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "stock")
+
+    def start(self) -> None:
+        """Start, or repair and start again."""
+        if self.port:
+            repaired = DocumentServer(self.folder)
+            repaired.start()
+            print(
+                f"  repair: {rebuild(repaired.uri)} documents that their own index did not find, or knew twice",
+                flush=True,
+            )
+            repaired.kill()
+        super().start()
+
+
+class NamedServer:
+    """The server of ``MONGODB_URI``, killed and started by commands of whoever set it up.
+
+    Parameters
+    ----------
+    uri
+        Where it listens.
+    kill_command, start_command
+        Shell commands; the second returns when the server answers.
+    """
+
+    def __init__(self, uri: str, kill_command: str, start_command: str) -> None:
+        self.uri, self.kill_command, self.start_command = uri, kill_command, start_command
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        subprocess.run(self.start_command, shell=True, check=True)  # noqa: S602  # the caller's own command
+
+    def kill(self) -> None:
+        """End it at once."""
+        subprocess.run(self.kill_command, shell=True, check=True)  # noqa: S602  # the caller's own command
 
 
 class Trial:
@@ -199,7 +249,7 @@ def run_kills(trial: Trial, hits: int, seed: int, durations: dict[str, float]) -
     return seen
 
 
-def run_server_kills(trial: Trial, server: DocumentServer, kills: int, seed: int) -> Seen:
+def run_server_kills(trial: Trial, server: DocumentServer | NamedServer, kills: int, seed: int) -> Seen:
     """The server killed under a worker, and started again."""
     rng, seen = random.Random(seed), Seen()  # noqa: S311  # moments of kills, no secrets
     worker = trial.worker()
@@ -376,11 +426,15 @@ def main() -> int:
     parser.add_argument("--hits", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder to keep; default: a temporary one")
+    parser.add_argument("--kill", help="command that kills the server of MONGODB_URI, as kill -9 does")
+    parser.add_argument("--start", help="command that starts it again")
     arguments = parser.parse_args()
-    faults = 0
+    uri, faults = os.environ.get("MONGODB_URI", "").rstrip("/"), 0
+    if uri and not (arguments.kill and arguments.start) and {"server", "lazy"} & set(arguments.parts):
+        parser.error("parts server and lazy kill the server: for that of MONGODB_URI give --kill and --start")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
-        print(f"server: {os.environ.get('MONGODB_URI', 'mongo-java-server with H2, standing in for MongoDB')}")
+        print(f"server: {uri or 'mongo-java-server with H2, standing in for MongoDB'}")
         longer = merged(SETTINGS, {"segment": {"segment_steps": 15}})
         for part in arguments.parts:
             settings = longer if part == "workers" else SETTINGS
@@ -399,14 +453,18 @@ def main() -> int:
                         else run_kills(trial, arguments.hits, arguments.seed, stage_durations(local / "out"))
                     )
                     faults += compare(trial, seen, local / "out")
-            elif "MONGODB_URI" in os.environ:
-                print("skipped: a server named by MONGODB_URI is not ours to kill")
             else:
-                server = DocumentServer(place, lazy=part == "lazy")
+                server: DocumentServer | NamedServer
+                if part == "stock":
+                    server = StockServer(place)
+                elif uri:
+                    server = NamedServer(uri, arguments.kill, arguments.start)
+                else:
+                    server = DocumentServer(place, "lazy" if part == "lazy" else "")
                 server.start()
                 trial = Trial(place / "trial", server.uri, settings)
                 seen = run_server_kills(trial, server, arguments.hits, arguments.seed)
-                faults += compare(trial, seen, local / "out", forgetful=part == "lazy")
+                faults += compare(trial, seen, local / "out", forgetful=part in ("lazy", "stock"))
                 server.kill()
     return 1 if faults else 0
 

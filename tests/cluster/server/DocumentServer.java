@@ -12,12 +12,13 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.h2.mvstore.MVStore;
 
 /**
- * A server that speaks MongoDB's protocol and keeps its data in one file: java -cp 'lib/*' DocumentServer.java FILE PORT [lazy|memory]
+ * A server that speaks MongoDB's protocol and keeps its data in one file: java -cp 'lib/*' DocumentServer.java FILE PORT [lazy|stock|memory]
  *
  * What a command wrote is in the file before the command is answered, as with a journaled majority write concern; with
  * "lazy" it is written once a second, so that a killed server comes back a second younger. The file is written between
  * commands: in their midst, as the store does by itself, a kill leaves documents that their own unique index does not know,
- * which no MongoDB does. With "memory" nothing is written at all: a scan is quicker there, for measuring clients.
+ * which a MongoDB does only without its journal. "stock" is the package's own main, which does so, once a second or earlier.
+ * With "memory" nothing is written at all: a scan is quicker there, for measuring clients.
  */
 public class DocumentServer {
     private static final Set<String> READS = Set.of(
@@ -26,7 +27,9 @@ public class DocumentServer {
 
     public static void main(String[] arguments) {
         String mode = arguments.length > 2 ? arguments[2] : "";
-        MongoBackend backend = mode.equals("memory") ? new MemoryBackend() : onFile(arguments[0], mode.equals("lazy"));
+        MongoBackend backend = mode.equals("memory") ? new MemoryBackend()
+                : mode.equals("stock") ? new H2Backend(arguments[0])
+                : onFile(arguments[0], mode.equals("lazy"));
         MongoServer server = new MongoServer(backend);
         server.bind("127.0.0.1", Integer.parseInt(arguments[1]));
         System.out.println("listening on port " + server.getLocalAddress().getPort());
