@@ -33,7 +33,7 @@ from ase.io import read, write
 from systems import SYSTEMS, System
 from training import Trained, core_force_error, frame_errors, train
 
-from idealflow.forcefields import get_force_field
+from idealflow.forcefields import ForceField, get_force_field
 
 MAIN = ["vacuum", "crop", "paper", "ides", "frame"]
 CUTOFF = 5.0  # of the force field, Å
@@ -57,6 +57,13 @@ def frames_of(system: System, seed: int, out: Path, asap: bool = False) -> list[
 def learning_frames(system: System, frames: list[Atoms]) -> list[Atoms]:
     """The frames that are screened for centres: some of every second one, spread over the run; the others are for the test."""
     return frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
+
+
+def first_model(system: System, known: list[Atoms], seed: int) -> ForceField:
+    """The force field that knows only the small crystals."""
+    model = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
+    model.fit(known, seed=seed)
+    return model
 
 
 def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -89,8 +96,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
     say(
         f"  {len(places)} centres in {len(labelled_frames)} of {gone_through} frames, {time.process_time() - started:.0f} s"
     )
-    first = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
-    first.fit(known, seed=seed)
+    first = first_model(system, known, seed)
     centres = [{"frame": one.frame, "atom": one.atom, "uncertainty": one.uncertainty} for one in places]
     if there is not None and (there["centres"] != centres or there["replay"] != args.replay):
         raise SystemExit(f"{path} holds arms of other centres or replay: choose another --out, or the settings it has")
@@ -121,7 +127,8 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         else:
             structures = labelled(system, places, arm)
             write(out / f"{system.name}-{seed}-{arm}.extxyz", structures)
-        trained = train(first, structures, known if args.replay == "known" else [], seed, args.steps)
+        replay = known if args.replay == "known" else []
+        trained = train(first, structures, replay, seed, args.steps, args.doublings)
         result["arms"][arm] = figures(arm, places, structures, learning, testing, trained) | {
             "train_s": time.process_time() - begun
         }
@@ -203,6 +210,9 @@ def main() -> int:
         help="whether arms go on with the first model's structures",
     )
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--doublings", type=int, default=1, help="how often an arm that is not flat begins again with twice the steps"
+    )
     parser.add_argument(
         "--asap", action="store_true", help="move the metals by ASAP's EMT (pip install asap3); labels are ASE's"
     )

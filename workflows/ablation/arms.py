@@ -21,7 +21,12 @@ from idealflow.core import (
     screen,
     vacuum_crop,
 )
+from idealflow.core.cropping.contacts import select
+from idealflow.core.cropping.proposals import aligned_box
+from idealflow.core.cropping.search import CORNER_FACTOR, CoreValues, Weights, build, check_widths
+from idealflow.core.cropping.surroundings import survey
 
+N_CANDIDATES = 50
 #: name in the tables of each arm: the paper's three, its baselines, and the questions to decide
 ARMS = {
     "vacuum": "vacuum crop χ",
@@ -33,6 +38,7 @@ ARMS = {
     "ides-log": "χ̃* on the log-hinge",
     "ides-one": "χ̃*, shell above 1",
     "ides-masked": "χ̃*, shell forces masked",
+    "crop-plain": "χ̃, plain boxes with what is in them",
 }
 
 
@@ -104,6 +110,19 @@ def from_relaxed(crop: Crop, relaxed: Relaxed, search_s: float, relax_s: float) 
     )  # fmt: skip
 
 
+def plain_crop(u: UncertaintyModel, frame: Atoms, atom: int, rng: np.random.Generator) -> Crop:
+    """Of as many random boxes along the Cartesian axes the one whose shell is best known, with the atoms that lie in it.
+
+    Nothing is done where the structure meets itself: atoms may touch, the composition and the charge are what they are.
+    """
+    low, high = check_widths(None, u.cutoff)
+    sur = survey(frame, atom, u.cutoff, CORNER_FACTOR * (high - u.cutoff) + u.cutoff)
+    values = CoreValues(u, frame)
+    drawn = [aligned_box(sur, np.eye(3), "cartesian", (low, high), rng) for _ in range(N_CANDIDATES)]
+    crops = [build(u, sur, box, select(sur, box), {}, values, Weights(0.0, 0.0, 0.0)) for box in drawn if box]
+    return min(crops, key=lambda one: one.uncertainty)
+
+
 def structures(
     system: System, u: UncertaintyModel, frame: Atoms, atom: int, arms: list[str], seed: int
 ) -> dict[str, Structure]:
@@ -113,7 +132,7 @@ def structures(
         u,
         frame,
         atom,
-        n_candidates=50,
+        n_candidates=N_CANDIDATES,
         rng=np.random.default_rng([seed, atom]),
         max_atoms=system.max_atoms,
         oxidation_states=system.oxidation_states,
@@ -125,6 +144,10 @@ def structures(
         made["vacuum"] = from_crop(vacuum_crop(u, frame, atom))
     if "crop" in arms:
         made["crop"] = from_crop(crops[0], search_s)
+    if "crop-plain" in arms:
+        started = time.process_time()
+        plain = plain_crop(u, frame, atom, np.random.default_rng([seed, atom]))
+        made["crop-plain"] = from_crop(plain, time.process_time() - started)
     if "paper" in arms:
         started = time.process_time()
         relaxed = relax_shell(u, crops[0], max_steps=300, cell=False, objective="mean")

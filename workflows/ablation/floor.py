@@ -2,12 +2,11 @@
 
     python workflows/ablation/floor.py [--seed 0] [--steps 3000] [--out ablation]
 
-The rigid-ion model is a sum over pairs, so that its labels split exactly into the pairs within the force field's cutoff and
-those beyond, whose potential is continued as a constant inside it. The arm of whole frames is repeated with the labels of
-the near part alone: the same first structures, frames and training, and the same hundred frames to test. By how much its
-errors are smaller is what distant ions cost. (Training on the far part alone did not converge.) Run ablate.py first, with
-the same --out. The pairs computed here must add up to the engine's forces, or the script ends. Prints a table; writes
-OUT/floor-al2o3-SEED.json.
+The rigid-ion model is a sum over pairs, so that its labels can be taken again from a reference that sees no farther than
+the force field: every pair potential is ended at that cutoff, in value and slope. The arm of whole frames is repeated with
+them: the same first structures, frames and training, and the same hundred frames to test. By how much its errors are
+smaller is what distant ions cost. Run ablate.py first, with the same --out. The pairs computed here must add up to the
+engine's forces, or the script ends. Prints a table; writes OUT/floor-al2o3-SEED.json.
 """
 
 from __future__ import annotations
@@ -21,15 +20,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
-from ablate import CUTOFF, frames_of, learning_frames, say
+from ablate import CUTOFF, first_model, frames_of, learning_frames, say
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
 from scipy.special import erfc
 from systems import BORN_CUTOFF, COULOMB_CUTOFF, DAMPING, MATSUI, SYSTEMS, born
 from training import frame_errors, train
-
-from idealflow.forcefields import get_force_field
 
 COULOMB = 14.399645  # e²/(4πε₀), eV Å, as LAMMPS has it in metal units
 AGREED = 1e-4  # eV/Å, between the pairs here and the engine
@@ -57,7 +54,7 @@ def screened_slope(r: np.ndarray) -> np.ndarray:
 
 
 def split(frame: Atoms) -> tuple[Atoms, Atoms]:
-    """A labelled frame with the labels of near pairs and with those of far pairs.
+    """A labelled frame with the labels of the short-sighted reference and with what those lack.
 
     Raises
     ------
@@ -66,23 +63,24 @@ def split(frame: Atoms) -> tuple[Atoms, Atoms]:
     """
     i, j, distances, vectors = neighbor_list("ijdD", frame, COULOMB_CUTOFF)
     symbols = np.array(frame.get_chemical_symbols())
-    far_energy, far, total = 0.0, np.zeros((len(frame), 3)), np.zeros((len(frame), 3))
+    near_energy, near, total = 0.0, np.zeros((len(frame), 3)), np.zeros((len(frame), 3))
     for a in MATSUI:
         for b in MATSUI:
             chosen = (symbols[i] == a) & (symbols[j] == b)
             r, first = distances[chosen], i[chosen]
             energy, slope = pair(a, b, r)
-            forces = (slope / r)[:, None] * vectors[chosen]
-            beyond = r > CUTOFF
-            far_energy += 0.5 * float((energy[beyond] - pair(a, b, np.array([CUTOFF]))[0]).sum())
-            for axis in range(3):
-                total[:, axis] += np.bincount(first, forces[:, axis], len(frame))
-                far[:, axis] += np.bincount(first[beyond], forces[beyond, axis], len(frame))
+            value, steepness = pair(a, b, np.array([CUTOFF]))
+            within = r < CUTOFF
+            near_energy += 0.5 * float((energy - value - steepness * (r - CUTOFF))[within].sum())
+            short = np.where(within, slope - steepness, 0.0)
+            for forces, slopes in ((total, slope), (near, short)):
+                for axis in range(3):
+                    forces[:, axis] += np.bincount(first, slopes / r * vectors[chosen, axis], len(frame))
     worst = float(np.abs(total - frame.get_forces()).max())
     if worst > AGREED:
         raise SystemExit(f"the pairs' forces differ from the engine's by {worst:.2g} eV/Å, allowed {AGREED:g}")
-    near = frame.get_potential_energy() - far_energy
-    return labelled(frame, near, frame.get_forces() - far), labelled(frame, far_energy, far)
+    far_energy = frame.get_potential_energy() - near_energy
+    return labelled(frame, near_energy, near), labelled(frame, far_energy, frame.get_forces() - near)
 
 
 def labelled(frame: Atoms, energy: float, forces: np.ndarray) -> Atoms:
@@ -110,19 +108,18 @@ def main() -> None:
     for name, structures in sets.items():  # the tested ones come last
         near[name], far = map(list, zip(*map(split, structures), strict=True))
     energy, force = np.mean(run["arms"]["frame"]["errors"], axis=0)
-    found = {"all pairs": {"mean_force": mean_force(sets["tested"]), "energy": energy, "force": force}}
-    first = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
-    first.fit(near["known"], seed=args.seed)
+    found = {"all of it": {"mean_force": mean_force(sets["tested"]), "energy": energy, "force": force}}
+    first = first_model(system, near["known"], args.seed)
     trained = train(first, near["learned"], near["known"], args.seed, args.steps)
     energy, force = np.mean(frame_errors(trained.model, near["tested"]), axis=0)
-    found["near pairs"] = {"mean_force": mean_force(near["tested"]), "energy": energy, "force": force}
-    result = found | {"far pairs": {"mean_force": mean_force(far)}, "drift": trained.drift}
+    found["short-sighted"] = {"mean_force": mean_force(near["tested"]), "energy": energy, "force": force}
+    result = found | {"distant ions": {"mean_force": mean_force(far)}, "drift": trained.drift}
     (args.out / f"floor-al2o3-{args.seed}.json").write_text(json.dumps(result) + "\n")
     say("| labels | mean force, meV/Å | energy error, meV/atom | force error, meV/Å |\n|---|---|---|---|")
     for name, one in found.items():
         say(f"| {name} | {1e3 * one['mean_force']:.1f} | {1e3 * one['energy']:.2f} | {1e3 * one['force']:.1f} |")
     say(
-        f"\nfar pairs: mean force {1e3 * mean_force(far):.1f} meV/Å; drift of the near pairs' training {trained.drift:.3f}"
+        f"\ndistant ions: mean force {1e3 * mean_force(far):.1f} meV/Å; drift of the second training {trained.drift:.3f}"
     )
 
 
