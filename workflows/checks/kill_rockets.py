@@ -351,7 +351,8 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
     state = trial.campaign.state()
     if state is None or state.learner is None:
         raise SystemExit("the campaign has no state")
-    requests = Counter(doc["request_key"] for doc in found.values() if doc["kind"] in ("label", "substructure"))
+    labels = [doc for doc in found.values() if doc["kind"] in ("label", "substructure")]
+    requests = Counter(doc["request_key"] for doc in labels if not doc["reused_from"])
     submissions = [entry["metadata"]["submission"] for entry in trial.launchpad.workflows.find({}, {"metadata": 1})]
     content, reordered = content_faults(reference, found)
     faults: dict[str, list[Any]] = {
@@ -366,8 +367,12 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
         f"{state.round} rounds, {state.n_substructures} substructures, {len(found)} documents, model "
         f"{state.learner.force_field.sha256[:16]} (local: {summary['rounds']} rounds, {summary['model_sha256'][:16]})"
     )
+    reused = sum(bool(doc["reused_from"]) for doc in labels)
     n_computed = len(computed(trial.log))
-    print(f"label computations started: {n_computed}, labels committed: {len(label_prints(found))}")
+    print(
+        f"label computations started: {n_computed}, labels committed: {len(label_prints(found))}, "
+        f"requests answered by one that was there: {reused}"
+    )
     if forgetful:
         again = faults.pop("committed labels computed again")
         print(f"labels seen committed before a kill and paid for again: {len(again)}")
