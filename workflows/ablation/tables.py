@@ -205,9 +205,11 @@ def main() -> None:
         systems[name] = runs
         first = runs[0]
         labelled = np.mean([len(run["centres"]) / run["n_labelled_frames"] for run in runs])
+        centres = ", ".join(str(len(run["centres"])) for run in runs)
+        labelled_frames = ", ".join(str(run["n_labelled_frames"]) for run in runs)
         print(
             f"\n### {first['title']}\n\n{first['n_atoms']} atoms; reference: {first['reference']}; "
-            f"{len(runs)} seed{'s' if len(runs) > 1 else ''}; {len(first['centres'])} centres in {first['n_labelled_frames']} "
+            f"{len(runs)} seed{'s' if len(runs) > 1 else ''}; {centres} centres in {labelled_frames} "
             f"frames (L = {labelled:.2f}); {first['n_test']} test frames.\n"
         )
         print(error_table(runs) + "\n\n" + stretch_table(runs) + "\n\n" + structure_table(runs))
