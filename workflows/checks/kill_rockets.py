@@ -17,8 +17,8 @@ lazy
     The same with a server that writes once a second and so forgets its last one. A label committed in that second may be
     paid for again; how many were is counted.
 stock
-    The same with mongo-java-server's own main, which writes once a second in the midst of commands, so that a kill leaves
-    documents that their own indexes do not find. Like a MongoDB without its journal it is repaired before it is used again
+    The same with mongo-java-server's own main, which writes once a second in the midst of commands, so that a kill may
+    leave documents that their own indexes do not find. Like a MongoDB without its journal it is repaired before it is used again
     (rebuild.py does what `mongod --repair` does). Not for the server of ``MONGODB_URI``.
 
 Every part must end with the documents and the model of `idealflow run` with the same seed, and every part but the last two
@@ -108,7 +108,7 @@ class StockServer(DocumentServer):
             repaired = DocumentServer(self.folder)
             repaired.start()
             print(
-                f"  repair: {rebuild(repaired.uri)} documents that their own index did not find, or knew twice",
+                f"  repair: {rebuild(repaired.uri)} documents that their own index did not find",
                 flush=True,
             )
             repaired.kill()
@@ -358,7 +358,7 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
     faults: dict[str, list[Any]] = {
         **content,
         "committed labels computed again": seen.repeated,
-        "requests committed more than once": [key for key, count in requests.items() if count > 1],
+        "requests paid for and committed more than once": [key for key, count in requests.items() if count > 1],
         "rounds submitted more than once": [key for key, count in Counter(submissions).items() if count > 1],
         "model hash": [] if reordered or state.learner.force_field.sha256 == summary["model_sha256"] else ["differs"],
         "status": [] if state.status == "finished" else [state.reason],

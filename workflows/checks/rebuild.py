@@ -12,14 +12,15 @@ OF_THE_SERVER = {"admin", "config", "local"}
 
 
 def rebuild(uri: str) -> int:
-    """Write every collection anew, documents and indexes; nothing else may use the server meanwhile.
+    """Write every collection anew, documents and indexes.
 
-    Of two documents with one unique key, which the lost index did not keep apart, the later stays.
+    For checks: nothing else may use the server meanwhile, and what an interruption dropped is lost. Of two documents with
+    one unique key, which the damaged index did not keep apart, the later stays.
 
     Returns
     -------
     int
-        How many documents their own unique indexes did not find, or knew more than one of.
+        How many documents their own unique indexes did not lead to.
     """
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(uri)
     damaged = 0
@@ -43,7 +44,6 @@ def _rebuild_collection(collection: Collection[dict[str, Any]]) -> int:
         try:
             collection.insert_one(document)
         except DuplicateKeyError:
-            damaged += 1
             for key in filter(None, (_key(document, fields) for fields in unique)):
                 collection.delete_many(key)
             collection.insert_one(document)
