@@ -12,7 +12,7 @@ from test_cropping import sphere
 from idealflow.core.cropping import crop_search, whole_frame
 from idealflow.core.cropping.surroundings import heights_of
 from idealflow.core.descriptors import SOAP
-from idealflow.core.embedding import embed, relax_shell
+from idealflow.core.embedding import embed, relax, relax_shell
 from idealflow.core.embedding.constraints import VOLUME_STIFFNESS, GeometryRules
 from idealflow.core.embedding.lbfgs import minimise
 from idealflow.core.embedding.objectives import ShellObjective
@@ -33,6 +33,14 @@ def crystal(size, rattle, seed, symbols=None, scale=1.0):
     return atoms
 
 
+def with_vacancy(rattle, seed):
+    frame = crystal((6, 6, 6), rattle, seed)
+    hole = frame.positions[400]
+    del frame[400]
+    distance = np.linalg.norm(frame.positions - hole, axis=1)
+    return frame, int(np.argmin(distance))
+
+
 @pytest.fixture(scope="module")
 def u():
     frames = [crystal((3, 3, 3), 0.06, seed, scale=s) for seed, s in enumerate(np.linspace(0.99, 1.01, 8))]
@@ -41,11 +49,7 @@ def u():
 
 @pytest.fixture(scope="module")
 def vacancy():
-    frame = crystal((6, 6, 6), 0.07, 99)
-    hole = frame.positions[400]
-    del frame[400]
-    distance = np.linalg.norm(frame.positions - hole, axis=1)
-    return frame, int(np.argmin(distance))
+    return with_vacancy(0.07, 99)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +146,7 @@ def test_bad_arguments(u, crop):
         relax_shell(u, crop, objective="sum")
 
 
-@pytest.mark.parametrize("name", ["hinge", "log-hinge", "mean"])
+@pytest.mark.parametrize("name", ["frame-hinge", "hinge", "log-hinge", "mean"])
 def test_an_objective_knows_its_slope(crop, name):
     objective = ShellObjective(crop, name)
     rng = np.random.default_rng(1)
@@ -167,6 +171,22 @@ def test_the_core_stays_as_known_as_it_was(u, vacancy):
     assert max(worse) > 2.0
     assert all(one.core_worsening <= max(2.0, one.core_worsening_before) for one in kept)
     assert np.median([one.core_worsening for one in kept]) < np.median(worse)
+
+
+def test_a_broken_core_gets_more_weight_while_steps_are_left(u, monkeypatch):
+    frame, centre = with_vacancy(0.2, 5)
+    crops = crop_search(u, frame, centre, 20, np.random.default_rng(0), size_weight=0.0)[-3:]
+
+    def excess():
+        relaxed = [relax_shell(u, crop, max_steps=60) for crop in crops]
+        assert all(one.n_steps <= 60 for one in relaxed)
+        return np.maximum(0.0, [one.core_worsening - relax.MOST_WORSENING for one in relaxed])
+
+    early = excess()
+    monkeypatch.setattr(relax, "PATIENCE", 1.0)
+    late = excess()
+    assert late.any()
+    assert early.sum() < late.sum()
 
 
 def test_where_one_crop_stalls_the_next_is_tried(u, vacancy):

@@ -25,6 +25,8 @@ MAX_STEP = 0.15
 MOST_WORSENING = 2.0
 HARDEN = 4.0
 HARDEN_TRIES = 3
+#: part of the evaluations left after which a core that is still less known than allowed gets more weight
+PATIENCE = 0.5
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +100,8 @@ def relax_shell(
     together along the exact gradient of the objective, by L-BFGS. Smooth penalties keep contacts, the core's sphere
     and the widths of the cell; only a geometry that keeps the hard rules can be returned, and never one that is worse
     than the start: in the shell's mean, or, for the hinges, in a core atom less known than twice its reference. Where
-    that last rule alone is broken at the end, core atoms get more weight and the run goes on.
+    that last rule alone is still broken when half of the steps left are spent, or at convergence, core atoms get four times
+    the weight and the run goes on, three times at most.
 
     Parameters
     ----------
@@ -177,24 +180,35 @@ class _Run:
         self.best: _Geometry | None = None
         self.any_allowed = False
         self.n_evaluations = 0
+        self._harden_at = 0.0
         self.trace: list[float] = []
 
     def go(self, max_steps: int) -> str:
         """Minimise; returns why it ended."""
         x, ended = np.zeros(len(self._variables)), "steps"
         for attempt in range(HARDEN_TRIES + 1):
-            x, ended = minimise(self._evaluate, x, max_steps - self.n_evaluations, MAX_STEP, self._stop)
-            worse = self.best is None or self.best.worsening > self._allowed
-            if ended != "converged" or not worse or self.n_evaluations >= max_steps or attempt == HARDEN_TRIES:
+            left = max_steps - self.n_evaluations
+            self._harden_at = self.n_evaluations + PATIENCE * left if attempt < HARDEN_TRIES else np.inf
+            x, ended = minimise(self._evaluate, x, left, MAX_STEP, self._stop)
+            if self._core_kept or ended == "steps" or self.n_evaluations >= max_steps or attempt == HARDEN_TRIES:
                 break
             self._objective.core_weight *= HARDEN
-        return "in_distribution" if ended == "stopped" else ended
+        return "in_distribution" if self._in_distribution else "converged" if ended == "converged" else "steps"
+
+    @property
+    def _core_kept(self) -> bool:
+        """True if a geometry was found that keeps every core atom as known as asked, or if nothing is asked."""
+        return np.isinf(self._allowed) or (self.best is not None and self.best.worsening <= self._allowed)
+
+    @property
+    def _in_distribution(self) -> bool:
+        """True if nothing is left to do."""
+        return self.best is not None and self._core_kept and self.best.mean <= self._threshold
 
     def _stop(self, value: float) -> bool:
-        """Note an accepted step; True ends the run."""
+        """Note an accepted step; True ends the run, or interrupts it for the core to get more weight."""
         self.trace.append(value)
-        best = self.best
-        return best is not None and best.mean <= self._threshold and best.worsening <= self._allowed
+        return self._in_distribution or (self.n_evaluations >= self._harden_at and not self._core_kept)
 
     def _evaluate(self, x: Floats) -> tuple[float, Floats]:
         """Objective plus penalties, and the gradient."""
