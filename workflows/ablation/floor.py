@@ -100,7 +100,7 @@ def main() -> None:
     system = SYSTEMS["al2o3"]
     run = json.loads((args.out / f"al2o3-{args.seed}.json").read_text())
     frames = frames_of(system, args.seed, args.out)
-    learning = learning_frames(system, frames)
+    learning = learning_frames(frames, run["frames"])
     learned = [learning[k] for k in sorted({one["frame"] for one in run["centres"]})]
     known = [system.label(atoms) for atoms in system.known(np.random.default_rng(args.seed))]
     sets = {"known": known, "learned": learned, "tested": frames[1::2]}

@@ -45,7 +45,6 @@ class System:
     stages : temperature schedule of the run
     timestep : fs
     n_frames : frames kept of a run, evenly spaced; every second one is for the test
-    n_learning : about so many of the others are screened for centres
     max_atoms : budget of a substructure
     oxidation_states : for neutral crops, or None
     kind : "bulk", "boundary" or "surface": which goal the shells are held to
@@ -64,7 +63,6 @@ class System:
     stages: tuple[Stage, ...]
     timestep: float = 2.0
     n_frames: int = 200
-    n_learning: int = 20
     max_atoms: int = 250
     oxidation_states: dict[str, float] | None = None
     kind: str = "bulk"
@@ -311,7 +309,6 @@ SYSTEMS = {
             known_copper,
             polycrystal,
             (Stage("ramp", 300, 900, steps=600), Stage("hold", 900, steps=1400)),
-            n_learning=10,
             kind="boundary",
             batch_size=2,
             expansion=0.012,

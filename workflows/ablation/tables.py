@@ -3,7 +3,8 @@
     python workflows/ablation/tables.py OUT [--map pca]
 
 Prints Markdown: per system the errors of each arm on whole frames (mean over seeds, spread where there are several), their
-ratios, and the core-force error; the energy errors over stretches of the run; and what the substructures are. Writes
+ratios, and the core-force error; the energy errors over stretches of the run; what the substructures are; and the objectives of
+the relaxation side by side. Writes
 OUT/errors.png and OUT/environments.png, the map of environments of the first seed of each system (the paper's Figure 2f) whose
 frames and cells are there.
 """
@@ -129,6 +130,66 @@ def structure_table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+#: objective of the relaxation of the arms that differ in nothing else
+OBJECTIVES = {
+    "ides": "`frame-hinge` (default)",
+    "ides-one": "`hinge` (shell above 1)",
+    "ides-mean": "`mean`, cell free",
+}
+
+
+def objective_table(systems: dict[str, list[dict[str, Any]]]) -> str:
+    """Errors in energy and force of the arms that differ in the objective, seed by seed; a dash where one was not run."""
+    heads = [
+        f"{name} ({len(runs)} seeds)" if len(runs) > 1 else f"{name}, seed {runs[0]['seed']}"
+        for name, runs in systems.items()
+    ]
+    lines = ["| objective | " + " | ".join(heads) + " |", "|---" * (len(systems) + 1) + "|"]
+    for arm, label in OBJECTIVES.items():
+        cells = [
+            ", ".join(pair(run["arms"][arm]) if arm in run["arms"] else "–" for run in runs)
+            for runs in systems.values()
+        ]
+        if set("".join(cells)) - set("–, "):
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def pair(arm: dict[str, Any]) -> str:
+    """Errors in energy and force, meV/atom / meV/Å."""
+    energy, force = errors_of(arm)
+    return f"{energy:.2f} / {force:.1f}"
+
+
+def read_runs(out: Path) -> tuple[dict[str, list[dict[str, Any]]], list[Path]]:
+    """What ablate.py wrote in a folder, by system, and the files that lack an arm that others are compared with."""
+    systems: dict[str, list[dict[str, Any]]] = {}
+    lacking = []
+    for name in SYSTEMS:
+        for path in sorted(out.glob(f"{name}-[0-9].json")):
+            run = json.loads(path.read_text())
+            if {"ides", "frame"} <= set(run["arms"]):
+                systems.setdefault(name, []).append(run)
+            else:
+                lacking.append(path)
+    return systems, lacking
+
+
+def report(runs: list[dict[str, Any]]) -> str:
+    """Heading, one line of what was run, and the three tables of one system."""
+    first = runs[0]
+    seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+    centres = ", ".join(str(len(run["centres"])) for run in runs)
+    labelled_frames = ", ".join(str(run["n_labelled_frames"]) for run in runs)
+    screened = ", ".join(str(run["frames_gone_through"]) for run in runs)
+    each = np.mean([len(run["centres"]) / run["n_labelled_frames"] for run in runs])
+    about = (
+        f"{first['n_atoms']} atoms; reference: {first['reference']}; {seeds}; {centres} centres in {labelled_frames} "
+        f"of {screened} frames (L = {each:.2f}); {first['n_test']} test frames."
+    )
+    return "\n\n".join([about, error_table(runs), stretch_table(runs), structure_table(runs)])
+
+
 def draw_errors(systems: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Bars of the arms' errors, one pair of panels for energies and forces."""
     figure, axes = plt.subplots(2, 1, figsize=(1.6 + 1.7 * len(systems), 5.6), sharex=True, constrained_layout=True)
@@ -191,28 +252,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--map", default="pca", choices=["pca", "tsne"])
     args = parser.parse_args()
-    systems: dict[str, list[dict[str, Any]]] = {}
-    for name in SYSTEMS:
-        runs = []
-        for path in sorted(args.out.glob(f"{name}-[0-9].json")):
-            run = json.loads(path.read_text())
-            if {"ides", "frame"} <= set(run["arms"]):
-                runs.append(run)
-            else:
-                print(f"left out, for it lacks the arms that others are compared with (ides, frame): {path}")
-        if not runs:
-            continue
-        systems[name] = runs
-        first = runs[0]
-        labelled = np.mean([len(run["centres"]) / run["n_labelled_frames"] for run in runs])
-        centres = ", ".join(str(len(run["centres"])) for run in runs)
-        labelled_frames = ", ".join(str(run["n_labelled_frames"]) for run in runs)
-        print(
-            f"\n### {first['title']}\n\n{first['n_atoms']} atoms; reference: {first['reference']}; "
-            f"{len(runs)} seed{'s' if len(runs) > 1 else ''}; {centres} centres in {labelled_frames} "
-            f"frames (L = {labelled:.2f}); {first['n_test']} test frames.\n"
-        )
-        print(error_table(runs) + "\n\n" + stretch_table(runs) + "\n\n" + structure_table(runs))
+    systems, lacking = read_runs(args.out)
+    for path in lacking:
+        print(f"left out, for it lacks the arms that others are compared with (ides, frame): {path}")
+    for runs in systems.values():
+        print(f"\n### {runs[0]['title']}\n\n{report(runs)}")
+    print(f"\n### Objectives: energy and force errors, meV/atom / meV/Å\n\n{objective_table(systems)}")
     draw_errors(systems, args.out / "errors.png")
     print(f"\nfigure: {args.out / 'errors.png'}")
     mapped = {
