@@ -1,0 +1,52 @@
+"""The tables of the ablation's page are those of the stored results, to the digit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ROOT / "workflows" / "ablation"
+RESULTS = WORKFLOW / "results"
+PAGE = (ROOT / "docs" / "explanation" / "ablation.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    sys.path.insert(0, str(WORKFLOW))
+    try:
+        import tables as module
+    finally:
+        sys.path.remove(str(WORKFLOW))
+    return module
+
+
+@pytest.mark.parametrize("name", ["cu", "ni3al", "polycrystal", "particle", "al2o3"])
+def test_tables_by_system(tables, name):
+    systems, lacking = tables.read_runs(RESULTS)
+    assert not lacking
+    heading = f"## {systems[name][0]['title']}\n\n{tables.report(systems[name])}\n"
+    assert heading in PAGE
+
+
+@pytest.mark.parametrize("folder", [".", "former"])
+def test_tables_of_objectives(tables, folder):
+    systems, _ = tables.read_runs(RESULTS / folder)
+    assert f"\n{tables.objective_table(systems)}\n" in PAGE
+
+
+@pytest.mark.parametrize("name", ["cu", "al2o3"])
+def test_errors_without_replay(tables, name):
+    arms = json.loads((RESULTS / "replay-none" / f"{name}-0.json").read_text())["arms"]
+    for arm in ("vacuum", "crop-plain", "crop", "ides"):
+        assert f"| {tables.pair(arms[arm])} |" in PAGE
+
+
+@pytest.mark.parametrize("folder", [".", "repeat"])
+def test_the_repeated_seed(tables, folder):
+    arms = json.loads((RESULTS / folder / "ni3al-0.json").read_text())["arms"]
+    row = " | ".join(tables.pair(arms[arm]) for arm in ("vacuum", "crop", "paper", "ides", "frame"))
+    assert f" | {row} |\n" in PAGE
