@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,14 +15,22 @@ RESULTS = WORKFLOW / "results"
 PAGE = (ROOT / "docs" / "explanation" / "ablation.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def tables():
+def script(name):
     sys.path.insert(0, str(WORKFLOW))
     try:
-        import tables as module
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(WORKFLOW))
-    return module
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return script("tables")
+
+
+@pytest.fixture(scope="module")
+def substructures():
+    return script("substructures")
 
 
 @pytest.mark.parametrize("name", ["cu", "ni3al", "polycrystal", "particle", "al2o3"])
@@ -50,3 +59,15 @@ def test_the_repeated_seed(tables, folder):
     arms = json.loads((RESULTS / folder / "ni3al-0.json").read_text())["arms"]
     row = " | ".join(tables.pair(arms[arm]) for arm in ("vacuum", "crop", "paper", "ides", "frame"))
     assert f" | {row} |\n" in PAGE
+
+
+@pytest.mark.parametrize(("seed", "path"), [(0, "polycrystal-0.json"), (1, "second/polycrystal-1.json")])
+def test_the_second_polycrystal(tables, seed, path):
+    arms = json.loads((RESULTS / path).read_text())["arms"]
+    row = " | ".join(tables.pair(arms[arm]) for arm in ("crop", "paper", "ides"))
+    assert f"| seed {seed} | {row} |\n" in PAGE
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "substructures").glob("*.json")), ids=lambda path: path.stem)
+def test_how_known_shells_become(substructures, path):
+    assert f"\n{substructures.table(json.loads(path.read_text()))}\n" in PAGE
