@@ -4,9 +4,8 @@
 
 Prints Markdown: per system the errors of each arm on whole frames (mean over seeds, spread where there are several), their
 ratios, and the core-force error; the energy errors over stretches of the run; what the substructures are; and the objectives of
-the relaxation side by side. Writes
-OUT/errors.png and OUT/environments.png, the map of environments of the first seed of each system (the paper's Figure 2f) whose
-frames and cells are there.
+the relaxation side by side. Writes OUT/errors.png and OUT/environments.png, the map of environments of the first seed of each
+system (the paper's Figure 2f) whose frames and cells are there.
 """
 
 from __future__ import annotations
@@ -176,7 +175,7 @@ def read_runs(out: Path) -> tuple[dict[str, list[dict[str, Any]]], list[Path]]:
 
 
 def report(runs: list[dict[str, Any]]) -> str:
-    """Heading, one line of what was run, and the three tables of one system."""
+    """What was run on one system, in a line, and its three tables."""
     first = runs[0]
     seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
     centres = ", ".join(str(len(run["centres"])) for run in runs)
