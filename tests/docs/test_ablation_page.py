@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / "workflows" / "ablation"
 RESULTS = WORKFLOW / "results"
+BEFORE = set(os.environ)  # names set before a script is imported
 PAGE = (ROOT / "docs" / "explanation" / "ablation.md").read_text()
 
 
@@ -31,6 +33,11 @@ def tables():
 @pytest.fixture(scope="module")
 def substructures():
     return script("substructures")
+
+
+def test_scripts_leave_the_environment_alone(tables, substructures):
+    """Another test of this process compiles kernels, and numba reads its number of threads again each time."""
+    assert not {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"} & (os.environ.keys() - BEFORE)
 
 
 @pytest.mark.parametrize("name", ["cu", "ni3al", "polycrystal", "particle", "al2o3"])

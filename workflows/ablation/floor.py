@@ -16,8 +16,9 @@ import json
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
+if __name__ == "__main__":  # one core; before numpy and numba are imported, and not where this is imported
+    for library in ("OMP", "MKL", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import numpy as np
 from ablate import CUTOFF, first_model, frames_of, learning_frames, say
