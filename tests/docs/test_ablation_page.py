@@ -75,7 +75,7 @@ def test_the_second_polycrystal(tables, seed, path):
     assert f"| seed {seed} | {row} |\n" in PAGE
 
 
-@pytest.mark.parametrize("name", ["cu", "ni3al", "al2o3", "particle"])
+@pytest.mark.parametrize("name", ["cu", "ni3al", "al2o3", "particle", "polycrystal"])
 def test_how_known_shells_become(substructures, name):
     rows = json.loads((RESULTS / "substructures" / f"{name}-0.json").read_text())
     assert f"\n{substructures.table(rows)}\n" in PAGE
