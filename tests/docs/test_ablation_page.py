@@ -62,7 +62,7 @@ def test_errors_without_replay(tables, name):
         assert f"| {tables.pair(arms[arm])} |" in PAGE
 
 
-@pytest.mark.parametrize("folder", [".", "repeat"])
+@pytest.mark.parametrize("folder", [".", "former"])
 def test_the_repeated_seed(tables, folder):
     arms = json.loads((RESULTS / folder / "ni3al-0.json").read_text())["arms"]
     row = " | ".join(tables.pair(arms[arm]) for arm in ("vacuum", "crop", "paper", "ides", "frame"))
