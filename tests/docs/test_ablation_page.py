@@ -69,6 +69,11 @@ def test_the_repeated_seed(tables, folder):
     assert f" | {row} |\n" in PAGE
 
 
+def test_more_steps(tables):
+    arms = json.loads((RESULTS / "more-steps" / "ni3al-0.json").read_text())["arms"]
+    assert f"ours has {tables.pair(arms['ides'])} there" in PAGE
+
+
 def test_the_second_polycrystal(tables):
     shells = {}
     for seed, path in enumerate(["polycrystal-0.json", "second/polycrystal-1.json"]):
