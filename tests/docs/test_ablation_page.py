@@ -69,6 +69,11 @@ def test_the_repeated_seed(tables, folder):
     assert f" | {row} |\n" in PAGE
 
 
+def test_core_alone(tables):
+    arms = json.loads((RESULTS / "join-core" / "ni3al-0.json").read_text())["arms"]
+    assert f"on Ni₃Al the core alone gives {tables.pair(arms['ides'])} against" in PAGE
+
+
 def test_more_steps(tables):
     arms = json.loads((RESULTS / "more-steps" / "ni3al-0.json").read_text())["arms"]
     assert f"ours has {tables.pair(arms['ides'])} there" in PAGE
