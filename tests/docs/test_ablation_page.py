@@ -7,10 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from idealflow.core import screen
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / "workflows" / "ablation"
@@ -36,12 +39,16 @@ def substructures():
     return script("substructures")
 
 
+@pytest.fixture(scope="module")
+def campaign():
+    return script("campaign")
+
+
 def test_scripts_leave_the_environment_alone():
     """Imported, that is: numba reads its number of threads again at each compilation, and fails if it has changed."""
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    program = (
-        "import os, ablate, floor, substructures, tables; print(sorted(n for n in os.environ if 'NUM_THREADS' in n))"
-    )
+    scripts = "ablate, campaign, floor, substructures, tables"
+    program = f"import os, {scripts}; print(sorted(n for n in os.environ if 'NUM_THREADS' in n))"
     command = [sys.executable, "-c", program]
     run = subprocess.run(command, cwd=WORKFLOW, env=clean, capture_output=True, text=True, check=False)
     assert (run.stdout, run.returncode) == ("[]\n", 0), run.stderr
@@ -111,3 +118,71 @@ def test_the_second_polycrystal(tables):
 def test_how_known_shells_become(substructures, name):
     rows = json.loads((RESULTS / "substructures" / f"{name}-0.json").read_text())
     assert f"\n{substructures.table(rows)}\n" in PAGE
+
+
+def test_a_frame_is_screened_until_nothing_in_it_is_new(campaign):
+    soap = {"r_cut": 3.2, "n_max": 4, "l_max": 4, "sigma": 0.4}
+    system = replace(campaign.SYSTEMS["cu"], soap=soap)
+    u = campaign.first_distribution(system, system.known(np.random.default_rng(0)))
+    frame = system.start(0)
+    frame.rattle(0.15, seed=1)
+    frame.info = {"step": 10, "temperature": 300.0}
+    assert len(screen(u, frame, u.auto_threshold())) > campaign.MAX_CENTRES
+    threshold = u.auto_threshold()
+    rows = campaign.campaign(system, u, [frame], 0)
+    assert not len(screen(u, frame, threshold))
+    met = rows["substructure"]
+    assert len(met) == len(rows["crop"]) > campaign.MAX_CENTRES
+    assert all(one["centre_change"] < 1e-9 and one["core_worsening"] <= 2.0 for one in met)
+    assert all(one["shell_mean"] <= before["shell_mean"] for one, before in zip(met, rows["crop"], strict=True))
+    assert campaign.rounded(rows)["crop"][0]["centre"] == pytest.approx(rows["crop"][0]["centre"], rel=1e-4)
+    assert campaign.parts_table(rows).endswith(f"| 0–500 | 300–300 | {len(met)} " + shells(met))
+
+
+def shells(met):
+    values = [one["shell_mean"] for one in met]
+    return f"| {np.median(values):.2f} | {np.quantile(values, 0.9):.2f} |"
+
+
+def test_shells_in_a_campaign(campaign):
+    runs = {
+        name: json.loads((RESULTS / "campaign" / f"{name}-0.json").read_text())
+        for name in ("cu", "polycrystal", "particle", "al2o3")
+    }
+    assert f"\n{campaign.summary(runs)}\n" in PAGE
+
+
+def test_ratios_in_the_text(tables):
+    systems, _ = tables.read_runs(RESULTS)
+    names = ("cu", "ni3al", "polycrystal", "particle", "al2o3")
+    over = {name: arms_over(tables, systems[name]) for name in names}
+    text = " ".join(PAGE.split())
+    vacuum = [over[name]["vacuum"][0] for name in names]
+    said = [f"{one:.0f}" if one >= 10 else f"{one:.1f}" for one in vacuum]
+    assert (
+        "energy errors are {} (Cu), {} (Ni₃Al), {} (polycrystal), {} (particle) and {} (Al₂O₃) times".format(*said)
+        in text
+    )
+    said = [f"{over[name]['paper'][0]:.1f}" for name in names]
+    assert "{} (Cu), {} (Ni₃Al), {} (polycrystal), {} (particle) and {} times (Al₂O₃) our error".format(*said) in text
+    said = [f"{over[name]['ides'][1]:.2f}" for name in names]
+    said += [f"{100 * over[name]['ides'][2]:.0f}" for name in names]
+    assert (
+        "at {} (Cu), {} (Ni₃Al), {} (polycrystal), {} (particle) and {} (Al₂O₃) times the error of whole frames, "
+        "with {}, {}, {}, {} and {} % of their labelled atoms".format(*said)
+        in text
+    )
+
+
+def arms_over(tables, runs):
+    """Of each arm the energy error over ours, the force error over the frames', and its part of their atoms; means of seeds."""
+    ratios = {}
+    for name in runs[0]["arms"]:
+        rows = []
+        for run in tables.having(runs, name):
+            energy, force = tables.errors_of(run["arms"][name])
+            ours, whole = tables.errors_of(run["arms"]["ides"]), tables.errors_of(run["arms"]["frame"])
+            atoms = run["arms"][name]["n_labelled_atoms"] / run["arms"]["frame"]["n_labelled_atoms"]
+            rows.append((energy / ours[0], force / whole[1], atoms))
+        ratios[name] = np.mean(rows, axis=0)
+    return ratios

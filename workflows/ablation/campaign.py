@@ -1,0 +1,145 @@
+"""How known shells become in a campaign of default settings.
+
+    python workflows/ablation/campaign.py [--systems cu ni3al ...] [--seed 0] [--max-centres 4] [--out ablation] [--asap]
+
+The ablation screens few frames of a run, for its cells are learned many times; a campaign screens every tenth step. Here the
+run of ablate.py is screened as a campaign does it: frame by frame, ten steps apart, a few centres at a time; their
+substructures join the distribution, and the frame is screened again until nothing in it is new. Nothing is labelled, and the
+reference moves the atoms. For every substructure the figures of substructures.py, before and after the relaxation. Writes
+OUT/campaign-SYSTEM-SEED.json; prints the shells in the parts of each run, and a table of all systems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # one core; before numpy and numba are imported, and not where this is imported
+    for library in ("OMP", "MKL", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import numpy as np
+from arms import N_CANDIDATES, first_distribution
+from ase import Atoms
+from substructures import figures, table
+from systems import SYSTEMS, System
+
+from idealflow.core import Schedule, UncertaintyModel, crop_search, embed, screen
+from idealflow.workflow import MDSegmentMaker, UncertaintyScreenMaker
+
+INTERVAL = MDSegmentMaker().check_interval  # steps between screened frames
+PART = 500  # steps of a row of the second table
+MAX_CENTRES = UncertaintyScreenMaker().max_centres  # of one screening
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def campaign(
+    system: System, u: UncertaintyModel, frames: list[Atoms], seed: int, max_centres: int = MAX_CENTRES
+) -> Rows:
+    """Figures of the crop and of the substructure of every centre, in the order in which they are met; `u` learns them."""
+    rows: Rows = {"crop": [], "substructure": []}
+    threshold = u.auto_threshold()
+    for index, frame in enumerate(frames):
+        while len(centres := screen(u, frame, threshold, max_centres=max_centres)):
+            cells = [substructure(system, u, frame, int(atom), seed, rows) for atom in centres]
+            for found in rows.values():
+                for one in found[-len(centres) :]:
+                    one |= {"step": frame.info["step"], "temperature": float(frame.info["temperature"])}
+            u.update(cells)
+            u.cover(frame, centres)
+        if (index + 1) % 20 == 0:
+            met = [one["shell_mean"] for one in rows["substructure"]]
+            shells = f", shells {np.median(met):.2f} ({np.quantile(met, 0.9):.2f})" if met else ""
+            print(f"  step {(index + 1) * INTERVAL}: {len(met)} centres{shells}", flush=True)
+    return rows
+
+
+def substructure(system: System, u: UncertaintyModel, frame: Atoms, atom: int, seed: int, rows: Rows) -> Atoms:
+    """The substructure around one centre; its figures and those of the crop it was go to `rows`."""
+    there = float(u(frame, [atom])[0])
+    started = time.process_time()
+    crops = crop_search(
+        u,
+        frame,
+        atom,
+        n_candidates=N_CANDIDATES,
+        rng=np.random.default_rng([seed, atom]),
+        max_atoms=system.max_atoms,
+        oxidation_states=system.oxidation_states,
+        whole_if_small=False,
+    )
+    searched = time.process_time()
+    best = embed(u, crops)[0]
+    crop, relaxed, spent = best.crop, best.relaxed, time.process_time() - started
+    rows["crop"].append(figures(crops[0], crops[0].values, crops[0].atoms, there, searched - started, ""))
+    rows["substructure"].append(figures(crop, relaxed.values, relaxed.atoms, there, spent, relaxed.reason))
+    return relaxed.atoms
+
+
+def rounded(rows: Rows) -> Rows:
+    """Floats to five digits: a melt has a thousand centres."""
+    return {
+        name: [
+            {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in one.items()}
+            for one in found
+        ]
+        for name, found in rows.items()
+    }
+
+
+def summary(runs: dict[str, Rows]) -> str:
+    """Markdown table of the systems, before and after the relaxation."""
+    rows = {
+        f"{SYSTEMS[name].title}: {len(found)} {part}s": found
+        for name, run in runs.items()
+        for part, found in run.items()
+    }
+    return table(rows)
+
+
+def parts_table(rows: Rows) -> str:
+    """Markdown table of the relaxed shells in equal parts of the run; parts without centres are left out."""
+    lines = ["| steps | temperature, K | centres | shell, median | 90 % |", "|---|---|---|---|---|"]
+    steps = np.array([one["step"] for one in rows["substructure"]])
+    for first in range(0, int(steps.max()), PART):
+        inside = np.flatnonzero((steps > first) & (steps <= first + PART))
+        if len(inside):
+            part = [rows["substructure"][k] for k in inside]
+            shells, kelvins = ([one[key] for one in part] for key in ("shell_mean", "temperature"))
+            lines.append(
+                f"| {first}–{first + PART} | {min(kelvins):.0f}–{max(kelvins):.0f} | {len(part)} "
+                f"| {np.median(shells):.2f} | {np.quantile(shells, 0.9):.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-centres", type=int, default=MAX_CENTRES, help="at most so many before all join")
+    parser.add_argument("--out", type=Path, default=Path("ablation"))
+    parser.add_argument("--asap", action="store_true", help="move the metals by ASAP's EMT, as ablate.py's option")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    runs: dict[str, Rows] = {}
+    for name in args.systems:
+        system = SYSTEMS[name]
+        print(f"{system.title} ({system.reference}), seed {args.seed}", flush=True)
+        frames = replace(system, n_frames=Schedule(list(system.stages)).n_steps // INTERVAL).run(args.seed, args.asap)
+        u = first_distribution(system, system.known(np.random.default_rng(args.seed)))
+        runs[name] = rounded(campaign(system, u, frames, args.seed, args.max_centres))
+        (args.out / f"campaign-{name}-{args.seed}.json").write_text(json.dumps(runs[name]) + "\n")
+        print(f"\n{parts_table(runs[name])}\n", flush=True)
+    print(summary(runs))
+
+
+if __name__ == "__main__":
+    main()
