@@ -135,10 +135,15 @@ def main() -> None:
         print(f"{system.title} ({system.reference}), seed {args.seed}", flush=True)
         frames = replace(system, n_frames=Schedule(list(system.stages)).n_steps // INTERVAL).run(args.seed, args.asap)
         u = first_distribution(system, system.known(np.random.default_rng(args.seed)))
-        runs[name] = rounded(campaign(system, u, frames, args.seed, args.max_centres))
-        (args.out / f"campaign-{name}-{args.seed}.json").write_text(json.dumps(runs[name]) + "\n")
-        print(f"\n{parts_table(runs[name])}\n", flush=True)
-    print(summary(runs))
+        rows = rounded(campaign(system, u, frames, args.seed, args.max_centres))
+        (args.out / f"campaign-{name}-{args.seed}.json").write_text(json.dumps(rows) + "\n")
+        if rows["substructure"]:
+            runs[name] = rows
+            print(f"\n{parts_table(rows)}\n", flush=True)
+        else:
+            print("  nothing in this run was new to the model", flush=True)
+    if runs:
+        print(summary(runs))
 
 
 if __name__ == "__main__":
