@@ -12,6 +12,7 @@ from systems import System
 from idealflow.core import (
     SOAP,
     Crop,
+    CropSearch,
     Objective,
     Relaxed,
     UncertaintyModel,
@@ -123,12 +124,9 @@ def plain_crop(u: UncertaintyModel, frame: Atoms, atom: int, rng: np.random.Gene
     return min(crops, key=lambda one: one.uncertainty)
 
 
-def structures(
-    system: System, u: UncertaintyModel, frame: Atoms, atom: int, arms: list[str], seed: int
-) -> dict[str, Structure]:
-    """What each arm makes of one centre; whole frames are left to the caller."""
-    started = time.process_time()
-    crops = crop_search(
+def crops_around(system: System, u: UncertaintyModel, frame: Atoms, atom: int, seed: int) -> CropSearch:
+    """The crops of one centre, best first; small frames are cropped too."""
+    return crop_search(
         u,
         frame,
         atom,
@@ -138,6 +136,14 @@ def structures(
         oxidation_states=system.oxidation_states,
         whole_if_small=False,
     )
+
+
+def structures(
+    system: System, u: UncertaintyModel, frame: Atoms, atom: int, arms: list[str], seed: int
+) -> dict[str, Structure]:
+    """What each arm makes of one centre; whole frames are left to the caller."""
+    started = time.process_time()
+    crops = crops_around(system, u, frame, atom, seed)
     search_s = time.process_time() - started
     made: dict[str, Structure] = {}
     if "vacuum" in arms:

@@ -24,12 +24,12 @@ if __name__ == "__main__":  # one core; before numpy and numba are imported, and
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import numpy as np
-from arms import N_CANDIDATES, first_distribution
+from arms import crops_around, first_distribution
 from ase import Atoms
 from substructures import figures, table
 from systems import SYSTEMS, System
 
-from idealflow.core import Schedule, UncertaintyModel, crop_search, embed, screen
+from idealflow.core import Schedule, UncertaintyModel, embed, screen
 from idealflow.workflow import MDSegmentMaker, UncertaintyScreenMaker
 
 INTERVAL = MDSegmentMaker().check_interval  # steps between screened frames
@@ -64,16 +64,7 @@ def substructure(system: System, u: UncertaintyModel, frame: Atoms, atom: int, s
     """The substructure around one centre; its figures and those of the crop it was go to `rows`."""
     there = float(u(frame, [atom])[0])
     started = time.process_time()
-    crops = crop_search(
-        u,
-        frame,
-        atom,
-        n_candidates=N_CANDIDATES,
-        rng=np.random.default_rng([seed, atom]),
-        max_atoms=system.max_atoms,
-        oxidation_states=system.oxidation_states,
-        whole_if_small=False,
-    )
+    crops = crops_around(system, u, frame, atom, seed)
     searched = time.process_time()
     best = embed(u, crops)[0]
     crop, relaxed, spent = best.crop, best.relaxed, time.process_time() - started
@@ -82,14 +73,23 @@ def substructure(system: System, u: UncertaintyModel, frame: Atoms, atom: int, s
     return relaxed.atoms
 
 
-def rounded(rows: Rows) -> Rows:
-    """Floats to five digits: a melt has a thousand centres."""
-    return {
-        name: [
-            {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in one.items()}
-            for one in found
-        ]
+def save(rows: Rows, path: Path) -> None:
+    """Write the figures in columns, floats to five digits: a melt has a thousand centres."""
+    columns = {
+        name: {
+            key: [float(f"{one[key]:.5g}") if isinstance(one[key], float) else one[key] for one in found]
+            for key in (found[0] if found else ())
+        }
         for name, found in rows.items()
+    }
+    path.write_text(json.dumps(columns, separators=(",", ":")) + "\n")
+
+
+def load(path: Path) -> Rows:
+    """The figures that `save` wrote."""
+    return {
+        name: [dict(zip(columns, one, strict=True)) for one in zip(*columns.values(), strict=True)]
+        for name, columns in json.loads(path.read_text()).items()
     }
 
 
@@ -135,8 +135,9 @@ def main() -> None:
         print(f"{system.title} ({system.reference}), seed {args.seed}", flush=True)
         frames = replace(system, n_frames=Schedule(list(system.stages)).n_steps // INTERVAL).run(args.seed, args.asap)
         u = first_distribution(system, system.known(np.random.default_rng(args.seed)))
-        rows = rounded(campaign(system, u, frames, args.seed, args.max_centres))
-        (args.out / f"campaign-{name}-{args.seed}.json").write_text(json.dumps(rows) + "\n")
+        path = args.out / f"campaign-{name}-{args.seed}.json"
+        save(campaign(system, u, frames, args.seed, args.max_centres), path)
+        rows = load(path)
         if rows["substructure"]:
             runs[name] = rows
             print(f"\n{parts_table(rows)}\n", flush=True)
