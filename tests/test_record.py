@@ -73,12 +73,15 @@ def test_export_never_writes_over_the_campaign(copied: Path, capsys: pytest.Capt
     for name in ("store.sqlite", "store.sqlite-wal", "config.yaml", "config.idealflow.yaml", "summary.json", "report.html",
                  ".lock", "link.extxyz", "hard.extxyz", "artifacts/new.extxyz", "work/new.extxyz",
                  str(artifact.relative_to(copied)), "artifacts/../store.sqlite"):  # fmt: skip
-        assert cli.main(["export", str(copied), str(copied / name), *["--force"][: int(force)]]) == 2, name
-        assert any(
-            part in one_line(capsys) for part in ("never overwritten", "only the campaign writes", "does not exist")
-        )
-        assert cli.main(["report", str(copied), "--to", str(copied / name), *["--force"][: int(force)]]) == 2, name
-        one_line(capsys)
+        for command in (
+            ["export", str(copied), str(copied / name)],
+            ["report", str(copied), "--to", str(copied / name)],
+        ):
+            assert cli.main([*command, *["--force"][: int(force)]]) == 2, name
+            told = one_line(capsys)
+            assert any(part in told for part in ("never overwritten", "only the campaign writes", "does not exist")), (
+                told
+            )
     assert contents(copied) == before
 
 

@@ -219,10 +219,10 @@ def _export(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.folder.target import find_campaign
 
     target = find_campaign(arguments.target)
+    target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
     dataset = target.campaign.dataset()
     if not dataset:
         raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
-    target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
     with replacing(arguments.file.resolve()) as draft:
         write(draft, dataset, format="extxyz")
     sys.stdout.write(f"{len(dataset)} labelled structures: {arguments.file}\n")
