@@ -2,7 +2,15 @@
 
 from idealflow.labelling.ase_worker import AseEngine, close_workers
 from idealflow.labelling.documents import label_from_document
-from idealflow.labelling.keys import geometry_key
+from idealflow.labelling.keys import former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.labelling.label import Label
 
-__all__ = ["AseEngine", "Label", "close_workers", "geometry_key", "label_from_document"]
+__all__ = [
+    "AseEngine",
+    "Label",
+    "close_workers",
+    "former_geometry_key",
+    "geometry_key",
+    "is_former_geometry_key",
+    "label_from_document",
+]

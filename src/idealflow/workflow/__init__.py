@@ -1,5 +1,6 @@
 """Stages, rounds and campaigns as jobflow Makers and flows; the only room that knows jobflow and atomate2."""
 
+from idealflow.workflow import former_paths
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.drivers.local import run_campaign
@@ -28,3 +29,5 @@ __all__ = [
     "next_action",
     "run_campaign",
 ]
+
+former_paths.install()

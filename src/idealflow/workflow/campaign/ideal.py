@@ -28,6 +28,7 @@ from idealflow.workflow.campaign.opening import check_campaign, context_of, firs
 from idealflow.workflow.campaign.state import Action, after_bootstrap, after_evaluation, after_round, next_action
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import committed, current_store, named, stage
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
 from idealflow.workflow.stages.crop import CropSearchMaker, Embedding
@@ -42,7 +43,7 @@ __all__ = ["IdealMaker"]
 
 
 @dataclass
-class IdealMaker(Maker):
+class IdealMaker(StableName, Maker):
     """Run an IDEAL campaign: MD that is screened, cropped, relaxed, labelled and learned from as it goes.
 
     Attributes

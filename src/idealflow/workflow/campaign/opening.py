@@ -18,7 +18,7 @@ from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import load_frame, save_frame
-from idealflow.workflow.jobs.keys import child_seed, settings_key
+from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.uncertainties import check_kind
 
 if TYPE_CHECKING:
@@ -30,7 +30,17 @@ _OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "
 #: most atoms of a frame that is labelled whole: its documents take some 100 bytes an atom, of the 16 MB MongoDB allows
 _LARGEST_WHOLE = 20_000
 
-__all__ = ["check_campaign", "context_of", "first_frame", "initial_state", "kept", "reopened", "science_key"]
+__all__ = [
+    "check_campaign",
+    "context_of",
+    "first_frame",
+    "initial_state",
+    "kept",
+    "labeller_changed",
+    "reopened",
+    "science_key",
+    "settings_changed",
+]
 
 
 def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
@@ -141,7 +151,7 @@ def initial_state(maker: IdealMaker, atoms: Atoms) -> CampaignState:
         threshold=None,
         label_method=maker.label.method,
         labeller_key=maker.label.key,
-        model_key=_model_key(maker),
+        model_key=settings_key(_model_of(maker)),
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
@@ -172,7 +182,7 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
             )
     # the campaign's folder may have been moved
     moved = {} if maker.artifacts is None else {"artifacts": _artifacts(maker)}
-    if science_key(maker) == state.settings_key:
+    if not settings_changed(maker, state.settings_key):
         paused = {"status": "running", "reason": "under way"} if state.status == "paused" else {}
         return state.model_copy(update=paused | moved)
     steps = maker.segment.plan().n_steps
@@ -192,10 +202,10 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
         "recent_failures": [],  # whoever changes settings after a stop has mended something
         "label_method": maker.label.method,
         "labeller_key": maker.label.key,
-        "model_key": _model_key(maker),
+        "model_key": settings_key(_model_of(maker)),
         "lift_quarantine": state.lift_quarantine
-        or maker.label.key != state.labeller_key
-        or _model_key(maker) != state.model_key,
+        or labeller_changed(maker, state.labeller_key)
+        or not is_key_of(state.model_key, _model_of(maker)),
         "evaluation_frames": maker.evaluation.n_frames,
         "walkers": [
             walker.model_copy(update={"finished": walker.finished and walker.step >= steps}) for walker in state.walkers
@@ -224,7 +234,21 @@ def _work(maker: IdealMaker, artifacts: str) -> str:
 
 def science_key(maker: IdealMaker) -> str:
     """Hash of what decides the results: not where files lie, who drives, or how many rounds a call may run."""
-    return settings_key({key: _science(value) for key, value in _science(maker.as_dict()).items()})
+    return settings_key(_science_of(maker))
+
+
+def settings_changed(maker: IdealMaker, stored: str) -> bool:
+    """Whether the settings are others than those with the stored :func:`science_key`, of this version or of 0.1.0."""
+    return not is_key_of(stored, _science_of(maker))
+
+
+def labeller_changed(maker: IdealMaker, stored: str) -> bool:
+    """Whether the labeller is another than the one with the stored key, of this version or of 0.1.0."""
+    return not is_key_of(stored, maker.label.labeller)
+
+
+def _science_of(maker: IdealMaker) -> dict[str, Any]:
+    return {key: _science(value) for key, value in _science(maker.as_dict()).items()}
 
 
 def _science(settings: Any) -> Any:
@@ -234,6 +258,7 @@ def _science(settings: Any) -> Any:
     return {key: value for key, value in settings.items() if key not in _OF_THE_SITE}
 
 
-def _model_key(maker: IdealMaker) -> str:
+def _model_of(maker: IdealMaker) -> list[Any]:
+    """What decides how a label is learned; a change lifts the quarantine."""
     bootstrap = maker.bootstrap
-    return settings_key([bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())])
+    return [bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())]

@@ -28,6 +28,7 @@ from idealflow.workflow.frames.encode import (
     load_uncertainty_artifact,
     to_stored,
 )
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
@@ -39,7 +40,7 @@ __all__ = ["BootstrapMaker"]
 
 
 @dataclass
-class BootstrapMaker(Maker):
+class BootstrapMaker(StableName, Maker):
     """Make the first force field and the first distribution.
 
     Exactly one source is used: ``campaign`` if given, else ``dataset`` if given, else ``seeds``.

@@ -23,6 +23,7 @@ from idealflow.schemas import (
     StageContext,
 )
 from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
 from idealflow.workflow.learner.uncertainties import Uncertainty
@@ -33,7 +34,7 @@ Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
 
 @dataclass
-class CropSearchMaker(Maker):
+class CropSearchMaker(StableName, Maker):
     """Search the best periodic cell around one uncertain atom.
 
     Attributes

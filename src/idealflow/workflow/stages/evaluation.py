@@ -19,6 +19,7 @@ from idealflow.provenance import Campaign
 from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, load_force_field_artifact, save_frame
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.stages.label import LabelMaker
@@ -29,7 +30,7 @@ _PARITY_COMPONENTS = 20_000
 
 
 @dataclass
-class EvaluationMaker(Maker):
+class EvaluationMaker(StableName, Maker):
     """Label whole frames and compare the first and the last model with them.
 
     Attributes

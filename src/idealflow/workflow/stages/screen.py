@@ -13,13 +13,14 @@ from pydantic import Field
 from idealflow.core import screen_frame
 from idealflow.schemas import CentreDoc, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, stage
 
 __all__ = ["UncertaintyScreenMaker"]
 
 
 @dataclass
-class UncertaintyScreenMaker(Maker):
+class UncertaintyScreenMaker(StableName, Maker):
     """Screen one frame and choose the centres of its substructures.
 
     Attributes

@@ -22,6 +22,7 @@ from idealflow.workflow.frames.encode import (
     load_frame,
     load_uncertainty_artifact,
 )
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
@@ -32,7 +33,7 @@ __all__ = ["ModelUpdateMaker", "mean_errors", "store_learner"]
 
 
 @dataclass
-class ModelUpdateMaker(Maker):
+class ModelUpdateMaker(StableName, Maker):
     """Update force field, distribution and coverage with the labels of a round.
 
     Attributes
