@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ase import Atoms
 
@@ -14,15 +14,13 @@ from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.uncertainties import check_kind
-
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
 
 #: settings that say where, by whom and under what name work is done, and nothing of its results
 _OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name")
@@ -43,7 +41,7 @@ __all__ = [
 ]
 
 
-def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
+def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
     """Refuse settings that cannot give a sound campaign.
 
     Raises
@@ -88,7 +86,7 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
         read_dataset(str(bootstrap.dataset))
 
 
-def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
+def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
     """What the stages of the next round need to know."""
     return StageContext(
         campaign=state.campaign,
@@ -100,7 +98,7 @@ def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
     )
 
 
-def _categories(maker: IdealMaker) -> dict[str, str]:
+def _categories(maker: CampaignSettings) -> dict[str, str]:
     """Category of worker by stage, where one was asked for; `other`: of all that are not named."""
     wanted = {
         "segment": maker.segment.category,
@@ -119,13 +117,13 @@ def _categories(maker: IdealMaker) -> dict[str, str]:
     return {stage_name: category for stage_name, category in wanted.items() if category is not None}
 
 
-def kept(maker: IdealMaker, atoms: Atoms) -> StoredFrame:
+def kept(maker: CampaignSettings, atoms: Atoms) -> StoredFrame:
     """A frame as a file in the campaign's artifact store."""
     root = _artifacts(maker)
     return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
 
 
-def initial_state(maker: IdealMaker, atoms: Atoms) -> CampaignState:
+def initial_state(maker: CampaignSettings, atoms: Atoms) -> CampaignState:
     """Round 0: every walker at step 0 with velocities of its own; no model yet."""
     artifacts = _artifacts(maker)
     store = ArtifactStore(artifacts)
@@ -163,7 +161,7 @@ def first_frame(state: CampaignState) -> Atoms:
     return load_frame(ArtifactStore(state.artifacts), state.walkers[0].md_state)
 
 
-def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
+def reopened(maker: CampaignSettings, state: CampaignState) -> CampaignState:
     """The stored state under the maker's present settings: a longer schedule, another threshold, another labeller.
 
     Raises
@@ -220,34 +218,34 @@ def reopened(maker: IdealMaker, state: CampaignState) -> CampaignState:
     return after.model_copy(update={"status": "finished", "reason": action.reason}) if action.kind == "stop" else after
 
 
-def _artifacts(maker: IdealMaker) -> str:
+def _artifacts(maker: CampaignSettings) -> str:
     given = maker.artifacts or Settings().artifacts or "idealflow_artifacts"
     return given if "://" in given else str(Path(given).absolute())
 
 
-def _work(maker: IdealMaker, artifacts: str) -> str:
+def _work(maker: CampaignSettings, artifacts: str) -> str:
     given = maker.work or Settings().work
     if given is not None:
         return str(Path(given).absolute())
     return str(Path("idealflow_work").absolute()) if "://" in artifacts else f"{artifacts}/work"
 
 
-def science_key(maker: IdealMaker) -> str:
+def science_key(maker: CampaignSettings) -> str:
     """Hash of what decides the results: not where files lie, who drives, or how many rounds a call may run."""
     return settings_key(_science_of(maker))
 
 
-def settings_changed(maker: IdealMaker, stored: str) -> bool:
+def settings_changed(maker: CampaignSettings, stored: str) -> bool:
     """Whether the settings are others than those with the stored :func:`science_key`, of this version or of 0.1.0."""
     return not is_key_of(stored, _science_of(maker))
 
 
-def labeller_changed(maker: IdealMaker, stored: str) -> bool:
+def labeller_changed(maker: CampaignSettings, stored: str) -> bool:
     """Whether the labeller is another than the one with the stored key, of this version or of 0.1.0."""
     return not is_key_of(stored, maker.label.labeller)
 
 
-def _science_of(maker: IdealMaker) -> dict[str, Any]:
+def _science_of(maker: CampaignSettings) -> dict[str, Any]:
     return {key: _science(value) for key, value in _science(maker.as_dict()).items()}
 
 
@@ -258,7 +256,7 @@ def _science(settings: Any) -> Any:
     return {key: value for key, value in settings.items() if key not in _OF_THE_SITE}
 
 
-def _model_of(maker: IdealMaker) -> list[Any]:
+def _model_of(maker: CampaignSettings) -> list[Any]:
     """What decides how a label is learned; a change lifts the quarantine."""
     bootstrap = maker.bootstrap
     return [bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())]

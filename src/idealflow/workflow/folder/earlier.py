@@ -11,7 +11,7 @@ from idealflow.provenance import Campaign
 from idealflow.schemas import LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.directory import CampaignDirectory
-from idealflow.workflow.frames.encode import load_uncertainty_artifact
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["earlier_species", "open_earlier"]
 

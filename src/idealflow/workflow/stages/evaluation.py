@@ -18,10 +18,11 @@ from idealflow.core.dynamics import Schedule, read_trajectory
 from idealflow.provenance import Campaign
 from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import labelled_atoms, load_force_field_artifact, save_frame
+from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["EvaluationMaker"]
