@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -32,10 +31,13 @@ VECTORS = {"native": "all that the processor has (above)", "avx2": "four doubles
 KEPT = ("uncertainty_threshold", "n_substructures", "n_labelled_frames", "model_version", "evaluation")
 
 
-def run(command: list[str], vectors: str, folder: Path) -> list[str]:
-    """Lines that a command prints, its own errors aside."""
+def run(command: list[str], vectors: str, folder: Path, progress: bool = False) -> list[str]:
+    """Lines that a command prints, with or without those on its way."""
     variables = environment(vectors) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=variables, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    stderr = subprocess.STDOUT if progress else None
+    done = subprocess.run(
+        command, env=variables, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True
+    )
     return [line.replace(str(folder), "...") for line in done.stdout.splitlines()]
 
 
@@ -44,7 +46,12 @@ def measured(vectors: str) -> dict[str, Any]:
     program = [str(Path(sys.executable).with_name("idealflow"))]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        printed = run([*program, "run", str(EXAMPLES / "first.yaml"), "--out", str(folder / "first")], vectors, folder)
+        printed = run(
+            [*program, "run", str(EXAMPLES / "first.yaml"), "--out", str(folder / "first")],
+            vectors,
+            folder,
+            progress=True,
+        )
         exported = run([*program, "export", "first", "first.extxyz"], vectors, folder)
         summary = json.loads((folder / "first" / "summary.json").read_text())
         python = run([sys.executable, str(EXAMPLES / "from_python.py")], vectors, folder)
@@ -58,7 +65,8 @@ def measured(vectors: str) -> dict[str, Any]:
 
 
 def shortened(lines: list[str]) -> list[str]:
-    """The first rounds, the last progress and what follows it."""
+    """The bootstrap and the first rounds, the last progress and what follows it."""
+    lines = lines[next(i for i, line in enumerate(lines) if line.startswith("bootstrap:")) :]
     last = max(i for i, line in enumerate(lines) if line.startswith("step "))
     return [*lines[:5], "...", *lines[last:]]
 
@@ -128,7 +136,7 @@ def main() -> None:
             figures[vectors] = measured(vectors)
         beside = STORED.with_suffix(".new")
         beside.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-        os.replace(beside, STORED)
+        beside.replace(STORED)
     for page, text in rendered(json.loads(STORED.read_text())).items():
         (ROOT / page).write_text(text)
         print(f"written: {page}")
