@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobflow import Flow, Job, OnMissing, Response
@@ -139,6 +139,15 @@ class IdealMaker(CampaignSettings):
         commit = self.commit_evaluation(state, evaluate.output, remaining)
         jobs = [named(evaluate, context, "evaluate"), named(commit, context, "state")]
         return Flow(jobs, name=f"evaluation {self.campaign}")
+
+    def asked_evaluation(self, state: CampaignState, n_frames: int) -> Flow:
+        """Flow of an evaluation asked for by hand: it leaves an EvaluationDoc, and the campaign's state as it is."""
+        context = context_of(self, state)
+        asked = replace(self.evaluation, n_frames=n_frames)
+        plan = self.segment.plan().to_dict()
+        evaluate = asked.make(context, self.label, plan, state.first_learner, state.learner, asked=True)
+        named(evaluate, context, "evaluation-asked", n_frames)
+        return Flow([evaluate], name=f"evaluation {self.campaign}")
 
     @stage()
     def dispatch(

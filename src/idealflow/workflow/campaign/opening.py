@@ -178,8 +178,7 @@ def reopened(maker: CampaignSettings, state: CampaignState) -> CampaignState:
                 f"campaign {state.campaign} was started with {name} = {stored}, got {mine}; keep it, or give the campaign "
                 "another name"
             )
-    # the campaign's folder may have been moved
-    moved = {} if maker.artifacts is None else {"artifacts": _artifacts(maker)}
+    moved = {} if maker.artifacts is None else {"artifacts": _root(maker, state)}
     if not settings_changed(maker, state.settings_key):
         paused = {"status": "running", "reason": "under way"} if state.status == "paused" else {}
         return state.model_copy(update=paused | moved)
@@ -221,6 +220,16 @@ def reopened(maker: CampaignSettings, state: CampaignState) -> CampaignState:
 def _artifacts(maker: CampaignSettings) -> str:
     given = maker.artifacts or Settings().artifacts or "idealflow_artifacts"
     return given if "://" in given else str(Path(given).absolute())
+
+
+def _root(maker: CampaignSettings, state: CampaignState) -> str:
+    """Where a stored campaign's artifacts are: where the maker says (its folder may have been moved), if they are there."""
+    given = _artifacts(maker)
+    if given == state.artifacts:
+        return given
+    needed = state.walkers[0].md_state
+    left = ArtifactStore(state.artifacts).exists(needed) and not ArtifactStore(given).exists(needed)
+    return state.artifacts if left else given
 
 
 def _work(maker: CampaignSettings, artifacts: str) -> str:

@@ -14,6 +14,7 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.forcefields import ForceField
+from idealflow.provenance import centre_force_error
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc, TrainingErrors
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, load_frame
@@ -146,6 +147,7 @@ class ModelUpdateMaker(StableName, Maker):
             causes=dict(Counter(doc.cause or "unknown" for doc in docs if doc.state == "failed")),
             quarantined=[doc.request_key for doc in (failed_centres if learned or trial is None else final.values())],
             replayed=trial.replayed if trial is not None else [],
+            centre_force_errors=self._centre_errors(store, learner, accepted),
             new_before=trial.new_before if trial is not None else None,
             new_after=trial.new_after if trial is not None else None,
             held_out_before=trial.judged_before if trial is not None else None,
@@ -195,6 +197,15 @@ class ModelUpdateMaker(StableName, Maker):
             ledger.refresh(judge_keys, judged_after)
             ledger.add([doc.request_key for doc in accepted], new_after)
         return trial
+
+    def _centre_errors(
+        self, store: ArtifactStore, learner: LearnerVersion, accepted: Sequence[SubstructureDoc]
+    ) -> list[float]:
+        """Force error at each centre before it is learned, eV/Å."""
+        if not accepted:
+            return []
+        calculator = load_force_field_artifact(store, learner).calculator()
+        return [centre_force_error(calculator, labelled_atoms(doc), doc.centre) for doc in accepted]
 
     def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
         """The substructures' environments join the distribution and their centres cover."""
