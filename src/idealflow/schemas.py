@@ -96,7 +96,9 @@ class StoredFrame(Document):
     """An arrangement of atoms that is kept as a file, so that no document grows with it."""
 
     root: str = Field(description="root URL of the artifact store that has it")
-    file: Artifact = Field(description="species, positions, cell, periodicity and what it carries, exact to the last bit")
+    file: Artifact = Field(
+        description="species, positions, cell, periodicity and what it carries, exact to the last bit"
+    )
 
 
 class StageContext(Document):

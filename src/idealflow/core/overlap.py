@@ -60,7 +60,9 @@ def find_overlap(atoms: Atoms) -> Overlap | None:
     reach = 2.0 * LEAST_DISTANCE * float(radii.max(initial=0.0))
     if len(atoms) == 0 or reach == 0.0:
         return None
-    if (twins := _on_one_place(atoms)) is not None:  # a broken file may have all atoms on one place: as many pairs as N²
+    if (
+        twins := _on_one_place(atoms)
+    ) is not None:  # a broken file may have all atoms on one place: as many pairs as N²
         least = LEAST_DISTANCE * float(radii[twins[0]] + radii[twins[1]])
         return Overlap(*twins, 0.0, least)
     offsets, j, _, vector = neighbour_pairs(atoms.positions, np.asarray(atoms.cell), atoms.pbc, reach)

@@ -108,7 +108,9 @@ def moments_of(atoms: Atoms) -> NDArray[np.float64] | None:
     moments = np.asarray(given, dtype=np.float64)
     if not np.isfinite(moments).all():
         first = int(np.flatnonzero(~np.isfinite(moments))[0])
-        raise InputError(f"magnetic moments must be finite, atom {first} has {moments[first]}; give every atom one, or none")
+        raise InputError(
+            f"magnetic moments must be finite, atom {first} has {moments[first]}; give every atom one, or none"
+        )
     return moments
 
 
@@ -213,7 +215,7 @@ def _cartesian(constraint: FixScaled | FixedLine | FixedPlane, atoms: Atoms) -> 
     if np.abs(onto - np.diag(moves.astype(float))).max() > _ALIGNED:
         raise InputError(
             f"atom {int(constraint.index[0])} is fixed by {type(constraint).__name__} along a direction that is not x, y or z "
-            "(a vector of a skewed cell); only whole atoms and Cartesian directions can be fixed: fix or free the atom, or turn the cell"
+            "(a vector of a skewed cell); only whole atoms and Cartesian directions can be kept: fix or free it, or turn the cell"
         )
     return np.asarray(~moves, dtype=np.bool_)
 

@@ -142,7 +142,8 @@ def crop_search(
         refused = [*strictly, *refused] if made else refused
     weights = Weights(composition_weight, volume_weight, size_weight)
     crops = [
-        build(u, sur, one.box, one.sel, one.notes, frame_values, weights, one.caps).with_moments_of(atoms) for one in made
+        build(u, sur, one.box, one.sel, one.notes, frame_values, weights, one.caps).with_moments_of(atoms)
+        for one in made
     ]
     if not crops:
         raise InputError(nothing_fits(refused, sur, max_atoms, widths))
