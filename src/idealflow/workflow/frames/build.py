@@ -145,6 +145,8 @@ def _crystal(settings: dict[str, Any]) -> Atoms:
         raise InputError("a structure needs `file` or `element` (with crystal, a, repeat, vacancies)")
     optional = {key: settings[key] for key in ("a", "c") if key in settings}
     try:
-        return bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
+        atoms = bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
     except Exception as error:  # the builder raises anything; the cause is passed on
         raise InputError(f"cannot build {settings}: {error or type(error).__name__}") from error
+    atoms.set_initial_magnetic_moments(None)  # ASE's own guess for Fe, Co and Ni; nobody asked for it
+    return atoms
