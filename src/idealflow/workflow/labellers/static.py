@@ -22,7 +22,15 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import AseEngine, Label, in_a_box, label_from_document
 
-__all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "static_labeller", "vasp_labeller"]
+__all__ = [
+    "AseLabeller",
+    "Labeller",
+    "StaticLabeller",
+    "labeller_from_settings",
+    "static_labeller",
+    "to_pymatgen",
+    "vasp_labeller",
+]
 
 
 #: settings of atomate2's makers that say how a program is run and its files are handled, and nothing of its results
@@ -171,7 +179,7 @@ class StaticLabeller(MSONable):
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise LabelError(f"{self.method}: positions or cell are not finite")
         boxed = in_a_box(atoms)
-        structure = _pymatgen(boxed)
+        structure = to_pymatgen(boxed)
         started = time.perf_counter()
         self.check_site(atoms.get_chemical_symbols())
         with contextlib.chdir(directory):
@@ -249,7 +257,7 @@ def _import_class(path: str) -> Any:
         ) from error
 
 
-def _pymatgen(boxed: Atoms) -> Any:
+def to_pymatgen(boxed: Atoms) -> Any:
     """The pymatgen Structure of a boxed structure; its moments are `magmom`, its spin stands in `properties`."""
     structure = AseAtomsAdaptor.get_structure(boxed)
     if "charge" in boxed.info:
