@@ -9,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from idealflow.core import SOAP
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
@@ -58,6 +59,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
             f"{len(atoms)}; set evaluation.n_frames to 0 and another embedding"
         )
     maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
+    _check_totals(maker, atoms)
     species = sorted(set(atoms.get_chemical_symbols()))
     if bootstrap.source == "campaign":
         known = earlier_species(Path(str(bootstrap.campaign)))
@@ -84,6 +86,20 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
         bootstrap.initial_structures(atoms, maker.seed)
     if bootstrap.source == "dataset":
         read_dataset(str(bootstrap.dataset))
+
+
+def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
+    """A part of a charged frame has no charge of its own that anyone knows: such frames are labelled whole."""
+    totals = totals_of(atoms)
+    whole = maker.embedding == "frame" or (
+        maker.embedding != "vacuum" and maker.crop.whole_if_small and len(atoms) <= maker.crop.max_atoms
+    )
+    if totals and maker.learn and not whole:
+        said = " and ".join(f"{name} = {value:g}" for name, value in totals.items())
+        raise InputError(
+            f"the structure has {said}, of which a part cut out of it has no known share; label frames whole (embedding: frame, "
+            f"or crop.max_atoms of at least {len(atoms)}), or remove it from the structure"
+        )
 
 
 def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
