@@ -12,6 +12,7 @@ import pandas as pd
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from idealflow.core.structure import from_arrays, of_the_label
 from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.provenance.calibration import calibration_table
@@ -338,7 +339,7 @@ def _labelled(doc: LabelledDoc) -> Atoms:
     structure = doc.structure
     if structure is None:
         raise InputError(f"label {doc.request_key} has no structure")
-    atoms = Atoms(numbers=structure.numbers, positions=structure.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms = of_the_label(from_arrays(dict(structure)))
     results: dict[str, Any] = {"energy": doc.energy, "forces": np.asarray(doc.forces)}
     if doc.stress is not None:
         results["stress"] = np.asarray(doc.stress)

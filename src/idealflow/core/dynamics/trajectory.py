@@ -1,11 +1,12 @@
 """A trajectory as an append-only file of equal records: exact, cut-proof, cheap to read by frame.
 
 Layout, little endian: magic (8 bytes), length of the header (uint64), header (JSON), the per-atom constants (numbers
-int64, masses float64, fixed uint8), then one record per frame: step (int64), time in fs, potential energy in eV,
-temperature in K (float64 each, NaN where undefined), cell (9 float64), positions (3·n_atoms float64), momenta (the same,
-in ASE's units), checksum of the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in double
-precision, so that a frame read back is the frame that was computed. A file that was cut loses its last, partial record
-only. Files of the first version, whose magic ends in 01, have no momenta; they are read, and continued as they are.
+int64, masses float64, fixed uint8: 1 for an atom that never moves, else the sum of 2, 4 and 8 for fixed x, y and z; where
+the header says so, initial magnetic moments float64, μB), then one record per frame: step (int64), time in fs, potential
+energy in eV, temperature in K (float64 each, NaN where undefined), cell (9 float64), positions (3·n_atoms float64), momenta
+(the same, in ASE's units), checksum of the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in
+double precision, so that a frame read back is the frame that was computed. A file that was cut loses its last, partial
+record only. Files of the first version, whose magic ends in 01, have no momenta; they are read, and continued as they are.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Any, BinaryIO, Self, overload
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from idealflow.core.dynamics.state import MDState
+from idealflow.core.structure import set_fixed
 from idealflow.errors import ArtifactError, InputError
 
 __all__ = ["Trajectory", "TrajectoryWriter", "read_trajectory"]
@@ -34,12 +35,22 @@ _VERSIONS = {b"IDFTRJ01": False, b"IDFTRJ02": True}  # magic → whether records
 _MAGIC = b"IDFTRJ02"
 _N_SCALARS = 13  # step, time, energy, temperature and the cell, 8 bytes each
 _N_TAIL = 8
+_AXIS_BITS = np.array([2, 4, 8])
+_MOMENTS = "initial_magmoms"
 
 
 def _header(state: MDState, key: str, magic: bytes) -> bytes:
-    text = json.dumps({"key": key, "n_atoms": state.n_atoms, "pbc": state.pbc.tolist()}, sort_keys=True).encode()
+    fields: dict[str, Any] = {"key": key, "n_atoms": state.n_atoms, "pbc": state.pbc.tolist(), **state.totals}
+    if (moments := state.extra.get(_MOMENTS)) is not None:
+        fields["moments"] = True
+    text = json.dumps(fields, sort_keys=True).encode()
     text += b" " * (-(len(magic) + 8 + len(text)) % 8)  # records start on 8 bytes
-    constants = state.numbers.tobytes() + state.masses.tobytes() + state.fixed.astype(np.uint8).tobytes()
+    fixed = state.fixed.astype(np.uint8)
+    if state.held is not None:
+        fixed += (state.held @ _AXIS_BITS).astype(np.uint8)
+    constants = state.numbers.tobytes() + state.masses.tobytes() + fixed.tobytes()
+    if moments is not None:
+        constants += moments.astype("<f8").tobytes()
     constants += bytes(-len(constants) % 8)
     return magic + struct.pack("<Q", len(text)) + text + constants
 
@@ -56,7 +67,7 @@ class TrajectoryWriter:
     path
         File to write.
     state
-        Any state of the walker: gives the numbers, masses, fixed atoms and periodicity.
+        Any state of the walker: gives the numbers, masses, fixed atoms, periodicity, moments, charge and spin.
     key
         Names what the file belongs to; an existing file of another key is never overwritten.
     keep
@@ -141,7 +152,9 @@ class TrajectoryWriter:
 class _Constants:
     numbers: NDArray[np.int64]
     masses: NDArray[np.float64]
-    fixed: NDArray[np.bool_]
+    fixed: NDArray[np.bool_]  # (n_atoms, 3)
+    moments: NDArray[np.float64] | None
+    totals: dict[str, float]
     pbc: list[bool]
     offset: int
     key: str
@@ -152,7 +165,8 @@ class Trajectory(Sequence[Atoms]):
     """Frames of a trajectory file, read when asked for.
 
     ``len``, integer indices (negative ones too), slices and iteration work as for a list. Every frame is a new
-    ``Atoms`` (unwrapped) with momenta (where the file has them), masses and fixed atoms, and ``step``, ``time`` (fs),
+    ``Atoms`` (unwrapped) with momenta (where the file has them), masses, fixed atoms, moments, charge and spin as the walker
+    has them, and ``step``, ``time`` (fs),
     ``energy`` (eV) and ``temperature`` (K) in ``info``.
 
     Parameters
@@ -183,16 +197,22 @@ class Trajectory(Sequence[Atoms]):
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
                 n_atoms = header["n_atoms"]
-                body = file.read(n_atoms * 17)
+                size = n_atoms * (25 if header.get("moments") else 17)
+                body = file.read(size)
                 numbers = np.frombuffer(body, dtype="<i8", count=n_atoms).astype(np.int64)
                 masses = np.frombuffer(body, dtype="<f8", count=n_atoms, offset=8 * n_atoms).astype(np.float64)
-                fixed = np.frombuffer(body, dtype=np.uint8, count=n_atoms, offset=16 * n_atoms).astype(bool)
+                code = np.frombuffer(body, dtype=np.uint8, count=n_atoms, offset=16 * n_atoms)
+                moments = None
+                if header.get("moments"):
+                    moments = np.frombuffer(body, dtype="<f8", count=n_atoms, offset=17 * n_atoms).astype(np.float64)
         except (OSError, ValueError, KeyError, struct.error) as error:
             raise ArtifactError(
                 f"{self.path} is missing, or cut within its header ({type(error).__name__}: {error})"
             ) from error
-        offset = len(_MAGIC) + 8 + length + n_atoms * 17 + (-n_atoms * 17 % 8)
-        return _Constants(numbers, masses, fixed, header["pbc"], offset, header["key"], magic)
+        fixed = (code[:, None] == 1) | (code[:, None] & _AXIS_BITS).astype(bool)
+        totals = {name: float(header[name]) for name in ("charge", "spin") if name in header}
+        offset = len(_MAGIC) + 8 + length + size + (-size % 8)
+        return _Constants(numbers, masses, fixed, moments, totals, header["pbc"], offset, header["key"], magic)
 
     @property
     def key(self) -> str:
@@ -255,10 +275,11 @@ class Trajectory(Sequence[Atoms]):
             cell=numbers[:9].reshape(3, 3),
             pbc=known.pbc,
             masses=known.masses,
-            info={"step": step, "time": time, "energy": energy, "temperature": temperature},
+            info={"step": step, "time": time, "energy": energy, "temperature": temperature, **known.totals},
         )
-        if known.fixed.any():
-            atoms.set_constraint(FixAtoms(mask=known.fixed))
+        if known.moments is not None:
+            atoms.set_initial_magnetic_moments(known.moments)
+        set_fixed(atoms, known.fixed)
         return atoms
 
     def arrays(self) -> dict[str, NDArray[Any]]:

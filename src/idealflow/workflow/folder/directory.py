@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar, cast
 
 import yaml
 from filelock import FileLock, Timeout
@@ -18,10 +18,17 @@ from idealflow.errors import CampaignError, InputError
 from idealflow.provenance import INDEXED_FIELDS, CampaignFolder, signed
 from idealflow.storage import SQLiteStore, replacing
 
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
-
 __all__ = ["CampaignDirectory"]
+
+
+class _Placed(Protocol):
+    """A dataclass of settings that say where files lie."""
+
+    artifacts: str | None
+    work: str | None
+
+
+Settings = TypeVar("Settings", bound=_Placed)
 
 
 class CampaignDirectory(CampaignFolder):
@@ -50,9 +57,10 @@ class CampaignDirectory(CampaignFolder):
         store.connect()
         return store
 
-    def placed(self, maker: IdealMaker) -> IdealMaker:
-        """The maker with its artifacts and work in this folder, where its config names no other place."""
-        return replace(maker, artifacts=maker.artifacts or self.artifacts, work=maker.work or self.work)
+    def placed(self, maker: Settings) -> Settings:
+        """The campaign's settings with its artifacts and work in this folder, where its config names no other place."""
+        places = {"artifacts": maker.artifacts or self.artifacts, "work": maker.work or self.work}
+        return cast("Settings", replace(cast("Any", maker), **places))
 
     def check_name(self, campaign: str) -> None:
         """Refuse to run a campaign in another one's folder.

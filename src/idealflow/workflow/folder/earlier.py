@@ -9,7 +9,7 @@ from idealflow.errors import InputError
 from idealflow.provenance import Campaign, CampaignFolder
 from idealflow.schemas import LearnerVersion
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import load_uncertainty_artifact
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["earlier_species", "open_earlier"]
 

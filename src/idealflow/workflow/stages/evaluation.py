@@ -18,9 +18,11 @@ from idealflow.core.dynamics import Schedule
 from idealflow.provenance import Campaign, WalkerTrajectory
 from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import labelled_atoms, load_force_field_artifact, save_frame
+from idealflow.workflow.frames.encode import labelled_atoms, save_frame
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["EvaluationMaker"]
@@ -29,7 +31,7 @@ _PARITY_COMPONENTS = 20_000
 
 
 @dataclass
-class EvaluationMaker(Maker):
+class EvaluationMaker(StableName, Maker):
     """Label whole frames and compare the first and the last model with them.
 
     Attributes
