@@ -417,6 +417,11 @@ class ModelUpdateDoc(Document):
     causes: dict[str, int] = Field(description="cause of failure → how often in this round")
     quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
     replayed: list[str] = Field(description="request keys of replayed structures")
+    centre_force_errors: list[float] = Field(
+        default_factory=list,
+        description="force error of the version before at the centre of each of `accepted`, eV/Å: the length of the "
+        "difference; empty in documents of earlier versions",
+    )
     new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
     new_after: TrainingErrors | None = Field(description="errors on the new labels after the update")
     held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
@@ -458,6 +463,9 @@ class FrameErrors(Document):
     step: int = Field(description="MD step of the frame")
     stage: int = Field(description="index of the schedule's stage")
     temperature: float = Field(description="target temperature, K")
+    temperature_md: float | None = Field(
+        default=None, description="temperature that the frame had, K; None in documents of earlier versions"
+    )
     n_atoms: int = Field(description="atoms in the structure")
     energy_reference: float = Field(description="eV")
     energy_first: float = Field(description="of the first model, eV")

@@ -1,5 +1,6 @@
 """Labels are finite and of the right shape; keys are stable."""
 
+import os
 import subprocess
 import sys
 
@@ -99,7 +100,11 @@ def test_key_is_the_same_in_another_process():
         "print(geometry_key(bulk('Cu', cubic=True), {'k': [1.5, 'x'], 'a': None}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
     )
     assert done.stdout.strip() == geometry_key(bulk("Cu", cubic=True), {"a": None, "k": (1.5, "x")})
 

@@ -13,7 +13,10 @@ from ase import Atoms
 from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
-__all__ = ["RESOLUTION", "geometry_key"]
+__all__ = ["RESOLUTION", "former_geometry_key", "geometry_key", "is_former_geometry_key"]
+
+#: of the form of keys; those of version 0.1.0 have none
+_VERSION = 2
 
 RESOLUTION = 1e-6
 """Coordinates closer than this, in Å, count as equal; far below what changes a label."""
@@ -43,7 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
-    """SHA-256 of a structure and of the settings of its label.
+    """Key of a structure and of the settings of its label.
 
     Parameters
     ----------
@@ -57,13 +60,19 @@ def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        64 hexadecimal digits, the same in every process. Coordinates count in steps of 1e-6 Å.
+        ``2-`` (the form of the key) and 64 hexadecimal digits, the same in every process. Coordinates count in steps of
+        1e-6 Å.
 
     Raises
     ------
     InputError
         When coordinates are not finite, or the settings are not plain values.
     """
+    return f"{_VERSION}-{former_geometry_key(atoms, settings)}"
+
+
+def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
+    """The key that version 0.1.0 gave the same structure; arguments as :func:`geometry_key`'s."""
     digest = hashlib.sha256()
     digest.update(np.asarray(atoms.numbers).astype("<i4").tobytes())
     digest.update(np.asarray(atoms.pbc).astype("u1").tobytes())
@@ -76,3 +85,8 @@ def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
         digest.update(name.encode() + _rounded(name, value))
     digest.update(_canonical(settings).encode())
     return digest.hexdigest()
+
+
+def is_former_geometry_key(key: str) -> bool:
+    """Whether a stored key was written by version 0.1.0."""
+    return bool(key) and "-" not in key

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, Reason, SegmentResult
 from idealflow.core.dynamics.protocol import Motion, Sampler, get_sampler
 from idealflow.core.dynamics.schedule import Schedule

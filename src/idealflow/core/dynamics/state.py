@@ -15,7 +15,7 @@ from ase.constraints import FixCom
 from ase.md.velocitydistribution import thermalize_momenta
 from numpy.typing import NDArray
 
-from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.structure import constraints_of, fixed_directions, moments_of, set_fixed, totals_of
 from idealflow.errors import InputError
 

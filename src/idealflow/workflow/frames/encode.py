@@ -1,9 +1,8 @@
-"""Between the science's objects and what documents and artifacts hold: structures, frames, learners."""
+"""Between the science's objects and what documents and artifacts hold: structures and frames."""
 
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -13,23 +12,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from idealflow.core.dynamics import frame_arrays
 from idealflow.core.structure import from_arrays, of_the_label, to_arrays
 from idealflow.errors import ArtifactError, InputError
-from idealflow.forcefields import ForceField, load_force_field
-from idealflow.schemas import Artifact, LabelledDoc, LearnerVersion, StoredStructure
+from idealflow.schemas import Artifact, LabelledDoc, StoredStructure
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.learner.uncertainties import Uncertainty, load_uncertainty
 
 __all__ = [
     "labelled_atoms",
-    "load_force_field_artifact",
     "load_frame",
-    "load_uncertainty_artifact",
     "save_frame",
     "to_atoms",
     "to_stored",
 ]
-
-_CACHE_SIZE = 4
-_loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
 
 def to_atoms(structure: StoredStructure) -> Atoms:
@@ -77,23 +69,3 @@ def load_frame(store: ArtifactStore, artifact: Artifact) -> Atoms:
             raise ArtifactError(f"{path} holds no frame: {sorted(missing)} missing; expected an MD state or frame file")
         names = [name for name in data.files if not name.startswith(("sampler.", "__"))]
         return from_arrays(frame_arrays({name: data[name] for name in names}))
-
-
-def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion) -> ForceField:
-    """The force field of a learner version; cached per process, so treat it as read-only (``copy()`` to train)."""
-    return _cached("force_field", learner.force_field, store, load_force_field)
-
-
-def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion) -> Uncertainty:
-    """The uncertainty of a learner version; cached per process, so treat it as read-only."""
-    return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
-
-
-def _cached(kind: str, artifact: Artifact, store: ArtifactStore, load: Any) -> Any:
-    key = (kind, artifact.sha256)
-    if key not in _loaded:
-        _loaded[key] = load(store.get(artifact))
-        while len(_loaded) > _CACHE_SIZE:
-            _loaded.popitem(last=False)
-    _loaded.move_to_end(key)
-    return _loaded[key]

@@ -16,11 +16,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from ase import Atoms
 from jobflow import Flow, Job, Maker, Response
-from monty.json import MontyEncoder, MSONable
+from monty.json import MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import AseEngine, Label, in_a_box, label_from_document
+from idealflow.workflow.jobs.identity import StableName
 
 __all__ = [
     "AseLabeller",
@@ -73,7 +74,7 @@ class Labeller(Protocol):
 
 
 @dataclass
-class AseLabeller(MSONable):
+class AseLabeller(StableName):
     """Labels from an ASE calculator, computed in a separate process with a time limit.
 
     Attributes
@@ -102,7 +103,7 @@ class AseLabeller(MSONable):
         """Fields as they are: monty would spread an attribute named ``kwargs`` over the mapping, past reading back."""
         names = (entry.name for entry in fields(self))
         return {
-            "@module": type(self).__module__,
+            "@module": self.stored_module(),
             "@class": type(self).__name__,
             **{name: getattr(self, name) for name in names},
         }
@@ -129,7 +130,7 @@ class AseLabeller(MSONable):
 
 
 @dataclass
-class StaticLabeller(MSONable):
+class StaticLabeller(StableName):
     """Labels from a static maker of atomate2 (VASP, CP2K, ABINIT, xTB, force fields).
 
     Attributes

@@ -30,10 +30,12 @@ from idealflow.core.structure import fixed_directions, set_fixed
 from idealflow.errors import InputError
 from idealflow.schemas import Artifact, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import load_force_field_artifact, load_uncertainty_artifact, save_frame
+from idealflow.workflow.frames.encode import save_frame
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
 from idealflow.workflow.learner.uncertainties import Uncertainty
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 
 __all__ = ["MDSegmentMaker"]
 
@@ -41,7 +43,7 @@ _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max
 
 
 @dataclass
-class MDSegmentMaker(Maker):
+class MDSegmentMaker(StableName, Maker):
     """Run MD of one walker, screening as it goes.
 
     Attributes

@@ -26,6 +26,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Kpoints
 
 from idealflow.errors import InputError
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
 
 __all__ = ["PRESETS", "Kind", "Preset", "SubstructureSetGenerator", "Variant", "vacuum_directions", "vasp_static"]
@@ -105,7 +106,7 @@ def _configuration() -> dict[str, Any]:
 
 
 @dataclass
-class SubstructureSetGenerator(VaspInputGenerator):
+class SubstructureSetGenerator(StableName, VaspInputGenerator):
     """Static VASP inputs for cells of any size, shape and number of vacuum directions.
 
     All fields of atomate2's ``VaspInputGenerator`` can be given too; ``user_incar_settings`` wins over every tag of the
