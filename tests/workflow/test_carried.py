@@ -19,11 +19,13 @@ from idealflow.core.dynamics import read_trajectory
 from idealflow.core.structure import fixed_directions
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import geometry_key
+from idealflow.schemas import StageContext
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.labellers.static import labeller_from_settings
+from idealflow.workflow.stages import label as label_stage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:cd is deprecated:FutureWarning"),
@@ -180,6 +182,18 @@ def test_a_part_of_a_charged_frame_is_refused_and_a_whole_one_is_not(tmp_path: P
             InputError, match="the structure has charge = -1, of which a part cut out of it has no known share"
         ):
             check_campaign(maker, frame)
+
+
+def test_a_stored_label_of_an_open_structure_is_used_without_its_stress(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known = {"state": "accepted", "energy": 1.0, "forces": [[0.0] * 3], "stress": [0.1] * 6, "reused_from": "earlier"}
+    monkeypatch.setattr(label_stage, "_stored_label", lambda *_: known)
+    context = StageContext(campaign="c", round=0, seed=0, artifacts=str(tmp_path), work=str(tmp_path))
+    for pbc, stress in (([True, True, True], [0.1] * 6), ([True, True, False], None)):
+        atoms = Atoms("Cu", [[0, 0, 0]], cell=np.eye(3) * 4, pbc=pbc)
+        found = LabelMaker({"calculator": tiny.EMT})._labelled(context, to_stored(atoms), None)
+        assert (found["energy"], found["stress"]) == (1.0, stress)
 
 
 def test_stored_labels_of_plain_structures_are_found_whatever_could_be_carried() -> None:

@@ -89,11 +89,13 @@ def perturbed(
     start.info.update(repeated_totals(totals_of(atoms), len(start) // len(atoms)))
     for _ in range(_TRIES):
         cell = _deformed(start, rng, rattle=rattle, strain=strain)
-        if (overlap := find_overlap(cell)) is None:
+        overlap = find_overlap(cell)
+        if overlap is None:
             return of_the_label(cell)
+        found = overlap.described(cell)
     raise InputError(
         f"bootstrap.rattle = {list(rattle)} Å and bootstrap.strain = {strain} bring atoms too close in {_TRIES} draws of a "
-        f"structure of {len(start)} atoms: {overlap.described(cell)}; lower them"
+        f"structure of {len(start)} atoms: {found}; lower them"
     )
 
 
