@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from idealflow import __version__
 from idealflow.errors import IdealflowError, InputError
@@ -134,13 +135,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from idealflow.report import summarise, summary_text, write_report, write_summary
     from idealflow.schemas import CampaignState
     from idealflow.workflow.campaign.state import next_action
-    from idealflow.workflow.config.load import load_config
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.frames.encode import to_stored
     from idealflow.workflow.jobs.progress import listening
 
-    maker, atoms, settings = load_config(arguments.config)
+    maker, atoms, settings = _config(arguments.config, quiet=arguments.quiet)
     directory = CampaignDirectory(arguments.out)
     directory.check_name(maker.campaign)
     directory.check_files()
@@ -256,11 +256,26 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0 if doc.frames else 1
 
 
-def _submit(arguments: argparse.Namespace) -> int:
+def _config(path: Path, *, quiet: bool = False) -> Any:
+    """A checked config; what its structures have to say (which frame of several is taken) is said once."""
     from idealflow.workflow.config.load import load_config
+    from idealflow.workflow.jobs.progress import Progress, listening
+
+    said: set[str] = set()
+
+    def say(event: Progress) -> None:
+        if event.stage == "structure" and event.message not in said and not quiet:
+            said.add(event.message)
+            sys.stdout.write(f"structure: {event.message}\n")
+
+    with listening(say):
+        return load_config(path)
+
+
+def _submit(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.drivers.fireworks import submit_campaign
 
-    maker, atoms, _ = load_config(arguments.config)
+    maker, atoms, _ = _config(arguments.config)
     sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
     return 0
 

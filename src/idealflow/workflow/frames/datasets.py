@@ -48,6 +48,9 @@ def read_dataset(path: str | Path) -> list[Atoms]:
                 f"structure {i} of {path} has no {' and no '.join(missing)}; every structure of a dataset needs both "
                 "(eV and eV/Å, the keys `energy` and `forces` of extended XYZ)"
             )
+        atoms.set_constraint()  # of whoever made it; forces are learned on every atom
+        if atoms.arrays.get("initial_magmoms", atoms.numbers).ndim != 1:
+            del atoms.arrays["initial_magmoms"]  # not collinear: nothing here could use them
         try:
             check_structure(atoms)
         except InputError as error:

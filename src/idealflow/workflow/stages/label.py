@@ -134,7 +134,8 @@ class LabelMaker(StableName, Maker):
         outcome["geometry_key"] = keys[0]
         for key in keys:
             if (known := _stored_label(key, artifact_store(context))) is not None:
-                return outcome | known
+                # version 0.1.0 kept the stress of open structures, which has no meaning
+                return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
         try:
