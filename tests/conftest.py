@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# the same examples everywhere, whatever the time they take; `pytest --hypothesis-profile default` looks for new ones
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 class Finished(NamedTuple):
@@ -21,7 +26,7 @@ class Finished(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The tiny campaign, run once by the local driver."""
     import tiny
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.folder.directory import CampaignDirectory
 
     folder, states = tmp_path_factory.mktemp("finished"), []
     state, campaign = tiny.run(folder, on_round=states.append)

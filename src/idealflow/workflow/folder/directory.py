@@ -1,0 +1,154 @@
+"""A campaign's folder on one machine: store, artifacts, work in progress, summary, lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+import yaml
+from filelock import FileLock, Timeout
+from jobflow import JobStore
+
+from idealflow.errors import CampaignError, InputError
+from idealflow.provenance import INDEXED_FIELDS, CampaignFolder, signed
+from idealflow.storage import SQLiteStore, replacing
+
+__all__ = ["CampaignDirectory"]
+
+
+class _Placed(Protocol):
+    """A dataclass of settings that say where files lie."""
+
+    artifacts: str | None
+    work: str | None
+
+
+Settings = TypeVar("Settings", bound=_Placed)
+
+
+class CampaignDirectory(CampaignFolder):
+    """Paths and stores of the campaign in one folder, for who runs it.
+
+    Parameters
+    ----------
+    path
+        The ``--out`` folder of ``idealflow run``.
+    """
+
+    @property
+    def work(self) -> str:
+        """Files in progress."""
+        return str(self.path / "work")
+
+    @property
+    def jobs(self) -> Path:
+        """Folder in which jobs run; engines write their files below `work`, so nothing is expected here."""
+        return self.path / "work"
+
+    def job_store(self) -> JobStore:
+        """The embedded job store, connected and indexed."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        store = JobStore(SQLiteStore(str(self.store_path), index_fields=INDEXED_FIELDS))
+        store.connect()
+        return store
+
+    def placed(self, maker: Settings) -> Settings:
+        """The campaign's settings with its artifacts and work in this folder, where its config names no other place."""
+        places = {"artifacts": maker.artifacts or self.artifacts, "work": maker.work or self.work}
+        return cast("Settings", replace(cast("Any", maker), **places))
+
+    def check_name(self, campaign: str) -> None:
+        """Refuse to run a campaign in another one's folder.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a campaign of another name, or cannot be written.
+        """
+        if self.exists() and self.campaign_name() != campaign:
+            raise InputError(
+                f"{self.path} holds the campaign {self.campaign_name()!r}, the config names {campaign!r}; choose another --out"
+            )
+
+    def check_files(self) -> None:
+        """Refuse a folder in which a run would replace what idealflow did not write.
+
+        Raises
+        ------
+        InputError
+            Naming the file; a ``config.yaml`` is no reason, it is kept (:meth:`write_config`).
+        """
+        if foreign := self.foreign():
+            raise InputError(
+                f"{foreign[0]} was not written by idealflow, and a run would replace it; move it away or choose another --out"
+            )
+
+    def check_report(self) -> None:
+        """Refuse to replace a report page or figures that idealflow did not write; InputError naming them."""
+        if foreign := [path for path in self.foreign() if path != self.summary_path]:
+            raise InputError(
+                f"{foreign[0]} was not written by idealflow; move it away, or write elsewhere with --to FILE.html"
+            )
+
+    def write_config(self, settings: dict[str, Any]) -> Path:
+        """Keep the config beside the results, and make the folders.
+
+        Returns
+        -------
+        Path
+            Where: ``config.yaml``, or ``config.idealflow.yaml`` where somebody else's stands (also one edited since).
+        """
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        path = self.config_path
+        with replacing(path) as draft:
+            draft.write_text(
+                signed(yaml.safe_dump({"campaign": "ideal", **settings}, sort_keys=False)), encoding="utf-8"
+            )
+        return path
+
+    def with_pause(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """The summary, ``paused`` where it says running but no process holds the campaign."""
+        if summary.get("status") != "running" or self.held():
+            return summary
+        return summary | {"status": "paused", "reason": "no process is running it; `idealflow run` goes on"}
+
+    def held(self) -> bool:
+        """Whether a process holds the campaign; asked without writing anything."""
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the campaign for this process; the lock goes with the process, however it ends.
+
+        Raises
+        ------
+        CampaignError
+            If another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise CampaignError(
+                f"another process is running the campaign in {self.path}; wait for it, or stop it first"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
