@@ -48,6 +48,17 @@ def test_the_tutorials_claims_hold_with_all_vectors(stored: dict[str, Any]) -> N
                 assert stage[error.format("last")] < stage[error.format("first")]
 
 
+def test_the_python_page_tells_what_a_last_digit_decides(stored: dict[str, Any]) -> None:
+    """All that its example prints is the same with all vectors, but for which of equal atoms comes first."""
+    rows = [found["from_python"] for found in stored.values()]
+    assert all(len(printed) == len(rows[0]) == 3 for printed in rows)
+    columns = [[column for i, column in enumerate(printed[2].split()) if i != 2] for printed in rows]
+    assert columns[0] == columns[1] == columns[2]
+    atoms = [printed[2].split()[2] for printed in rows]
+    page = " ".join((ROOT / "docs" / "howto" / "python.md").read_text().split())
+    assert f"({atoms[0]}, {atoms[1]} and {atoms[2]} on one processor" in page
+
+
 def test_the_tutorials_threshold_is_todays(stored: dict[str, Any], tmp_path: Path) -> None:
     """The threshold is the same on every processor: a change of it makes all figures stale."""
     settings = yaml.safe_load((ROOT / "docs" / "examples" / "first.yaml").read_text())
