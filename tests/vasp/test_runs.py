@@ -212,5 +212,5 @@ def test_a_campaign_without_vasp_is_refused_before_any_compute(monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert shutil.which("vasp_std") is None
     with pytest.raises(InputError, match="VASP cannot label on this machine"):
-        tiny.run(tmp_path, label={"labeller": {"maker": "idealflow.workflow.labellers.vasp.vasp_static"}})
+        tiny.run(tmp_path, label={"labeller": {"maker": "idealflow.vasp_static"}})
     assert not (tmp_path / "work").exists()
