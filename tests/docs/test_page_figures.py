@@ -12,7 +12,7 @@ import yaml
 
 import tiny
 from idealflow.workflow import run_campaign
-from idealflow.workflow.config import maker_from_settings
+from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import to_stored
 
