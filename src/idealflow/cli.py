@@ -6,11 +6,14 @@ import argparse
 import contextlib
 import errno
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from idealflow import __version__
+from idealflow.config_text import read_config
 from idealflow.errors import IdealflowError, InputError
 
 __all__ = ["main"]
@@ -20,6 +23,10 @@ _SITE_TROUBLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
 
+#: signals that end a run as Ctrl-C does: a queue's time limit, a closed terminal
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+_INTERRUPTED = "interrupted; the same command goes on from here"
 _TARGET = "the campaign's folder, or its name in jobflow's JOB_STORE"
 
 
@@ -27,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 if what was asked was done, 2 for bad input, 1 for a campaign that failed."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        with _ended_by_signals():
+            return int(arguments.command(arguments))
     except InputError as error:
         sys.stderr.write(f"idealflow: {error}\n")
         return 2
@@ -35,15 +43,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"idealflow: {error}\n")
         return 1
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            sys.stderr.write(f"idealflow: {error.strerror}: {str(error.filename)[:100]}...; give a shorter path\n")
+            return 2
         if error.errno not in _SITE_TROUBLE:
             raise
         sys.stderr.write(
             f"idealflow: {error}; what was committed is safe: give it room or permission and run the same command again\n"
         )
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("idealflow: interrupted; the same command goes on from here\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        by = "" if number == signal.SIGINT else f" by {number.name}"
+        sys.stderr.write(f"idealflow: interrupted{by}; the same command goes on from here\n")
+        return 128 + int(number)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, unless it was started deaf to them (nohup)."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number))
+
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+        before = {}
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,6 +147,7 @@ def _seconds(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
     from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text, write_report, write_summary
     from idealflow.schemas import CampaignState
@@ -152,9 +186,13 @@ def _run(arguments: argparse.Namespace) -> int:
                 if display is not None:
                     display.committed(after)
 
-            state = run_campaign(
-                maker, structure, store, max_rounds=arguments.max_rounds, on_round=on_round, root_dir=directory.jobs
-            )
+            try:
+                state = run_campaign(
+                    maker, structure, store, max_rounds=arguments.max_rounds, on_round=on_round, root_dir=directory.jobs
+                )
+            except KeyboardInterrupt:
+                write_summary(campaign, directory.summary_path, status="paused", reason=_INTERRUPTED)
+                raise
         write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
         if state.status != "paused":
             write_report(campaign, directory.fetch, directory.report_path, directory.figures)
@@ -195,18 +233,30 @@ def _export(arguments: argparse.Namespace) -> int:
     dataset = target.campaign.dataset()
     if not dataset:
         raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
+    if arguments.file.is_dir():
+        raise InputError(f"{arguments.file} is a folder; give the name of a file in it")
     if not arguments.file.absolute().parent.is_dir():
         raise InputError(f"the folder of {arguments.file} does not exist; make it first")
-    write(arguments.file, dataset, format="extxyz")
+    try:
+        write(arguments.file, dataset, format="extxyz")
+    except FileNotFoundError as error:  # in a folder that takes no files, such as /proc
+        raise InputError(f"{arguments.file} cannot be written: {error.strerror}; choose another folder") from error
     sys.stdout.write(f"{len(dataset)} labelled structures: {arguments.file}\n")
     return 0
 
 
 def _submit(arguments: argparse.Namespace) -> int:
+    read_config(arguments.config)
     from idealflow.workflow.config import load_config
     from idealflow.workflow.launchpad import submit_campaign
 
-    maker, atoms, _ = load_config(arguments.config)
+    maker, atoms, settings = load_config(arguments.config)
+    labeller = settings.get("label", {}).get("labeller")
+    if isinstance(labeller, dict) and "maker" in labeller and "import_from" in labeller:
+        raise InputError(
+            f"every worker has to import {labeller['maker']!r}, which lies beside the config; set PYTHONPATH to "
+            f"{labeller['import_from']} here and on the workers"
+        )
     sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -93,6 +94,11 @@ class BootstrapMaker(Maker):
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:
+        low, high = self.rattle
+        if not 0 <= low <= high < math.inf:
+            raise InputError(f"rattle must be two numbers in Å, 0 <= lowest <= highest, got {list(self.rattle)}")
+        if self.seeds is not None and not self.seeds:
+            raise InputError("seeds must hold at least one structure, got an empty list; leave seeds out to perturb the frame")
         if self.seeds is not None:  # objects as plain data: a maker is stored with every flow
             self.seeds = [
                 entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()

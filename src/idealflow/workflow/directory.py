@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from filelock import FileLock, Timeout
 from jobflow import JobStore
 
+from idealflow.config_text import dump_yaml, load_yaml, write_private
 from idealflow.errors import CampaignError, InputError
 from idealflow.provenance import INDEXED_FIELDS
 from idealflow.schemas import Artifact
@@ -72,7 +73,12 @@ class CampaignDirectory:
 
     def exists(self) -> bool:
         """Whether a campaign was started here."""
-        return self.config_path.is_file() and (self.path / "store.sqlite").is_file()
+        try:
+            return self.config_path.is_file() and (self.path / "store.sqlite").is_file()
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return False  # no file can have this name
 
     def require(self) -> None:
         """Refuse a folder that holds no campaign.
@@ -90,7 +96,7 @@ class CampaignDirectory:
     def campaign_name(self) -> str:
         """Name of the campaign, from its stored config."""
         self.require()
-        return str(yaml.safe_load(self.config_path.read_text())["campaign"])
+        return str(load_yaml(self.config_path.read_text())["campaign"])
 
     def job_store(self) -> JobStore:
         """The embedded job store, connected and indexed."""
@@ -109,19 +115,41 @@ class CampaignDirectory:
         Raises
         ------
         InputError
-            If the folder holds a campaign of another name, or cannot be written.
+            If the path is no folder and cannot be made one, or the folder holds a campaign of another name.
         """
+        self._check_path()
         if self.exists() and self.campaign_name() != campaign:
             raise InputError(
                 f"{self.path} holds the campaign {self.campaign_name()!r}, the config names {campaign!r}; choose another --out"
             )
 
+    def _check_path(self) -> None:
+        """Refuse a path that is no folder and can never be one, before anything is written."""
+        try:
+            if self.path.is_symlink() and not self.path.exists():
+                raise InputError(f"{self.path} is a link to {self.path.readlink()}, which does not exist; mend the link")
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"{self.path} is a file, --out must be a folder; choose another --out")
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be a folder: {error.strerror}; choose another --out") from error
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        InputError
+            If that is impossible there.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be made a folder: {error.strerror}; choose another --out") from error
+
     def write_config(self, settings: dict[str, Any]) -> None:
-        """Keep the config beside the results, and make the folders."""
+        """Keep the config beside the results, readable by its owner alone, and make the folders."""
         self.jobs.mkdir(parents=True, exist_ok=True)
-        temporary = self.config_path.with_suffix(".tmp")
-        temporary.write_text(yaml.safe_dump({"campaign": "ideal", **settings}, sort_keys=False))
-        temporary.replace(self.config_path)
+        write_private(self.config_path, dump_yaml({"campaign": "ideal", **settings}))
 
     def fetch(self, artifact: Artifact) -> Path:
         """Local, verified path of an artifact of this campaign."""
@@ -146,7 +174,7 @@ class CampaignDirectory:
         CampaignError
             If another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.make()
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)

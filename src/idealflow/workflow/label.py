@@ -60,7 +60,7 @@ class LabelMaker(Maker):
     @property
     def key(self) -> str:
         """Hash of all label settings; when it changes, what was quarantined may trigger again."""
-        return settings_key(self.labeller)
+        return settings_key({key: value for key, value in self.labeller.as_dict().items() if key != "import_from"})
 
     @property
     def science(self) -> str:

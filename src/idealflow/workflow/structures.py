@@ -99,8 +99,13 @@ def perturbed(
 
 
 def _read(path: Path) -> Atoms:
+    if path.is_dir():
+        raise InputError(f"structure file {path} is a folder; give a file in it")
     if not path.is_file():
-        raise InputError(f"structure file {path} does not exist; give a path relative to where the program runs")
+        raise InputError(
+            f"structure file {path} does not exist; in a config, file names are relative to the config, in Python to the "
+            "working directory"
+        )
     problems = []
     for reader in (_read_with_ase, _read_with_pymatgen):
         try:
@@ -143,12 +148,22 @@ def _built(settings: dict[str, Any]) -> Atoms:
     if atoms is None:
         raise InputError(f"unknown keys in structure: {sorted(unknown)}; a builder has {sorted(_BUILDER_KEYS)}")
     atoms = atoms.repeat(_repeats(settings.get("repeat", 1)))
-    vacancies = int(settings.get("vacancies", 0))
+    vacancies = _whole("vacancies", settings.get("vacancies", 0))
+    seed = _whole("seed", settings.get("seed", 0))
+    if seed < 0:
+        raise InputError(f"seed of a structure must be at least 0, got {seed}")
     if not 0 <= vacancies < len(atoms):
         raise InputError(f"vacancies must be at least 0 and below the {len(atoms)} atoms, got {vacancies}")
-    rng = np.random.default_rng(int(settings.get("seed", 0)))
+    rng = np.random.default_rng(seed)
     del atoms[rng.choice(len(atoms), vacancies, replace=False).tolist()]
     return atoms
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, as such or as a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise InputError(f"{name} of a structure must be a whole number, got {value!r}")
+    return int(value)
 
 
 def _repeats(value: Any) -> list[int]:
