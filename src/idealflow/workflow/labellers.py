@@ -247,7 +247,9 @@ def _made(settings: dict[str, Any], folder: str | None) -> Maker:
     except Exception as error:  # a maker refuses its arguments in its own way; the cause is passed on
         raise InputError(f"maker {settings['maker']} with kwargs {kwargs}: {one_line(error)}") from error
     if not isinstance(maker, Maker):
-        raise InputError(f"{settings['maker']} makes a {type(maker).__name__}; give an atomate2 static maker")
+        raise InputError(
+            f"{settings['maker']} is no atomate2 static maker: it makes {type(maker).__name__}; calculators go to `calculator`"
+        )
     return maker
 
 
