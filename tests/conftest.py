@@ -21,7 +21,7 @@ class Finished(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The tiny campaign, run once by the local driver."""
     import tiny
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.folder.directory import CampaignDirectory
 
     folder, states = tmp_path_factory.mktemp("finished"), []
     state, campaign = tiny.run(folder, on_round=states.append)

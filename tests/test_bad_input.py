@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import tiny
 from idealflow import cli
 from idealflow.config_text import dump_yaml, load_yaml
-from idealflow.workflow.config import load_config
+from idealflow.workflow.config.load import load_config
 
 LABELLER = {"calculator": tiny.EMT}
 
@@ -176,7 +176,7 @@ evaluation: {n_frames: 0}
 """
 VASP = """
 structure: {element: Cu, crystal: fcc, a: 3.62, cubic: true}
-label: {labeller: {maker: idealflow.workflow.vasp.vasp_static, kwargs: {incar: {NELM: 2e2, EDIFF: 1e-7, ENCUT: 5.2e2}}}}
+label: {labeller: {maker: idealflow.workflow.labellers.vasp.vasp_static, kwargs: {incar: {NELM: 2e2, EDIFF: 1e-7, ENCUT: 5.2e2}}}}
 """
 
 
@@ -276,7 +276,7 @@ def test_signals_end_a_run_with_one_message_and_a_summary(
         os.kill(os.getpid(), number)
         pytest.fail("the signal did not arrive")
 
-    monkeypatch.setattr("idealflow.workflow.driver.run_campaign", run_campaign)
+    monkeypatch.setattr("idealflow.workflow.drivers.local.run_campaign", run_campaign)
     before = signal.getsignal(number)
     assert cli.main(["run", str(config()), "--out", str(tmp_path / "out"), "--quiet"]) == 128 + number
     assert signal.getsignal(number) == before

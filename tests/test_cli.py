@@ -22,8 +22,8 @@ import tiny
 from idealflow import __version__, cli
 from idealflow.errors import ArtifactError
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.config import load_config
-from idealflow.workflow.templates import available_templates
+from idealflow.workflow.config.load import load_config
+from idealflow.workflow.config.templates import available_templates
 
 SUMMARY_KEYS = {
     "campaign", "status", "n_atoms", "n_steps", "rounds", "n_labelled_frames", "n_substructures", "n_failed_labels",
@@ -298,7 +298,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_truncated_artifact_is_a_clear_error_and_nothing_is_overwritten(
     what: str, paused: Path, config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.folder.directory import CampaignDirectory
 
     directory = CampaignDirectory(paused)
     state = directory and cli_state(directory)

@@ -15,8 +15,8 @@ from idealflow.provenance import INDEXED_FIELDS
 from idealflow.schemas import CampaignState
 from idealflow.storage import SQLiteStore
 from idealflow.workflow import IdealMaker, run_campaign
-from idealflow.workflow.config import maker_from_settings
-from idealflow.workflow.encoding import to_stored
+from idealflow.workflow.config.load import maker_from_settings
+from idealflow.workflow.frames.encode import to_stored
 
 EMT = "ase.calculators.emt.EMT"
 REFERENCE = "EMT (stands in for DFT)"

@@ -16,8 +16,8 @@ from typing import Any
 from fireworks.scripts.rlaunch_run import rlaunch
 from jobflow.managers import fireworks as manager
 
-from idealflow.workflow import launchpad
-from idealflow.workflow.progress import Progress, listening
+from idealflow.workflow.drivers import fireworks as launchpad
+from idealflow.workflow.jobs.progress import Progress, listening
 
 
 def note(*words: Any) -> None:

@@ -21,8 +21,8 @@ from cluster import Cluster
 from idealflow import Campaign
 from idealflow.errors import CampaignError, InputError
 from idealflow.workflow import IdealMaker
-from idealflow.workflow.launchpad import pause_campaign, submit_campaign
-from idealflow.workflow.recovery import Recovered, recover_campaign
+from idealflow.workflow.drivers.fireworks import pause_campaign, submit_campaign
+from idealflow.workflow.drivers.recovery import Recovered, recover_campaign
 
 
 class Rockets:

@@ -18,7 +18,7 @@ from cluster import Cluster
 from idealflow import Campaign
 from idealflow.provenance import COMPOUND_INDEXES, ensure_indexes
 from idealflow.workflow import run_campaign
-from idealflow.workflow.encoding import to_stored
+from idealflow.workflow.frames.encode import to_stored
 
 
 class Questions(CommandListener):

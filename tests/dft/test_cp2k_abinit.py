@@ -21,7 +21,7 @@ from idealflow.schemas import LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore, SQLiteStore
 from idealflow.testing import check_labeller
 from idealflow.workflow import LabelMaker, StaticLabeller
-from idealflow.workflow.encoding import to_stored
+from idealflow.workflow.frames.encode import to_stored
 
 pytestmark = [
     pytest.mark.dft,

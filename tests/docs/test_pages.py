@@ -12,8 +12,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from idealflow.workflow.config import load_config, maker_from_settings
-from idealflow.workflow.structures import build_structure
+from idealflow.workflow.config.load import load_config, maker_from_settings
+from idealflow.workflow.frames.build import build_structure
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "_build" not in page.parts)

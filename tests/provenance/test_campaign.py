@@ -17,7 +17,7 @@ from idealflow.core.dynamics import read_trajectory
 from idealflow.errors import InputError
 from idealflow.provenance import INDEXED_FIELDS, ensure_indexes
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.encoding import load_frame, to_atoms
+from idealflow.workflow.frames.encode import load_frame, to_atoms
 
 
 def test_filters_select_what_they_say(finished: Any) -> None:

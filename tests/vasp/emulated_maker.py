@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from idealflow.workflow.vasp import vasp_static
+from idealflow.workflow.labellers.vasp import vasp_static
 
 __all__ = ["emulated"]
 

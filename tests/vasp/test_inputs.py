@@ -12,7 +12,7 @@ from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.errors import InputError
-from idealflow.workflow.vasp import PRESETS, SubstructureSetGenerator, vasp_static
+from idealflow.workflow.labellers.vasp import PRESETS, SubstructureSetGenerator, vasp_static
 
 
 def written(atoms: Atoms, maker: Any) -> tuple[dict[str, Any], tuple[int, ...]]:

@@ -23,9 +23,9 @@ import tiny
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import label_from_document
 from idealflow.testing import check_labeller
-from idealflow.workflow.labellers import labeller_from_settings, static_labeller
-from idealflow.workflow.vasp import VaspLabeller, vasp_static
-from idealflow.workflow.vasp.limits import LabelTimeHandler
+from idealflow.workflow.labellers.static import labeller_from_settings, static_labeller
+from idealflow.workflow.labellers.vasp import VaspLabeller, vasp_static
+from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
 
 # pymatgen, emmet and custodian warn of the POTCARs that are not there and of tags that the emulation leaves out
 pytestmark = [
@@ -109,7 +109,7 @@ def test_every_failure_ends_as_a_label_error_with_its_cause(fate: str, emulation
 
 
 def test_a_tag_that_custodian_changed_is_found(emulation: Any, tmp_path: Path) -> None:
-    from idealflow.workflow.vasp.labeller import check_inputs
+    from idealflow.workflow.labellers.vasp.labeller import check_inputs
 
     atoms = bulk("Cu", cubic=True)
     maker = emulated()
@@ -212,5 +212,5 @@ def test_a_campaign_without_vasp_is_refused_before_any_compute(monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert shutil.which("vasp_std") is None
     with pytest.raises(InputError, match="VASP cannot label on this machine"):
-        tiny.run(tmp_path, label={"labeller": {"maker": "idealflow.workflow.vasp.vasp_static"}})
+        tiny.run(tmp_path, label={"labeller": {"maker": "idealflow.workflow.labellers.vasp.vasp_static"}})
     assert not (tmp_path / "work").exists()

@@ -18,7 +18,7 @@ from idealflow.core.dynamics import MDState
 from idealflow.forcefields import load_force_field
 from idealflow.schemas import CampaignState
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.encoding import load_frame, to_atoms
+from idealflow.workflow.frames.encode import load_frame, to_atoms
 
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}
 

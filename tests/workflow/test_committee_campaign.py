@@ -14,8 +14,8 @@ from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import CommitteeUncertainty, load_force_field, register_force_field
 from idealflow.forcefields.local import LocalForceField
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.opening import check_campaign
-from idealflow.workflow.uncertainties import load_uncertainty
+from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.learner.uncertainties import load_uncertainty
 
 COMMITTEE = {"uncertainty": "committee", "committee_size": 2}
 

@@ -6,7 +6,7 @@ from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.errors import InputError
-from idealflow.workflow.uncertainties import load_uncertainty
+from idealflow.workflow.learner.uncertainties import load_uncertainty
 
 
 def test_uncertainties_are_loaded_onto_the_sites_device(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from ase import Atoms
 import tiny
 from idealflow.core import UncertaintyModel
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.encoding import load_frame
+from idealflow.workflow.frames.encode import load_frame
 
 FLAWED = "failing_calculators.Flawed"
 

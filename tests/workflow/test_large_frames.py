@@ -16,8 +16,8 @@ import tiny
 from idealflow.errors import InputError
 from idealflow.schemas import CampaignState
 from idealflow.workflow import IdealMaker
-from idealflow.workflow.opening import check_campaign
-from idealflow.workflow.state import next_action
+from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.state import next_action
 
 #: no document may be larger, in bytes; MongoDB refuses more than 16 MB
 LARGE = 100_000

@@ -35,11 +35,11 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.workflow import AseLabeller, CropSearchMaker, IdealMaker, LabelMaker, StaticLabeller
-from idealflow.workflow.encoding import to_atoms
-from idealflow.workflow.keys import settings_key, stage_uuid
-from idealflow.workflow.opening import check_campaign
-from idealflow.workflow.stage import named
-from idealflow.workflow.state import next_action
+from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.state import next_action
+from idealflow.workflow.frames.encode import to_atoms
+from idealflow.workflow.jobs.keys import settings_key, stage_uuid
+from idealflow.workflow.jobs.stage import named
 
 KINDS = {
     "state": CampaignState, "segment": SegmentDoc, "screen": ScreenDoc, "crop": CropDoc, "relaxation": RelaxationDoc,

@@ -15,13 +15,13 @@ from maggma.stores import JSONStore, MemoryStore
 
 import tiny
 from idealflow.errors import CampaignError
-from idealflow.workflow.held import hold, let_go
-from idealflow.workflow.stage import current_store
+from idealflow.workflow.jobs.locks import hold, let_go
+from idealflow.workflow.jobs.stage import current_store
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from idealflow.workflow.held import hold
+from idealflow.workflow.jobs.locks import hold
 hold(Path(sys.argv[1]), "job", lambda: False)
 print("held", flush=True)
 time.sleep(60)

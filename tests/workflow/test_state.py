@@ -19,7 +19,7 @@ from idealflow.schemas import (
     SegmentDoc,
     WalkerState,
 )
-from idealflow.workflow.state import after_bootstrap, after_round, next_action
+from idealflow.workflow.campaign.state import after_bootstrap, after_round, next_action
 
 
 def artifact(name: str) -> Artifact:

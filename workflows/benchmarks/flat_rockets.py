@@ -42,7 +42,7 @@ from cluster import Cluster, running_server
 from idealflow import Campaign
 from idealflow.provenance import INDEXED_FIELDS
 from idealflow.storage import SQLiteStore
-from idealflow.workflow.launchpad import submit_campaign
+from idealflow.workflow.drivers.fireworks import submit_campaign
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
 WINDOW = 9

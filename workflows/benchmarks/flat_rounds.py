@@ -39,8 +39,8 @@ from idealflow.report import write_summary
 from idealflow.schemas import CampaignState
 from idealflow.storage import SQLiteStore
 from idealflow.workflow import IdealMaker, run_campaign
-from idealflow.workflow.config import maker_from_settings
-from idealflow.workflow.encoding import to_stored
+from idealflow.workflow.config.load import maker_from_settings
+from idealflow.workflow.frames.encode import to_stored
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
 WINDOW = 10

@@ -36,7 +36,7 @@ from kill_campaign import SETTINGS
 from kill_rockets import Trial, local_run
 
 from cluster import running_server, wait_for
-from idealflow.workflow.directory import CampaignDirectory
+from idealflow.workflow.folder.directory import CampaignDirectory
 
 #: kinds of stage documents whose seconds are science
 SCIENCE = ("segment", "crop", "relaxation", "substructure", "update")

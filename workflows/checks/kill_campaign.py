@@ -112,7 +112,7 @@ def computed(log: Path) -> list[str]:
 
 def documents(out: Path) -> dict[str, dict[str, Any]]:
     """Every stage document of the campaign by kind and derived uuid, without what a clock decides."""
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.folder.directory import CampaignDirectory
 
     directory = CampaignDirectory(out)
     if not directory.exists():

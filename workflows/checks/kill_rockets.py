@@ -413,7 +413,7 @@ def local_run(folder: Path, settings: dict[str, Any]) -> Path:
 
 def stage_durations(local: Path) -> dict[str, float]:
     """Median seconds of each kind of stage in the local run."""
-    from idealflow.workflow.directory import CampaignDirectory
+    from idealflow.workflow.folder.directory import CampaignDirectory
 
     store, found = CampaignDirectory(local).job_store(), {}
     names = {"relaxation": "relax", "substructure": "label"}

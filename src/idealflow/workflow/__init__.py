@@ -1,17 +1,17 @@
 """Stages, rounds and campaigns as jobflow Makers and flows; the only room that knows jobflow and atomate2."""
 
-from idealflow.workflow.bootstrap import BootstrapMaker
-from idealflow.workflow.crop import CropSearchMaker
-from idealflow.workflow.driver import run_campaign
-from idealflow.workflow.evaluation import EvaluationMaker
-from idealflow.workflow.ideal import IdealMaker
-from idealflow.workflow.label import LabelMaker
-from idealflow.workflow.labellers import AseLabeller, StaticLabeller
-from idealflow.workflow.relax import UncertaintyRelaxMaker
-from idealflow.workflow.screen import UncertaintyScreenMaker
-from idealflow.workflow.segment import MDSegmentMaker
-from idealflow.workflow.state import next_action
-from idealflow.workflow.update import ModelUpdateMaker
+from idealflow.workflow.campaign.ideal import IdealMaker
+from idealflow.workflow.campaign.state import next_action
+from idealflow.workflow.drivers.local import run_campaign
+from idealflow.workflow.labellers.static import AseLabeller, StaticLabeller
+from idealflow.workflow.stages.bootstrap import BootstrapMaker
+from idealflow.workflow.stages.crop import CropSearchMaker
+from idealflow.workflow.stages.evaluation import EvaluationMaker
+from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.relax import UncertaintyRelaxMaker
+from idealflow.workflow.stages.screen import UncertaintyScreenMaker
+from idealflow.workflow.stages.segment import MDSegmentMaker
+from idealflow.workflow.stages.update import ModelUpdateMaker
 
 __all__ = [
     "AseLabeller",

@@ -1,0 +1,5 @@
+"""The program `idealflow`."""
+
+from idealflow.cli.main import main
+
+__all__ = ["main"]

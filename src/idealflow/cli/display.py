@@ -1,0 +1,118 @@
+"""A running campaign in the terminal: one live line where there is a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from idealflow.schemas import CampaignState
+from idealflow.workflow.jobs.progress import Progress
+
+__all__ = ["Display"]
+
+_LINE_EVERY_S = 10.0
+
+
+class Display:
+    """Shows step of total, temperature, highest uncertainty against the threshold, labels so far, and time left.
+
+    Parameters
+    ----------
+    state
+        Where the campaign stands at the start.
+    stream
+        Where to write; a live line if it is a terminal, else a line every ten seconds and at every event of note.
+    """
+
+    def __init__(self, state: CampaignState, stream: TextIO | None = None) -> None:
+        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._live = (
+            Live(console=self._console, refresh_per_second=4, transient=True) if self._console.is_terminal else None
+        )
+        self._state = state
+        self._steps = {walker.walker: walker.step for walker in state.walkers}
+        self._pace: tuple[float, int] | None = None
+        self._last: Progress | None = None
+        self._written = 0.0
+
+    def __enter__(self) -> Display:
+        """Start showing."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop showing; the last line stays."""
+        if self._live is not None:
+            self._live.stop()
+        self._console.print(self._line(), markup=False, soft_wrap=True)
+
+    def __call__(self, event: Progress) -> None:
+        """Take in an event of a stage."""
+        if event.stage == "segment" and event.step is not None and event.walker is not None:
+            self._steps[event.walker] = event.step
+            if self._pace is None:
+                self._pace = (time.monotonic(), sum(self._steps.values()))
+            self._last = event
+        elif event.message and self._live is None and event.stage != "round":
+            self._console.print(f"{event.stage}: {event.message}", markup=False, soft_wrap=True)
+        self._show()
+
+    def committed(self, state: CampaignState) -> None:
+        """Take in a committed state; a new model version is worth a line."""
+        before, self._state = self._state, state
+        self._steps |= {walker.walker: walker.step for walker in state.walkers}
+        new = state.n_substructures - before.n_substructures
+        failed = state.n_failed_labels - before.n_failed_labels
+        if before.learner is None and state.learner is not None:
+            self._note(
+                f"bootstrap: {state.n_bootstrap_labels} labels by {state.label_method}, threshold {state.threshold:.2f}"
+            )
+        if new or failed:
+            version = None if state.learner is None else state.learner.version
+            self._note(
+                f"round {state.round}: {new} new labels"
+                + (f", {failed} failed" if failed else "")
+                + f", model {version}"
+            )
+        self._show()
+
+    def _note(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def _show(self) -> None:
+        if self._live is not None:
+            self._live.update(Text(self._line()))
+        elif time.monotonic() - self._written > _LINE_EVERY_S:
+            self._written = time.monotonic()
+            self._console.print(self._line(), markup=False, soft_wrap=True)
+
+    def _line(self) -> str:
+        done, total = sum(self._steps.values()), self._state.schedule_steps * max(1, len(self._steps))
+        parts = [f"step {done}/{total}"]
+        if self._last is not None and self._last.temperature is not None:
+            parts.append(f"{self._last.temperature:.0f} K")
+        if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:
+            parts.append(f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}")
+        parts.append(f"{self._state.n_substructures} labels")
+        if self._state.n_failed_labels:
+            parts.append(f"{self._state.n_failed_labels} failed")
+        parts.append(f"model {self._state.learner.version}" if self._state.learner else "bootstrap")
+        parts.append(f"{_duration(self._left(done, total))} left" if self._left(done, total) is not None else "")
+        return " | ".join(part for part in parts if part)
+
+    def _left(self, done: int, total: int) -> float | None:
+        if self._pace is None or done <= self._pace[1]:
+            return None
+        return (time.monotonic() - self._pace[0]) / (done - self._pace[1]) * (total - done)
+
+
+def _duration(seconds: float | None) -> str:
+    whole = int(seconds or 0)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

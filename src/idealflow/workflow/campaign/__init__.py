@@ -1,0 +1,1 @@
+"""What comes next in a campaign: its settings, its flows, its state."""

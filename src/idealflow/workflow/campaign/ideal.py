@@ -1,0 +1,323 @@
+"""The campaign as a jobflow Maker: bootstrap, rounds and evaluation, each a bounded flow; nothing crosses a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from jobflow import Flow, Job, Maker, OnMissing, Response
+from pydantic import Field
+
+from idealflow.errors import InputError
+from idealflow.provenance import Campaign
+from idealflow.schemas import (
+    BootstrapDoc,
+    CampaignState,
+    CropDoc,
+    LearnerVersion,
+    ModelUpdateDoc,
+    ScreenDoc,
+    SegmentDoc,
+    StageContext,
+    StoredFrame,
+    SubstructureDoc,
+)
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.opening import check_campaign, context_of, first_frame, initial_state, kept, reopened
+from idealflow.workflow.campaign.state import Action, after_bootstrap, after_evaluation, after_round, next_action
+from idealflow.workflow.frames.build import build_structure
+from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.stage import committed, current_store, named, stage
+from idealflow.workflow.stages.bootstrap import BootstrapMaker
+from idealflow.workflow.stages.crop import CropSearchMaker, Embedding
+from idealflow.workflow.stages.evaluation import EvaluationMaker
+from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.relax import UncertaintyRelaxMaker
+from idealflow.workflow.stages.screen import UncertaintyScreenMaker
+from idealflow.workflow.stages.segment import MDSegmentMaker
+from idealflow.workflow.stages.update import ModelUpdateMaker
+
+__all__ = ["IdealMaker"]
+
+
+@dataclass
+class IdealMaker(Maker):
+    """Run an IDEAL campaign: MD that is screened, cropped, relaxed, labelled and learned from as it goes.
+
+    Attributes
+    ----------
+    campaign
+        Name of the campaign, unique in its store; the same name on the same store continues it.
+    learn
+        False: plain inference MD on the first model; nothing is screened.
+    embedding
+        What is labelled: ``ides`` (relaxed crops), ``crop`` (unrelaxed), ``vacuum`` (clusters), ``frame`` (whole frames).
+    continuation
+        What follows a round: ``return`` adds the next round to the running flow, up to ``max_rounds``; ``launchpad``
+        submits it as a new FireWorks workflow.
+    max_rounds
+        Rounds per call with ``continuation="return"``; then the campaign is ``paused`` and the same call goes on.
+    n_walkers
+        Independent walkers that share one learner; each has its own velocities and generator.
+    threshold
+        Normalised uncertainty above which an atom triggers, or ``auto``: from the training distribution's tail.
+    n_attempts
+        Crops tried per centre before it is quarantined.
+    max_failed_labels
+        Failed labels after which the campaign stops as failed; None: never.
+    max_failed_fraction
+        The campaign stops as failed when more than this share of its last 20 labels failed (those of the bootstrap
+        count); None: never.
+    seed
+        Seed of every random choice.
+    artifacts
+        Root URL of the artifact store (a folder, or a bucket fsspec knows); default: the site's settings.
+    work
+        Local folder for files in progress; default: the site's settings.
+    category
+        FireWorks category of the workers that run the stages which name none of their own.
+    launchpad
+        Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
+        `idealflow submit --launchpad` sets it.
+    """
+
+    campaign: Annotated[str, Field(min_length=1, max_length=200)] = "ideal"
+    learn: bool = True
+    embedding: Embedding = "ides"
+    continuation: Literal["return", "launchpad"] = "return"
+    max_rounds: Annotated[int, Field(ge=1, le=100)] = 20
+    n_walkers: Annotated[int, Field(ge=1)] = 1
+    threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    n_attempts: Annotated[int, Field(ge=1)] = 3
+    max_failed_labels: Annotated[int, Field(ge=0)] | None = None
+    max_failed_fraction: Annotated[float, Field(ge=0, lt=1)] | None = 0.5
+    seed: Annotated[int, Field(ge=0)] = 0
+    artifacts: str | None = None
+    work: str | None = None
+    category: str | None = None
+    launchpad: str | None = None
+    bootstrap: BootstrapMaker = field(default_factory=BootstrapMaker)
+    segment: MDSegmentMaker = field(default_factory=MDSegmentMaker)
+    screen: UncertaintyScreenMaker = field(default_factory=UncertaintyScreenMaker)
+    crop: CropSearchMaker = field(default_factory=CropSearchMaker)
+    relax: UncertaintyRelaxMaker = field(default_factory=UncertaintyRelaxMaker)
+    label: LabelMaker = field(default_factory=LabelMaker)
+    update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
+    evaluation: EvaluationMaker = field(default_factory=EvaluationMaker)
+    name: str = "IDEAL"
+
+    def make(self, structure: Any) -> Flow:
+        """Flow that starts the campaign, or continues it where the store says it stands.
+
+        Parameters
+        ----------
+        structure
+            The frame at step 0: ase Atoms, pymatgen Structure, a file, or a builder mapping.
+
+        Raises
+        ------
+        InputError
+            Before any compute, if structure or settings break a rule.
+        """
+        atoms = build_structure(structure)
+        check_campaign(self, atoms)
+        opening = self.open(kept(self, atoms))
+        opening.name = f"open {self.campaign}"
+        opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
+        if self.category is not None:
+            opening.config.manager_config = {"_category": self.category}
+        return Flow([opening], name=f"{self.name} {self.campaign}")
+
+    def flow(self, state: CampaignState, action: Action, remaining: int | None) -> Flow:
+        """The flow of one action: bootstrap, one round, or the evaluation.
+
+        Parameters
+        ----------
+        remaining
+            Further actions that the flow's end may add; None: whoever runs the flow decides what follows.
+        """
+        if action.kind == "stop":
+            raise InputError(f"campaign {state.campaign} has nothing left to do: {action.reason}")
+        context = context_of(self, state)
+        build = {"bootstrap": self._bootstrap_flow, "round": self._round_flow, "evaluate": self._evaluation_flow}
+        return build[action.kind](context, state, action, remaining)
+
+    @stage()
+    def open(self, frame: StoredFrame) -> Response:
+        """Find the campaign's last state, or make its first, and add the flow of its next action."""
+        stored = Campaign(current_store(), self.campaign).state()
+        if stored is None:
+            state = initial_state(self, load_frame(ArtifactStore(frame.root), frame.file))
+        else:
+            state = reopened(self, stored)
+        action = next_action(state)
+        if action.kind == "stop":
+            return Response(output={"campaign": self.campaign, "status": state.status, "reason": action.reason})
+        output = {"campaign": self.campaign, "status": "running", "reason": action.reason}
+        if self.continuation == "launchpad":
+            self._submit(state, action)
+            return Response(output=output)
+        return Response(output=output, addition=self.flow(state, action, self.max_rounds - 1))
+
+    def _bootstrap_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
+        inner = self.bootstrap.make(context, first_frame(state), self.label, self.threshold)
+        commit = self.commit_bootstrap(state, inner.output, remaining)
+        return Flow([inner, named(commit, context, "state")], name=f"bootstrap {self.campaign}")
+
+    def _round_flow(self, context: StageContext, state: CampaignState, action: Action, remaining: int | None) -> Flow:
+        learner, threshold = state.learner, state.threshold if self.learn else None
+        jobs: list[Job] = []
+        segments, screens, dispatched, frames = [], [], [], {}
+        for number in action.walkers:
+            segment = self.segment.make(context, state.walkers[number], learner, threshold)
+            jobs.append(named(segment, context, "segment", number))
+            segments.append(segment.output)
+            if not self.learn:
+                continue
+            screen = named(self.screen.make(context, segment.output, learner, threshold), context, "screen", number)
+            dispatch = self.dispatch(context, segment.output, screen.output, screen.uuid, learner)
+            jobs += [screen, named(dispatch, context, "dispatch", number)]
+            screens.append(screen.output)
+            dispatched.append(dispatch.output)
+            frames[str(number)] = segment.output.frame
+        updated = None
+        if self.learn:
+            update = self.update.make(context, learner, frames, dispatched, state.lift_quarantine, state.lost_labels)
+            jobs.append(named(update, context, "update", missing=OnMissing.NONE))
+            updated = update.output
+        commit = self.commit_round(state, segments, screens, updated, remaining)
+        jobs.append(named(commit, context, "state"))
+        return Flow(jobs, name=f"round {state.round} {self.campaign}")
+
+    def _evaluation_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
+        evaluate = self.evaluation.make(
+            context, self.label, self.segment.plan().to_dict(), state.first_learner, state.learner
+        )
+        commit = self.commit_evaluation(state, evaluate.output, remaining)
+        jobs = [named(evaluate, context, "evaluate"), named(commit, context, "state")]
+        return Flow(jobs, name=f"evaluation {self.campaign}")
+
+    @stage()
+    def dispatch(
+        self, context: StageContext, segment: SegmentDoc, screen: ScreenDoc, screen_uuid: str, learner: LearnerVersion
+    ) -> Response:
+        """Set the substructure stages of every chosen centre going, side by side."""
+        segment, screen = SegmentDoc.model_validate(segment), ScreenDoc.model_validate(screen)
+        n_keep = max(self.n_attempts, self.relax.max_crops)
+        jobs: list[Job] = []
+        for centre in screen.centres:
+            where = (screen.walker, screen.step, centre.atom)
+            crop = self.crop.make(context, segment.frame, screen, screen_uuid, centre, learner, self.embedding, n_keep)
+            named(crop, context, "crop", *where)
+            jobs += [crop, *self._attempt(context, crop.output, crop.uuid, learner, where, 0)]
+        output = {"campaign": context.campaign, "n_centres": len(screen.centres)}
+        if not jobs:
+            return Response(output=output)
+        settled = [job.output for job in jobs if job.function.__name__ == "settle"]
+        jobs.append(named(self.gather(context, settled), context, "gather", screen.walker, missing=OnMissing.NONE))
+        return Response(output=output, detour=Flow(jobs, name="substructures"))
+
+    @stage()
+    def gather(self, context: StageContext, settled: Sequence[Any]) -> dict[str, Any]:
+        """Wait for every substructure of a frame; says how their first attempts ended."""
+        return {"campaign": context.campaign, "settled": [None if end is None else end["settled"] for end in settled]}
+
+    def _attempt(
+        self,
+        context: StageContext,
+        crop: Any,
+        crop_uuid: str,
+        learner: LearnerVersion,
+        where: tuple[int, ...],
+        attempt: int,
+    ) -> list[Job]:
+        """Relax, label, and see whether another attempt is due."""
+        relax = named(self.relax.make(context, crop, crop_uuid, learner, attempt), context, "relax", *where, attempt)
+        label = named(self.label.make(context, relax.output), context, "label", *where, attempt)
+        settle = self.settle(context, label.output, crop_uuid, learner, attempt)
+        named(settle, context, "settle", *where, attempt, missing=OnMissing.NONE)
+        return [relax, label, settle]
+
+    @stage()
+    def settle(
+        self, context: StageContext, label: Any, crop_uuid: str, learner: LearnerVersion, attempt: int
+    ) -> Response:
+        """After a failed label, try the next best crop while there is one and ``n_attempts`` allows."""
+        if label is None:
+            return Response(output={"campaign": context.campaign, "settled": "the label's job was lost"})
+        doc = SubstructureDoc.model_validate(label)
+        if doc.state == "accepted":
+            return Response(output={"campaign": context.campaign, "settled": "accepted"})
+        found = current_store().query_one({"uuid": crop_uuid}, properties=["output"], load=True)
+        crop = CropDoc.model_validate(found["output"])
+        if attempt + 1 >= min(self.n_attempts, len(crop.chosen)):
+            return Response(output={"campaign": context.campaign, "settled": "failed"})
+        where = (doc.walker, doc.step, doc.atom)
+        jobs = self._attempt(context, crop, crop_uuid, learner, where, attempt + 1)
+        return Response(output={"campaign": context.campaign, "settled": "again"}, detour=Flow(jobs, name="next crop"))
+
+    @stage()
+    def commit_bootstrap(self, state: CampaignState, bootstrap: BootstrapDoc, remaining: int | None) -> Response:
+        """Commit the state after the bootstrap."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
+        threshold = None if self.threshold == "auto" else float(self.threshold)
+        return self._committed(after_bootstrap(state, BootstrapDoc.model_validate(bootstrap), threshold), remaining)
+
+    @stage()
+    def commit_round(
+        self,
+        state: CampaignState,
+        segments: Sequence[Any],
+        screens: Sequence[Any],
+        update: ModelUpdateDoc | None,
+        remaining: int | None,
+    ) -> Response:
+        """Commit the state after a round."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
+        seconds = Campaign(current_store(), state.campaign).round_seconds(state.round)
+        after = after_round(
+            state,
+            [SegmentDoc.model_validate(doc) for doc in segments],
+            [ScreenDoc.model_validate(doc) for doc in screens],
+            None if update is None else ModelUpdateDoc.model_validate(update),
+            seconds,
+        )
+        return self._committed(after, remaining)
+
+    @stage()
+    def commit_evaluation(self, state: CampaignState, evaluate: Any, remaining: int | None) -> Response:  # noqa: ARG002  # orders the jobs
+        """Commit the state after the whole-frame comparison."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
+        doc = Campaign(current_store(), state.campaign).evaluation()
+        if doc is None:
+            raise InputError(f"campaign {state.campaign}: the evaluation left no document")
+        return self._committed(after_evaluation(state, doc), remaining)
+
+    def _committed(self, state: CampaignState, remaining: int | None) -> Response:
+        """The state as output, and what follows it."""
+        action = next_action(state)
+        if action.kind == "stop" or remaining is None:
+            return Response(output=state)
+        if self.continuation == "launchpad":
+            if self._submit(state, action) == "held":
+                reason = f"paused after round {state.round - 1}; `idealflow submit` goes on"
+                return Response(output=state.model_copy(update={"status": "paused", "reason": reason}))
+            return Response(output=state.model_copy(update={"status": "running", "reason": "under way"}))
+        if remaining > 0:
+            return Response(output=state, addition=self.flow(state, action, remaining - 1))
+        paused = {
+            "status": "paused",
+            "reason": f"max_rounds = {self.max_rounds} rounds of this call are done at round {state.round}; run the same "
+            "flow again on the same store to go on",
+        }
+        return Response(output=state.model_copy(update=paused))
+
+    def _submit(self, state: CampaignState, action: Action) -> str:
+        """Add the next action to FireWorks, once."""
+        from idealflow.workflow.drivers.fireworks import submit_action  # FireWorks is an extra
+
+        return submit_action(self, state, action)

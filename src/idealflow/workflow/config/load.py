@@ -1,0 +1,134 @@
+"""Campaigns from YAML: a structure, and the fields of IdealMaker and its stages; every key is checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ase import Atoms
+from jobflow import Maker
+from pydantic import TypeAdapter, ValidationError
+
+from idealflow.config_text import read_config
+from idealflow.errors import InputError
+from idealflow.settings import Settings
+from idealflow.workflow.campaign.ideal import IdealMaker
+from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.frames.build import build_structure
+
+__all__ = ["load_config", "maker_from_settings"]
+
+
+def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
+    """Read and check a config file.
+
+    Returns
+    -------
+    maker, atoms, settings
+        The campaign's Maker, its frame at step 0, and the config as plain data with file names made absolute.
+
+    Raises
+    ------
+    InputError
+        With one readable message: a missing file, YAML that cannot be read, an unknown key, an impossible value.
+    """
+    path = Path(path)
+    settings = read_config(path)
+    Settings()
+    if "structure" not in settings:
+        raise InputError(f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)")
+    settings = _with_absolute_files(settings, path.absolute().parent)
+    maker = maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
+    atoms = build_structure(settings["structure"])
+    check_campaign(maker, atoms)
+    return maker, atoms, settings
+
+
+def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
+    """IdealMaker from a mapping of its fields, stages as nested mappings.
+
+    Raises
+    ------
+    InputError
+        Naming every key that is unknown and every value that is impossible.
+    """
+    return _validated(IdealMaker, settings, "")
+
+
+def _validated(kind: type, settings: Any, where: str) -> Any:
+    """A Maker from a mapping: each field checked against its annotation."""
+    if not isinstance(settings, dict):
+        raise InputError(f"{where or 'the config'} must be a mapping, got {settings!r}")
+    hints = get_type_hints(kind, include_extras=True)
+    known = [entry.name for entry in fields(kind) if entry.name != "name"]
+    unknown = sorted(set(settings) - set(known), key=str)
+    if unknown:
+        raise InputError(
+            f"unknown key {_path(where, unknown[0])}{_nearest(str(unknown[0]), known)}; known: {', '.join(known)}"
+        )
+    values = {}
+    for key, value in settings.items():
+        place = _path(where, key)
+        if place != "label.labeller":  # what a calculator's arguments may be, the calculator knows
+            _refuse_infinite(value, place)
+        if isinstance(hints[key], type) and issubclass(hints[key], Maker):
+            values[key] = _validated(hints[key], value, place)
+            continue
+        try:
+            values[key] = TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise InputError(f"{place}: {problem['msg'].lower()}, got {problem['input']!r}") from error
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}" if where else str(error)) from error
+
+
+def _refuse_infinite(value: Any, where: str) -> None:
+    """Raise InputError for a number that is not finite, at any depth."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _refuse_infinite(entry, _path(where, key))
+    elif isinstance(value, list):
+        for entry in value:
+            _refuse_infinite(entry, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} must be a finite number, got {value}")
+
+
+def _path(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]:
+    """File names in a config are relative to the config itself."""
+
+    def absolute(name: Any) -> Any:
+        return str((base / name).resolve()) if isinstance(name, str) else name
+
+    def structure(entry: Any) -> Any:
+        if isinstance(entry, dict) and "file" in entry:
+            return entry | {"file": absolute(entry["file"])}
+        return absolute(entry)
+
+    settings = dict(settings)
+    settings["structure"] = structure(settings["structure"])
+    bootstrap = settings.get("bootstrap")
+    if isinstance(bootstrap, dict):
+        bootstrap = dict(bootstrap)
+        for key in ("dataset", "campaign"):
+            if key in bootstrap:
+                bootstrap[key] = absolute(bootstrap[key])
+        if isinstance(bootstrap.get("seeds"), list):
+            bootstrap["seeds"] = [structure(entry) for entry in bootstrap["seeds"]]
+        settings["bootstrap"] = bootstrap
+    return settings

@@ -1,0 +1,1 @@
+"""Who runs a campaign's next action: this process, or FireWorks."""

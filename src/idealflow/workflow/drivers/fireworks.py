@@ -1,0 +1,223 @@
+"""Campaigns on FireWorks: one workflow per round, added once however often its submission is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ase import Atoms
+from jobflow import SETTINGS, Flow
+from jobflow.core.flow import get_flow
+
+from idealflow.errors import CampaignError, InputError, MissingExtraError
+from idealflow.provenance import Campaign, ensure_indexes
+from idealflow.schemas import CampaignState
+from idealflow.workflow.campaign.opening import reopened, science_key
+from idealflow.workflow.jobs.keys import stage_uuid
+from idealflow.workflow.jobs.stage import is_private
+
+if TYPE_CHECKING:
+    from idealflow.workflow.campaign.ideal import IdealMaker
+    from idealflow.workflow.campaign.state import Action
+
+__all__ = ["pause_campaign", "submit_action", "submit_campaign"]
+
+#: collection beside FireWorks' own, one document a campaign
+_CAMPAIGNS = "idealflow_campaigns"
+
+
+def submit_campaign(maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None = None) -> str:
+    """Add the campaign's opening job to FireWorks, or take up a paused or finished campaign; says what was done.
+
+    Submitting a campaign that is under way does nothing and says so.
+
+    Raises
+    ------
+    MissingExtraError
+        If FireWorks is not installed.
+    InputError
+        If the launchpad file does not exist, jobflow's JOB_STORE is no common store, or the settings contradict what the
+        campaign has run.
+    CampaignError
+        If the campaign is under way with other settings.
+    """
+    file = None if launchpad_file is None else str(launchpad_file.absolute())
+    maker = replace(maker, continuation="launchpad", launchpad=file)
+    _check_store(maker)
+    settings = science_key(maker)
+    with opened_launchpad(launchpad_file) as launchpad:
+        _index(launchpad)
+        latest = _latest(launchpad, maker.campaign)
+        if latest is not None and (unfinished := _unfinished(launchpad, latest)):
+            where = f"campaign {maker.campaign} is on the launchpad {launchpad.name} already, {latest['name']}: {unfinished}"
+            if latest["metadata"]["settings"] != settings:
+                raise CampaignError(
+                    f"{where}. Its settings are not these: stop it at the end of the round with `idealflow pause "
+                    f"{maker.campaign}`, and submit again when the round has ended"
+                )
+            _hold(launchpad, maker.campaign, on=False)
+            return where
+        _hold(launchpad, maker.campaign, on=False)
+        number = launchpad.workflows.count_documents({"metadata.campaign": maker.campaign, "metadata.opening": True})
+        flow = maker.make(atoms)
+        flow.jobs[0].set_uuid(stage_uuid(maker.campaign, "opening", number))
+        key = stage_uuid(maker.campaign, "submission of opening", number)
+        _add_once(launchpad, flow, key, {"campaign": maker.campaign, "opening": True, "settings": settings})
+        return f"campaign {maker.campaign} is on the launchpad {launchpad.name}; start it with `rlaunch rapidfire`"
+
+
+def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:
+    """Let the round under way end, and submit no other until the campaign is submitted again.
+
+    Raises
+    ------
+    InputError
+        If the launchpad holds no such campaign.
+    """
+    with opened_launchpad(launchpad_file) as launchpad:
+        if _latest(launchpad, campaign) is None:
+            raise InputError(
+                f"the launchpad {launchpad.name} holds no campaign {campaign!r}; `lpad get_wflows` lists what it has"
+            )
+        _hold(launchpad, campaign, on=True)
+        return f"campaign {campaign} pauses when the round under way has ended; `idealflow submit` goes on"
+
+
+def submit_action(maker: IdealMaker, state: CampaignState, action: Action) -> Literal["submitted", "already", "held"]:
+    """Submit the workflow of a campaign's next action, from a job of the campaign.
+
+    Raises
+    ------
+    CampaignError
+        If this worker's FireWorks configuration leads to a launchpad that does not hold the campaign.
+    """
+    with opened_launchpad(None if maker.launchpad is None else Path(maker.launchpad)) as launchpad:
+        _index(launchpad)  # a campaign added from Python, by flow_to_workflow, comes here first
+        known = ({"metadata.campaign": state.campaign}, {"_id": 1}), ({"spec.campaign": state.campaign}, {"_id": 1})
+        if launchpad.workflows.find_one(*known[0]) is None and launchpad.fireworks.find_one(*known[1]) is None:
+            raise CampaignError(
+                f"this worker's launchpad, {launchpad.name} on {launchpad.host}, does not hold campaign {state.campaign}; let "
+                "FW_CONFIG_FILE (with LAUNCHPAD_LOC) on every worker name the launchpad it was submitted to"
+            )
+        key = stage_uuid(state.campaign, state.round, "submit")
+        held = launchpad.db[_CAMPAIGNS].find_one({"campaign": state.campaign, "hold": True}) is not None
+        if held and launchpad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
+            return "held"
+        metadata = {"campaign": state.campaign, "round": state.round, "settings": science_key(maker)}
+        return "submitted" if _add_once(launchpad, maker.flow(state, action, 1), key, metadata) else "already"
+
+
+@contextmanager
+def opened_launchpad(path: Path | None) -> Iterator[Any]:
+    """The launchpad of a file, or of FireWorks' own configuration; its connection is closed with the context.
+
+    Raises
+    ------
+    MissingExtraError
+        If FireWorks is not installed.
+    InputError
+        If the file does not exist.
+    """
+    try:
+        from fireworks import LaunchPad
+    except ImportError as error:
+        raise MissingExtraError("FireWorks is not installed; run: pip install 'idealflow[fireworks]'") from error
+    if path is not None and not path.is_file():
+        raise InputError(f"launchpad file {path} does not exist; `lpad init` writes one")
+    launchpad = LaunchPad.auto_load() if path is None else LaunchPad.from_file(str(path))
+    try:
+        yield launchpad
+    finally:
+        launchpad.connection.close()
+
+
+def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) -> bool:
+    """Add a flow as a workflow; False if it was added before.
+
+    The workflow's document comes first: its key has a unique index, so of two processes one adds it. Its fireworks follow,
+    those without parents last, each only where it is missing: a process that dies in between leaves nothing that a worker
+    could start, and the next one completes it.
+    """
+    from fireworks import Workflow
+    from jobflow.managers.fireworks import job_to_firework
+    from pymongo.errors import DuplicateKeyError
+
+    jobs = list(get_flow(flow).iterflow())
+    known = launchpad.workflows.find_one({"metadata.submission": key}, {"nodes": 1})
+    if known is None:
+        first = launchpad.get_new_fw_id(quantity=len(jobs))
+        ids = list(range(first, first + len(jobs)))
+    else:  # jobs that were added while it ran have higher numbers
+        ids = sorted(known["nodes"])[: len(jobs)]
+        if launchpad.fireworks.count_documents({"fw_id": {"$in": ids}}) == len(jobs):
+            return False
+    metadata = metadata | {"submission": key, "first_fw": ids[0]}
+    fireworks: dict[str, Any] = {}
+    for (job, parents), fw_id in zip(jobs, ids, strict=True):
+        job_to_firework(job, parents=parents, parent_mapping=fireworks, fw_id=fw_id)
+    workflow = Workflow(list(fireworks.values()), name=flow.name, metadata=metadata)
+    roots = workflow.root_fw_ids
+    for fw_id in roots:
+        workflow.id_fw[fw_id].state = workflow.fw_states[fw_id] = "READY"
+    if known is None:
+        try:
+            launchpad.workflows.insert_one(workflow.to_db_dict())
+        except DuplicateKeyError:
+            return _add_once(launchpad, flow, key, metadata)
+    for firework in sorted(workflow.fws, key=lambda firework: firework.fw_id in roots):
+        document = firework.to_db_dict()
+        fw_id = document.pop("fw_id")
+        launchpad.fireworks.update_one({"fw_id": fw_id}, {"$setOnInsert": document}, upsert=True)
+    if launchpad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
+        # the server was killed meanwhile and came back without its last second
+        launchpad.workflows.insert_one(workflow.to_db_dict())
+    return True
+
+
+def _check_store(maker: IdealMaker) -> None:
+    """Refuse a store that workers do not share, and settings that contradict what is stored; index what is shared."""
+    store = SETTINGS.JOB_STORE
+    if is_private(store):
+        raise InputError(
+            f"jobflow's JOB_STORE is a {type(store.docs_store).__name__}, which no two workers share; let "
+            "JOBFLOW_CONFIG_FILE name a jobflow.yaml with a MongoStore, here and on every worker"
+        )
+    stored = Campaign(store, maker.campaign).state()
+    ensure_indexes(store)
+    if stored is not None:
+        reopened(maker, stored)
+
+
+def _index(launchpad: Any) -> None:
+    """Indexes by which campaigns find their workflows; the one on the key is unique."""
+    launchpad.workflows.create_index("metadata.submission", unique=True, sparse=True)
+    launchpad.workflows.create_index("metadata.campaign")
+    launchpad.db[_CAMPAIGNS].create_index("campaign", unique=True)
+
+
+def _hold(launchpad: Any, campaign: str, *, on: bool) -> None:
+    launchpad.db[_CAMPAIGNS].update_one({"campaign": campaign}, {"$set": {"hold": on}}, upsert=True)
+
+
+def _latest(launchpad: Any, campaign: str) -> dict[str, Any] | None:
+    """The campaign's youngest workflow."""
+    found = launchpad.workflows.find_one({"metadata.campaign": campaign}, sort=[("metadata.first_fw", -1)])
+    return None if found is None else dict(found)
+
+
+def _unfinished(launchpad: Any, workflow: dict[str, Any]) -> str:
+    """Counts of fireworks by state while the workflow's last job is still to be done, else nothing."""
+    fireworks = list(
+        launchpad.fireworks.find({"fw_id": {"$in": workflow["nodes"]}}, {"state": 1, "spec.stage": 1, "fw_id": 1})
+    )
+    ends = [entry for entry in fireworks if entry["spec"].get("stage") in ("open", "state")]
+    if all(entry["state"] in ("COMPLETED", "ARCHIVED", "DEFUSED") for entry in ends) and ends:
+        return ""
+    states = [entry["state"] for entry in fireworks]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    fizzled = [str(entry["fw_id"]) for entry in fireworks if entry["state"] == "FIZZLED"]
+    remedy = f"; `idealflow recover` runs the fizzled ones ({', '.join(fizzled)}) again" if fizzled else ""
+    return f"fireworks {counts or 'none'}{remedy}"

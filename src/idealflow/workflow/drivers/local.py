@@ -1,0 +1,95 @@
+"""Drive a campaign on this machine: one bounded flow after another, no server."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from ase.data import chemical_symbols
+from jobflow import JobStore
+from jobflow.managers.local import run_locally
+
+from idealflow.provenance import Campaign
+from idealflow.schemas import CampaignState, StoredStructure
+from idealflow.workflow.campaign.ideal import IdealMaker
+from idealflow.workflow.campaign.opening import initial_state, reopened
+from idealflow.workflow.campaign.state import Action, next_action
+from idealflow.workflow.frames.encode import to_atoms
+from idealflow.workflow.jobs.locks import let_go
+from idealflow.workflow.jobs.progress import Progress, emit
+
+__all__ = ["open_state", "run_campaign"]
+
+
+def open_state(maker: IdealMaker, structure: StoredStructure, store: JobStore) -> CampaignState:
+    """The campaign's state in ``store`` under the maker's settings, or its first."""
+    stored = Campaign(store, maker.campaign).state()
+    return initial_state(maker, to_atoms(structure)) if stored is None else reopened(maker, stored)
+
+
+def run_campaign(
+    maker: IdealMaker,
+    structure: StoredStructure,
+    store: JobStore,
+    *,
+    max_rounds: int | None = None,
+    on_round: Callable[[CampaignState], None] | None = None,
+    root_dir: Any = None,
+) -> CampaignState:
+    """Run, or continue, a campaign until it is finished, failed, or ``max_rounds`` are done.
+
+    Every action is a flow of its own, run by jobflow's local manager and then forgotten, so memory and time per round
+    do not depend on the rounds behind it. A process killed anywhere continues from what is stored.
+
+    Parameters
+    ----------
+    max_rounds
+        Actions (bootstrap, rounds, evaluation) to run at most; None: all there are.
+    on_round
+        Called with every committed state.
+    root_dir
+        Folder in which the jobs run.
+
+    Returns
+    -------
+    CampaignState
+        The last state; ``paused`` if ``max_rounds`` ended it.
+
+    Raises
+    ------
+    InputError
+        If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed.
+    """
+    state = open_state(maker, structure, store)
+    if maker.learn and next_action(state).kind != "stop":
+        maker.label.labeller.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
+    done = 0
+    while (action := next_action(state)).kind != "stop":
+        if max_rounds is not None and done >= max_rounds:
+            return state.model_copy(
+                update={"status": "paused", "reason": f"{max_rounds} rounds done; the same command goes on from here"}
+            )
+        state = _run_action(maker, state, action, store, root_dir)
+        done += 1
+        if on_round is not None:
+            on_round(state)
+    return state
+
+
+def _run_action(
+    maker: IdealMaker, state: CampaignState, action: Action, store: JobStore, root_dir: Any
+) -> CampaignState:
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
+        warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
+        run_locally(maker.flow(state, action, None), log=False, store=store, root_dir=root_dir, raise_immediately=True)
+    let_go()
+    after = Campaign(store, state.campaign).state()
+    if after is None or after.round != state.round + 1:
+        found = "none" if after is None else after.round
+        raise RuntimeError(f"{action.kind} of round {state.round} committed no state (last stored round: {found})")
+    emit(Progress("round", message=f"{action.kind} {state.round} done in {time.perf_counter() - started:.1f} s"))
+    return after

@@ -1,0 +1,71 @@
+"""What a command's target means: a campaign's folder, or the name of one in the shared store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobflow import SETTINGS
+
+from idealflow.errors import InputError
+from idealflow.provenance import Campaign
+from idealflow.schemas import Artifact
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.folder.directory import CampaignDirectory
+
+__all__ = ["Target", "find_campaign"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A campaign, and where its files are.
+
+    Attributes
+    ----------
+    campaign
+        Its documents.
+    artifacts
+        Root of its artifact store.
+    directory
+        Where its report belongs: its folder, or one of its name in the current folder.
+    local
+        Whether it was run in that folder, by `idealflow run`.
+    """
+
+    campaign: Campaign
+    artifacts: str
+    directory: CampaignDirectory
+    local: bool
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Local, verified path of an artifact."""
+        return ArtifactStore(self.artifacts).get(artifact)
+
+    def as_it_stands(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """The summary; ``paused`` where no process runs a folder's campaign."""
+        return self.directory.with_pause(summary) if self.local else summary
+
+
+def find_campaign(target: str) -> Target:
+    """The campaign in a folder, or of a name in jobflow's JOB_STORE.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    directory = CampaignDirectory(target)
+    if directory.exists():
+        campaign = Campaign(directory.job_store(), directory.campaign_name())
+        return Target(campaign, directory.artifacts, directory, local=True)
+    if "/" in target:
+        directory.require()
+    campaign = Campaign(SETTINGS.JOB_STORE, target)
+    state = campaign.state()
+    if state is None:
+        raise InputError(
+            f"{directory.path} holds no campaign, and jobflow's JOB_STORE has none named {target!r}; start one with `idealflow "
+            "run CONFIG.yaml --out DIR` or `idealflow submit CONFIG.yaml`, and let JOBFLOW_CONFIG_FILE name the store"
+        )
+    return Target(campaign, state.artifacts, directory, local=False)

@@ -1,0 +1,1 @@
+"""Structures in: built, read, checked, and turned into what documents and files hold."""

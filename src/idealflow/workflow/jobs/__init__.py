@@ -1,0 +1,1 @@
+"""What every stage's job shares: store, lock, names, progress."""

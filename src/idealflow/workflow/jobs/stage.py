@@ -1,0 +1,160 @@
+"""What every stage's job shares: its store, its lock, its earlier output if one was committed, its artifacts."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import torch
+from jobflow import CURRENT_JOB, SETTINGS, Job, JobConfig, JobStore, OnMissing, job
+from maggma.stores import JSONStore, MemoryStore
+from threadpoolctl import threadpool_limits
+
+from idealflow.errors import CampaignError
+from idealflow.schemas import Document, StageContext
+from idealflow.settings import Settings
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.jobs.keys import stage_uuid
+from idealflow.workflow.jobs.locks import hold
+
+__all__ = [
+    "artifact_store",
+    "committed",
+    "current_store",
+    "current_uuid",
+    "is_private",
+    "named",
+    "stage",
+    "work_directory",
+]
+
+Doc = TypeVar("Doc", bound=Document)
+
+
+def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
+    """Decorate a Maker's ``make``: a jobflow job that sees its store, with the schema of its output."""
+    settings: dict[str, Any] = {"config": JobConfig(expose_store=True, pass_manager_config=False)}
+    if output_schema is not None:
+        settings["output_schema"] = output_schema
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Job]:
+        @functools.wraps(method)
+        def body(*args: Any, **kwargs: Any) -> Any:
+            pin_threads()
+            context = next((value for value in (*args, *kwargs.values()) if isinstance(value, StageContext)), None)
+            if context is not None and CURRENT_JOB.job is not None:
+                hold(Path(context.work), CURRENT_JOB.job.uuid, _is_stored)
+            return method(*args, **kwargs)
+
+        return job(body, **settings)
+
+    return decorate
+
+
+@functools.cache
+def _limited(threads: int) -> Any:
+    """The linear-algebra libraries' limit, set once per process and kept."""
+    return threadpool_limits(limits=threads)
+
+
+def pin_threads() -> None:
+    """Give numba, torch and BLAS the site's number of threads: results are exact to the bit for a fixed number."""
+    threads = Settings().threads
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    _limited(threads)
+
+
+def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing: OnMissing | None = None) -> Job:
+    """Give a job its derived uuid, name, metadata and category of worker.
+
+    ``missing`` lets it run although a parent failed.
+    """
+    suffix = "-".join(str(part) for part in parts)
+    new.set_uuid(stage_uuid(context.campaign, context.round, stage_name, *parts))
+    new.name = f"{stage_name} r{context.round}" + (f" {suffix}" if suffix else "")
+    metadata = {"campaign": context.campaign, "round": context.round, "stage": stage_name}
+    new.update_metadata(metadata, dynamic=False)  # jobs that it adds have their own
+    if (category := context.categories.get(stage_name, context.categories.get("other"))) is not None:
+        new.config.manager_config = {"_category": category}
+    if missing is not None:
+        new.config.on_missing_references = missing
+    return new
+
+
+def current_store() -> JobStore:
+    """The job store this job runs with.
+
+    jobflow-remote gives a job a file for its own output in place of a store; the campaign is then in the JOB_STORE of
+    jobflow's settings on the worker.
+
+    Raises
+    ------
+    CampaignError
+        If the job body runs outside a job store, or with one that holds nothing but its own output; stages that look
+        things up cannot do without one.
+    """
+    store = getattr(CURRENT_JOB, "store", None)
+    if store is None:
+        raise CampaignError("this stage needs a job store: run it with run_locally, rockets or `idealflow run`")
+    if not type(store.docs_store).__module__.startswith("jobflow_remote"):
+        return store
+    common = SETTINGS.JOB_STORE
+    if is_private(common):
+        raise CampaignError(
+            "under jobflow-remote the stages read the campaign from the JOB_STORE of jobflow's settings, here a "
+            f"{type(common.docs_store).__name__}; let JOBFLOW_CONFIG_FILE on the workers name the project's store"
+        )
+    common.connect()
+    return common
+
+
+def is_private(store: JobStore) -> bool:
+    """Whether a job store is one process's own; other stores derive from MemoryStore too, and can be shared."""
+    return type(store.docs_store) in (MemoryStore, JSONStore)
+
+
+def current_uuid() -> str:
+    """Uuid of the running job."""
+    return str(CURRENT_JOB.job.uuid)
+
+
+def committed(schema: type[Doc]) -> Doc | None:
+    """The output this very job committed in an earlier process, or None.
+
+    A job's uuid is derived from what it computes (:mod:`idealflow.workflow.jobs.keys`), so a stored output with the same
+    uuid and index is the same piece of work.
+    """
+    current = CURRENT_JOB.job
+    if current is None or getattr(CURRENT_JOB, "store", None) is None:
+        return None
+    found = current_store().query_one({"uuid": current.uuid, "index": current.index}, properties=["output"], load=True)
+    if found is None or found.get("output") is None:
+        return None
+    return schema.model_validate(found["output"])
+
+
+def _is_stored() -> bool:
+    """Whether another process has stored the running job's output."""
+    current = CURRENT_JOB.job
+    found = current_store().query_one({"uuid": current.uuid, "index": current.index}, properties=["uuid"])
+    return found is not None
+
+
+def artifact_store(context: StageContext) -> ArtifactStore:
+    """The campaign's artifact store."""
+    return ArtifactStore(context.artifacts)
+
+
+def work_directory(context: StageContext, stage_name: str, *, fresh: bool = False) -> Path:
+    """Local directory for the running job's files in progress; emptied first if ``fresh``."""
+    path = Path(context.work) / f"{stage_name}-{current_uuid()}"
+    if fresh and path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""What computes labels: ASE calculators, atomate2's static makers, VASP."""

@@ -1,0 +1,141 @@
+"""A static labeller that knows VASP: what its site needs, why a run failed, and whether it ran what was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monty.json import MontyDecoder
+from pymatgen.core import Structure
+from pymatgen.io.vasp import Kpoints
+
+from idealflow.errors import LabelError
+from idealflow.workflow.labellers.static import StaticLabeller
+from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
+from idealflow.workflow.labellers.vasp.site import check_vasp
+
+__all__ = ["VaspLabeller", "check_inputs"]
+
+#: tags that decide energy, forces and stress; custodian may change how a run gets there, not these
+_DECISIVE = (
+    "GGA",
+    "METAGGA",
+    "ENCUT",
+    "PREC",
+    "ISMEAR",
+    "SIGMA",
+    "ISPIN",
+    "LASPH",
+    "IVDW",
+    "LHFCALC",
+    "LDAUU",
+    "NELECT",
+)
+
+
+@dataclass
+class VaspLabeller(StaticLabeller):
+    """Labels from a VASP maker of atomate2; fields as those of the static labeller."""
+
+    def check_site(self, species: Iterable[str]) -> None:
+        """Refuse to start without VASP's command and pseudopotentials; see :func:`check_vasp`."""
+        check_vasp(self.maker, species)
+
+    def _maker_of_a_label(self) -> Any:
+        """A copy of the maker whose limit of time begins now."""
+        maker = super()._maker_of_a_label()
+        for handler in maker.run_vasp_kwargs.get("handlers", ()):
+            if isinstance(handler, LabelTimeHandler):
+                handler.restart()
+        return maker
+
+    def _check_document(self, document: Any, structure: Structure) -> None:
+        check_inputs(document, self.maker.input_set_generator, structure)
+
+    def _cause(self, error: Exception, directory: Path) -> str:
+        """What custodian met, beside the exception, without numbers and paths that differ from run to run."""
+        return f"VASP failed: {_last_line(error)}{_corrections(directory)}{_last_words(directory)}"
+
+
+def check_inputs(document: Any, generator: Any, structure: Structure) -> None:
+    """Refuse a finished run whose k points or decisive tags are not those that were asked for.
+
+    Parameters
+    ----------
+    document
+        emmet's TaskDoc of the run.
+    generator
+        Input set generator it was made with.
+    structure
+        What was labelled.
+
+    Raises
+    ------
+    LabelError
+        With what was asked for and what VASP ran with: labels of other settings do not belong in one dataset.
+    """
+    wanted = deepcopy(generator).get_input_set(structure, potcar_spec=True)
+    ran = document.calcs_reversed[0].input
+    asked, got = _grid(wanted.get("KPOINTS")), _grid(ran.kpoints)
+    if asked is not None and asked != got:
+        raise LabelError(f"VASP ran with other k points than asked for: {_shown(got)}, not {_shown(asked)}")
+    tags = {str(key).upper(): value for key, value in (ran.incar or {}).items()}
+    for name in _DECISIVE:
+        if name in wanted["INCAR"] and not _equal(wanted["INCAR"][name], tags.get(name)):
+            raise LabelError(
+                f"VASP ran with {name} = {tags.get(name)}, not {wanted['INCAR'][name]} as asked for; a handler of custodian "
+                "or a file in the run's folder changed it"
+            )
+
+
+_Grid = tuple[str, tuple[int, ...], tuple[float, ...]]
+
+
+def _grid(kpoints: Kpoints | None) -> _Grid | None:
+    """Style, divisions and shift of an automatic grid; None without KPOINTS (KSPACING) or with an explicit list."""
+    if kpoints is None or kpoints.style not in (Kpoints.supported_modes.Gamma, Kpoints.supported_modes.Monkhorst):
+        return None
+    shift = tuple(round(float(value), 6) for value in kpoints.kpts_shift)
+    return str(kpoints.style.name), tuple(int(n) for n in kpoints.kpts[0]), shift
+
+
+def _shown(grid: _Grid | None) -> str:
+    return "no regular grid" if grid is None else f"{'×'.join(map(str, grid[1]))} {grid[0]}"
+
+
+def _equal(asked: Any, got: Any) -> bool:
+    if isinstance(asked, bool | str):
+        return str(asked).strip(".")[:1].upper() == str(got).strip(".")[:1].upper()
+    if isinstance(asked, int | float) and isinstance(got, int | float):
+        return abs(asked - got) <= 1e-6 * max(1.0, abs(asked))
+    return bool(asked == got)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _corrections(directory: Path) -> str:
+    """Errors that custodian counted in its log, such as ``; custodian met 2× Unconverged``."""
+    log = directory / "custodian.json"
+    if not log.exists():
+        return ""
+    runs = json.loads(log.read_text(), cls=MontyDecoder)
+    met = Counter(str(entry) for run in runs for correction in run["corrections"] for entry in correction["errors"])
+    return "; custodian met " + ", ".join(f"{count}× {entry}" for entry, count in met.items()) if met else ""
+
+
+def _last_words(directory: Path) -> str:
+    """Whether there is a vasprun.xml, and what VASP wrote to its error output last."""
+    told = "" if list(directory.glob("vasprun.xml*")) else "; there is no vasprun.xml"
+    log = directory / "std_err.txt"
+    lines = (
+        [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    )
+    return told + (f"; its last error output: {lines[-1][:200]}" if lines else "")

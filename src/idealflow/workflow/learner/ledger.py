@@ -1,0 +1,128 @@
+"""The replay ledger: key, cached errors and role of every training structure, one small file per model version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from jobflow import JobStore
+
+from idealflow.core import draw_replay
+from idealflow.errors import ArtifactError, CampaignError
+from idealflow.schemas import Artifact, LabelledDoc
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.frames.datasets import read_shard
+from idealflow.workflow.frames.encode import labelled_atoms
+
+__all__ = ["Ledger", "fetch_structures"]
+
+_SHARD = "dataset:"
+
+
+@dataclass
+class Ledger:
+    """What the force field was trained on, without the structures themselves.
+
+    Attributes
+    ----------
+    keys
+        Request key of each label, or ``dataset:<path>:<sha256>:<size>:<index>`` for a structure of a dataset file.
+    errors
+        Cached errors, (n, 3): energy eV/atom, forces eV/Å, stress eV/Å³ (NaN where there is none).
+    held_out
+        True for structures kept out of training, by which updates are judged.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    errors: list[list[float]] = field(default_factory=list)
+    held_out: list[bool] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, keys: Sequence[str], errors: np.ndarray, *, held_out: Sequence[bool] | None = None) -> None:
+        """Append structures with their current errors."""
+        self.keys.extend(keys)
+        self.errors.extend(np.asarray(errors, dtype=float).tolist())
+        self.held_out.extend(held_out if held_out is not None else [False] * len(keys))
+
+    def refresh(self, keys: Sequence[str], errors: np.ndarray) -> None:
+        """Replace the cached errors of structures that were just evaluated again."""
+        rows = {key: row for row, key in enumerate(self.keys)}
+        for key, error in zip(keys, np.asarray(errors, dtype=float).tolist(), strict=True):
+            self.errors[rows[key]] = error
+
+    def replay(self, size: int, rng: np.random.Generator) -> list[str]:
+        """Draw ``size`` training structures with p ∝ MAE_E + MAE_F + 0.1 MAE_S."""
+        rows = np.flatnonzero(~np.asarray(self.held_out, dtype=bool))
+        if rows.size == 0:
+            return []
+        chosen = draw_replay(np.asarray(self.errors)[rows], min(size, rows.size), rng)
+        return [self.keys[rows[i]] for i in chosen]
+
+    def judges(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:
+        """Structures to judge an update by: the held-out ones and as many learned ones, at most ``size`` of each."""
+        excluded = set(exclude)
+        roles = np.asarray(self.held_out, dtype=bool)
+        picked: list[str] = []
+        for role in (True, False):
+            pool = [self.keys[i] for i in np.flatnonzero(roles == role) if self.keys[i] not in excluded]
+            picked += (
+                [pool[i] for i in sorted(rng.choice(len(pool), min(size, len(pool)), replace=False))] if pool else []
+            )
+        return picked
+
+    def save(self, store: ArtifactStore) -> Artifact:
+        """Store as an artifact."""
+        data = {"format": 1, "keys": self.keys, "errors": self.errors, "held_out": self.held_out}
+        return store.put_bytes(json.dumps(data).encode(), suffix=".json")
+
+    @classmethod
+    def load(cls, store: ArtifactStore, artifact: Artifact) -> Ledger:
+        """Read an artifact back.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is no ledger.
+        """
+        path = store.get(artifact)
+        data = json.loads(path.read_text())
+        if data.pop("format", None) != 1:
+            raise ArtifactError(f"{path} is no replay ledger of format 1")
+        return cls(**data)
+
+
+def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[str]) -> list[Atoms]:
+    """The labelled structures of ledger keys, in the order asked for.
+
+    Raises
+    ------
+    CampaignError
+        If a label is no longer in the store.
+    """
+    wanted = [key for key in keys if not key.startswith(_SHARD)]
+    found: dict[str, Atoms] = {}
+    if wanted:
+        query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
+        # a label that came late can share its key with the one that was asked for again: the younger was learned
+        for entry in store.query(query, properties=["output"], load=True, sort={"output.round": 1}):
+            doc = LabelledDoc.model_validate(
+                {name: value for name, value in entry["output"].items() if name in LabelledDoc.model_fields}
+                | {"kind": "label"}
+            )
+            found[doc.request_key] = labelled_atoms(doc)
+    shards: dict[str, list[Atoms]] = {}
+    for key in keys:
+        if key.startswith(_SHARD):
+            _, path, sha256, size, index = key.split(":")
+            if path not in shards:
+                shards[path] = read_shard(artifacts, Artifact(path=path, sha256=sha256, size=int(size)))
+            found[key] = shards[path][int(index)]
+    lost = [key for key in keys if key not in found]
+    if lost:
+        raise CampaignError(f"{len(lost)} training labels are not in the store, first {lost[0]}; restore the store")
+    return [found[key] for key in keys]

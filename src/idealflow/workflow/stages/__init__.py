@@ -1,0 +1,1 @@
+"""The stages of a round, each a Maker of one job."""

@@ -1,0 +1,259 @@
+"""Stage 0: the first model, from small structures, from the user's dataset, or from an earlier campaign."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from jobflow import Flow, JobStore, Maker, OnMissing
+from pydantic import Field
+
+from idealflow.core import SOAP, UncertaintyModel
+from idealflow.errors import CampaignError, InputError
+from idealflow.forcefields import ForceField, get_force_field
+from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.folder.earlier import open_earlier
+from idealflow.workflow.frames.build import build_structure, perturbed
+from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
+from idealflow.workflow.frames.encode import (
+    labelled_atoms,
+    load_force_field_artifact,
+    load_uncertainty_artifact,
+    to_stored,
+)
+from idealflow.workflow.jobs.keys import child_seed, generator
+from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.learner.ledger import Ledger, fetch_structures
+from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
+from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.update import mean_errors, store_learner
+
+__all__ = ["BootstrapMaker"]
+
+
+@dataclass
+class BootstrapMaker(Maker):
+    """Make the first force field and the first distribution.
+
+    Exactly one source is used: ``campaign`` if given, else ``dataset`` if given, else ``seeds``.
+
+    Attributes
+    ----------
+    seeds
+        Small structures to perturb and label: files, builder mappings, or Atoms/Structures; default: the frame itself.
+    n_structures
+        How many perturbed structures are labelled.
+    min_atoms
+        Seeds are repeated until they have at least so many atoms.
+    rattle
+        Range of the standard deviation of random displacements, Å.
+    strain
+        Largest random strain of the cell, in every component.
+    dataset
+        Extended XYZ file with energies and forces, used instead of labelling.
+    campaign
+        Directory of an earlier campaign: its model, optimiser, labels, distribution and coverage carry on.
+    held_out
+        Fraction of structures kept out of training, by which updates are judged.
+    force_field, force_field_settings
+        Registered name of the architecture and its settings.
+    soap
+        Settings of the descriptor: ``r_cut`` (Å), ``n_max``, ``l_max``, ``sigma`` (Å); species are added.
+    pooled
+        One distribution for all species (the paper's form) instead of one for each.
+    uncertainty
+        ``soap``: distance of the descriptor from the distribution. ``committee``: disagreement of force fields on the energy
+        of an atom; coverage stays with the descriptor.
+    committee_size
+        Force fields in the committee; the first drives the dynamics.
+    fit_steps
+        Gradient steps of the first fit; None leaves it to the force field.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    seeds: list[Any] | None = None
+    n_structures: Annotated[int, Field(ge=2)] = 48
+    min_atoms: Annotated[int, Field(ge=1)] = 32
+    rattle: tuple[float, float] = (0.02, 0.2)
+    strain: Annotated[float, Field(ge=0, lt=0.5)] = 0.04
+    dataset: str | None = None
+    campaign: str | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    force_field: str = "local"
+    force_field_settings: dict[str, Any] = field(default_factory=dict)
+    soap: dict[str, Any] = field(default_factory=lambda: {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4})
+    pooled: bool = False
+    uncertainty: UncertaintyKind = "soap"
+    committee_size: Annotated[int, Field(ge=2)] = 4
+    fit_steps: Annotated[int, Field(ge=1)] | None = None
+    category: str | None = None
+    name: str = "bootstrap"
+
+    def __post_init__(self) -> None:
+        low, high = self.rattle
+        if not 0 <= low <= high < math.inf:
+            raise InputError(f"rattle must be two numbers in Å, 0 <= lowest <= highest, got {list(self.rattle)}")
+        if self.seeds is not None and not self.seeds:
+            raise InputError("seeds must hold at least one structure, got an empty list; leave seeds out to perturb the frame")
+        if self.seeds is not None:  # objects as plain data: a maker is stored with every flow
+            self.seeds = [
+                entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()
+                for entry in self.seeds
+            ]
+
+    @property
+    def source(self) -> Literal["structures", "dataset", "campaign"]:
+        """Where the first model comes from."""
+        if self.campaign is not None:
+            return "campaign"
+        return "dataset" if self.dataset is not None else "structures"
+
+    def make(self, context: StageContext, frame: Atoms, label: LabelMaker, threshold: float | Literal["auto"]) -> Flow:
+        """Flow of label jobs (where structures are labelled) and the first fit; its output is a BootstrapDoc."""
+        jobs = []
+        if self.source == "structures":
+            for i, atoms in enumerate(self.initial_structures(frame, context.seed)):
+                request = f"{context.campaign}/bootstrap/{i:06d}"
+                new = label.make(context, to_stored(atoms), request=request, origin="bootstrap")
+                jobs.append(named(new, context, "bootstrap-label", i))
+        species = sorted(set(frame.get_chemical_symbols()))
+        fit = self.fit(context, species, threshold, [new.output for new in jobs])
+        jobs.append(named(fit, context, "bootstrap-fit", missing=OnMissing.NONE))
+        return Flow(jobs, output=jobs[-1].output, name=self.name)
+
+    def initial_structures(self, frame: Atoms, seed: int) -> list[Atoms]:
+        """The perturbed structures to label: seeds repeated, strained and rattled, a pure function of the seed."""
+        seeds = [build_structure(entry) for entry in self.seeds] if self.seeds else [frame]
+        largest = max(len(atoms) for atoms in seeds)
+        if not self.seeds and largest > 300:
+            raise InputError(
+                f"the frame has {largest} atoms, too many to label whole: give bootstrap.seeds (small structures), "
+                "bootstrap.dataset or bootstrap.campaign"
+            )
+        return [
+            perturbed(
+                seeds[i % len(seeds)],
+                generator(seed, 3, i),
+                min_atoms=self.min_atoms,
+                rattle=self.rattle,
+                strain=self.strain,
+            )
+            for i in range(self.n_structures)
+        ]
+
+    @stage(output_schema=BootstrapDoc)
+    def fit(
+        self,
+        context: StageContext,
+        species: list[str],
+        threshold: float | Literal["auto"],
+        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+    ) -> BootstrapDoc:
+        """Fit force field and distribution, and set the threshold."""
+        if (done := committed(BootstrapDoc)) is not None:
+            return done
+        started = time.perf_counter()
+        store = artifact_store(context)
+        directory = work_directory(context, "bootstrap", fresh=True)
+        failed: dict[str, str] = {}
+        if self.source == "campaign":
+            force_field, uncertainty, ledger = self._carried_on(store)
+            train_errors, held_errors = None, None
+            labelled_here = 0
+        else:
+            if self.source == "dataset":
+                frames = read_dataset(str(self.dataset))
+                keys, labelled_here = shard_keys(write_shard(store, frames), len(frames)), 0
+            else:
+                keys, frames, failed = _bootstrap_labels(current_store(), context)
+                labelled_here = len(frames)
+                if len(frames) < 2 and failed:
+                    raise CampaignError(_nothing_labelled(len(frames), failed))
+            force_field, uncertainty, ledger, train, held = self._learned(context, frames, keys, species)
+            train_errors, held_errors = mean_errors(train), mean_errors(held)
+
+        value = uncertainty.auto_threshold() if threshold == "auto" else float(threshold)
+        learner = store_learner(
+            store, directory, 0, force_field=force_field, uncertainty=uncertainty, ledger=ledger, before=None
+        )
+        return BootstrapDoc(
+            campaign=context.campaign,
+            round=context.round,
+            source=self.source,
+            n_structures=len(ledger),
+            n_labelled_here=labelled_here,
+            failed=failed,
+            train_errors=train_errors,
+            held_out_errors=held_errors,
+            threshold=value,
+            learner=learner,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _learned(
+        self, context: StageContext, frames: Sequence[Atoms], keys: Sequence[str], species: Sequence[str]
+    ) -> tuple[ForceField, Uncertainty, Ledger, np.ndarray, np.ndarray]:
+        """First fit on labelled frames, with some held out."""
+        if len(frames) < 2:
+            raise CampaignError(f"the bootstrap has {len(frames)} labelled structures; at least 2 are needed")
+        rng = generator(context.seed, 4)
+        held = np.zeros(len(frames), dtype=bool)
+        held[rng.choice(len(frames), max(1, round(self.held_out * len(frames))), replace=False)] = True
+        training = [frames[int(i)] for i in np.flatnonzero(~held)]
+        validation = [frames[int(i)] for i in np.flatnonzero(held)]
+        everything = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()} | set(species))
+        untrained = get_force_field(self.force_field, species=everything, **self.force_field_settings)
+        force_field = untrained.copy()
+        force_field.fit(training, steps=self.fit_steps, seed=child_seed(context.seed, 5), validation=validation)
+        soap = SOAP(species=everything, **self.soap)
+        base = UncertaintyModel.fit(frames, soap, pooled=self.pooled, seed=child_seed(context.seed, 6))
+        uncertainty: Uncertainty = base
+        if self.uncertainty == "committee":
+            uncertainty = with_committee(
+                base,
+                force_field,
+                untrained,
+                training,
+                size=self.committee_size,
+                steps=self.fit_steps,
+                seed=child_seed(context.seed, 8),
+            )
+        errors = np.zeros((len(frames), 3))
+        errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
+        ledger = Ledger()
+        ledger.add(list(keys), errors, held_out=held.tolist())
+        return force_field, uncertainty, ledger, errors[~held], errors[held]
+
+    def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
+        """Everything an earlier campaign knows, copied into this one's store."""
+        jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
+        ledger = Ledger.load(artifacts, learner.ledger)
+        frames = fetch_structures(jobstore, artifacts, ledger.keys)
+        ledger.keys = shard_keys(write_shard(store, frames), len(frames))
+        return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
+
+
+def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:
+    causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(failed.values()).most_common())
+    return f"the bootstrap has {n_labelled} labelled structures, at least 2 are needed; {len(failed)} labels failed: {causes}"
+
+
+def _bootstrap_labels(store: JobStore, context: StageContext) -> tuple[list[str], list[Atoms], dict[str, str]]:
+    """Keys and structures of accepted bootstrap labels in key order, and causes of the failed ones."""
+    query = {"output.kind": "label", "output.campaign": context.campaign, "output.origin": "bootstrap"}
+    docs = [
+        LabelledDoc.model_validate(entry["output"]) for entry in store.query(query, properties=["output"], load=True)
+    ]
+    docs.sort(key=lambda doc: doc.request_key)
+    accepted = [doc for doc in docs if doc.state == "accepted"]
+    failed = {doc.request_key: doc.cause or "unknown" for doc in docs if doc.state == "failed"}
+    return [doc.request_key for doc in accepted], [labelled_atoms(doc) for doc in accepted], failed

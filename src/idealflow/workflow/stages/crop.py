@@ -1,0 +1,142 @@
+"""Stage 3: candidate cells around one centre, judged by the uncertainty of their shells."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from jobflow import Maker
+from pydantic import Field
+
+from idealflow.core import Crop, crop_search, vacuum_crop, whole_frame
+from idealflow.errors import InputError
+from idealflow.schemas import (
+    Artifact,
+    CandidateFigures,
+    CentreDoc,
+    CropDoc,
+    LearnerVersion,
+    ScreenDoc,
+    StageContext,
+)
+from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.jobs.stage import artifact_store, committed, stage
+from idealflow.workflow.learner.uncertainties import Uncertainty
+
+__all__ = ["CropSearchMaker", "Embedding"]
+
+Embedding = Literal["ides", "crop", "vacuum", "frame"]
+
+
+@dataclass
+class CropSearchMaker(Maker):
+    """Search the best periodic cell around one uncertain atom.
+
+    Attributes
+    ----------
+    n_candidates
+        Random cells tried around the centre (the paper: 20–100).
+    max_atoms
+        Atom budget of a substructure; a frame within it is used whole.
+    whole_if_small
+        Use a frame within the budget whole. False crops it all the same, as a comparison of embeddings needs.
+    max_composition_error
+        Largest allowed composition error beyond what the frame itself shows around the centre: the fraction of atoms
+        that would have to change species.
+    oxidation_states
+        Charges by species; given, every crop is made neutral by removing shell atoms, or refused.
+    vacuum
+        Empty space where a crop meets vacuum, Å.
+    hydrogen_caps
+        Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    n_candidates: Annotated[int, Field(ge=1, le=1000)] = 50
+    max_atoms: Annotated[int, Field(ge=2)] = 400
+    whole_if_small: bool = True
+    max_composition_error: Annotated[float, Field(gt=0)] = 0.1
+    oxidation_states: dict[str, float] | None = None
+    vacuum: Annotated[float, Field(gt=0)] = 10.0
+    hydrogen_caps: bool = False
+    category: str | None = None
+    name: str = "crop search"
+
+    @stage(output_schema=CropDoc)
+    def make(
+        self,
+        context: StageContext,
+        frame: Artifact,
+        screen: ScreenDoc,
+        screen_uuid: str,
+        centre: CentreDoc,
+        learner: LearnerVersion,
+        embedding: Embedding = "ides",
+        n_keep: int = 3,
+    ) -> CropDoc:
+        """Find crops around ``centre``; keep the figures of all and the structures of the best ``n_keep``."""
+        if (done := committed(CropDoc)) is not None:
+            return done
+        started = time.perf_counter()
+        store = artifact_store(context)
+        atoms = load_frame(store, frame)
+        uncertainty = load_uncertainty_artifact(store, learner)
+        seed = [context.seed, screen.walker, screen.step, centre.atom]
+
+        crops, refused, failure = self._search(uncertainty, atoms, centre.atom, embedding, child_seed(*seed))
+
+        return CropDoc(
+            campaign=context.campaign,
+            round=context.round,
+            walker=screen.walker,
+            step=screen.step,
+            atom=centre.atom,
+            species=centre.species,
+            centre_uncertainty=centre.uncertainty,
+            screen_uuid=screen_uuid,
+            segment_uuid=screen.segment_uuid,
+            model_version=learner.version,
+            embedding=embedding,
+            seed=seed,
+            candidates=[*(_figures(crop.figures()) for crop in crops), *refused],
+            chosen=[crop.to_dict() for crop in crops[:n_keep]],
+            failure=failure,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _search(
+        self, uncertainty: Uncertainty, atoms: Atoms, centre: int, embedding: Embedding, seed: int
+    ) -> tuple[list[Crop], list[CandidateFigures], str | None]:
+        """Crops (best first), figures of refused candidates, and why there is no crop at all, if so."""
+        if embedding == "frame":
+            return [whole_frame(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
+        if embedding == "vacuum":
+            return [vacuum_crop(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
+        try:
+            found = crop_search(
+                uncertainty,
+                atoms,
+                centre,
+                n_candidates=self.n_candidates,
+                rng=np.random.default_rng(seed),
+                max_atoms=self.max_atoms,
+                whole_if_small=self.whole_if_small,
+                max_composition_error=self.max_composition_error,
+                oxidation_states=self.oxidation_states,
+                vacuum=self.vacuum,
+                hydrogen_caps=self.hydrogen_caps,
+            )
+        except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
+            return [], [], f"no crop: {refusal}"
+        refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]
+        return list(found), refused, None if len(found) else "no crop: every candidate was refused"
+
+
+def _figures(figures: dict[str, Any], refused: str | None = None) -> CandidateFigures:
+    rest = {key: value for key, value in figures.items() if key not in ("kind", "n_atoms")}
+    return CandidateFigures(cell_kind=figures["kind"], n_atoms=figures["n_atoms"], refused=refused, **rest)

@@ -1,0 +1,191 @@
+"""After the run: first and last model against the reference on whole frames drawn from the whole trajectory."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from ase import Atoms
+from jobflow import Flow, Maker, OnMissing, Response
+from pydantic import Field
+
+from idealflow.core.dynamics import Schedule, read_trajectory
+from idealflow.provenance import Campaign
+from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.frames.encode import labelled_atoms, load_force_field_artifact, save_frame
+from idealflow.workflow.jobs.keys import generator
+from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.stages.label import LabelMaker
+
+__all__ = ["EvaluationMaker"]
+
+_PARITY_COMPONENTS = 20_000
+
+
+@dataclass
+class EvaluationMaker(Maker):
+    """Label whole frames and compare the first and the last model with them.
+
+    Attributes
+    ----------
+    n_frames
+        Whole frames, spread evenly over the trajectories of all walkers; 0 switches the evaluation off.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    n_frames: Annotated[int, Field(ge=0)] = 0
+    category: str | None = None
+    name: str = "evaluation"
+
+    @stage()
+    def make(
+        self,
+        context: StageContext,
+        label: LabelMaker,
+        schedule: Schedule | dict[str, Any],
+        first: LearnerVersion,
+        last: LearnerVersion,
+    ) -> Response:
+        """Draw the frames; label each; compare. The comparison's output is an EvaluationDoc."""
+        jobs = []
+        store = artifact_store(context)
+        frames = _drawn(current_store(), store, context.campaign, self.n_frames)
+        for walker, step, atoms in frames:
+            request = _request(context.campaign, walker, step)
+            frame = StoredFrame(root=context.artifacts, file=save_frame(store, atoms))
+            new = label.make(context, frame, request=request, origin="evaluation")
+            jobs.append(named(new, context, "evaluation-label", walker, step))
+        points = [[walker, step] for walker, step, _ in frames]
+        compare = self.compare(context, schedule, first, last, points, label.method, [new.output for new in jobs])
+        jobs.append(named(compare, context, "evaluation-compare", missing=OnMissing.NONE))
+        return Response(detour=Flow(jobs, name=self.name))
+
+    @stage(output_schema=EvaluationDoc)
+    def compare(
+        self,
+        context: StageContext,
+        schedule: Schedule | dict[str, Any],
+        first: LearnerVersion,
+        last: LearnerVersion,
+        points: Sequence[Sequence[int]],
+        method: str,
+        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+    ) -> EvaluationDoc:
+        """Errors of both models on every labelled frame."""
+        if (done := committed(EvaluationDoc)) is not None:
+            return done
+        started = time.perf_counter()
+        store = artifact_store(context)
+        plan = schedule if isinstance(schedule, Schedule) else Schedule.from_dict(schedule)
+        calculators = [load_force_field_artifact(store, learner).calculator() for learner in (first, last)]
+        frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
+        for walker, step in points:
+            found = current_store().query_one(
+                {"output.request_key": _request(context.campaign, walker, step)}, properties=["output"], load=True
+            )
+            doc = LabelledDoc.model_validate(found["output"]) if found else None
+            if doc is None or doc.state == "failed":
+                failed[f"walker {walker} step {step}"] = (doc.cause if doc else None) or "the label left no document"
+                continue
+            atoms = labelled_atoms(doc)
+            predictions = [_predicted(calculator, atoms) for calculator in calculators]
+            frames.append(_errors(walker, step, plan, atoms, predictions))
+            parity.add(atoms, predictions)
+            seconds.append(doc.seconds)
+        directory = work_directory(context, "parity", fresh=True)
+        stored = store.put_file(parity.save(directory), suffix=".npz")
+        shutil.rmtree(directory)
+        return EvaluationDoc(
+            campaign=context.campaign,
+            round=context.round,
+            method=method,
+            first_version=first.version,
+            last_version=last.version,
+            frames=frames,
+            failed=failed,
+            parity=stored,
+            t_entire_s=float(np.mean(seconds)) if seconds else None,
+            seconds=time.perf_counter() - started,
+        )
+
+
+class _Parity:
+    """Collects what a parity plot shows: energies per atom and a bounded random draw of force components."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._energies: list[list[float]] = []
+        self._forces: list[np.ndarray] = []
+
+    def add(self, atoms: Atoms, predictions: Sequence[tuple[float, np.ndarray]]) -> None:
+        """Add one frame: reference, first and last model."""
+        n = len(atoms)
+        values = [(atoms.calc.results["energy"], atoms.calc.results["forces"]), *predictions]
+        self._energies.append([energy / n for energy, _ in values])
+        self._forces.append(np.stack([forces.ravel() for _, forces in values], axis=1))
+
+    def save(self, directory: Any) -> Any:
+        """Write the npz; forces are thinned to a size that a figure can show."""
+        forces = np.concatenate(self._forces) if self._forces else np.zeros((0, 3))
+        if len(forces) > _PARITY_COMPONENTS:
+            forces = forces[np.sort(self._rng.choice(len(forces), _PARITY_COMPONENTS, replace=False))]
+        buffer = io.BytesIO()
+        np.savez(buffer, energies=np.asarray(self._energies).reshape(-1, 3), forces=forces)
+        path = directory / "parity.npz"
+        path.write_bytes(buffer.getvalue())
+        return path
+
+
+def _request(campaign: str, walker: int, step: int) -> str:
+    return f"{campaign}/evaluation/w{walker:04d}/s{step:012d}"
+
+
+def _predicted(calculator: Any, atoms: Atoms) -> tuple[float, np.ndarray]:
+    copy = atoms.copy()
+    copy.calc = calculator
+    return float(copy.get_potential_energy()), copy.get_forces()
+
+
+def _errors(
+    walker: int, step: int, schedule: Schedule, atoms: Atoms, predictions: Sequence[tuple[float, np.ndarray]]
+) -> FrameErrors:
+    reference = atoms.calc.results["forces"]
+    (energy_first, forces_first), (energy_last, forces_last) = predictions
+    return FrameErrors(
+        walker=walker,
+        step=step,
+        stage=schedule.stage(step),
+        temperature=schedule.temperature(step),
+        n_atoms=len(atoms),
+        energy_reference=float(atoms.calc.results["energy"]),
+        energy_first=energy_first,
+        energy_last=energy_last,
+        force_mae_first=float(np.abs(forces_first - reference).mean()),
+        force_mae_last=float(np.abs(forces_last - reference).mean()),
+        force_rms_reference=float(np.sqrt((reference**2).mean())),
+    )
+
+
+def _drawn(store: Any, artifacts: ArtifactStore, campaign: str, n_frames: int) -> list[tuple[int, int, Atoms]]:
+    """Frames from the middles of equal parts of all stored trajectories: (walker, step, atoms).
+
+    One frame is then the middle of the run, not its first step, whose forces vanish in a crystal.
+    """
+    stored = []
+    for segment in Campaign(store, campaign).segments():
+        if segment.trajectory is None:
+            continue
+        path = artifacts.get(segment.trajectory)
+        stored += [(segment.walker, int(atoms.info["step"]), atoms) for atoms in read_trajectory(path)]
+    latest = {(walker, step): atoms for walker, step, atoms in stored}  # a step redone after a blow-up: the later one
+    points = sorted(latest)
+    n_drawn = min(n_frames, len(points))
+    picked = ((np.arange(n_drawn) + 0.5) * len(points) / max(n_drawn, 1)).astype(int)
+    return [(*points[i], latest[points[i]]) for i in picked]

@@ -1,0 +1,179 @@
+"""Stage 5: energy, forces and stress of one structure from the reference, exactly once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jobflow import Maker
+
+from idealflow.errors import LabelError
+from idealflow.labelling import Label, geometry_key
+from idealflow.schemas import (
+    Artifact,
+    LabelledDoc,
+    RelaxationDoc,
+    StageContext,
+    StoredFrame,
+    StoredStructure,
+    SubstructureDoc,
+)
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
+from idealflow.workflow.jobs.keys import request_key, settings_key, stage_uuid
+from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
+from idealflow.workflow.labellers.static import labeller_from_settings, vasp_labeller
+
+__all__ = ["LabelMaker"]
+
+
+@dataclass
+class LabelMaker(Maker):
+    """Label a structure with the reference.
+
+    A failed label is an ordinary outcome: the job ends well and its document holds the cause.
+
+    Attributes
+    ----------
+    labeller
+        An atomate2 static Maker, an :class:`~idealflow.workflow.labellers.static.AseLabeller`, or the mapping of either
+        (see :func:`~idealflow.workflow.labellers.static.labeller_from_settings`). Default: VASP static.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    labeller: Any = field(default_factory=vasp_labeller)
+    category: str | None = None
+    name: str = "label"
+
+    def __post_init__(self) -> None:
+        """Turn a Maker or a mapping into a labeller."""
+        self.labeller = labeller_from_settings(self.labeller)
+
+    @property
+    def method(self) -> str:
+        """What the labels are; stand-ins for DFT are named as such."""
+        return str(self.labeller.method)
+
+    @property
+    def key(self) -> str:
+        """Hash of all label settings; when it changes, what was quarantined may trigger again."""
+        return settings_key({key: value for key, value in self.labeller.as_dict().items() if key != "import_from"})
+
+    @property
+    def science(self) -> str:
+        """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
+        return settings_key(self.labeller.science())
+
+    @stage()
+    def make(
+        self,
+        context: StageContext,
+        subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
+        request: str = "",
+        origin: Literal["bootstrap", "evaluation"] = "bootstrap",
+    ) -> LabelledDoc:
+        """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``)."""
+        if isinstance(subject, dict):
+            schema = RelaxationDoc if subject.get("kind") == "relaxation" else StoredStructure
+            subject = schema.model_validate(subject)
+        if isinstance(subject, StoredFrame):
+            subject = to_stored(load_frame(ArtifactStore(subject.root), subject.file))
+        substructure = isinstance(subject, RelaxationDoc)
+        if (done := committed(SubstructureDoc if substructure else LabelledDoc)) is not None:
+            return done
+        structure: StoredStructure | None
+        failure = None
+        if isinstance(subject, RelaxationDoc):
+            structure, failure = subject.structure, subject.reason
+            request = request_key(context.campaign, subject.walker, subject.step, subject.atom, subject.attempt)
+        else:
+            structure = subject
+
+        fields = self._labelled(context, structure, failure)
+
+        common = {"campaign": context.campaign, "round": context.round, "request_key": request, **fields}
+        if not isinstance(subject, RelaxationDoc):
+            return LabelledDoc(origin=origin, **common)
+        return SubstructureDoc(
+            uuid=current_uuid(),
+            relaxation_uuid=_relaxation_uuid(context, subject),
+            uncertainty=subject.centre_uncertainty,
+            shell_uncertainty=subject.uncertainty_after,
+            **subject.model_dump(
+                include={
+                    "walker", "step", "atom", "attempt", "species", "embedding", "core", "centre", "parent_indices",
+                    "composition_error", "model_version", "segment_uuid", "screen_uuid", "crop_uuid",
+                }
+            ),
+            **common,
+        )  # fmt: skip
+
+    def _labelled(
+        self, context: StageContext, structure: StoredStructure | None, failure: str | None
+    ) -> dict[str, Any]:
+        """The label's part of the document: from the store if the same geometry was labelled before, else computed."""
+        outcome: dict[str, Any] = {
+            "labeller_key": self.key,
+            "method": self.method,
+            "structure": structure,
+            "n_atoms": len(structure.numbers) if structure else 0,
+            "n_electrons": sum(structure.numbers) if structure else None,
+            "seconds": 0.0,
+            "geometry_key": "",
+        }
+        if structure is None:
+            return outcome | {"state": "failed", "cause": failure}
+        atoms = to_atoms(structure)
+        outcome["geometry_key"] = geometry_key(atoms, {"labeller": self.science})
+        if (known := _stored_label(outcome["geometry_key"], artifact_store(context))) is not None:
+            return outcome | known
+        started = time.perf_counter()
+        directory = work_directory(context, "label", fresh=True)
+        try:
+            label, whole = self.labeller.label(atoms, directory)
+        except LabelError as error:
+            seconds = time.perf_counter() - started
+            cost = {"seconds": seconds, "core_seconds": seconds * self.labeller.cores}
+            return outcome | {"state": "failed", "cause": str(error), **cost}
+        if whole is None and not any(directory.iterdir()):
+            directory.rmdir()
+        document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
+        return outcome | _encoded(label, document)
+
+
+def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:
+    return {
+        "state": "accepted",
+        "energy": float(label.energy),
+        "forces": np.asarray(label.forces).tolist(),
+        "stress": None if label.stress is None else np.asarray(label.stress).tolist(),
+        "seconds": label.seconds,
+        "core_seconds": label.core_seconds,
+        "n_valence_electrons": label.n_valence_electrons,
+        "document": document,
+    }
+
+
+_STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons")
+
+
+def _stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
+    """An accepted label of the same geometry and settings, whoever asked for it, in whatever campaign of the store."""
+    found = current_store().query_one(
+        {"output.geometry_key": key, "output.state": "accepted"}, properties=["uuid", "output"], load=True
+    )
+    if found is None:
+        return None
+    output = found["output"]
+    document = output.get("document")
+    if document is not None and not artifacts.exists(Artifact.model_validate(document)):
+        document = None  # it lies among the files of the campaign that computed it, which `reused_from` names
+    stored = {name: output.get(name) for name in _STORED}
+    return stored | {"document": document, "reused_from": output.get("reused_from") or found["uuid"]}
+
+
+def _relaxation_uuid(context: StageContext, doc: RelaxationDoc) -> str:
+    return stage_uuid(context.campaign, context.round, "relax", doc.walker, doc.step, doc.atom, doc.attempt)

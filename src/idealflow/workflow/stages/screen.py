@@ -1,0 +1,74 @@
+"""Stage 2: atom-by-atom uncertainty of a frame, and the centres chosen in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from jobflow import Maker
+from pydantic import Field
+
+from idealflow.core import screen_frame
+from idealflow.schemas import CentreDoc, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
+from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.jobs.stage import artifact_store, stage
+
+__all__ = ["UncertaintyScreenMaker"]
+
+
+@dataclass
+class UncertaintyScreenMaker(Maker):
+    """Screen one frame and choose the centres of its substructures.
+
+    Attributes
+    ----------
+    max_centres
+        Most substructures asked for from one frame and round; the frame is screened again after every update.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    max_centres: Annotated[int, Field(ge=1)] = 4
+    category: str | None = None
+    name: str = "uncertainty screen"
+
+    @stage(output_schema=ScreenDoc)
+    def make(
+        self, context: StageContext, segment: SegmentDoc | dict, learner: LearnerVersion, threshold: float
+    ) -> ScreenDoc:
+        """Choose centres greedily by uncertainty in the frame a segment ended on.
+
+        After a blow-up the most uncertain uncovered atoms are chosen whether or not they reach the threshold.
+        """
+        started = time.perf_counter()
+        segment = SegmentDoc.model_validate(segment)
+        store = artifact_store(context)
+        frame = load_frame(store, segment.frame)
+        uncertainty = load_uncertainty_artifact(store, learner)
+        blown_up = segment.reason == "blow_up"
+
+        result = screen_frame(uncertainty, frame, 0.0 if blown_up else threshold, max_centres=self.max_centres)
+
+        finite = result.values[np.isfinite(result.values)]
+        quantiles = np.quantile(finite, [0.5, 0.9, 0.99]) if finite.size else np.full(3, np.inf)
+        symbols = frame.get_chemical_symbols()
+        return ScreenDoc(
+            campaign=context.campaign,
+            round=context.round,
+            walker=segment.walker,
+            step=segment.frame_step,
+            segment_uuid=segment.uuid,
+            model_version=learner.version,
+            threshold=threshold,
+            n_atoms=len(frame),
+            n_uncertain=int((result.values > threshold).sum()),
+            n_triggering=int(result.triggering.sum()),
+            max_uncertainty=float(result.values.max()),
+            quantiles=dict(zip(("0.5", "0.9", "0.99"), quantiles.tolist(), strict=True)),
+            centres=[
+                CentreDoc(atom=int(i), species=symbols[i], uncertainty=float(result.values[i])) for i in result.centres
+            ],
+            seconds=time.perf_counter() - started,
+        )

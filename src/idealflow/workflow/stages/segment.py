@@ -1,0 +1,247 @@
+"""Stage 1: molecular dynamics of one walker until a frame needs labels, or the segment ends."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import numpy as np
+from ase import Atoms
+from jobflow import Maker
+from pydantic import Field
+
+from idealflow.core import screen_frame
+from idealflow.core.dynamics import (
+    CheckOutcome,
+    Checkpoint,
+    Limits,
+    MDState,
+    Sampler,
+    Schedule,
+    SegmentResult,
+    Stage,
+    get_sampler,
+    md_segment,
+)
+from idealflow.errors import InputError
+from idealflow.schemas import Artifact, LearnerVersion, SegmentDoc, StageContext, WalkerState
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.frames.encode import load_force_field_artifact, load_uncertainty_artifact, save_frame
+from idealflow.workflow.jobs.progress import Progress, emit
+from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
+from idealflow.workflow.learner.uncertainties import Uncertainty
+
+__all__ = ["MDSegmentMaker"]
+
+_COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
+
+
+@dataclass
+class MDSegmentMaker(Maker):
+    """Run MD of one walker, screening as it goes.
+
+    Attributes
+    ----------
+    schedule
+        Temperature schedule: stages with ``kind`` (``hold`` or ``ramp``), ``temperature`` (K), ``to`` (K, ramps), ``steps``.
+    sampler
+        Registered sampler with its settings, e.g. ``{"name": "langevin", "timestep": 2.0, "friction": 0.01}`` (fs, 1/fs).
+    check_interval
+        Steps between screened frames.
+    segment_steps
+        Steps after which a segment ends and is stored; a multiple of ``check_interval``.
+    trajectory_interval
+        Steps between stored frames; default: ``check_interval``.
+    start_temperature
+        Temperature of the first velocities, K; default: the schedule's first. None of this is read after step 0.
+    fixed_atoms
+        Indices of atoms that never move.
+    max_force, max_temperature
+        Limits (eV/Å, K) beyond which the segment counts as blown up.
+    wall_time_s
+        Seconds after which a segment ends at its next check; changes no result, resuming is exact.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    schedule: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"kind": "hold", "temperature": 300.0, "steps": 1000}]
+    )
+    sampler: dict[str, Any] = field(default_factory=lambda: {"name": "langevin"})
+    check_interval: Annotated[int, Field(ge=1)] = 10
+    segment_steps: Annotated[int, Field(ge=1)] = 500
+    trajectory_interval: Annotated[int, Field(ge=1)] | None = None
+    start_temperature: Annotated[float, Field(ge=0)] | None = None
+    fixed_atoms: list[int] = field(default_factory=list)
+    max_force: Annotated[float, Field(gt=0)] = 100.0
+    max_temperature: Annotated[float, Field(gt=0)] = 20_000.0
+    wall_time_s: Annotated[float, Field(gt=0)] | None = None
+    category: str | None = None
+    name: str = "MD segment"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings before any compute."""
+        hottest = max(self.plan().max_temperature, self.start_temperature or 0.0)
+        if hottest >= self.max_temperature:
+            raise InputError(
+                f"max_temperature = {self.max_temperature:g} K, beyond which a segment counts as blown up, must exceed the "
+                f"schedule's highest temperature, {hottest:g} K; raise it, or lower the temperature"
+            )
+        self.dynamics()
+        if self.segment_steps % self.check_interval:
+            raise InputError(
+                f"segment_steps must be a multiple of check_interval, got {self.segment_steps} and "
+                f"{self.check_interval}; e.g. {self.check_interval * max(1, self.segment_steps // self.check_interval)}"
+            )
+
+    def plan(self) -> Schedule:
+        """The temperature schedule."""
+        unknown = [key for entry in self.schedule for key in entry if key not in ("kind", "temperature", "to", "steps")]
+        if unknown:
+            raise InputError(f"unknown key {unknown[0]!r} in a schedule stage; it has kind, temperature, to, steps")
+        missing = [name for entry in self.schedule for name in ("temperature", "steps") if name not in entry]
+        if missing:
+            raise InputError(f"a schedule stage needs kind, temperature and steps (ramps: to), {missing[0]} is missing")
+        return Schedule([Stage(**entry) for entry in self.schedule])
+
+    def dynamics(self) -> Sampler:
+        """The sampler."""
+        if "name" not in self.sampler:
+            raise InputError(f"sampler needs a name, got {self.sampler}; e.g. {{name: langevin, timestep: 1.0}}")
+        return get_sampler(**self.sampler)
+
+    def initial_state(self, atoms: Atoms, seed: int) -> MDState:
+        """State at step 0: velocities drawn from the seed."""
+        from ase.constraints import FixAtoms
+
+        if self.fixed_atoms:
+            outside = [i for i in self.fixed_atoms if not 0 <= i < len(atoms)]
+            if outside:
+                raise InputError(f"fixed_atoms must be indices below the {len(atoms)} atoms, got {outside[0]}")
+            atoms = atoms.copy()
+            atoms.set_constraint(FixAtoms(indices=self.fixed_atoms))
+        start = self.plan().temperature(0) if self.start_temperature is None else self.start_temperature
+        state = MDState.initial(atoms, start, seed)
+        self.dynamics().check(state)
+        return state
+
+    @stage(output_schema=SegmentDoc)
+    def make(
+        self,
+        context: StageContext,
+        walker: WalkerState,
+        learner: LearnerVersion,
+        threshold: float | None,
+    ) -> SegmentDoc:
+        """Run one segment; ``threshold=None`` is plain inference MD: nothing is screened and nothing triggers."""
+        if (done := committed(SegmentDoc)) is not None:
+            return done
+        started = time.perf_counter()
+        store = artifact_store(context)
+        directory = work_directory(context, "segment")
+        state = MDState.load(store.get(walker.md_state))
+        plan = self.plan()
+        calculator = load_force_field_artifact(store, learner).calculator()
+        uncertainty = load_uncertainty_artifact(store, learner)
+        watch = _Watch(uncertainty, threshold, plan, walker.walker)
+        trajectory = directory / "trajectory.idf"
+
+        result = md_segment(
+            calculator,
+            state,
+            schedule=plan,
+            sampler=self.dynamics(),
+            stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
+            check_interval=self.check_interval,
+            check=watch.check,
+            check_first=walker.unresolved,
+            on_step=watch.on_step,
+            trajectory=trajectory,
+            trajectory_interval=self.trajectory_interval,
+            limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
+            wall_time_s=self.wall_time_s,
+            checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+        )
+        result = _last_frame_checked(result, watch)
+        end_state = result.state.save(directory / "end.npz")
+
+        end = store.put_file(end_state, suffix=".npz")
+        frame, frame_step = _screened_frame(store, end, result, uncertainty)
+        doc = SegmentDoc(
+            uuid=current_uuid(),
+            campaign=context.campaign,
+            round=context.round,
+            walker=walker.walker,
+            model_version=learner.version,
+            first_step=state.step,
+            last_step=result.state.step,
+            reason=result.reason,
+            detail=result.detail,
+            start_state=walker.md_state,
+            end_state=end,
+            frame=frame,
+            frame_step=frame_step,
+            trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
+            log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
+            seconds=time.perf_counter() - started,
+        )
+        shutil.rmtree(directory)
+        return doc
+
+
+class _Watch:
+    """Screens frames for md_segment and reports progress."""
+
+    def __init__(self, uncertainty: Uncertainty, threshold: float | None, plan: Schedule, walker: int) -> None:
+        self.uncertainty = uncertainty
+        self.threshold = threshold
+        self.plan = plan
+        self.walker = walker
+        self.latest: float | None = None
+
+    def check(self, atoms: Atoms, step: int) -> CheckOutcome:  # noqa: ARG002  # the protocol's signature
+        """Stop at the first frame in which an uncovered atom is above the threshold."""
+        if self.threshold is None:
+            return CheckOutcome(stop=False)
+        screened = screen_frame(self.uncertainty, atoms, self.threshold, max_centres=1)
+        self.latest = float(screened.values.max())
+        return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
+
+    def on_step(self, row: Mapping[str, float]) -> None:
+        """Pass a row of the segment's log on."""
+        emit(
+            Progress(
+                "segment",
+                walker=self.walker,
+                step=int(row["step"]),
+                n_steps=self.plan.n_steps,
+                temperature=row["temperature"],
+                uncertainty=self.latest,
+                threshold=self.threshold,
+            )
+        )
+
+
+def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
+    """The schedule's last frame is screened too, where its step is no multiple of the check interval."""
+    if result.reason != "schedule_end" or result.check is not None:
+        return result
+    outcome = watch.check(result.state.atoms(), result.state.step)
+    return replace(result, check=outcome, reason="triggered" if outcome.stop else "schedule_end")
+
+
+def _screened_frame(
+    store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: Uncertainty
+) -> tuple[Artifact, int]:
+    """The frame that is screened next: the last one, or after a blow-up the most uncertain since the last good one."""
+    if result.reason != "blow_up" or not result.suspect_frames:
+        return end, result.state.step
+    worst = _most_uncertain(result.suspect_frames, uncertainty)
+    return save_frame(store, worst), int(worst.info["step"])
+
+
+def _most_uncertain(frames: Sequence[Atoms], uncertainty: Uncertainty) -> Atoms:
+    return max(frames, key=lambda atoms: float(np.max(uncertainty(atoms))))
