@@ -107,7 +107,9 @@ def test_a_folder_as_config(refused: Callable[..., str], tmp_path: Path) -> None
     assert "is a folder" in refused("run", tmp_path, "--out", tmp_path / "out")
 
 
-def test_a_calculator_whose_module_fails(config: Callable[..., Path], refused: Callable[..., str], tmp_path: Path) -> None:
+def test_a_calculator_whose_module_fails(
+    config: Callable[..., Path], refused: Callable[..., str], tmp_path: Path
+) -> None:
     (tmp_path / "failing_pot.py").write_text("1 / 0\n")
     path = config(label={"labeller": {"calculator": "failing_pot.Pot"}})
     line = refused_beside_cache(refused, "run", path, "--out", tmp_path / "out")
@@ -223,7 +225,9 @@ def test_a_whole_number_in_exponent_form_is_whole(text: str) -> None:
     assert repr(load_yaml(text)) == "1000"
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-2", 0.01), ("-.5", -0.5), ("1.5e-3", 0.0015), ("1e16", 1e16), (".5E1", 5)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-2", 0.01), ("-.5", -0.5), ("1.5e-3", 0.0015), ("1e16", 1e16), (".5E1", 5)]
+)
 def test_other_numbers(text: str, value: float) -> None:
     assert load_yaml(text) == value
 
@@ -305,7 +309,18 @@ def test_a_signal_in_the_midst_of_a_label(config: Callable[..., Path], tmp_path:
         f"import os, pathlib, sys; pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); "
         "from idealflow.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-W", "ignore", "-c", script, "run", str(path), "--out", str(tmp_path / "out"), "--quiet"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        script,
+        "run",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+        "--quiet",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stderr == "idealflow: interrupted by SIGTERM; the same command goes on from here\n"

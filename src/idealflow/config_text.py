@@ -28,22 +28,24 @@ _MERGE_TAG = "tag:yaml.org,2002:merge"
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with the floats of YAML 1.2, that refuses a key given twice."""
 
-    def compose_mapping_node(self, anchor: str | None) -> Any:
-        node: Any = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]  # untyped in the stubs
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node: Any = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
                 continue
             line, name = key.start_mark.line + 1, (key.tag, key.value)
             if name in first:
-                raise InputError(f"line {line}: the key {key.value!r} is given twice, first in line {first[name]}; keep one")
+                raise InputError(
+                    f"line {line}: the key {key.value!r} is given twice, first in line {first[name]}; keep one"
+                )
             first[name] = line
         return node
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float | str:
         """The number that was meant: 2e2 and 2.5e2 are whole, as engines want them; too large for a float, it stays text."""
         if not _FLOAT.match(node.value):
-            return float(self.construct_yaml_float(node))  # type: ignore[no-untyped-call]  # untyped in the stubs
+            return float(self.construct_yaml_float(node))
         value = float(node.value.replace("_", ""))
         if not math.isfinite(value):
             return str(node.value)
@@ -117,7 +119,9 @@ def with_import_folder(settings: dict[str, Any], base: Path) -> dict[str, Any]:
         If the module is in neither place.
     """
     label = settings.get("label")
-    labeller = label.get("labeller") if isinstance(label, dict) else None
+    if not isinstance(label, dict):
+        return settings
+    labeller = label.get("labeller")
     if not isinstance(labeller, dict) or "import_from" in labeller:
         return settings
     key = "calculator" if "calculator" in labeller else "maker"

@@ -157,16 +157,17 @@ def _run(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.frames.encode import to_stored
-    from idealflow.workflow.jobs.progress import listening
+    from idealflow.workflow.jobs.progress import listening, noted
 
-    maker, atoms, settings = load_config(arguments.config)
+    with noted() as notes:
+        maker, atoms, settings = load_config(arguments.config)
     directory = CampaignDirectory(arguments.out)
     directory.check_name(maker.campaign)
     maker = directory.placed(maker)
     with directory.locked():
         store, structure = directory.job_store(), to_stored(atoms)
         campaign = Campaign(store, maker.campaign)
-        state = open_state(maker, structure, store)
+        state = open_state(maker, structure, store, notes)
         directory.write_config(settings)
         action = next_action(state)
         if action.kind == "stop":
@@ -188,7 +189,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
             try:
                 state = run_campaign(
-                    maker, structure, store, max_rounds=arguments.max_rounds, on_round=on_round, root_dir=directory.jobs
+                    maker,
+                    structure,
+                    store,
+                    max_rounds=arguments.max_rounds,
+                    on_round=on_round,
+                    root_dir=directory.jobs,
+                    notes=notes,
                 )
             except KeyboardInterrupt:
                 write_summary(campaign, directory.summary_path, status="paused", reason=_INTERRUPTED)

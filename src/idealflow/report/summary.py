@@ -44,6 +44,7 @@ def summarise(campaign: Campaign) -> dict[str, Any]:
         "uncertainty_threshold": state.threshold,
         "wall_s": state.wall_s,
         **_costs(state, evaluation, steps),
+        "notes": state.notes,
     }
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
@@ -81,6 +82,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"forces {entry['force_mae_first_meV_per_A']:.0f} → {entry['force_mae_last_meV_per_A']:.0f} meV/Å"
         for entry in summary.get("evaluation", [])
     ]
+    lines += [f"  {message}" for message in summary.get("notes", [])]
     return "\n".join(lines) + "\n"
 
 

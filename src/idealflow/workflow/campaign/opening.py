@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.folder.earlier import earlier_species
-from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, settings_key
 from idealflow.workflow.learner.uncertainties import check_kind
@@ -75,7 +75,7 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
     if bootstrap.source == "structures":
         bootstrap.initial_structures(atoms, maker.seed)
     if bootstrap.source == "dataset":
-        read_dataset(str(bootstrap.dataset))
+        bootstrap.read()
 
 
 def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
@@ -100,6 +100,7 @@ def _categories(maker: IdealMaker) -> dict[str, str]:
         "label": maker.label.category,
         "update": maker.update.category,
         "bootstrap-label": maker.label.category,
+        "check-label": maker.label.category,
         "bootstrap-fit": maker.bootstrap.category,
         "evaluate": maker.evaluation.category,
         "evaluation-label": maker.label.category,
@@ -115,8 +116,11 @@ def kept(maker: IdealMaker, atoms: Atoms) -> StoredFrame:
     return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
 
 
-def initial_state(maker: IdealMaker, atoms: Atoms) -> CampaignState:
-    """Round 0: every walker at step 0 with velocities of its own; no model yet."""
+def initial_state(maker: IdealMaker, atoms: Atoms, notes: Sequence[str] = ()) -> CampaignState:
+    """Round 0: every walker at step 0 with velocities of its own; no model yet.
+
+    ``notes`` say what became of the input (:func:`~idealflow.workflow.jobs.progress.noted`).
+    """
     artifacts = _artifacts(maker)
     store = ArtifactStore(artifacts)
     walkers = []
@@ -145,6 +149,7 @@ def initial_state(maker: IdealMaker, atoms: Atoms) -> CampaignState:
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
+        notes=list(notes),
     )
 
 

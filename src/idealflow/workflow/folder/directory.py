@@ -127,7 +127,9 @@ class CampaignDirectory:
         """Refuse a path that is no folder and can never be one, before anything is written."""
         try:
             if self.path.is_symlink() and not self.path.exists():
-                raise InputError(f"{self.path} is a link to {self.path.readlink()}, which does not exist; mend the link")
+                raise InputError(
+                    f"{self.path} is a link to {self.path.readlink()}, which does not exist; mend the link"
+                )
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"{self.path} is a file, --out must be a folder; choose another --out")
         except OSError as error:

@@ -73,7 +73,7 @@ class LabelMaker(Maker):
         context: StageContext,
         subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
         request: str = "",
-        origin: Literal["bootstrap", "evaluation"] = "bootstrap",
+        origin: Literal["bootstrap", "check", "evaluation"] = "bootstrap",
     ) -> LabelledDoc:
         """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``)."""
         if isinstance(subject, dict):
@@ -82,7 +82,8 @@ class LabelMaker(Maker):
         if isinstance(subject, StoredFrame):
             subject = to_stored(load_frame(ArtifactStore(subject.root), subject.file))
         substructure = isinstance(subject, RelaxationDoc)
-        if (done := committed(SubstructureDoc if substructure else LabelledDoc)) is not None:
+        done = committed(SubstructureDoc if substructure else LabelledDoc)
+        if done is not None and not (origin == "check" and done.state == "failed"):  # a check waits for its labels
             return done
         structure: StoredStructure | None
         failure = None
