@@ -77,7 +77,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "class of another kind": ({"label": {"labeller": {"calculator": "ase.Atom"}}}, "ase.Atom is no ASE calculator"),
     "missing calculator": ({"label": {"labeller": {"calculator": "my_pots.Pot"}}}, "there is no module 'my_pots' beside"),
     "two import folders": ({"label": {"labeller": LABELLER | {"import_from": "/nowhere"}}}, "import_from /nowhere is not"),
-    "maker that refuses": ({"label": {"labeller": {"maker": "ase.Atoms", "kwargs": {"x": 1}}}}, "with kwargs {'x': 1}: TypeError"),
+    "maker that refuses": ({"label": {"labeller": {"maker": "ase.Atoms", "kwargs": {"x": 1}}}}, "{'x': 1}: TypeError"),
+    "unknown key of a dataset": ({"bootstrap": {"dataset": "d", "keys": {"energi": "E"}}}, "bootstrap.keys: input should be"),
+    "keys without a dataset": ({"bootstrap": {"keys": {"energy": "E"}}}, "keys are names in a dataset"),
     "maker of something else": ({"label": {"labeller": {"maker": "ase.Atoms"}}}, "is no atomate2 static maker: it makes Atoms"),
 }  # fmt: skip
 
@@ -90,7 +92,7 @@ def test_impossible_values(
 
 
 TEXTS = {
-    "key twice": ("structure: {element: Cu}\nseed: 1\nsegment: {}\nseed: 2\n", "line 4: the key 'seed' is given twice, first in line 2"),
+    "key twice": ("structure: {}\nseed: 1\nsegment: {}\nseed: 2\n", "line 4: the key 'seed' is given twice, first in line 2"),
     "nested key twice": ("structure: {element: Cu}\nsegment:\n  max_force: 1\n  max_force: 2\n", "line 4: the key 'max_force'"),
     "key twice in braces": ("structure: {element: Cu, a: 3, a: 4}\n", "line 1: the key 'a' is given twice"),
     "text for a number": ("structure: {element: Cu}\nn_walkers: 1e\n", "n_walkers: input should be a valid integer"),

@@ -1,4 +1,4 @@
-"""Datasets as people have them: whatever the names, the units of the virial and the form of the file, the values come out right."""
+"""Datasets as people have them: whatever the names, the virial's units and the form of the file, values come out right."""
 
 from __future__ import annotations
 
@@ -149,16 +149,16 @@ def test_what_is_missing_or_impossible_is_named(frames: list[Atoms], tmp_path: P
         InputError, match=r"structure 0 of .* has no energy and no forces; .* It has my_energy, my_forces"
     ):
         read_dataset(path)
-    with pytest.raises(InputError, match="keys: no structure of .* has 'E'; it has my_energy, my_forces"):
+    with pytest.raises(InputError, match=r"keys: no structure of .* has 'E'; it has my_energy, my_forces"):
         read_dataset(path, {"energy": "E"})
     bare[2].arrays["my_forces"][3, 1] = np.nan
     write(path, bare, format="extxyz")
-    with pytest.raises(InputError, match="the forces of structure 2 of .* got values that are not finite"):
+    with pytest.raises(InputError, match=r"the forces of structure 2 of .* got values that are not finite"):
         read_dataset(path, {"energy": "my_energy", "forces": "my_forces"})
     bare[2].arrays["my_forces"][3, 1] = 0.0
-    bare[2].info["virial"] = np.arange(6.0)
+    bare[2].info["virials"] = np.arange(6.0)
     write(path, bare[2], format="extxyz")
-    with pytest.raises(InputError, match="the virial of structure 0 of .* must have nine components, got 6"):
+    with pytest.raises(InputError, match=r"the virial of structure 0 of .* must have nine components, got 6"):
         read_dataset(path, {"energy": "my_energy", "forces": "my_forces"})
 
 
@@ -215,7 +215,7 @@ def test_a_folder_of_deepmd_systems(frames: list[Atoms], tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"force.npy must have the shape \(2, 24\), got \(2, 5\)"):
         read_dataset(tmp_path)
     (tmp_path / "a" / "set.000" / "force.npy").unlink()
-    with pytest.raises(InputError, match="force.npy does not exist"):
+    with pytest.raises(InputError, match=r"force\.npy does not exist"):
         read_dataset(tmp_path)
     (tmp_path / "a" / "type_map.raw").unlink()
     with pytest.raises(InputError, match=r"has no type_map.raw, so its species are unknown"):
@@ -268,6 +268,12 @@ def test_constants_per_species_and_numerical_noise_are_no_disagreement(
     found = compared([changed(a, energy=moved, forces=lambda f, _: f + noise) for a in frames], frames)
     assert found.disagreed == []
     assert len(found.agreed) == 3
+
+
+def test_another_zero_of_energy_is_said(frames: list[Atoms]) -> None:
+    found = compared([changed(atoms, energy=lambda e, atoms: e - 3.5 * len(atoms)) for atoms in frames], frames)
+    assert found.disagreed == []
+    assert "energies lie -3.5 eV per atom from the labeller's" in found.unknown[0]
 
 
 @pytest.mark.parametrize(

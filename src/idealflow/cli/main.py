@@ -260,10 +260,12 @@ def _submit(arguments: argparse.Namespace) -> int:
     maker, atoms, settings = load_config(arguments.config)
     labeller = settings.get("label", {}).get("labeller")
     if isinstance(labeller, dict) and "maker" in labeller and "import_from" in labeller:
-        raise InputError(
-            f"every worker has to import {labeller['maker']!r}, which lies beside the config; set PYTHONPATH to "
-            f"{labeller['import_from']} here and on the workers"
-        )
+        kind = type(getattr(maker.label.labeller, "maker", None))
+        if kind.__module__.partition(".")[0] == labeller["maker"].partition(".")[0]:
+            raise InputError(
+                f"every worker has to import {kind.__module__}.{kind.__name__}, which lies beside the config; set PYTHONPATH to "
+                f"{labeller['import_from']} here and on the workers"
+            )
     sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
     return 0
 

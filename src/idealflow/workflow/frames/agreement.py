@@ -18,6 +18,7 @@ __all__ = ["Agreement", "chosen", "compared"]
 _TOLERANCE = 0.1  # of the root mean square of what the labeller gives; units and signs miss by far more
 #: differences below these are never refused, and values below these say nothing about units
 _FLOORS = {"energies": 0.002, "forces": 0.02, "stresses": 0.002}  # eV/atom, eV/Å, eV/Å³
+_OFFSET = 0.01  # eV per atom between zeros of energy that is worth a word
 _UNITS = {"energies": "eV per atom", "forces": "eV/Å", "stresses": "eV/Å³"}
 #: what a value in eV, eV/Å or eV/Å³ is in other units (CODATA 2018)
 _FACTORS = {
@@ -119,12 +120,18 @@ def _compare_energies(
     species = np.unique(np.concatenate([atoms.numbers for atoms in given]))
     contents = np.array([[(atoms.numbers == number).sum() for number in species] for atoms in given]) / sizes[:, None]
     beyond = np.eye(len(given)) - contents @ np.linalg.pinv(contents)
+    one, other = (np.array([atoms.calc.results["energy"] for atoms in side]) / sizes for side in (given, computed))
+    offset = float(np.mean(one - other))
+    if abs(offset) > _OFFSET:
+        found.unknown.append(
+            f"energies lie {offset:+.4g} eV per atom from the labeller's; labels to come fit the dataset only if both have one "
+            "zero of energy"
+        )
     if np.linalg.matrix_rank(contents, tol=1e-8) == len(given):
         found.unknown.append(
             "energies were not compared, for that at least two structures of one composition have to be computed"
         )
         return
-    one, other = (np.array([atoms.calc.results["energy"] for atoms in side]) / sizes for side in (given, computed))
     _compare(found, "energies", one, other, {"eV per atom instead of eV": 1 / sizes}, lambda values: beyond @ values)
 
 
