@@ -66,7 +66,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "vacancies in words": ({"structure": {"element": "Cu", "cubic": True, "vacancies": "two"}}, "whole number, got 'two'"),
     "negative seed": ({"structure": {"element": "Cu", "cubic": True, "seed": -1}}, "seed of a structure must be at least 0"),
     "missing structure": ({"structure": "no.cif"}, "file names are relative to the config"),
-    "structure is a folder": ({"structure": "."}, "is a folder; give a file in it"),
+    "structure is a folder": ({"structure": "."}, "is a folder or no ordinary file"),
     "dataset is missing": ({"bootstrap": {"dataset": "no.xyz"}}, "relative to the config"),
     "too hot": ({"segment": {"max_temperature": 1999.0}}, "max_temperature = 1999 K"),
     "too hot at the start": ({"segment": {"start_temperature": 3e4}}, "highest temperature, 30000 K"),

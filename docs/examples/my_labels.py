@@ -1,6 +1,6 @@
 """Label settings of this project: one place, imported by the config."""
 
-from idealflow.workflow.labellers.vasp import vasp_static
+from idealflow import vasp_static
 
 
 def lithium():

@@ -8,49 +8,50 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AseLabeller": "idealflow.workflow",
     "BootstrapMaker": "idealflow.workflow",
     "Campaign": "idealflow.provenance",
     "CropSearchMaker": "idealflow.workflow",
+    "EvaluationMaker": "idealflow.workflow",
     "IdealMaker": "idealflow.workflow",
     "LabelMaker": "idealflow.workflow",
     "MDSegmentMaker": "idealflow.workflow",
     "ModelUpdateMaker": "idealflow.workflow",
+    "StaticLabeller": "idealflow.workflow",
     "UncertaintyRelaxMaker": "idealflow.workflow",
     "UncertaintyScreenMaker": "idealflow.workflow",
+    "run_campaign": "idealflow.workflow",
+    "vasp_static": "idealflow.workflow.labellers.vasp",
+}
+
+#: classes that stored documents name as ours, beside the public ones
+_STORED = {
+    "LabelTimeHandler": "idealflow.workflow.labellers.vasp.limits",
+    "SubstructureSetGenerator": "idealflow.workflow.labellers.vasp",
+    "VaspLabeller": "idealflow.workflow.labellers.vasp",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  # names of lazily imported objects
 
 if TYPE_CHECKING:
     from idealflow.provenance import Campaign as Campaign
-    from idealflow.workflow import (
-        BootstrapMaker as BootstrapMaker,
-    )
-    from idealflow.workflow import (
-        CropSearchMaker as CropSearchMaker,
-    )
-    from idealflow.workflow import (
-        IdealMaker as IdealMaker,
-    )
-    from idealflow.workflow import (
-        LabelMaker as LabelMaker,
-    )
-    from idealflow.workflow import (
-        MDSegmentMaker as MDSegmentMaker,
-    )
-    from idealflow.workflow import (
-        ModelUpdateMaker as ModelUpdateMaker,
-    )
-    from idealflow.workflow import (
-        UncertaintyRelaxMaker as UncertaintyRelaxMaker,
-    )
-    from idealflow.workflow import (
-        UncertaintyScreenMaker as UncertaintyScreenMaker,
-    )
+    from idealflow.workflow import AseLabeller as AseLabeller
+    from idealflow.workflow import BootstrapMaker as BootstrapMaker
+    from idealflow.workflow import CropSearchMaker as CropSearchMaker
+    from idealflow.workflow import EvaluationMaker as EvaluationMaker
+    from idealflow.workflow import IdealMaker as IdealMaker
+    from idealflow.workflow import LabelMaker as LabelMaker
+    from idealflow.workflow import MDSegmentMaker as MDSegmentMaker
+    from idealflow.workflow import ModelUpdateMaker as ModelUpdateMaker
+    from idealflow.workflow import StaticLabeller as StaticLabeller
+    from idealflow.workflow import UncertaintyRelaxMaker as UncertaintyRelaxMaker
+    from idealflow.workflow import UncertaintyScreenMaker as UncertaintyScreenMaker
+    from idealflow.workflow import run_campaign as run_campaign
+    from idealflow.workflow.labellers.vasp import vasp_static as vasp_static
 
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are first used: ``idealflow.core`` alone must not pull in jobflow."""
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+    if (room := _PUBLIC.get(name, _STORED.get(name))) is not None:
+        return getattr(import_module(room), name)
     raise AttributeError(f"module 'idealflow' has no attribute {name!r}")

@@ -6,7 +6,6 @@ Nothing heavy is imported here, so that a config which cannot be read is refused
 from __future__ import annotations
 
 import math
-import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 
 from idealflow.errors import InputError
 
-__all__ = ["dump_yaml", "load_yaml", "read_config", "with_import_folder", "write_private"]
+__all__ = ["dump_yaml", "load_yaml", "read_config", "with_import_folder"]
 
 #: floats of YAML 1.2 that YAML 1.1, and so PyYAML, takes for text: 1e3, 1E-2, 2.5e4, -.5
 _FLOAT = re.compile(r"[-+]?(?:(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+|\.\d[\d_]*)\Z")
@@ -141,12 +140,3 @@ def _is_importable(module: str) -> bool:
         return find_spec(module) is not None
     except ValueError:  # a module that runs has no spec, such as __main__
         return False
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone may read, since it can hold passwords; whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)  # its permissions would stay
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    temporary.replace(path)

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
-__all__ = ["RESOLUTION", "geometry_key"]
+__all__ = ["RESOLUTION", "former_geometry_key", "geometry_key", "is_former_geometry_key"]
+
+#: of the form of keys; those of version 0.1.0 have none
+_VERSION = 2
 
 RESOLUTION = 1e-6
 """Coordinates closer than this, in Å, count as equal; far below what changes a label."""
@@ -42,26 +46,33 @@ def _plain(value: Any) -> Any:
 
 
 def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
-    """SHA-256 of a structure and of the settings of its label.
+    """Key of a structure and of the settings of its label.
 
     Parameters
     ----------
     atoms
-        Species, positions, cell and periodicity count, and initial magnetic moments and charges where set. Positions
-        are taken as they are, neither wrapped nor sorted: a translated or reordered copy has another key.
+        Species, positions, cell and periodicity count, and where set initial magnetic moments and charges, and the charge and
+        spin of the whole; masses and fixed atoms do not. Positions are taken as they are, neither wrapped nor sorted: a
+        translated or reordered copy has another key.
     settings
         Everything that decides the label (engine, functional, cutoff, k density, ...), as plain values.
 
     Returns
     -------
     str
-        64 hexadecimal digits, the same in every process. Coordinates count in steps of 1e-6 Å.
+        ``2-`` (the form of the key) and 64 hexadecimal digits, the same in every process. Coordinates count in steps of
+        1e-6 Å.
 
     Raises
     ------
     InputError
         When coordinates are not finite, or the settings are not plain values.
     """
+    return f"{_VERSION}-{former_geometry_key(atoms, settings)}"
+
+
+def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
+    """The key that version 0.1.0 gave the same structure; arguments as :func:`geometry_key`'s."""
     digest = hashlib.sha256()
     digest.update(np.asarray(atoms.numbers).astype("<i4").tobytes())
     digest.update(np.asarray(atoms.pbc).astype("u1").tobytes())
@@ -70,5 +81,12 @@ def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     for name in ("initial_magmoms", "initial_charges"):
         if name in atoms.arrays:
             digest.update(name.encode() + _rounded(name, atoms.arrays[name]))
+    for name, value in totals_of(atoms).items():
+        digest.update(name.encode() + _rounded(name, value))
     digest.update(_canonical(settings).encode())
     return digest.hexdigest()
+
+
+def is_former_geometry_key(key: str) -> bool:
+    """Whether a stored key was written by version 0.1.0."""
+    return bool(key) and "-" not in key

@@ -12,14 +12,14 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import TypeAdapter, ValidationError
 
-from idealflow.config_text import read_config
+from idealflow.config_text import load_yaml, read_config
 from idealflow.errors import InputError
 from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
 
-__all__ = ["load_config", "maker_from_settings"]
+__all__ = ["kept_maker", "load_config", "maker_from_settings"]
 
 
 def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
@@ -45,6 +45,18 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     atoms = build_structure(settings["structure"])
     check_campaign(maker, atoms)
     return maker, atoms, settings
+
+
+def kept_maker(path: Path) -> IdealMaker:
+    """The Maker of a kept config, whose structure need not be there any more.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_config`.
+    """
+    settings = load_yaml(path.read_text(encoding="utf-8"))
+    return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
 
 
 def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
@@ -110,10 +122,10 @@ def _nearest(key: str, known: list[str]) -> str:
 
 
 def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]:
-    """File names in a config are relative to the config itself."""
+    """File names in a config are relative to the config itself; URLs stay."""
 
     def absolute(name: Any) -> Any:
-        return str((base / name).resolve()) if isinstance(name, str) else name
+        return str((base / name).resolve()) if isinstance(name, str) and "://" not in name else name
 
     def structure(entry: Any) -> Any:
         if isinstance(entry, dict) and "file" in entry:
@@ -122,6 +134,9 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
 
     settings = dict(settings)
     settings["structure"] = structure(settings["structure"])
+    for key in ("artifacts", "work"):
+        if key in settings:
+            settings[key] = absolute(settings[key])
     bootstrap = settings.get("bootstrap")
     if isinstance(bootstrap, dict):
         bootstrap = dict(bootstrap)

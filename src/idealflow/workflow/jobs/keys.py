@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["child_seed", "generator", "request_key", "settings_key", "stage_uuid"]
+from idealflow.workflow.jobs.identity import former_form
+
+__all__ = ["child_seed", "former_key", "generator", "is_key_of", "request_key", "settings_key", "stage_uuid"]
+
+#: of the form of keys; those of version 0.1.0 have none
+_VERSION = 2
 
 _NAMESPACE = uuid.UUID("0b7c1d7e-4a0e-5c58-9f55-1de0a11f1073")
 
@@ -39,8 +44,28 @@ def generator(*parts: int) -> np.random.Generator:
 
 
 def settings_key(settings: Any) -> str:
-    """SHA-256 (first 16 hexadecimal digits) of the canonical JSON of a Maker's or labeller's settings."""
-    data = settings.as_dict() if hasattr(settings, "as_dict") else settings
+    """Key of a Maker's or labeller's settings: ``2-`` and 16 hexadecimal digits of the SHA-256 of their canonical JSON.
+
+    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name.
+    """
+    return f"{_VERSION}-{_digest(_plain(settings))}"
+
+
+def former_key(settings: Any) -> str:
+    """The key that version 0.1.0 gave the same settings."""
+    return _digest(former_form(_plain(settings)))
+
+
+def is_key_of(stored: str, settings: Any) -> bool:
+    """Whether a stored key, of this version or of 0.1.0, is that of the settings."""
+    return stored == (settings_key(settings) if "-" in stored else former_key(settings))
+
+
+def _plain(settings: Any) -> Any:
+    return settings.as_dict() if hasattr(settings, "as_dict") else settings
+
+
+def _digest(data: Any) -> str:
     text = json.dumps(_without_versions(data), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -50,6 +50,7 @@ def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[...
                 hold(Path(context.work), CURRENT_JOB.job.uuid, _is_stored)
             return method(*args, **kwargs)
 
+        body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
         return job(body, **settings)
 
     return decorate

@@ -1,1 +1,12 @@
-"""What computes labels: ASE calculators, atomate2's static makers, VASP."""
+"""What computes labels: ASE's calculators, atomate2's static makers, VASP."""
+
+from idealflow.workflow.labellers.static import (
+    AseLabeller,
+    Labeller,
+    StaticLabeller,
+    labeller_from_settings,
+    static_labeller,
+    vasp_labeller,
+)
+
+__all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "static_labeller", "vasp_labeller"]

@@ -24,26 +24,23 @@ from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.frames.build import build_structure, perturbed
 from idealflow.workflow.frames.dataset_keys import DatasetKey
 from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
-from idealflow.workflow.frames.encode import (
-    labelled_atoms,
-    load_force_field_artifact,
-    load_uncertainty_artifact,
-    to_stored,
-)
+from idealflow.workflow.frames.encode import labelled_atoms, to_stored
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.label import LabelMaker
-from idealflow.workflow.stages.update import mean_errors, store_learner
+from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["BootstrapMaker"]
 
 
 @dataclass
-class BootstrapMaker(Maker):
+class BootstrapMaker(StableName, Maker):
     """Make the first force field and the first distribution.
 
     Exactly one source is used: ``campaign`` if given, else ``dataset`` if given, else ``seeds``.

@@ -22,10 +22,12 @@ from idealflow.schemas import (
     ScreenDoc,
     StageContext,
 )
-from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
 from idealflow.workflow.learner.uncertainties import Uncertainty
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["CropSearchMaker", "Embedding"]
 
@@ -33,7 +35,7 @@ Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
 
 @dataclass
-class CropSearchMaker(Maker):
+class CropSearchMaker(StableName, Maker):
     """Search the best periodic cell around one uncertain atom.
 
     Attributes

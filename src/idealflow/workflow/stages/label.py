@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from ase import Atoms
 from jobflow import Maker
 
+from idealflow.core.structure import of_the_label
 from idealflow.errors import LabelError
-from idealflow.labelling import Label, geometry_key
+from idealflow.labelling import Label, former_geometry_key, geometry_key
 from idealflow.schemas import (
     Artifact,
     LabelledDoc,
@@ -22,15 +24,16 @@ from idealflow.schemas import (
 )
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
-from idealflow.workflow.jobs.keys import request_key, settings_key, stage_uuid
+from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.keys import former_key, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
-from idealflow.workflow.labellers.static import labeller_from_settings, vasp_labeller
+from idealflow.workflow.labellers.static import StaticLabeller, labeller_from_settings, vasp_labeller
 
 __all__ = ["LabelMaker"]
 
 
 @dataclass
-class LabelMaker(Maker):
+class LabelMaker(StableName, Maker):
     """Label a structure with the reference.
 
     A failed label is an ordinary outcome: the job ends well and its document holds the cause.
@@ -60,7 +63,12 @@ class LabelMaker(Maker):
     @property
     def key(self) -> str:
         """Hash of all label settings; when it changes, what was quarantined may trigger again."""
-        return settings_key({key: value for key, value in self.labeller.as_dict().items() if key != "import_from"})
+        return settings_key(self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All label settings as plain values, without the folder from which a calculator is imported."""
+        return {key: value for key, value in self.labeller.as_dict().items() if key != "import_from"}
 
     @property
     def science(self) -> str:
@@ -80,7 +88,7 @@ class LabelMaker(Maker):
             schema = RelaxationDoc if subject.get("kind") == "relaxation" else StoredStructure
             subject = schema.model_validate(subject)
         if isinstance(subject, StoredFrame):
-            subject = to_stored(load_frame(ArtifactStore(subject.root), subject.file))
+            subject = to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
         substructure = isinstance(subject, RelaxationDoc)
         done = committed(SubstructureDoc if substructure else LabelledDoc)
         if done is not None and not (origin == "check" and done.state == "failed"):  # a check waits for its labels
@@ -128,9 +136,11 @@ class LabelMaker(Maker):
         if structure is None:
             return outcome | {"state": "failed", "cause": failure}
         atoms = to_atoms(structure)
-        outcome["geometry_key"] = geometry_key(atoms, {"labeller": self.science})
-        if (known := _stored_label(outcome["geometry_key"], artifact_store(context))) is not None:
-            return outcome | known
+        keys = self.geometry_keys(atoms)
+        outcome["geometry_key"] = keys[0]
+        for key in keys:
+            if (known := _stored_label(key, artifact_store(context))) is not None:
+                return outcome | known
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
         try:
@@ -143,6 +153,18 @@ class LabelMaker(Maker):
             directory.rmdir()
         document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
         return outcome | _encoded(label, document)
+
+    def geometry_keys(self, atoms: Atoms) -> list[str]:
+        """Keys under which a label of this structure may be stored, this version's first.
+
+        Version 0.1.0 labelled every structure of a maker as if it were periodic in all directions, without adding vacuum: its
+        labels of others are not used again.
+        """
+        science = self.labeller.science()
+        keys = [geometry_key(atoms, {"labeller": settings_key(science)})]
+        if atoms.pbc.all() or not isinstance(self.labeller, StaticLabeller):
+            keys.append(former_geometry_key(atoms, {"labeller": former_key(science)}))
+        return keys
 
 
 def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:

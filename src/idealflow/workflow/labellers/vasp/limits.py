@@ -6,10 +6,12 @@ import datetime as dt
 
 from custodian.vasp.handlers import WalltimeHandler
 
+from idealflow.workflow.jobs.identity import StableName
+
 __all__ = ["LabelTimeHandler"]
 
 
-class LabelTimeHandler(WalltimeHandler):
+class LabelTimeHandler(StableName, WalltimeHandler):
     """Asks VASP to stop between electronic steps as the time of its own label runs out.
 
     Custodian's handler counts from the moment the first of its kind was made in the process, which is right for a queue's

@@ -1,0 +1,100 @@
+"""What documents and hashes say of our own classes: one stable name, whatever file a class lies in.
+
+Version 0.1.0 wrote the path of the class's file into documents and hashed it. Those documents are still read
+(:mod:`idealflow.workflow.former_paths`), and its hashes are still found: :func:`former_form` gives settings the form they had.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monty.json import MSONable
+
+__all__ = ["StableName", "former_form"]
+
+#: where monty finds our own classes: `idealflow.__getattr__` knows them all
+_OWN = "idealflow"
+
+_SET_GENERATOR = (
+    "structure", "config_dict", "files_to_transfer", "user_incar_settings", "user_kpoints_settings",
+    "user_potcar_settings", "constrain_total_magmom", "sort_structure", "user_potcar_functional", "force_gamma",
+    "reduce_structure", "vdw", "use_structure_charge", "standardize", "sym_prec", "international_monoclinic",
+    "validate_magmom", "inherit_incar", "auto_kspacing", "auto_ismear", "auto_ispin", "auto_lreal",
+    "auto_metal_kpoints", "bandgap_tol", "bandgap", "prev_incar", "prev_kpoints", "_valid_potcars",
+    "kind", "variant", "k_spacing", "vacuum_gap", "spin",
+)  # fmt: skip
+
+#: module and fields of each class in version 0.1.0
+_FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
+    "IdealMaker": ("ideal", (
+        "campaign", "learn", "embedding", "continuation", "max_rounds", "n_walkers", "threshold", "n_attempts",
+        "max_failed_labels", "max_failed_fraction", "seed", "artifacts", "work", "category", "launchpad", "bootstrap",
+        "segment", "screen", "crop", "relax", "label", "update", "evaluation", "name",
+    )),
+    "BootstrapMaker": ("bootstrap", (
+        "seeds", "n_structures", "min_atoms", "rattle", "strain", "dataset", "campaign", "held_out", "force_field",
+        "force_field_settings", "soap", "pooled", "uncertainty", "committee_size", "fit_steps", "category", "name",
+    )),
+    "MDSegmentMaker": ("segment", (
+        "schedule", "sampler", "check_interval", "segment_steps", "trajectory_interval", "start_temperature",
+        "fixed_atoms", "max_force", "max_temperature", "wall_time_s", "category", "name",
+    )),
+    "UncertaintyScreenMaker": ("screen", ("max_centres", "category", "name")),
+    "CropSearchMaker": ("crop", (
+        "n_candidates", "max_atoms", "whole_if_small", "max_composition_error", "oxidation_states", "vacuum",
+        "hydrogen_caps", "category", "name",
+    )),
+    "UncertaintyRelaxMaker": ("relax", ("max_steps", "max_crops", "cell", "objective", "category", "name")),
+    "LabelMaker": ("label", ("labeller", "category", "name")),
+    "ModelUpdateMaker": ("update", (
+        "n_steps", "n_replay", "learning_rate", "joins", "mask_shell_forces", "n_judges", "reject_factor", "category",
+        "name",
+    )),
+    "EvaluationMaker": ("evaluation", ("n_frames", "category", "name")),
+    "AseLabeller": ("labellers", ("calculator", "kwargs", "time_limit_s", "reference")),
+    "StaticLabeller": ("labellers", ("maker", "reference", "cores")),
+    "VaspLabeller": ("vasp.labeller", ("maker", "reference", "cores")),
+    "SubstructureSetGenerator": ("vasp.inputs", _SET_GENERATOR),
+    "LabelTimeHandler": ("vasp.limits", ("wall_time", "buffer_time")),
+}  # fmt: skip
+
+
+class StableName(MSONable):
+    """Mixin of our classes that are stored: ``@module`` is ``idealflow``, and only the class's name counts.
+
+    A subclass of somebody else's keeps its own path, by which monty finds it.
+
+    Examples
+    --------
+    >>> from idealflow import CropSearchMaker
+    >>> CropSearchMaker().as_dict()["@module"]
+    'idealflow'
+    """
+
+    def as_dict(self) -> dict[str, Any]:
+        """MSON form under the stable name."""
+        return super().as_dict() | {"@module": self.stored_module()}
+
+    @classmethod
+    def stored_module(cls) -> str:
+        """What ``@module`` says of this class."""
+        return _OWN if cls.__module__.startswith(f"{_OWN}.") else cls.__module__
+
+
+def former_form(data: Any) -> Any:
+    """Settings as version 0.1.0 would have written them: the path of each class of ours, the fields it had.
+
+    Parameters
+    ----------
+    data
+        MSON form of a Maker or labeller, or any part or list of it. Fields that 0.1.0 did not know are left out.
+    """
+    if isinstance(data, (list, tuple)):
+        return [former_form(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    if data.get("@module") == _OWN and data.get("@class") in _FORMER:
+        module, known = _FORMER[data["@class"]]
+        kept = {key: value for key, value in data.items() if key in known or key == "@class"}
+        return {"@module": f"{_OWN}.workflow.{module}"} | {key: former_form(value) for key, value in kept.items()}
+    return {key: former_form(value) for key, value in data.items()}
