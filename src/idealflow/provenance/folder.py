@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator
@@ -126,12 +125,7 @@ class CampaignFolder:
 
     def exists(self) -> bool:
         """Whether a campaign was started here."""
-        try:
-            return self.store_path.is_file() and self.readable_config.is_file()
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            return False  # no file can have this name
+        return self.store_path.is_file() and self.readable_config.is_file()
 
     def require(self) -> None:
         """Refuse a folder that holds no campaign.

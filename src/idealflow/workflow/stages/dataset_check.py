@@ -31,7 +31,7 @@ def check_request(campaign: str, atoms: Atoms, label: LabelMaker, number: int) -
 
     Another dataset or another labeller makes another job; the same ones meet the label that is stored.
     """
-    what = geometry_key(to_atoms(to_stored(atoms)), {"labeller": label.key})[:12]
+    what = geometry_key(to_atoms(to_stored(atoms)), {"labeller": label.key}).rpartition("-")[2][:12]
     return f"{campaign}/check/{what}/{number:06d}", int(what, 16)
 
 
