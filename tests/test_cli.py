@@ -119,9 +119,7 @@ def test_which_frame_of_several_is_taken_is_said(
     path = config(structure="run.extxyz", segment={"fixed_atoms": [500]})  # so that nothing runs
     assert cli.main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().out.splitlines()
-    assert said == [
-        "structure: run.extxyz has 2 frames; the last, 1, is taken (`frame` of a structure mapping chooses another)"
-    ]
+    assert said == ["run.extxyz has 2 frames; the last, 1, is taken (`frame` of a structure mapping chooses another)"]
 
 
 @pytest.mark.parametrize(

@@ -127,16 +127,26 @@ def _built(settings: dict[str, Any]) -> Atoms:
     totals = repeated_totals(totals_of(atoms), int(np.prod(repeats)))
     atoms = atoms.repeat(repeats)
     atoms.info.update(totals)
-    vacancies = int(settings.get("vacancies", 0))
+    vacancies = _whole("vacancies", settings.get("vacancies", 0))
+    seed = _whole("seed", settings.get("seed", 0))
+    if seed < 0:
+        raise InputError(f"seed of a structure must be at least 0, got {seed}")
     if not 0 <= vacancies < len(atoms):
         raise InputError(f"vacancies must be at least 0 and below the {len(atoms)} atoms, got {vacancies}")
-    rng = np.random.default_rng(int(settings.get("seed", 0)))
+    rng = np.random.default_rng(seed)
     gone = rng.choice(len(atoms), vacancies, replace=False).tolist()
     fixed = np.delete(fixed_directions(atoms), gone, axis=0)
     atoms.set_constraint()  # ASE deletes no atoms of FixCartesian
     del atoms[gone]
     set_fixed(atoms, fixed)
     return atoms
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, as such or as a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise InputError(f"{name} of a structure must be a whole number, got {value!r}")
+    return int(value)
 
 
 def _repeats(value: Any) -> list[int]:

@@ -44,7 +44,9 @@ def read_structure(path: Path, frame: int | None = None) -> Atoms:
             f"structure file {path} does not exist; give a path relative to the config, or an absolute one"
         )
     if not path.is_file():
-        raise InputError(f"structure file {path} is no file; name a file that ase or pymatgen reads")
+        raise InputError(
+            f"structure file {path} is a folder or no ordinary file; name a file that ase or pymatgen reads"
+        )
     format_name = _format_of(path)
     _refuse_guessed_species(path, format_name)
     problems = []
