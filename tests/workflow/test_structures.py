@@ -142,6 +142,12 @@ def test_pymatgen_objects_keep_moments_flags_charge_and_spin() -> None:
     assert totals_of(build_structure(oxide)) == {}  # oxidation states are no charge of the cell
     radical = Molecule(["N", "O"], [[0, 0, 0], [0, 0, 1.15]], charge=0, spin_multiplicity=2)
     assert totals_of(build_structure(radical)) == {"spin": 2.0}
+    hexagonal = Structure(Lattice.hexagonal(3.0, 5.0), ["Co"] * 2, [[0, 0, 0], [1 / 3, 2 / 3, 0.5]])
+    hexagonal.add_site_property("selective_dynamics", [[False] * 3, [True, True, False]])
+    assert fixed_directions(build_structure(hexagonal)).tolist() == [[True] * 3, [False, False, True]]
+    hexagonal.add_site_property("selective_dynamics", [[True] * 3, [False, True, True]])
+    with pytest.raises(InputError, match="atom 1 is fixed by FixScaled along a direction that is not x, y or z"):
+        build_structure(hexagonal)
     structure.add_site_property("magmom", [-2, None, -2, 2])
     with pytest.raises(InputError, match="site 1 has no `magmom`"):
         build_structure(structure)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixScaled
 from ase.data import atomic_masses, chemical_symbols
 from ase.formula import Formula
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 from numpy.typing import NDArray
 
-from idealflow.core.structure import fixed_directions, set_fixed, totals_of
+from idealflow.core.structure import constraints_of, fixed_directions, set_fixed, totals_of
 from idealflow.errors import InputError
 from idealflow.workflow.jobs.progress import Progress, emit
 
@@ -137,8 +138,13 @@ def _converted(source: Any) -> Atoms:
         if missing is not None:
             raise InputError(f"site {missing} has no `magmom`, others have; give every site a moment, or none")
         atoms.set_initial_magnetic_moments([getattr(moment, "moment", moment) for moment in moments])
-    if flags is not None:
-        set_fixed(atoms, [[False] * 3 if flag is None else [not free for free in flag] for flag in flags])
+    if flags is not None:  # as in a POSCAR: along the cell vectors
+        mask = np.array([[False] * 3 if flag is None else [not free for free in flag] for flag in flags])
+        atoms.set_constraint(
+            [FixScaled([row], mask[row]) for row in np.flatnonzero(mask.any(axis=1))]
+            if atoms.cell.rank == 3
+            else constraints_of(mask)
+        )
     if bare.charge:
         atoms.info["charge"] = float(bare.charge)
     if isinstance(bare, Molecule) and (spin := bare.as_dict().get("spin_multiplicity")):
