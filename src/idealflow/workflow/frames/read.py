@@ -140,11 +140,10 @@ def _converted(source: Any) -> Atoms:
         atoms.set_initial_magnetic_moments([getattr(moment, "moment", moment) for moment in moments])
     if flags is not None:  # as in a POSCAR: along the cell vectors
         mask = np.array([[False] * 3 if flag is None else [not free for free in flag] for flag in flags])
-        atoms.set_constraint(
-            [FixScaled([row], mask[row]) for row in np.flatnonzero(mask.any(axis=1))]
-            if atoms.cell.rank == 3
-            else constraints_of(mask)
-        )
+        whole = mask.all(axis=1)
+        partly = np.flatnonzero(mask.any(axis=1) & ~whole)
+        along = [FixScaled([row], mask[row]) for row in partly] if atoms.cell.rank == 3 else constraints_of(mask)
+        atoms.set_constraint([*constraints_of(whole), *along])
     if bare.charge:
         atoms.info["charge"] = float(bare.charge)
     if isinstance(bare, Molecule) and (spin := bare.as_dict().get("spin_multiplicity")):
