@@ -27,6 +27,7 @@ __all__ = [
     "EvaluationDoc",
     "FrameErrors",
     "LabelledDoc",
+    "LearnerFiles",
     "LearnerVersion",
     "Lineage",
     "ModelUpdateDoc",
@@ -134,6 +135,14 @@ class LearnerVersion(Document):
     force_field: Artifact = Field(description="force field with its optimizer state")
     uncertainty: Artifact = Field(description="distribution, whitening and coverage")
     ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
+
+
+class LearnerFiles(Document):
+    """What a stage alone needs of a learner: the parts that it was given."""
+
+    version: int = Field(default=0, description="no version of any campaign")
+    force_field: Artifact | None = Field(default=None, description="force field with its optimizer state")
+    uncertainty: Artifact | None = Field(default=None, description="distribution, whitening and coverage")
 
 
 class CampaignState(Document):
