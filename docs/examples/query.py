@@ -24,11 +24,15 @@ print(f"asked for by version {line.version_before}, learned by {line.version_aft
 # was the model wrong where it was uncertain?
 table = campaign.calibration()
 calibration = calibrate(table["ratio"], table["force_error"])
-print(f"{calibration.n} labelled centres, rank correlation {calibration.rank_correlation}, {calibration.warning or 'no warning'}")
+print(
+    f"{calibration.n} labelled centres, rank correlation {calibration.rank_correlation}, {calibration.warning or 'no warning'}"
+)
 
 # the trajectory, the training set, and the models, for use elsewhere
 for frame in campaign.trajectory():
-    print(frame.info["step"], f"{frame.info['temperature']:.0f} K, fastest atom {abs(frame.get_velocities()).max():.3f}")
+    print(
+        frame.info["step"], f"{frame.info['temperature']:.0f} K, fastest atom {abs(frame.get_velocities()).max():.3f}"
+    )
 dataset = campaign.dataset()
 uncertainty = UncertaintyModel.load(campaign.fetch(campaign.state().learner.uncertainty))
 atoms = dataset[-1].copy()
