@@ -36,20 +36,28 @@ def model(frames):
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_values_are_mahalanobis_distances_of_dscribes_descriptors(frames, pooled):
-    """Recomputed with DScribe, numpy's covariance and a pseudo-inverse."""
+    """Recomputed with DScribe and numpy: within the directions that are believed, and outside them by what was measured."""
     model = UncertaintyModel.fit(frames, SOAP_NIAL, pooled=pooled, eigen_cut=1e-5)
     oracle = DScribeSOAP(SOAP_NIAL)
     seen, kinds = np.concatenate([oracle(atoms) for atoms in frames]), np.concatenate([a.numbers for a in frames])
     other = ni3al(rattle=0.2, seed=99)
     descriptors, raw, found = oracle(other), model(other, raw=True), model(other)
-    for number in [None] if pooled else [13, 28]:
+    for name, number in [("pooled", None)] if pooled else [("Al", 13), ("Ni", 28)]:
         group, rows = (slice(None), slice(None)) if number is None else (kinds == number, other.numbers == number)
         covariance, centred = np.cov(seen[group].T), descriptors[rows] - seen[group].mean(axis=0)
         values, directions = np.linalg.eigh(covariance)
-        kept = values > 1e-5 * values[-1]
-        expected = ((centred @ directions[:, kept]) ** 2 / values[kept]).sum(axis=1)
-        np.testing.assert_allclose(raw[rows], expected, rtol=1e-6)
-        np.testing.assert_allclose(found[rows], expected / kept.sum(), rtol=1e-6)
+        kept = np.flatnonzero(values > 1e-5 * values[-1])[-max(4, len(seen[group]) // 10) :]
+        inside = centred @ directions[:, kept]
+        outside = centred - inside @ directions[:, kept].T
+        expected = (inside**2 / values[kept]).sum(axis=1)
+        whitened = model.whitened(descriptors[rows], 0 if number is None else model.species.index(name))
+        k = model.n_dimensions[name]
+        np.testing.assert_allclose(k * (whitened[:, : len(kept)] ** 2).sum(axis=1), expected, rtol=1e-6)
+        # each feature by one variance, the same for nearly all of them
+        measured = np.median(np.sqrt(k) * whitened[:, len(kept) :] / outside, axis=0)
+        assert np.percentile(measured, 50) == pytest.approx(measured.min(), rel=0.5)
+        np.testing.assert_allclose(raw[rows], expected + (measured**2 * outside**2).sum(axis=1), rtol=1e-5)
+        np.testing.assert_allclose(found[rows], raw[rows] / k, rtol=1e-12)
 
 
 def test_the_training_mean_is_one(frames, model):

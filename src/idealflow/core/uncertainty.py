@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UncertaintyModel"]
 
-_KIND, _VERSION = "idealflow uncertainty model", 1
+_KIND, _VERSION = "idealflow uncertainty model", 2
 
 Float = NDArray[np.float64]
 
@@ -109,6 +109,19 @@ class UncertaintyModel:
     def n_samples(self) -> dict[str, int]:
         """Environments in the distribution, by species (or ``pooled``)."""
         return {group: moments.n for group, moments in self._known.moments.items()}
+
+    @property
+    def n_distinct(self) -> dict[str, int]:
+        """Distinct environments among them, by species (or ``pooled``); beyond 512 an estimate, good to 4 %."""
+        return {group: sample.count for group, sample in self._known.samples.items()}
+
+    @property
+    def too_few(self) -> dict[str, int]:
+        """Species (or ``pooled``) that were seen in so few distinct environments, the number, that nothing can be said of others.
+
+        Everything but those is infinitely uncertain there.
+        """
+        return self._known.too_few
 
     @property
     def n_dimensions(self) -> dict[str, float]:

@@ -63,7 +63,7 @@ class CampaignSettings(StableName, Maker):
         `idealflow submit --launchpad` sets it.
     """
 
-    campaign: str = "ideal"
+    campaign: Annotated[str, Field(min_length=1, max_length=200)] = "ideal"
     learn: bool = True
     embedding: Embedding = "ides"
     continuation: Literal["return", "launchpad"] = "return"

@@ -63,7 +63,12 @@ class LabelMaker(StableName, Maker):
     @property
     def key(self) -> str:
         """Hash of all label settings; when it changes, what was quarantined may trigger again."""
-        return settings_key(self.labeller)
+        return settings_key(self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All label settings as plain values, without the folder from which a calculator is imported."""
+        return {key: value for key, value in self.labeller.as_dict().items() if key != "import_from"}
 
     @property
     def science(self) -> str:
@@ -76,7 +81,7 @@ class LabelMaker(StableName, Maker):
         context: StageContext,
         subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
         request: str = "",
-        origin: Literal["bootstrap", "evaluation"] = "bootstrap",
+        origin: Literal["bootstrap", "check", "evaluation"] = "bootstrap",
     ) -> LabelledDoc:
         """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``)."""
         if isinstance(subject, dict):
@@ -85,7 +90,8 @@ class LabelMaker(StableName, Maker):
         if isinstance(subject, StoredFrame):
             subject = to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
         substructure = isinstance(subject, RelaxationDoc)
-        if (done := committed(SubstructureDoc if substructure else LabelledDoc)) is not None:
+        done = committed(SubstructureDoc if substructure else LabelledDoc)
+        if done is not None and not (origin == "check" and done.state == "failed"):  # a check waits for its labels
             return done
         structure: StoredStructure | None
         failure = None
@@ -134,7 +140,8 @@ class LabelMaker(StableName, Maker):
         outcome["geometry_key"] = keys[0]
         for key in keys:
             if (known := _stored_label(key, artifact_store(context))) is not None:
-                return outcome | known
+                # version 0.1.0 kept the stress of open structures, which has no meaning
+                return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
         try:

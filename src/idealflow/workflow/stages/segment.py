@@ -87,7 +87,12 @@ class MDSegmentMaker(StableName, Maker):
 
     def __post_init__(self) -> None:
         """Refuse impossible settings before any compute."""
-        self.plan()
+        hottest = max(self.plan().max_temperature, self.start_temperature or 0.0)
+        if hottest >= self.max_temperature:
+            raise InputError(
+                f"max_temperature = {self.max_temperature:g} K, beyond which a segment counts as blown up, must exceed the "
+                f"schedule's highest temperature, {hottest:g} K; raise it, or lower the temperature"
+            )
         self.dynamics()
         if self.segment_steps % self.check_interval:
             raise InputError(
