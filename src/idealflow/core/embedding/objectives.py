@@ -42,8 +42,10 @@ def check_objective(name: str) -> None:
 
 
 class ShellObjective:
-    """The objective of one crop. Atoms whose uncertainty is infinite in the crop (species never seen, or known from too few
-    environments) do not count; where another one's becomes infinite, so does the objective.
+    """The objective of one crop.
+
+    Atoms whose uncertainty is infinite in the crop (species never seen, or known from too few environments) do not count; where
+    another one's becomes infinite, so does the objective.
 
     Parameters
     ----------
