@@ -162,6 +162,10 @@ class CampaignState(Document):
     learner: LearnerVersion | None = Field(description="current version; None before the bootstrap")
     first_learner: LearnerVersion | None = Field(description="version 0, kept for before/after comparisons")
     threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments that the current version knows, where too few to judge others by",
+    )
     label_method: str = Field(description="what labels are computed with; stand-ins for DFT are named as such")
     labeller_key: str = Field(description="hash of the label settings; a change lifts the quarantine")
     model_key: str = Field(description="hash of the force field's and update's settings; a change lifts the quarantine")
@@ -441,6 +445,11 @@ class ModelUpdateDoc(Document):
     held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
     held_out_after: TrainingErrors | None = Field(description="errors on the structures it is judged by, after")
     n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by: everything else of that "
+        "species is infinitely uncertain; empty in documents of earlier versions",
+    )
     learner: LearnerVersion = Field(description="the version after it")
     labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
     lost: list[tuple[int, int, int, int]] = Field(
@@ -470,6 +479,11 @@ class BootstrapDoc(Document):
         description="on the structures held out; None for a carried-on model"
     )
     threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by; empty in documents of earlier "
+        "versions",
+    )
     learner: LearnerVersion = Field(description="the version after it")
     seconds: float = Field(description="wall time of the stage, s")
 
