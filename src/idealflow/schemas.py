@@ -27,6 +27,7 @@ __all__ = [
     "EvaluationDoc",
     "FrameErrors",
     "LabelledDoc",
+    "LearnerFiles",
     "LearnerVersion",
     "Lineage",
     "ModelUpdateDoc",
@@ -136,6 +137,14 @@ class LearnerVersion(Document):
     ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
 
 
+class LearnerFiles(Document):
+    """What a stage alone needs of a learner: the parts that it was given."""
+
+    version: int = Field(default=0, description="no version of any campaign")
+    force_field: Artifact | None = Field(default=None, description="force field with its optimizer state")
+    uncertainty: Artifact | None = Field(default=None, description="distribution, whitening and coverage")
+
+
 class CampaignState(Document):
     """The campaign's whole state between two rounds; `next_action` decides from it alone."""
 
@@ -153,6 +162,10 @@ class CampaignState(Document):
     learner: LearnerVersion | None = Field(description="current version; None before the bootstrap")
     first_learner: LearnerVersion | None = Field(description="version 0, kept for before/after comparisons")
     threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments that the current version knows, where too few to judge others by",
+    )
     label_method: str = Field(description="what labels are computed with; stand-ins for DFT are named as such")
     labeller_key: str = Field(description="hash of the label settings; a change lifts the quarantine")
     model_key: str = Field(description="hash of the force field's and update's settings; a change lifts the quarantine")
@@ -432,6 +445,11 @@ class ModelUpdateDoc(Document):
     held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
     held_out_after: TrainingErrors | None = Field(description="errors on the structures it is judged by, after")
     n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by: everything else of that "
+        "species is infinitely uncertain; empty in documents of earlier versions",
+    )
     learner: LearnerVersion = Field(description="the version after it")
     labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
     lost: list[tuple[int, int, int, int]] = Field(
@@ -461,6 +479,11 @@ class BootstrapDoc(Document):
         description="on the structures held out; None for a carried-on model"
     )
     threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by; empty in documents of earlier "
+        "versions",
+    )
     learner: LearnerVersion = Field(description="the version after it")
     seconds: float = Field(description="wall time of the stage, s")
 

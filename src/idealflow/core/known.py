@@ -94,7 +94,7 @@ class KnownEnvironments:
             if whitener.seen is not None:
                 values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
             else:
-                values[rows] = (whitener(vectors[rows]) ** 2).sum(axis=1) / (1 if raw else whitener.k)
+                values[rows] = whitener.squared(vectors[rows]) / (1 if raw else whitener.k)
         return values
 
     def objective(self, vectors: Float, kinds: Kinds, weights: Float, reference: Float | None) -> tuple[Float, Float]:

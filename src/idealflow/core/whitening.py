@@ -47,10 +47,16 @@ class Whitener:
 
     def __call__(self, vectors: Float) -> Float:
         """Whitened vectors, (n, m + d)."""
-        centred = vectors - self.mean
-        inside = row_products(centred, self._columns, len(self.directions))
-        outside = centred - row_products(inside, self._rows, len(self.mean))
+        inside, outside = self._parts(vectors)
         return np.concatenate([inside * self.scales, outside * self.rest], axis=1)
+
+    def squared(self, vectors: Float) -> Float:
+        """|y|² of each of ``vectors`` (n, d), (n,)."""
+        inside, outside = self._parts(vectors)
+        inside *= self.scales
+        outside *= self.rest
+        found: Float = np.einsum("ij,ij->i", inside, inside) + np.einsum("ij,ij->i", outside, outside)
+        return found
 
     def reverse(self, d_whitened: Float) -> Float:
         """dU/dv (n, d) from dU/dy (n, m + d)."""
@@ -58,6 +64,13 @@ class Whitener:
         outside = d_whitened[:, m:] * self.rest
         inside = d_whitened[:, :m] * self.scales - row_products(outside, self._columns, m)
         return outside + row_products(inside, self._rows, len(self.mean))
+
+    def _parts(self, vectors: Float) -> tuple[Float, Float]:
+        """Along the directions (n, m), and outside them (n, d)."""
+        outside = vectors - self.mean
+        inside = row_products(outside, self._columns, len(self.directions))
+        outside -= row_products(inside, self._rows, len(self.mean))
+        return inside, outside
 
     @property
     def matrix(self) -> Float:

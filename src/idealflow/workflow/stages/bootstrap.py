@@ -235,6 +235,7 @@ class BootstrapMaker(StableName, Maker):
             train_errors=train_errors,
             held_out_errors=held_errors,
             threshold=value,
+            too_few=uncertainty.too_few,
             learner=learner,
             seconds=time.perf_counter() - started,
         )

@@ -28,6 +28,7 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import former_key, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
 from idealflow.workflow.labellers.static import StaticLabeller, labeller_from_settings, vasp_labeller
+from idealflow.workflow.stages import alone
 
 __all__ = ["LabelMaker"]
 
@@ -45,6 +46,19 @@ class LabelMaker(StableName, Maker):
         (see :func:`~idealflow.workflow.labellers.static.labeller_from_settings`). Default: VASP static.
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, on one structure:
+
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow import AseLabeller, LabelMaker
+    >>> labeller = AseLabeller("ase.calculators.emt.EMT", reference="EMT (stands in for DFT)")
+    >>> job = LabelMaker(labeller).make(bulk("Cu", cubic=True))
+    >>> label = run_locally(job, log=False)[job.uuid][1].output
+    >>> label.state, label.n_atoms, label.method
+    ('accepted', 4, 'EMT (stands in for DFT)')
     """
 
     labeller: Any = field(default_factory=vasp_labeller)
@@ -75,7 +89,7 @@ class LabelMaker(StableName, Maker):
         """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
         return settings_key(self.labeller.science())
 
-    @stage()
+    @stage(alone=alone.label)
     def make(
         self,
         context: StageContext,
