@@ -27,6 +27,7 @@ __all__ = [
     "EvaluationDoc",
     "FrameErrors",
     "LabelledDoc",
+    "LearnerFiles",
     "LearnerVersion",
     "Lineage",
     "ModelUpdateDoc",
@@ -136,6 +137,14 @@ class LearnerVersion(Document):
     ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
 
 
+class LearnerFiles(Document):
+    """What a stage alone needs of a learner: the parts that it was given."""
+
+    version: int = Field(default=0, description="no version of any campaign")
+    force_field: Artifact | None = Field(default=None, description="force field with its optimizer state")
+    uncertainty: Artifact | None = Field(default=None, description="distribution, whitening and coverage")
+
+
 class CampaignState(Document):
     """The campaign's whole state between two rounds; `next_action` decides from it alone."""
 
@@ -189,6 +198,9 @@ class CampaignState(Document):
     )
     lift_quarantine: bool = Field(default=False, description="the next update forgets the quarantine: settings changed")
     evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
+    notes: list[str] = Field(
+        default_factory=list, description="what became of the input: what was taken, left out, converted"
+    )
 
 
 class SegmentDoc(Document):
@@ -348,7 +360,9 @@ class LabelledDoc(Document):
     kind: Literal["label"] = "label"
     campaign: str = Field(description="name of the campaign")
     round: int = Field(description="round in which it was made")
-    origin: Literal["bootstrap", "evaluation", "substructure"] = Field(description="what the label is for")
+    origin: Literal["bootstrap", "check", "evaluation", "substructure"] = Field(
+        description="what the label is for; `check`: to compare a dataset with the labeller"
+    )
     request_key: str = Field(description="campaign, walker, step, parent atom, attempt: who asked")
     geometry_key: str = Field(description="hash of coordinates, cell, species and label settings: what was asked")
     labeller_key: str = Field(description="hash of the label settings")
@@ -380,7 +394,7 @@ class SubstructureDoc(LabelledDoc):
     """One labelled substructure with everything that leads to it."""
 
     kind: Literal["substructure"] = "substructure"  # type: ignore[assignment]  # narrows the parent's literal
-    origin: Literal["bootstrap", "evaluation", "substructure"] = Field(
+    origin: Literal["bootstrap", "check", "evaluation", "substructure"] = Field(
         default="substructure", description="what the label is for"
     )
     uuid: str = Field(description="job that made the document")
@@ -454,8 +468,12 @@ class BootstrapDoc(Document):
     round: int = Field(description="round in which it was made")
     source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
     n_structures: int = Field(description="labelled structures it was learned from or judged by")
-    n_labelled_here: int = Field(description="labels computed for it")
+    n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
     failed: dict[str, str] = Field(description="request key → cause")
+    notes: list[str] = Field(
+        default_factory=list,
+        description="what became of the dataset: keys taken, stress converted, agreement with the labeller",
+    )
     train_errors: TrainingErrors | None = Field(description="on the structures trained on; None for a carried-on model")
     held_out_errors: TrainingErrors | None = Field(
         description="on the structures held out; None for a carried-on model"

@@ -89,9 +89,8 @@ def thermal(element: str, soap: SOAP, by: float) -> None:
 def minority(by: float) -> None:
     """One silver atom among 31 of copper; a pair of them, and one that is displaced by a normal deviate of 0.25 Å."""
     soap = SOAP(["Cu", "Ag"], r_cut=4.0, n_max=6, l_max=6, sigma=0.4)
-    print(
-        f"\none Ag in 31 Cu, rattled by {by} Å; u/τ\n     n       τ   Ag–Ag pair, least   displaced Ag, median   held-out Ag above τ, %"
-    )
+    print(f"\none Ag in 31 Cu, rattled by {by} Å; u/τ")
+    print("     n       τ   Ag–Ag pair, least   displaced Ag, median   held-out Ag above τ, %")
 
     def alloy(seed: object, silver: list[int]) -> Atoms:
         atoms = crystal("Cu", 2)

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from idealflow.schemas import CampaignState
-from idealflow.workflow.jobs.progress import Progress
+from idealflow.workflow.jobs.progress import NOTES, Progress
 
 __all__ = ["Display"]
 
@@ -38,10 +38,14 @@ class Display:
         self._steps = {walker.walker: walker.step for walker in state.walkers}
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
+        self._said: set[str] = set()
         self._written = 0.0
 
     def __enter__(self) -> Display:
         """Start showing."""
+        if self._state.round == 0:
+            for message in self._state.notes:
+                self._once(message)
         if self._live is not None:
             self._live.start()
         return self
@@ -59,6 +63,8 @@ class Display:
             if self._pace is None:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
+        elif event.stage in NOTES:
+            self._once(event.message)
         elif event.message and self._live is None and event.stage != "round":
             self._console.print(f"{event.stage}: {event.message}", markup=False, soft_wrap=True)
         self._show()
@@ -85,6 +91,12 @@ class Display:
                 + f", model {version}"
             )
         self._show()
+
+    def _once(self, message: str) -> None:
+        """Say what became of the input, once: it is read more often."""
+        if message not in self._said:
+            self._said.add(message)
+            self._note(message)
 
     def _note(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)

@@ -59,6 +59,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "uncertainty_threshold": state.threshold,
         "wall_s": state.wall_s,
         **_costs(state, evaluation, steps),
+        "notes": state.notes,
     }
     if state.too_few:
         summary["too_few_environments"] = state.too_few
@@ -100,6 +101,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     if calibration := summary.get("calibration"):
         lines.append(_calibration_line(calibration))
     lines += [evaluation_line(entry) for entry in summary.get("evaluation", [])]
+    lines += [f"  {message}" for message in summary.get("notes", [])]
     return "\n".join(lines) + "\n"
 
 

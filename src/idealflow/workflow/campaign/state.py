@@ -69,6 +69,7 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         too_few=doc.too_few,
         n_bootstrap_labels=doc.n_labelled_here,
         wall_s=state.wall_s + doc.seconds,
+        notes=list(dict.fromkeys([*state.notes, *doc.notes])),
         **_failures(state, Counter(doc.failed.values()), _bootstrap_outcomes(doc)),
     )
 

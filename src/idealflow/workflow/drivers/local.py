@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ase.data import chemical_symbols
@@ -26,10 +26,12 @@ __all__ = ["evaluate_campaign", "open_state", "run_campaign"]
 _ASKED_FRAMES = 5  # where neither the call nor the config says how many
 
 
-def open_state(maker: IdealMaker, structure: StoredStructure, store: JobStore) -> CampaignState:
-    """The campaign's state in ``store`` under the maker's settings, or its first."""
+def open_state(
+    maker: IdealMaker, structure: StoredStructure, store: JobStore, notes: Sequence[str] = ()
+) -> CampaignState:
+    """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input."""
     stored = Campaign(store, maker.campaign).state()
-    return initial_state(maker, to_atoms(structure)) if stored is None else reopened(maker, stored)
+    return initial_state(maker, to_atoms(structure), notes) if stored is None else reopened(maker, stored)
 
 
 def run_campaign(
@@ -40,6 +42,7 @@ def run_campaign(
     max_rounds: int | None = None,
     on_round: Callable[[CampaignState], None] | None = None,
     root_dir: Any = None,
+    notes: Sequence[str] = (),
 ) -> CampaignState:
     """Run, or continue, a campaign until it is finished, failed, or ``max_rounds`` are done.
 
@@ -54,6 +57,8 @@ def run_campaign(
         Called with every committed state.
     root_dir
         Folder in which the jobs run.
+    notes
+        What was said of the input when it was read, to be kept with a new campaign.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def run_campaign(
     InputError
         If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed.
     """
-    state = open_state(maker, structure, store)
+    state = open_state(maker, structure, store, notes)
     if maker.learn and next_action(state).kind != "stop":
         maker.label.labeller.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
     done = 0

@@ -28,6 +28,7 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import former_key, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
 from idealflow.workflow.labellers.static import StaticLabeller, labeller_from_settings, vasp_labeller
+from idealflow.workflow.stages import alone
 
 __all__ = ["LabelMaker"]
 
@@ -45,6 +46,19 @@ class LabelMaker(StableName, Maker):
         (see :func:`~idealflow.workflow.labellers.static.labeller_from_settings`). Default: VASP static.
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, on one structure:
+
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow import AseLabeller, LabelMaker
+    >>> labeller = AseLabeller("ase.calculators.emt.EMT", reference="EMT (stands in for DFT)")
+    >>> job = LabelMaker(labeller).make(bulk("Cu", cubic=True))
+    >>> label = run_locally(job, log=False)[job.uuid][1].output
+    >>> label.state, label.n_atoms, label.method
+    ('accepted', 4, 'EMT (stands in for DFT)')
     """
 
     labeller: Any = field(default_factory=vasp_labeller)
@@ -63,20 +77,25 @@ class LabelMaker(StableName, Maker):
     @property
     def key(self) -> str:
         """Hash of all label settings; when it changes, what was quarantined may trigger again."""
-        return settings_key(self.labeller)
+        return settings_key(self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All label settings as plain values, without the folder from which a calculator is imported."""
+        return {key: value for key, value in self.labeller.as_dict().items() if key != "import_from"}
 
     @property
     def science(self) -> str:
         """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
         return settings_key(self.labeller.science())
 
-    @stage()
+    @stage(alone=alone.label)
     def make(
         self,
         context: StageContext,
         subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
         request: str = "",
-        origin: Literal["bootstrap", "evaluation"] = "bootstrap",
+        origin: Literal["bootstrap", "check", "evaluation"] = "bootstrap",
     ) -> LabelledDoc:
         """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``)."""
         if isinstance(subject, dict):
@@ -85,7 +104,8 @@ class LabelMaker(StableName, Maker):
         if isinstance(subject, StoredFrame):
             subject = to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
         substructure = isinstance(subject, RelaxationDoc)
-        if (done := committed(SubstructureDoc if substructure else LabelledDoc)) is not None:
+        done = committed(SubstructureDoc if substructure else LabelledDoc)
+        if done is not None and not (origin == "check" and done.state == "failed"):  # a check waits for its labels
             return done
         structure: StoredStructure | None
         failure = None
@@ -134,7 +154,8 @@ class LabelMaker(StableName, Maker):
         outcome["geometry_key"] = keys[0]
         for key in keys:
             if (known := _stored_label(key, artifact_store(context))) is not None:
-                return outcome | known
+                # version 0.1.0 kept the stress of open structures, which has no meaning
+                return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
         try:
