@@ -79,6 +79,10 @@ class Display:
             self._note(
                 f"bootstrap: {state.n_bootstrap_labels} labels by {state.label_method}, threshold {state.threshold:.2f}"
             )
+            if state.too_few:
+                from idealflow.report.summary import too_few_line  # with pandas, which takes a second to import
+
+                self._note(f"warning: {too_few_line(state.too_few)}")
         if new or failed:
             version = None if state.learner is None else state.learner.version
             self._note(

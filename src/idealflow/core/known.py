@@ -18,7 +18,7 @@ from idealflow.errors import InputError
 
 __all__ = ["KnownEnvironments"]
 
-_TAIL_FACTOR = 2.0
+_LEAST_THRESHOLD = 2.0  # twice the mean in distribution
 _POOLED = "pooled"
 
 Float = NDArray[np.float64]
@@ -140,7 +140,7 @@ class KnownEnvironments:
         return out
 
     def auto_threshold(self) -> float:
-        """Twice the 99th percentile of left-out environments' uncertainties, of the species where it is highest.
+        """Threshold from left-out environments (:attr:`LeftOut.threshold`), of the species where it is highest.
 
         Species with too few distinct environments have no say; it is 2 where no species has.
 
@@ -152,7 +152,7 @@ class KnownEnvironments:
         found = self._left_out().values()
         if not found:
             raise InputError("there is no training environment to take a threshold from; fit the model first")
-        return _TAIL_FACTOR * max(1.0, *(each.tail for each in found))
+        return max(_LEAST_THRESHOLD, *(each.threshold for each in found))
 
     @property
     def too_few(self) -> dict[str, int]:
@@ -208,15 +208,15 @@ class KnownEnvironments:
     def _left_out(self) -> dict[str, LeftOut]:
         """The metric of each group that was seen.
 
-        One threshold is for all, so the uncertainties of a group with few environments are given in units in which its tail is
-        no lower than the highest of those with many: what is new to it would stay below a threshold made for others.
+        One threshold is for all, so the uncertainties of a group with few environments are given in units in which its threshold
+        is no lower than the highest of those with many: what is new to it would stay below a threshold made for others.
         """
         if self._judged is None:
             seen = [group for group, moments in self.moments.items() if moments.n]
             for group in seen:
                 if group not in self._alone:
                     self._alone[group] = judged(self.moments[group], self.samples[group], self.eigen_cut)
-            highest = max((self._alone[group].tail for group in seen if not self._alone[group].few), default=0.0)
+            highest = max((self._alone[group].threshold for group in seen if not self._alone[group].few), default=0.0)
             self._judged = {
                 group: found.at_least(highest) if found.few else found for group, found in self._alone.items()
             }

@@ -52,25 +52,36 @@ class LeftOut:
         The metric.
     distances : (n,)
         Normalised uncertainties of left-out distinct environments; none where too few are known.
+    fitted : (n,)
+        The same of these environments with the metric that knows them.
     few
         Whether the metric is one of few samples.
     """
 
     whitener: Whitener
     distances: Float
+    fitted: Float
     few: bool
 
     @property
-    def tail(self) -> float:
-        """99th percentile of the distances; 0 where there are none."""
-        return float(np.quantile(self.distances, _TAIL_QUANTILE)) if len(self.distances) else 0.0
+    def threshold(self) -> float:
+        """The 99th percentile of left-out environments, and a margin for what was not met: 0 where there are none.
 
-    def at_least(self, tail: float) -> LeftOut:
-        """The same in other units: so that its tail is as high as this one, where it is lower."""
-        if not 0.0 < self.tail < tail:
+        The margin is that percentile of the fitted ones, which is the same where many are known; of few it is as large as that of
+        left-out ones.
+        """
+        if len(self.distances) == 0:
+            return 0.0
+        tail = float(np.quantile(self.distances, _TAIL_QUANTILE))
+        return tail + (tail if self.few else min(tail, float(np.quantile(self.fitted, _TAIL_QUANTILE))))
+
+    def at_least(self, threshold: float) -> LeftOut:
+        """The same in other units: so that its threshold is as high as this one, where it is lower."""
+        if not 0.0 < self.threshold < threshold:
             return self
-        factor = tail / self.tail
-        return LeftOut(replace(self.whitener, k=self.whitener.k / factor), self.distances * factor, self.few)
+        factor = threshold / self.threshold
+        whitener = replace(self.whitener, k=self.whitener.k / factor)
+        return LeftOut(whitener, self.distances * factor, self.fitted * factor, self.few)
 
 
 def judged(moments: Moments, sample: DistinctSample, eigen_cut: float) -> LeftOut:
@@ -96,7 +107,9 @@ def judged(moments: Moments, sample: DistinctSample, eigen_cut: float) -> LeftOu
     noise = _NOISE * size
     if n < FEWEST:
         flat = np.full(len(mean), noise**-0.5)
-        return LeftOut(Whitener(mean, np.zeros((0, len(mean))), np.zeros(0), flat, 1.0, rows), np.zeros(0), few=True)
+        return LeftOut(
+            Whitener(mean, np.zeros((0, len(mean))), np.zeros(0), flat, 1.0, rows), np.zeros(0), np.zeros(0), few=True
+        )
     few = n < _FIRST * SAMPLES_PER_DIMENSION
     if sample.full:
         covariance = moments.scatter / (moments.n - 1)
@@ -127,7 +140,7 @@ def judged(moments: Moments, sample: DistinctSample, eigen_cut: float) -> LeftOu
     distances += inside.sum(axis=1)
     k = max(1.0, float((1.0 / inflation).sum() + (fitted / variance).sum()), float(distances.mean()) if few else 0.0)
     whitener = Whitener(whole.mean, whole.directions, (whole.values * inflation) ** -0.5, variance**-0.5, k)
-    return LeftOut(whitener, distances / k, few)
+    return LeftOut(whitener, distances / k, whitener.squared(rows) / k, few)
 
 
 @dataclass(frozen=True, eq=False)

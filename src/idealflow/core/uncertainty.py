@@ -31,7 +31,9 @@ class UncertaintyModel:
     """Distribution of the training environments per species, and the distance of others from it.
 
     ``Unc(ρ_i) = (v_i − x̄)ᵀ Σ⁻¹ (v_i − x̄) / k`` with v the SOAP vector and Σ⁻¹ taken in the k eigenvectors that carry the
-    training set's variance: 1 is the mean in distribution, in any system. Make one with :meth:`fit` or :meth:`load`.
+    training set's variance: 1 is the mean in distribution, in any system. What of v lies outside these eigenvectors is
+    measured by the variance that left-out distinct environments show there (:mod:`idealflow.core.left_out`). Make one with
+    :meth:`fit` or :meth:`load`.
 
     Parameters
     ----------
@@ -40,9 +42,9 @@ class UncertaintyModel:
     pooled
         One distribution for all species (the paper's form) instead of one for each.
     eigen_cut
-        Eigenvalues of the covariance below this fraction of the largest are dropped.
+        Eigenvalues of the covariance below this fraction of the largest are never believed.
     seed
-        Of the reservoir of training environments behind :meth:`auto_threshold`.
+        Of the sample of distinct training environments.
     device
         Where uncertainties, gradients and coverage are computed: None is numba on this machine's cores; ``"cuda"``, ``"cuda:1"``
         or ``"cpu"`` is torch on that device, always in double precision. The distribution itself is always taken on the CPU, and
@@ -176,7 +178,7 @@ class UncertaintyModel:
         Returns
         -------
         (n,)
-            Infinite for a species never seen in training.
+            Infinite for a species never seen in training; and for one with :attr:`too_few` distinct environments, but for those.
 
         Raises
         ------
@@ -305,8 +307,10 @@ class UncertaintyModel:
     def auto_threshold(self) -> float:
         """Threshold τ from the training distribution's own tail.
 
-        Twice the 99th percentile of the uncertainties of a uniform sample of at most 512 training environments per
-        species, of the species where it is highest: what is met in training stays below it, with a margin for the sample.
+        The 99th percentile of the uncertainties that distinct training environments have where they are left out, and a margin as
+        large as that percentile is of the same environments where they are known (of fewer than 40: as large as itself); of the
+        species where it is highest, and at least 2. A uniform sample of at most 512 distinct environments per species stands
+        for all. Species with too few of them (:attr:`too_few`) have no say.
 
         Raises
         ------
@@ -331,7 +335,8 @@ class UncertaintyModel:
         Raises
         ------
         ArtifactError
-            If the file is missing, cut short, damaged, foreign, or of a newer version.
+            If the file is missing, cut short, damaged, foreign, or of a newer version. Version 1 held a uniform sample of all
+            environments in place of the distinct ones: it says how many were distinct.
         InputError
             For a device that is not there.
         """
