@@ -9,9 +9,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from idealflow import __version__
 from idealflow.errors import IdealflowError, InputError
+
+if TYPE_CHECKING:
+    from idealflow.schemas import CampaignState
 
 __all__ = ["main"]
 
@@ -117,9 +121,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from idealflow.cli.display import Display
     from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text, write_report, write_summary
-    from idealflow.schemas import CampaignState
     from idealflow.workflow.campaign.state import next_action
-    from idealflow.workflow.config.load import load_config
+    from idealflow.workflow.config.load import kept_maker, load_config
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.frames.encode import to_stored
@@ -132,8 +135,11 @@ def _run(arguments: argparse.Namespace) -> int:
     with directory.locked():
         store, structure = directory.job_store(), to_stored(atoms)
         campaign = Campaign(store, maker.campaign)
-        state = open_state(maker, structure, store)
+        former = kept_maker(directory.config_path) if directory.exists() else None
+        state = open_state(maker, structure, store, former)
         directory.write_config(settings)
+        if not arguments.quiet:
+            _tell_changes(state, campaign.state())
         action = next_action(state)
         if action.kind == "stop":
             write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
@@ -153,7 +159,13 @@ def _run(arguments: argparse.Namespace) -> int:
                     display.committed(after)
 
             state = run_campaign(
-                maker, structure, store, max_rounds=arguments.max_rounds, on_round=on_round, root_dir=directory.jobs
+                maker,
+                structure,
+                store,
+                state=state,
+                max_rounds=arguments.max_rounds,
+                on_round=on_round,
+                root_dir=directory.jobs,
             )
         write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
         if state.status != "paused":
@@ -163,6 +175,18 @@ def _run(arguments: argparse.Namespace) -> int:
     if directory.report_path.exists():
         sys.stdout.write(f"report:  {directory.report_path}\n")
     return 1 if state.status == "failed" else 0
+
+
+def _tell_changes(state: CampaignState, stored: CampaignState | None) -> None:
+    """Say on stderr what this run changes, and what is to know of the settings."""
+    before = 0 if stored is None else len(stored.changes)
+    lines = [
+        f"from round {entry.round} on {entry.key} = {entry.after}, before {entry.before}"
+        for entry in state.changes[before:]
+    ]
+    lines += state.remarks[0 if stored is None else len(stored.remarks) :]
+    for line in lines:
+        sys.stderr.write(f"idealflow: {line}\n")
 
 
 def _status(arguments: argparse.Namespace) -> int:

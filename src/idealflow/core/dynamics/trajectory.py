@@ -25,7 +25,7 @@ from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from idealflow.core.dynamics.state import MDState
-from idealflow.errors import ArtifactError, InputError
+from idealflow.errors import ArtifactError, OtherSegmentError
 
 __all__ = ["Trajectory", "TrajectoryWriter", "read_trajectory"]
 
@@ -62,7 +62,7 @@ class TrajectoryWriter:
 
     Raises
     ------
-    InputError
+    OtherSegmentError
         If a file of another key stands at ``path``.
     ArtifactError
         If the file holds fewer than ``keep`` frames.
@@ -77,7 +77,7 @@ class TrajectoryWriter:
                 start = existing.read(len(self._header))
             # a file killed while its header was written is a beginning of this header
             if start != self._header and not (keep is None and self._header.startswith(start)):
-                raise InputError(
+                raise OtherSegmentError(
                     f"a trajectory file is written once, but {self.path} exists and belongs to something else; move "
                     "it away or choose another path"
                 )

@@ -17,7 +17,7 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
 
-__all__ = ["load_config", "maker_from_settings"]
+__all__ = ["kept_maker", "load_config", "maker_from_settings"]
 
 
 def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
@@ -49,6 +49,15 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     atoms = build_structure(settings["structure"])
     check_campaign(maker, atoms)
     return maker, atoms, settings
+
+
+def kept_maker(path: Path) -> IdealMaker | None:
+    """The campaign's Maker by a config that an earlier run kept; None if that is no config of this version."""
+    try:
+        settings = yaml.safe_load(path.read_text())
+        return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
+    except (InputError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        return None
 
 
 def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:

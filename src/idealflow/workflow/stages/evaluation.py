@@ -88,9 +88,8 @@ class EvaluationMaker(StableName, Maker):
         calculators = [load_force_field_artifact(store, learner).calculator() for learner in (first, last)]
         frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
         for walker, step in points:
-            found = current_store().query_one(
-                {"output.request_key": _request(context.campaign, walker, step)}, properties=["output"], load=True
-            )
+            asked = {"output.request_key": _request(context.campaign, walker, step), "output.round": context.round}
+            found = current_store().query_one(asked, properties=["output"], load=True)
             doc = LabelledDoc.model_validate(found["output"]) if found else None
             if doc is None or doc.state == "failed":
                 failed[f"walker {walker} step {step}"] = (doc.cause if doc else None) or "the label left no document"
