@@ -151,7 +151,7 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     rows = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
         for key, value in summary.items()
-        if key != "evaluation"
+        if key not in ("evaluation", "settings_changes")
     )
     stages = summary.get("evaluation") or []
     figures = "".join(
@@ -175,6 +175,8 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     evaluation = (
         pd.DataFrame(stages).to_html(index=False, border=0, float_format=lambda v: f"{v:.2f}") if stages else ""
     )
+    changed = summary.get("settings_changes") or []
+    changes = pd.DataFrame(changed).to_html(index=False, border=0) if changed else ""
     title = html.escape(f"Campaign {summary['campaign']}")
     reference = html.escape(str(summary.get("reference", "")))
     return f"""<!doctype html>
@@ -193,6 +195,7 @@ details {{ overflow-x: auto; }}
 <h2>Figures</h2><div class="figures">{figures}</div>
 {"<h2>Whole frames against the reference, by stage of the schedule</h2>" + evaluation if evaluation else ""}
 <h2>Summary</h2><table>{rows}</table>
+{"<h2>Settings that later runs changed, each with its first round</h2>" + changes if changes else ""}
 <h2>Labels</h2><details><summary>{len(table)} substructures</summary>{labels}</details>
 </body></html>
 """

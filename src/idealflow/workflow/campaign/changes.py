@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "Difference",
     "compared",
     "contradictions_of_the_log",
+    "default_of",
     "differences_of_the_start",
     "load_settings",
     "may_change",
@@ -60,7 +61,7 @@ _LONGEST_SHOWN = 160
 #: Å and u; what is closer is the same structure, as for labels
 _RESOLUTION = 1e-6
 
-_MISSING = object()
+_NOT_SET = object()
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def of_the_site(key: str) -> bool:
 
 def shown(value: Any) -> str:
     """A value as JSON in one line; a long one is shortened, and has its hash."""
-    if value is _MISSING:
+    if value is _NOT_SET:
         return "not set"
     text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
     if len(text) <= _LONGEST_SHOWN:
@@ -148,6 +149,13 @@ def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
     """What :func:`save_settings` kept."""
     found: dict[str, Any] = json.loads(store.get(artifact).read_text())
     return found
+
+
+def default_of(maker: IdealMaker, key: str) -> Any:
+    """Default of a key, ``section.name``."""
+    section, _, name = key.rpartition(".")
+    entry = next(entry for entry in fields(getattr(maker, section) if section else maker) if entry.name == name)
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def without_new_keys(maker: IdealMaker, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +267,7 @@ def _leaves(key: str, before: Any, after: Any, *, allowed: bool) -> Iterator[Dif
                 yield Difference(key, before["file"], after["file"], allowed=allowed)
             return
         for name in sorted(before.keys() | after.keys()):
-            yield from _leaves(f"{key}.{name}", before.get(name, _MISSING), after.get(name, _MISSING), allowed=allowed)
+            yield from _leaves(f"{key}.{name}", before.get(name, _NOT_SET), after.get(name, _NOT_SET), allowed=allowed)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         inner = [list(_leaves(key, *pair, allowed=allowed)) for pair in zip(before, after, strict=True)]
         if any(inner):

@@ -19,6 +19,7 @@ from idealflow.workflow.campaign.changes import (
     Difference,
     compared,
     contradictions_of_the_log,
+    default_of,
     differences_of_the_start,
     load_settings,
     may_change,
@@ -170,11 +171,10 @@ def _differences(
             "step, seed and labeller agree with what was run; nothing else could be compared"
         )
     if new:
-        default = settings_of(type(maker)())
         found += [
             Difference(key, f"not known to {version}", asked[key], allowed=may_change(key))
             for key in new
-            if asked[key] != default[key]
+            if asked[key] != default_of(maker, key)
         ]
         remarks.append(f"{version} did not know, and the campaign goes on as it behaved: {', '.join(new)}")
     return [*differences, *found], remarks
