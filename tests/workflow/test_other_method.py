@@ -90,7 +90,7 @@ def test_keep_trains_on_both(folder: Path) -> None:
     keys = ledger_of(state).keys
     assert set(ledger_of(before).keys) <= set(keys)
     # and the config has to go on saying so
-    with pytest.raises(InputError, match="label.other_method"):
+    with pytest.raises(InputError, match=r"label\.other_method"):
         tiny.run(folder, label=by_lennard_jones(None), max_rounds=1, **HOT)
 
 

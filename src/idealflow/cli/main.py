@@ -136,7 +136,7 @@ def _run(arguments: argparse.Namespace) -> int:
         store, structure = directory.job_store(), to_stored(atoms)
         campaign = Campaign(store, maker.campaign)
         former = kept_maker(directory.config_path) if directory.exists() else None
-        state = open_state(maker, structure, store, former)
+        state = open_state(maker, structure, store, None if former is None else directory.placed(former))
         directory.write_config(settings)
         if not arguments.quiet:
             _tell_changes(state, campaign.state())

@@ -170,13 +170,10 @@ def _differences(
             "version 0.1.0 did not store the settings of its rounds, and no config of them was found: structure, schedule, time "
             "step, seed and labeller agree with what was run; nothing else could be compared"
         )
-    if new:
-        found += [
-            Difference(key, f"not known to {version}", asked[key], allowed=may_change(key))
-            for key in new
-            if asked[key] != default_of(maker, key)
-        ]
-        remarks.append(f"{version} did not know, and the campaign goes on as it behaved: {', '.join(new)}")
+    given = {key for key in new if asked[key] != default_of(maker, key)}
+    found += [Difference(key, f"not known to {version}", asked[key], allowed=may_change(key)) for key in sorted(given)]
+    if unset := [key for key in new if key not in given]:
+        remarks.append(f"{version} did not know, and the campaign goes on as it behaved: {', '.join(unset)}")
     return [*differences, *found], remarks
 
 
