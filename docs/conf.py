@@ -31,6 +31,7 @@ extensions = [
     "config_reference",
     "document_fields",
     "mathml",
+    "rooms",
 ]
 exclude_patterns = ["_build", "_ext", "_templates"]
 templates_path = ["_templates"]

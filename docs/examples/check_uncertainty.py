@@ -4,7 +4,7 @@ import numpy as np
 from ase.build import bulk
 
 from idealflow.core import SOAP, BorrowedCoverage, UncertaintyModel, crop_search, relax_shell, screen
-from idealflow.core.dynamics.archive import packed, read_archive, unpacked, write_archive
+from idealflow.core.archive import packed, read_archive, unpacked, write_archive
 from idealflow.core.objective import checked, objective
 from idealflow.testing import check_uncertainty
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = [
     "Artifact",
@@ -61,19 +68,39 @@ class Artifact(Document):
 
 
 class StoredStructure(Document):
-    """A periodic (or partly periodic) arrangement of atoms, exact to the last bit through JSON."""
+    """A periodic (or partly periodic) arrangement of atoms, exact to the last bit through JSON.
+
+    What a structure does not carry is None, and is left out where it is written: documents of plain structures are those of
+    earlier versions.
+    """
 
     numbers: list[int] = Field(description="atomic numbers, (n_atoms,)")
     positions: list[list[float]] = Field(description="Cartesian positions, (n_atoms, 3), Å")
     cell: list[list[float]] = Field(description="cell vectors as rows, (3, 3), Å")
     pbc: list[bool] = Field(description="periodic along each cell vector, (3,)")
+    masses: list[float] | None = Field(default=None, description="(n_atoms,), u; None: those of the natural elements")
+    fixed: list[list[bool]] | None = Field(
+        default=None, description="Cartesian directions in which atoms are fixed, (n_atoms, 3); None: all are free"
+    )
+    moments: list[float] | None = Field(
+        default=None, description="initial magnetic moments, (n_atoms,), μB; None: the labeller's own choice"
+    )
+    charge: float | None = Field(default=None, description="total charge, e; None: neutral")
+    spin: float | None = Field(default=None, description="spin multiplicity 2S + 1 of the whole; None: not given")
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_carried(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        carried = ("masses", "fixed", "moments", "charge", "spin")
+        return {name: value for name, value in write(self).items() if name not in carried or value is not None}
 
 
 class StoredFrame(Document):
     """An arrangement of atoms that is kept as a file, so that no document grows with it."""
 
     root: str = Field(description="root URL of the artifact store that has it")
-    file: Artifact = Field(description="numbers, positions, cell and pbc, exact to the last bit")
+    file: Artifact = Field(
+        description="species, positions, cell, periodicity and what it carries, exact to the last bit"
+    )
 
 
 class StageContext(Document):
@@ -431,6 +458,11 @@ class ModelUpdateDoc(Document):
     uncropped: int = Field(default=0, description="of the failed, those for which no crop was found")
     quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
     replayed: list[str] = Field(description="request keys of replayed structures")
+    centre_force_errors: list[float] = Field(
+        default_factory=list,
+        description="force error of the version before at the centre of each of `accepted`, eV/Å: the length of the "
+        "difference; empty in documents of earlier versions",
+    )
     new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
     new_after: TrainingErrors | None = Field(description="errors on the new labels after the update")
     held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
@@ -497,6 +529,9 @@ class FrameErrors(Document):
     step: int = Field(description="MD step of the frame")
     stage: int = Field(description="index of the schedule's stage")
     temperature: float = Field(description="target temperature, K")
+    temperature_md: float | None = Field(
+        default=None, description="temperature that the frame had, K; None in documents of earlier versions"
+    )
     n_atoms: int = Field(description="atoms in the structure")
     energy_reference: float = Field(description="eV")
     energy_first: float = Field(description="of the first model, eV")

@@ -28,6 +28,7 @@ from idealflow import Campaign
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE / "server"
+PATIENCE_S = 900  # for what comes, however busy the machine is
 JARS = SERVER / "target" / "lib"
 
 
@@ -48,7 +49,7 @@ def fetch_jars() -> Path:
     with FileLock(SERVER / ".jars.lock"):
         if not any(JARS.glob("mongo-java-server-h2-*.jar")):
             command = ["mvn", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
-            subprocess.run(command, cwd=SERVER, check=True, timeout=300)
+            subprocess.run(command, cwd=SERVER, check=True, timeout=PATIENCE_S)
     return JARS
 
 
@@ -83,7 +84,7 @@ class DocumentServer:
         command += [str(self.folder / "documents.mv"), str(self.port), *self.mode]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while "listening on port" not in log.read_text():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the server did not start: {log.read_text()}")
@@ -186,7 +187,13 @@ class Cluster:
         """Run a program of this environment in the folder."""
         program = [str(Path(sys.executable).parent / parts[0]), *parts[1:]]
         return subprocess.run(
-            program, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False, timeout=300
+            program,
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
 
     def lpad(self, *parts: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ase.io import write
 
 import tiny
-from cluster import Cluster
+from cluster import PATIENCE_S, Cluster
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "fireworks.md"
 
@@ -36,7 +36,7 @@ def test_every_command_of_the_page_runs(cluster: Cluster) -> None:
             cwd=cluster.folder,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}"

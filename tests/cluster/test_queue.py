@@ -19,7 +19,7 @@ from pathlib import Path
 from ase.io import write
 
 import tiny
-from cluster import Cluster, wait_for
+from cluster import PATIENCE_S, Cluster, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "fireworks.md"
 
@@ -75,7 +75,7 @@ def test_qlaunch_submits_workers_of_both_partitions(cluster: Cluster) -> None:
     for name in ("gpu", "cpu"):
         cluster.write(f"{name}.yaml", {"name": name, "category": name, "query": "{}"})
         text = block(page, "_fw_name: CommonAdapter").replace("/home/me/ideal", str(folder))
-        text = text.replace("~/.bashrc", str(folder / "profile")).replace("--timeout 82800", "--timeout 600")
+        text = text.replace("~/.bashrc", str(folder / "profile")).replace("--timeout 82800", f"--timeout {PATIENCE_S}")
         text = text.replace("gpu.yaml", f"{name}.yaml").replace("queue: gpu", f"queue: {name}")
         if name == "cpu":
             text = text.replace("gpus_per_node: 1\n", "")
@@ -105,7 +105,7 @@ def test_qlaunch_submits_workers_of_both_partitions(cluster: Cluster) -> None:
         return state is not None and state.status == "finished"
 
     try:
-        assert wait_for(ended, 500), [log.read_text()[-1500:] for log in folder.glob("*.log")]
+        assert wait_for(ended, PATIENCE_S), [log.read_text()[-1500:] for log in folder.glob("*.log")]
         assert [each.wait(30) for each in waiting] == [0, 0]
     finally:
         for each in waiting:

@@ -10,7 +10,7 @@ import numpy as np
 from ase.io import write
 
 import tiny
-from cluster import Cluster, wait_for
+from cluster import PATIENCE_S, Cluster, wait_for
 
 CATEGORIES: dict[str, Any] = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
 GPU_STAGES = {"segment", "update"}
@@ -40,14 +40,14 @@ def status(cluster: Cluster) -> dict[str, Any]:
 def test_two_categories_of_workers_do_what_the_local_driver_does(cluster: Cluster, finished: Any) -> None:
     assert "start it with" in submit(cluster, **CATEGORIES)
     assert "on the launchpad" in submit(cluster, **CATEGORIES)  # a second time: nothing is added
-    workers = [cluster.worker(name, "--nlaunches", "infinite", "--timeout", "200") for name in ("cpu", "gpu")]
+    workers = [cluster.worker(name, "--nlaunches", "infinite", "--timeout", str(PATIENCE_S)) for name in ("cpu", "gpu")]
     campaign = cluster.campaign("tiny")
 
     def ended() -> bool:
         state = campaign.state()
         return state is not None and state.status != "running"
 
-    assert wait_for(ended, 180), [worker.log.read_text()[-2000:] for worker in workers]
+    assert wait_for(ended, PATIENCE_S), [worker.log.read_text()[-2000:] for worker in workers]
 
     state = campaign.state()
     assert state is not None

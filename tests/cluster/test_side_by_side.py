@@ -13,7 +13,7 @@ from ase.io import write
 from fireworks.utilities.fw_serializers import reconstitute_dates
 
 import tiny
-from cluster import Cluster, wait_for
+from cluster import PATIENCE_S, Cluster, wait_for
 
 HERE = Path(__file__).resolve().parent
 WALKERS: dict[str, Any] = {
@@ -25,13 +25,18 @@ WALKERS: dict[str, Any] = {
 CATEGORIES: dict[str, Any] = {"segment": {"category": "gpu"}, "update": {"category": "gpu"}, "category": "cpu"}
 
 
+def where(firework: Any) -> tuple[str, str]:
+    """Round and walker of a label's job."""
+    _, round_, centre = firework["name"].split()
+    return round_, centre.split("-")[0]
+
+
 def label_times(launchpad: Any) -> Iterator[tuple[tuple[str, str], float, float]]:
     """(round, walker), beginning and end of the first launch of every label."""
     for firework in launchpad.fireworks.find({"spec.stage": "label"}, {"fw_id": 1, "name": 1}):
         launch = launchpad.launches.find_one({"fw_id": firework["fw_id"]}, sort=[("launch_id", 1)])
         at = {entry["state"]: reconstitute_dates(entry["created_on"]).timestamp() for entry in launch["state_history"]}
-        _, round_, where = firework["name"].split()
-        yield (round_, where.split("-")[0]), at["RUNNING"], at["COMPLETED"]
+        yield where(firework), at["RUNNING"], at["COMPLETED"]
 
 
 def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once(
@@ -43,7 +48,11 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
         "SLOW_LABELS": str(log),
         "PYTHONPATH": f"{HERE}:{cluster.environment['PYTHONPATH']}",
     }
-    labeller = {"calculator": "slow_emt.SlowEMT", "reference": tiny.REFERENCE, "kwargs": {"pause_s": 3.0, "spared": 40}}
+    labeller = {
+        "calculator": "slow_emt.SlowEMT",
+        "reference": tiny.REFERENCE,
+        "kwargs": {"pause_s": 40.0, "spared": 40},
+    }
     settings = tiny.settings(label={"labeller": labeller}, **WALKERS)
     for name, value in CATEGORIES.items():
         settings[name] = settings[name] | value if isinstance(value, dict) else value
@@ -53,19 +62,31 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
     assert done.returncode == 0, done.stderr
     launchpad, campaign = cluster.launchpad(), cluster.campaign("tiny")
     workers = [
-        cluster.worker(name, "--nlaunches", "infinite", "--timeout", "300") for name in ("gpu", "cpu", "cpu", "gpu")
+        cluster.worker(name, "--nlaunches", "infinite", "--timeout", str(PATIENCE_S))
+        for name in ("gpu", "cpu", "cpu", "gpu")
     ]
 
+    seen: set[bool] = set()
+
     def ended() -> bool:
+        """Whether the campaign is; labels wait for each other until the two ways of being side by side were seen."""
+        at_work = [
+            where(each) for each in launchpad.fireworks.find({"spec.stage": "label", "state": "RUNNING"}, {"name": 1})
+        ]
+        seen.update(one == other for one, other in combinations(at_work, 2))
+        if len(seen) == 2:
+            log.with_suffix(".seen").touch()
         state = campaign.state()
         return state is not None and state.status != "running"
 
     alarmed = set()
     for stage in ("label", "segment"):  # every such job at work is declared lost, though its worker lives
         running = {"spec.stage": stage, "state": "RUNNING"}
-        assert wait_for(lambda running=running: launchpad.fireworks.find_one(running, {"_id": 1}), 150, every=0.05)
+        assert wait_for(
+            lambda running=running: launchpad.fireworks.find_one(running, {"_id": 1}), PATIENCE_S, every=0.05
+        )
         alarmed |= set(launchpad.detect_lostruns(expiration_secs=-1, rerun=True, query={"spec.stage": stage})[1])
-    assert wait_for(ended, 200), [worker.log.read_text()[-2000:] for worker in workers]
+    assert wait_for(ended, PATIENCE_S), [worker.log.read_text()[-2000:] for worker in workers]
 
     state = campaign.state()
     assert state is not None

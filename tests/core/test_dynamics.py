@@ -391,8 +391,11 @@ def test_trajectory_gives_back_the_frames_and_survives_cuts(tmp_path):
     result = md_segment(ExactEMT(), state, schedule=HOLD, sampler="npt", check_interval=4, check=check, trajectory=path)
     stored = read_trajectory(path)
     assert len(stored) == result.n_frames == 26
+    assert stored.steps().tolist() == [atoms.info["step"] for atoms in stored]
     for atoms in stored:
         assert np.array_equal(atoms.positions, frames[atoms.info["step"]].positions)
+        assert np.array_equal(atoms.get_velocities(), frames[atoms.info["step"]].get_velocities())
+        assert atoms.get_temperature() > 0
         assert np.array_equal(atoms.cell, frames[atoms.info["step"]].cell)
     assert stored[-1].info["time"] == 100.0
     assert stored[-1].info["energy"] == result.log[-1]["potential_energy"]
@@ -400,6 +403,7 @@ def test_trajectory_gives_back_the_frames_and_survives_cuts(tmp_path):
     arrays = stored.arrays()
     assert arrays["positions"].shape == (26, 32, 3)
     assert np.array_equal(arrays["cell"][7], stored[7].cell)
+    assert np.array_equal(arrays["momenta"][7], stored[7].get_momenta())
     with pytest.raises(IndexError):
         stored[26]
     content = path.read_bytes()

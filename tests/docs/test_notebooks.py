@@ -30,7 +30,7 @@ def test_kept_without_outputs(path):
 def test_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert any(out["output_type"] == "stream" for out in outputs), "the notebook printed nothing"
     assert not any(out["output_type"] == "stream" and out["name"] == "stderr" for out in outputs), "it warned"

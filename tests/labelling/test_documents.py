@@ -6,9 +6,12 @@ from copy import deepcopy
 import bson
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, jsanitize
@@ -17,6 +20,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import Label, label_from_document
+from idealflow.labelling.sites import Sites, order_of
 from idealflow.testing import check_labeller
 
 pytestmark = [
@@ -345,3 +349,39 @@ def test_kit_refuses_structures_that_prove_nothing():
     square.positions[0, 0] += 0.3
     with pytest.raises(InputError, match="shear the cell"):
         check_labeller(emt_label, square)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), periodic=st.booleans())
+def test_sites_are_found_as_by_looking_at_all_pairs(seed, periodic):
+    """The dense search that the tree replaced is the oracle: skewed cells, wrapped and reordered sites, two species."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 25))
+    cell = np.eye(3) * 8 + rng.uniform(-4, 4, (3, 3)) if periodic else np.zeros((3, 3))
+    if periodic and abs(np.linalg.det(cell)) < 50:
+        cell = np.eye(3) * 8
+    atoms = Atoms(rng.choice([3, 29], n), rng.uniform(-20, 20, (n, 3)), cell=cell, pbc=periodic)
+    sent = rng.permutation(n)
+    moved = atoms.positions[sent] + rng.uniform(-4e-4, 4e-4, (n, 3))
+    if periodic:
+        moved += rng.integers(-2, 3, (n, 3)) @ cell
+    sites = Sites(atoms.numbers[sent].astype(np.int64), moved, cell if periodic else None)
+    assert np.array_equal(sent[order_of(sites, atoms)], np.arange(n))
+    sites.positions[0] += [0.0, 0.0, 0.01]
+    with pytest.raises(LabelError, match=r"has no site of its species within 0.001 Å in the document \(nearest 0.0"):
+        order_of(sites, atoms)
+
+
+def test_sites_of_a_large_frame_take_little_memory():
+    """10 976 atoms took 11.6 GB as a matrix of all pairs."""
+    import tracemalloc
+
+    atoms = bulk("Cu", cubic=True) * 14
+    atoms.rattle(0.1, seed=1)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    sites = Sites(atoms.numbers[order].astype(np.int64), atoms.positions[order], atoms.cell.array)
+    tracemalloc.start()
+    assert np.array_equal(order[order_of(sites, atoms)], np.arange(len(atoms)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6

@@ -1,5 +1,6 @@
 """Labels are finite and of the right shape; keys are stable."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,13 +79,32 @@ def test_key_tells_everything_apart_that_changes_a_label():
     assert geometry_key(base.copy(), {"ecut": 400}) == keys[0]
 
 
+def test_key_counts_charge_and_spin_and_leaves_out_what_is_of_the_dynamics():
+    plain = bulk("Cu", cubic=True)
+    key = geometry_key(plain, {})
+    moved = plain.copy()
+    moved.set_masses([65.0] * 4)
+    moved.set_constraint(FixAtoms([0]))
+    moved.set_tags([1, 2, 3, 4])
+    moved.info.update(charge=0, spin=1)  # a neutral singlet is what a plain structure is
+    assert geometry_key(moved, {}) == key
+    others = [plain.copy() for _ in range(3)]
+    for atoms, totals in zip(others, ({"charge": 1}, {"spin": 2}, {"charge": 1, "spin": 2}), strict=True):
+        atoms.info.update(totals)
+    assert len({key, *(geometry_key(atoms, {}) for atoms in others)}) == 4
+
+
 def test_key_is_the_same_in_another_process():
     code = (
         "from ase.build import bulk; from idealflow.labelling import geometry_key;"
         "print(geometry_key(bulk('Cu', cubic=True), {'k': [1.5, 'x'], 'a': None}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
     )
     assert done.stdout.strip() == geometry_key(bulk("Cu", cubic=True), {"a": None, "k": (1.5, "x")})
 

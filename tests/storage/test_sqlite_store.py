@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from idealflow.errors import InputError
 from idealflow.storage import SQLiteStore
+from idealflow.storage.criteria import translate
 
 FIELDS = ["a", "b", "b.c", "n.x", "missing"]  # n.x and missing are not indexed
 DATES = st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2030, 1, 1)).map(  # noqa: DTZ001 - BSON's dates are naive
@@ -37,6 +38,7 @@ SCALARS = st.one_of(
 NAN = st.one_of(SCALARS, st.just(float("nan")))
 VALUES = st.one_of(
     NAN,
+    st.none(),
     st.lists(SCALARS, max_size=2),
     st.fixed_dictionaries({"c": SCALARS}),
     st.lists(st.fixed_dictionaries({"c": SCALARS})),
@@ -256,6 +258,52 @@ def test_work_for_a_query_follows_its_answer_not_the_documents_that_share_a_fiel
             steps[n] = len(asked)
     # SQLite's instructions in hundreds; through one of the shared fields there were 40 times as many
     assert steps[20_000] < 6 * max(1, steps[500])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(["few", "some", "many"]), st.integers(1, 70), st.integers(64, 200))
+def test_a_query_goes_through_an_index_that_was_counted(folder, names, few, some):
+    counts = {"few": few, "some": some, "many": 300}
+    with SQLiteStore(folder / f"{uuid.uuid4()}.sqlite", index_fields=sorted(counts), synchronous="NORMAL") as store:
+        # 1 in that many documents, 0 in the others
+        store.update([{"uuid": str(i), **{name: int(i < n) for name, n in counts.items()}} for i in range(300)])
+        table = store._open
+        terms = translate(dict.fromkeys(names, 1), table._fields.__contains__).terms
+        chosen = counts[table._narrowest(table._connections.get(), terms)]
+        assert chosen == min(counts.values()) or chosen < 64
+
+
+def decoded(monkeypatch, store, **query) -> tuple[list[dict], int]:
+    """Documents found, and how many were decoded for it."""
+    seen, decode = [], bson.decode
+    with monkeypatch.context() as patch:
+        patch.setattr("idealflow.storage.keyed.bson.decode", lambda blob: seen.append(1) or decode(blob))
+        found = list(store.query(**query))
+    # the criteria are decoded once themselves
+    return found, len(seen) - 1
+
+
+def test_a_document_without_output_costs_a_sorted_query_nothing(store, monkeypatch):
+    store.update([{"uuid": str(i), "output": {"kind": "state", "round": i}} for i in range(300)])
+    store.update([{"uuid": "null", "output": None}, {"uuid": "text", "output": "done"}])
+    ask = {"criteria": {"output.kind": "state"}, "sort": {"output.round": -1}, "limit": 1}
+    found, n = decoded(monkeypatch, store, **ask)
+    assert (found[0]["uuid"], n) == ("299", 1)
+
+
+def test_what_earlier_rules_left_undecided_is_keyed_anew_when_the_file_is_opened(store, monkeypatch):
+    store.update([{"uuid": str(i), "output": {"round": i}} for i in range(300)])
+    store.update([{"uuid": "null", "output": None}, {"uuid": "list", "output": {"round": [1, 2]}}])
+    before = list(store.query(sort={"output.round": 1}))
+    table = store._open
+    with table.transaction() as connection:  # as a file of an earlier version is
+        connection.execute('UPDATE "c_docs" SET "k_output.round" = ? WHERE doc = ?', (b"\xff", bson.encode(before[0])))
+        connection.execute("DROP TABLE keyed")
+    store.connect(force_reset=True)
+    assert list(store.query(sort={"output.round": 1})) == before
+    store.remove_docs({"uuid": "list"})
+    found, n = decoded(monkeypatch, store, sort={"output.round": -1}, limit=1)
+    assert (found[0]["uuid"], n) == ("299", 1)
 
 
 def test_copies_by_mson_and_pickle_are_equal(store):

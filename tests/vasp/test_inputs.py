@@ -12,6 +12,8 @@ from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.errors import InputError
+from idealflow.labelling import in_a_box
+from idealflow.workflow.labellers.static import to_pymatgen
 from idealflow.workflow.labellers.vasp import PRESETS, SubstructureSetGenerator, vasp_static
 
 
@@ -90,6 +92,29 @@ def test_spin_is_set_on_purpose() -> None:
     assert written(copper, vasp_static("reactive"))[0]["ISPIN"] == 2  # radicals and broken bonds
     assert written(iron, vasp_static("metal", spin=False))[0]["ISPIN"] == 1
     assert written(copper, vasp_static("metal", spin=True))[0]["ISPIN"] == 2
+
+
+def test_moments_charge_and_spin_of_the_structure_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SubstructureSetGenerator, "nelect", 44.0)  # of pseudopotentials that no test has
+    nickel, copper = bulk("Ni", cubic=True), bulk("Cu", cubic=True)
+    nickel.set_initial_magnetic_moments([-2.0, 2.0, -2.0, 2.0])
+    copper.set_initial_magnetic_moments([0.5, 0.0, -0.5, 0.0])
+    for atoms in (rattled(nickel), rattled(copper)):
+        incar = files_of(atoms, vasp_static("metal"))["INCAR"]
+        assert incar["ISPIN"] == 2
+        assert [float(moment) for moment in incar["MAGMOM"]] == atoms.get_initial_magnetic_moments().tolist()
+        assert not {"NELECT", "NUPDOWN"} & set(incar)
+    copper.set_initial_magnetic_moments(None)
+    copper.info.update(charge=-1.0, spin=2.0)
+    incar = files_of(copper, vasp_static("metal"))["INCAR"]
+    assert (incar["ISPIN"], incar["NUPDOWN"], incar["NELECT"]) == (2, 1, 45.0)
+    own = files_of(copper, vasp_static("metal", incar={"NELECT": 40, "NUPDOWN": 3}))["INCAR"]
+    assert (own["NUPDOWN"], own["NELECT"]) == (3, 40)
+
+
+def files_of(atoms: Atoms, maker: Any) -> Any:
+    """Input files of a structure, on the labeller's own way to pymatgen."""
+    return maker.input_set_generator.get_input_set(to_pymatgen(in_a_box(atoms)), potcar_spec=True)
 
 
 @pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.sets.BadInputSetWarning")  # of NSW = 3 in a metal

@@ -1,9 +1,10 @@
-"""Labellers that fail as engines do, chosen by the geometry alone so that every run fails alike."""
+"""Labellers that fail as engines do, chosen by the order in which cells are met, which is the same on every machine."""
 
 from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,29 +13,39 @@ from ase.calculators.emt import EMT
 __all__ = ["Flawed", "Never"]
 
 
-def lot(atoms: Any) -> float:
-    """A number in [0, 1) drawn from the geometry."""
-    digest = hashlib.sha256(np.ascontiguousarray(atoms.positions).tobytes()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
 class Flawed(EMT):
-    """EMT that raises, returns NaN or hangs for given fractions of all cells, none of those up to ``spared`` atoms."""
+    """EMT to which the n-th new cell does the n-th of ``fates``, over and over; cells up to ``spared`` atoms are well.
 
-    def __init__(self, raising: float = 0.0, nan: float = 0.0, hanging: float = 0.0, spared: int = 32) -> None:
+    Fates are ``ok``, ``raises``, ``nan`` and ``hangs``. The file ``log`` remembers the cells, one a line, so that a cell
+    meets its fate again however often it is computed and whichever process computes it.
+    """
+
+    def __init__(self, fates: list[str], log: str, spared: int = 32) -> None:
         super().__init__()
-        self.bounds = np.cumsum([raising, nan, hanging])
+        self.fates = fates
+        self.log = Path(log)
         self.spared = spared
 
+    def fate(self, atoms: Any) -> str:
+        """What happens to these atoms; noted before it happens."""
+        if len(atoms) <= self.spared:
+            return "ok"
+        cell = hashlib.sha256(np.ascontiguousarray(atoms.positions).tobytes()).hexdigest()  # a name, no choice
+        seen = self.log.read_text().split() if self.log.exists() else []
+        if cell not in seen:
+            seen.append(cell)
+            self.log.write_text("\n".join(seen))
+        return self.fates[seen.index(cell) % len(self.fates)]
+
     def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = ("positions",)) -> None:
-        """Fail if the geometry's lot says so."""
-        fate = 3 if len(atoms) <= self.spared else int(np.searchsorted(self.bounds, lot(atoms), side="right"))
-        if fate == 0:
+        """Fail if it is this cell's turn."""
+        fate = self.fate(atoms)
+        if fate == "raises":
             raise RuntimeError("the electronic minimisation did not converge")
-        if fate == 2:
+        if fate == "hangs":
             time.sleep(3600)
         super().calculate(atoms, list(properties), list(system_changes))
-        if fate == 1:
+        if fate == "nan":
             self.results["forces"][0, 0] = np.nan
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from idealflow.workflow.jobs.locks import hold
 hold(Path(sys.argv[1]), "job", lambda: False)
 print("held", flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 

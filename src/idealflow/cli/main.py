@@ -1,4 +1,4 @@
-"""The program: run, status, report, export, submit, pause, recover, init."""
+"""The program: run, status, report, export, evaluate, submit, pause, recover, init."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,12 +72,26 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="write DIR/report.html and its figures")
     report.add_argument("target", metavar="DIR", help=_TARGET)
+    report.add_argument("--to", type=Path, metavar="FILE.html", help="write the page there, and nothing into DIR")
+    report.add_argument("--force", action="store_true", help="with --to: replace an existing file")
     report.set_defaults(command=_report)
 
     export = commands.add_parser("export", help="write the labelled dataset as extended XYZ")
     export.add_argument("target", metavar="DIR", help=_TARGET)
     export.add_argument("file", type=Path, metavar="FILE.extxyz")
+    export.add_argument(
+        "--force", action="store_true", help="replace an existing file, never one of the campaign's own"
+    )
     export.set_defaults(command=_export)
+
+    evaluate = commands.add_parser("evaluate", help="compare first and present model with the reference now")
+    evaluate.add_argument(
+        "folder", type=Path, metavar="DIR", help="the campaign's folder; no process may be running it"
+    )
+    evaluate.add_argument(
+        "--frames", type=_positive, metavar="N", help="whole frames to label; default: the config's, or 5"
+    )
+    evaluate.set_defaults(command=_evaluate)
 
     submit = commands.add_parser("submit", help="add the campaign to FireWorks")
     submit.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -122,7 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text, write_report, write_summary
     from idealflow.workflow.campaign.state import next_action
-    from idealflow.workflow.config.load import kept_maker, load_config
+    from idealflow.workflow.config.load import former_maker, load_config
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.frames.encode import to_stored
@@ -131,20 +146,25 @@ def _run(arguments: argparse.Namespace) -> int:
     maker, atoms, settings = load_config(arguments.config)
     directory = CampaignDirectory(arguments.out)
     directory.check_name(maker.campaign)
+    directory.check_files()
     maker = directory.placed(maker)
     with directory.locked():
         store, structure = directory.job_store(), to_stored(atoms)
-        campaign = Campaign(store, maker.campaign)
-        former = kept_maker(directory.config_path) if directory.exists() else None
+        campaign = Campaign(store, maker.campaign, directory)
+        former = former_maker(directory.readable_config) if directory.exists() else None
         state = open_state(maker, structure, store, None if former is None else directory.placed(former))
-        directory.write_config(settings)
+        kept = directory.write_config(settings)
+        if kept.name != "config.yaml":
+            sys.stdout.write(
+                f"config.yaml in {directory.path} is not idealflow's and is kept; what runs is in {kept.name}\n"
+            )
         if not arguments.quiet:
             _tell_changes(state, campaign.state())
         action = next_action(state)
         if action.kind == "stop":
             write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
             if not directory.report_path.exists():  # the process that finished the campaign was killed before it
-                write_report(campaign, directory.fetch, directory.report_path, directory.figures)
+                write_report(campaign, campaign.fetch, directory.report_path, directory.figures)
             sys.stdout.write(f"campaign {maker.campaign} is {state.status}: {state.reason}; nothing to do\n")
             return 0 if state.status == "finished" else 1
 
@@ -154,7 +174,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 stack.enter_context(listening(display))
 
             def on_round(after: CampaignState) -> None:
-                write_summary(campaign, directory.summary_path)
+                write_summary(campaign, directory.summary_path, whole=False)
                 if display is not None:
                     display.committed(after)
 
@@ -169,7 +189,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
         write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
         if state.status != "paused":
-            write_report(campaign, directory.fetch, directory.report_path, directory.figures)
+            write_report(campaign, campaign.fetch, directory.report_path, directory.figures)
     sys.stdout.write(summary_text(summarise(campaign) | {"status": state.status, "reason": state.reason}))
     sys.stdout.write(f"summary: {directory.summary_path}\n")
     if directory.report_path.exists():
@@ -204,26 +224,60 @@ def _report(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.folder.target import find_campaign
 
     target = find_campaign(arguments.target)
-    directory = target.directory
-    write_report(target.campaign, target.fetch, directory.report_path, directory.figures)
-    sys.stdout.write(f"report: {directory.report_path}\n")
+    directory, page = target.directory, arguments.to
+    if page is None:
+        directory.check_report()
+        page = write_report(target.campaign, target.fetch, directory.report_path, directory.figures)
+    else:
+        directory.refuse_target(page, target.campaign.artifacts.url, force=arguments.force)
+        with tempfile.TemporaryDirectory() as figures:  # the page holds them itself
+            write_report(target.campaign, target.fetch, page.resolve(), Path(figures))
+    sys.stdout.write(f"report: {page}\n")
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from ase.io import write
 
+    from idealflow.storage import replacing
     from idealflow.workflow.folder.target import find_campaign
 
     target = find_campaign(arguments.target)
     dataset = target.campaign.dataset()
     if not dataset:
         raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
-    if not arguments.file.absolute().parent.is_dir():
-        raise InputError(f"the folder of {arguments.file} does not exist; make it first")
-    write(arguments.file, dataset, format="extxyz")
+    target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
+    with replacing(arguments.file.resolve()) as draft:
+        write(draft, dataset, format="extxyz")
     sys.stdout.write(f"{len(dataset)} labelled structures: {arguments.file}\n")
     return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from idealflow.provenance import Campaign
+    from idealflow.report import evaluation_line, summarise, write_summary
+    from idealflow.workflow.config.load import kept_maker
+    from idealflow.workflow.drivers.local import evaluate_campaign
+    from idealflow.workflow.folder.directory import CampaignDirectory
+
+    directory = CampaignDirectory(arguments.folder)
+    directory.require()
+    maker = directory.placed(kept_maker(directory.readable_config))
+    with directory.locked():
+        store = directory.job_store()
+        campaign = Campaign(store, directory.campaign_name(), directory)
+        root = directory.root(campaign.state())
+        doc = evaluate_campaign(maker, store, root, n_frames=arguments.frames, root_dir=directory.jobs)
+    changes = {
+        key: value for key, value in directory.with_pause(summarise(campaign)).items() if key in ("status", "reason")
+    }
+    write_summary(campaign, directory.summary_path, **changes)
+    sys.stdout.write(f"campaign {campaign.name}: {len(doc.frames)} whole frames labelled with {doc.method}\n")
+    for entry in summarise(campaign)["evaluation"]:
+        sys.stdout.write(evaluation_line(entry) + "\n")
+    for frame, cause in doc.failed.items():
+        sys.stderr.write(f"idealflow: {frame} has no label: {cause}\n")
+    return 0 if doc.frames else 1
 
 
 def _submit(arguments: argparse.Namespace) -> int:

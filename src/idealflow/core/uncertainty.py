@@ -11,8 +11,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
-from idealflow.core.dynamics.archive import read_archive, write_archive
 from idealflow.core.known import KnownEnvironments
 from idealflow.core.objective import checked
 from idealflow.errors import InputError

@@ -27,7 +27,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError, LabelError
+from idealflow.labelling.box import right_handed
 from idealflow.labelling.label import Label
 
 __all__ = ["AseEngine", "close_workers"]
@@ -215,7 +217,9 @@ class AseEngine:
         return self.name or self.calculator.rpartition(".")[2]
 
     def label(self, atoms: Atoms) -> Label:
-        """Compute energy, forces and (where the calculator and the periodicity allow) stress.
+        """Compute energy, forces and (for three periodic directions, where the calculator has it) stress.
+
+        The calculator sees initial moments and charges, ``charge`` and ``spin`` in ``info``, and a right-handed cell.
 
         Parameters
         ----------
@@ -233,8 +237,9 @@ class AseEngine:
         request: dict[str, Any] = {
             "numbers": atoms.numbers.tolist(),
             "positions": atoms.positions.tolist(),
-            "cell": atoms.cell.array.tolist(),
+            "cell": right_handed(atoms.cell.array).tolist(),
             "pbc": atoms.pbc.tolist(),
+            "info": totals_of(atoms),
         }
         request |= {sent: atoms.arrays[name].tolist() for name, sent in _SENT_ARRAYS.items() if name in atoms.arrays}
         start = time.perf_counter()

@@ -174,7 +174,7 @@ def label_from_document(doc: Any, atoms: Atoms | None = None) -> Label:
     -------
     Label
         Energy in eV, forces in eV/Å, stress in eV/Å³ (ASE's sign and order; None when the document has none or
-        nothing is periodic).
+        some direction is not periodic).
 
     Raises
     ------
@@ -199,7 +199,7 @@ def label_from_document(doc: Any, atoms: Atoms | None = None) -> Label:
         order = order_of(sites_of(_structure(doc, method)), atoms)
         if len(order) != unordered.n_atoms:
             raise LabelError(f"the {method} document has {len(order)} sites and {unordered.n_atoms} forces")
-        if not atoms.pbc.any():
+        if not atoms.pbc.all():
             stress = None
     seconds, cores, electrons = (_number(read(doc)) for read in (engine.seconds, engine.cores, engine.electrons))
     ordered = unordered.forces[order] * engine.force_unit

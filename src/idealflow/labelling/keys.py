@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
 __all__ = ["RESOLUTION", "former_geometry_key", "geometry_key", "is_former_geometry_key"]
@@ -50,8 +51,9 @@ def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     Parameters
     ----------
     atoms
-        Species, positions, cell and periodicity count, and initial magnetic moments and charges where set. Positions
-        are taken as they are, neither wrapped nor sorted: a translated or reordered copy has another key.
+        Species, positions, cell and periodicity count, and where set initial magnetic moments and charges, and the charge and
+        spin of the whole; masses and fixed atoms do not. Positions are taken as they are, neither wrapped nor sorted: a
+        translated or reordered copy has another key.
     settings
         Everything that decides the label (engine, functional, cutoff, k density, ...), as plain values.
 
@@ -79,6 +81,8 @@ def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     for name in ("initial_magmoms", "initial_charges"):
         if name in atoms.arrays:
             digest.update(name.encode() + _rounded(name, atoms.arrays[name]))
+    for name, value in totals_of(atoms).items():
+        digest.update(name.encode() + _rounded(name, value))
     digest.update(_canonical(settings).encode())
     return digest.hexdigest()
 

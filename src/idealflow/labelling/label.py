@@ -69,6 +69,10 @@ class Label:
         details = {"method": method, "seconds": seconds, "core_seconds": core_seconds}
         return replace(self, **{key: value for key, value in details.items() if value is not None})  # type: ignore[arg-type]
 
+    def without_stress(self) -> Label:
+        """Return a copy whose stress is None: where some direction is not periodic it has no meaning."""
+        return replace(self, stress=None)
+
 
 def _array(name: str, value: ArrayLike | Any, shape: tuple[int | None, ...], unit: str) -> NDArray[np.float64]:
     try:

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from idealflow.errors import LabelError
 
@@ -75,7 +76,6 @@ def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     """
     if len(sites.numbers) != len(atoms):
         raise LabelError(f"the document has {len(sites.numbers)} sites, the structure sent {len(atoms)} atoms")
-    shifts = atoms.positions[:, None, :] - sites.positions[None, :, :]
     if sites.cell is not None:
         worst = np.abs(sites.cell - atoms.cell.array).max()
         if worst > _TOLERANCE:
@@ -83,19 +83,60 @@ def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
                 f"the document's cell differs from the one sent by up to {worst:.4g} Å (allowed {_TOLERANCE}); "
                 "label with a static calculation that keeps cell and orientation"
             )
-        fractional = shifts @ np.linalg.inv(sites.cell)
-        # rounding finds the nearest image of a site that has not moved, however skewed the cell
-        shifts = (fractional - np.rint(fractional)) @ sites.cell
-    distances = np.linalg.norm(shifts, axis=2)
-    distances[atoms.numbers[:, None] != sites.numbers[None, :]] = np.inf
-    order = distances.argmin(axis=1)
-    nearest = distances[np.arange(len(atoms)), order]
-    if nearest.max(initial=0.0) > _TOLERANCE:
-        i = int(nearest.argmax())
+    order = _nearest_sites(sites, atoms)
+    if (order < 0).any():
+        i = int(np.argmax(order < 0))
+        nearest = float(_distances(sites, atoms, i).min())
         raise LabelError(
             f"atom {i} ({chemical_symbols[atoms.numbers[i]]}) has no site of its species within {_TOLERANCE} Å in the "
-            f"document (nearest {nearest[i]:.4g} Å): not a static calculation of the structure sent"
+            f"document (nearest {nearest:.4g} Å): not a static calculation of the structure sent"
         )
     if len(np.unique(order)) != len(order):
         raise LabelError("two atoms of the structure sent lie on one site of the document")
     return np.asarray(order, dtype=np.int64)
+
+
+def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
+    """Site of its species nearest to each atom (n_atoms,), periodic images included; -1 where none is within the tolerance."""
+    order = np.full(len(atoms), -1, dtype=np.int64)
+    radius = _TOLERANCE
+    if sites.cell is None:
+        theirs, mine, box = sites.positions, atoms.positions, None
+    else:
+        inverse = np.linalg.inv(sites.cell)
+        theirs, mine, box = _wrapped(sites.positions @ inverse), _wrapped(atoms.positions @ inverse), 1.0
+        radius = _TOLERANCE * float(np.linalg.norm(inverse, 2))  # no fractional distance of that length is longer
+    for number in np.unique(atoms.numbers):
+        rows, candidates = np.flatnonzero(atoms.numbers == number), np.flatnonzero(sites.numbers == number)
+        if candidates.size == 0:
+            continue
+        tree = cKDTree(theirs[candidates], boxsize=box)
+        for row, found in zip(rows, tree.query_ball_point(mine[rows], radius, return_sorted=True), strict=True):
+            if found:
+                near = candidates[found]
+                distance = _distances(sites, atoms, row, near)
+                if distance.min() <= _TOLERANCE:
+                    order[row] = near[int(distance.argmin())]
+    return order
+
+
+def _wrapped(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = fractional - np.floor(fractional)
+    inside[inside >= 1.0] = 0.0  # what was below 0 by less than a rounding
+    return inside
+
+
+def _distances(
+    sites: Sites, atoms: Atoms, row: int, candidates: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Distance (m,), Å, from one atom to the nearest images of `candidates`, or of all sites of its species (inf without any)."""
+    if candidates is None:
+        candidates = np.flatnonzero(sites.numbers == atoms.numbers[row])
+        if candidates.size == 0:
+            return np.array([np.inf])
+    shifts = atoms.positions[row] - sites.positions[candidates]
+    if sites.cell is not None:
+        fractional = shifts @ np.linalg.inv(sites.cell)
+        # rounding finds the nearest image of a site that has not moved, however skewed the cell
+        shifts = (fractional - np.rint(fractional)) @ sites.cell
+    return np.asarray(np.linalg.norm(shifts, axis=1), dtype=np.float64)

@@ -75,7 +75,7 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
     atoms.calc = make(**kwargs)
     stress = None
     if (
-        atoms.pbc.any()
+        atoms.pbc.all()
         and atoms.cell.rank == 3
         and "stress" in getattr(atoms.calc, "implemented_properties", ["stress"])
     ):

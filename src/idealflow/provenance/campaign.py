@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +12,12 @@ import pandas as pd
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from idealflow.core.structure import from_arrays, of_the_label
 from idealflow.errors import InputError
+from idealflow.forcefields import ForceField, load_force_field
+from idealflow.provenance.calibration import calibration_table
+from idealflow.provenance.folder import CampaignFolder
+from idealflow.provenance.trajectory import WalkerTrajectory
 from idealflow.schemas import (
     Artifact,
     BootstrapDoc,
@@ -27,6 +34,7 @@ from idealflow.schemas import (
     SegmentDoc,
     SubstructureDoc,
 )
+from idealflow.storage import ArtifactStore
 
 __all__ = ["Campaign"]
 
@@ -50,12 +58,58 @@ class Campaign:
         Any jobflow JobStore; it is connected if need be.
     name
         Name of the campaign in it.
+    folder
+        The folder in which it was run by `idealflow run`, if it was; :meth:`open` finds store and name in it.
     """
 
-    def __init__(self, store: Any, name: str) -> None:
+    def __init__(self, store: Any, name: str, folder: CampaignFolder | None = None) -> None:
         self.store = store
         self.name = name
+        self.folder = folder
         store.connect()
+
+    @classmethod
+    def open(cls, where: str | Path, store: Any = None) -> Campaign:
+        """A campaign to look at.
+
+        Parameters
+        ----------
+        where
+            The folder of a campaign that `idealflow run` runs, opened read-only: nothing is written to it; or with a
+            ``store`` the campaign's name in it.
+        store
+            Any jobflow JobStore.
+
+        Raises
+        ------
+        InputError
+            If there is no such campaign.
+        ArtifactError
+            If its documents are damaged, or cannot be read without writing.
+        """
+        if store is None:
+            folder = CampaignFolder(where)
+            return cls(folder.documents(), folder.campaign_name(), folder)
+        campaign = cls(store, str(where))
+        if campaign.store.query_one({"output.campaign": campaign.name}, properties=["uuid"]) is None:
+            raise InputError(
+                f"the store has no campaign named {campaign.name!r}; give its name, or a folder without a store"
+            )
+        return campaign
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The campaign's artifact store; InputError before the first state."""
+        state = self.state()
+        if self.folder is not None:
+            return ArtifactStore(self.folder.root(state))
+        if state is None:
+            raise InputError(f"campaign {self.name} has stored no state yet; let it run at least through its bootstrap")
+        return ArtifactStore(state.artifacts)
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Local, verified path of an artifact; ArtifactError where it is missing or damaged."""
+        return self.artifacts.get(artifact)
 
     def state(self) -> CampaignState | None:
         """The last committed state, None before the first."""
@@ -85,7 +139,11 @@ class Campaign:
 
     def evaluation(self) -> EvaluationDoc | None:
         """The latest whole-frame comparison with the reference, None without one."""
-        return max(self._documents(EvaluationDoc, "evaluation", {}), key=lambda doc: doc.round, default=None)
+        query = {"output.kind": "evaluation", "output.campaign": self.name}
+        found = list(self.store.query(query, properties=["output", "completed_at"], load=True))
+        # of those of one round, all but one were asked for by hand: the last one done
+        last = max(found, key=lambda entry: (entry["output"]["round"], str(entry.get("completed_at"))), default=None)
+        return None if last is None else EvaluationDoc.model_validate(last["output"])
 
     def relabellings(self) -> list[RelabelDoc]:
         """What became of labels of another method, or without vacuum; one each time they were sorted out."""
@@ -197,7 +255,73 @@ class Campaign:
         replaced = {doc.replaces for doc in relabelled}
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
         docs = [*labels, *self.substructures(state="accepted"), *relabelled]
-        return [_labelled(doc) for doc in docs if doc.request_key not in replaced]
+        return [self.labelled(doc) for doc in docs if doc.request_key not in replaced]
+
+    def labelled(self, doc: LabelledDoc) -> Atoms:
+        """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""
+        return _labelled(doc)
+
+    def trajectory(self, walker: int = 0) -> WalkerTrajectory:
+        """Stored frames of one walker in order of step, a sequence of ase Atoms.
+
+        Each has velocities, masses and constraints, and ``step``, ``time_fs`` and ``temperature`` (K) in ``info``. Steps
+        that were run again after a blow-up appear once, with their later values. Frames are read when asked for.
+
+        Raises
+        ------
+        InputError
+            If there is no such walker.
+        ArtifactError
+            If a file is missing or damaged.
+        """
+        state = self.state()
+        if state is not None and walker not in {known.walker for known in state.walkers}:
+            raise InputError(f"campaign {self.name} has {len(state.walkers)} walkers, counted from 0, got {walker}")
+        stored = [doc.trajectory for doc in self.segments(walker=walker) if doc.trajectory is not None]
+        store = self.artifacts if stored else None
+        return WalkerTrajectory([store.get(file) for file in stored] if store is not None else [])
+
+    def model(self) -> ForceField:
+        """The last force field; its ``calculator()`` is an ASE calculator.
+
+        Raises
+        ------
+        InputError
+            Before the bootstrap is done.
+        """
+        state = self.state()
+        if state is None or state.learner is None:
+            raise InputError(f"campaign {self.name} has no model yet; let it run at least through its bootstrap")
+        return load_force_field(self.fetch(state.learner.force_field))
+
+    def calibration(self, *, recompute: bool = True) -> pd.DataFrame:
+        """How uncertain the model was of each labelled centre, and how wrong it was there before it learned it.
+
+        Parameters
+        ----------
+        recompute
+            Where an error was not stored (campaigns of earlier versions), compute it with the stored model that asked for
+            the label; False leaves these centres out.
+
+        Returns
+        -------
+        DataFrame
+            One row for each accepted label of a centre, by request key: ``ratio`` (uncertainty / threshold),
+            ``force_error`` (length of the difference of the forces at the centre, eV/Å), ``uncertainty``, ``threshold``,
+            ``walker``, ``step``, ``atom``, ``species``, ``model_version``, ``round``, ``request_key``.
+        """
+        return calibration_table(self, recompute=recompute)
+
+    def labels_by_method(self) -> dict[str, int]:
+        """How many accepted labels each method gave, the most first; those of evaluations, never learned, do not count."""
+        query = {
+            "output.campaign": self.name,
+            "output.kind": {"$in": ["label", "substructure"]},
+            "output.state": "accepted",
+        }
+        found = self.store.query(query, properties=["output.method", "output.origin"])
+        learned = [entry["output"]["method"] for entry in found if entry["output"]["origin"] != "evaluation"]
+        return dict(Counter(sorted(learned)).most_common())
 
     def round_seconds(self, number: int) -> float:
         """Seconds that the stages of one round took, summed."""
@@ -249,7 +373,7 @@ def _labelled(doc: LabelledDoc) -> Atoms:
     structure = doc.structure
     if structure is None:
         raise InputError(f"label {doc.request_key} has no structure")
-    atoms = Atoms(numbers=structure.numbers, positions=structure.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms = of_the_label(from_arrays(dict(structure)))
     results: dict[str, Any] = {"energy": doc.energy, "forces": np.asarray(doc.forces)}
     if doc.stress is not None:
         results["stress"] = np.asarray(doc.stress)

@@ -26,6 +26,7 @@ from idealflow.report.figures import (
 )
 from idealflow.report.summary import summarise
 from idealflow.schemas import Artifact
+from idealflow.storage import replacing
 
 __all__ = ["write_report"]
 
@@ -56,16 +57,15 @@ def write_report(campaign: Campaign, fetch: Fetch, page: Path, figures: Path) ->
         ``page``.
     """
     figures.mkdir(parents=True, exist_ok=True)
-    summary = summarise(campaign)
+    summary = summarise(campaign, recompute=True)
     drawn = [
         *_learning_figures(campaign, figures, summary),
         *_trajectory_figures(campaign, fetch, figures),
         *_evaluation_figures(campaign, fetch, figures),
     ]
     text = _page(summary, drawn, campaign.table())
-    temporary = page.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(page)
+    with replacing(page) as draft:
+        draft.write_text(text, encoding="utf-8")
     return page
 
 
@@ -151,7 +151,7 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     rows = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
         for key, value in summary.items()
-        if key not in ("evaluation", "settings_changes")
+        if key not in ("evaluation", "calibration", "labels_by_method", "settings_changes")
     )
     stages = summary.get("evaluation") or []
     figures = "".join(
@@ -177,6 +177,9 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     )
     changed = summary.get("settings_changes") or []
     changes = pd.DataFrame(changed).to_html(index=False, border=0) if changed else ""
+    methods = summary.get("labels_by_method") or {}
+    by_method = ", ".join(f"{n} labels by <b>{html.escape(method)}</b>" for method, n in methods.items())
+    mixed = f'<p class="note">The labels are by several methods: {by_method}.</p>' if len(methods) > 1 else ""
     title = html.escape(f"Campaign {summary['campaign']}")
     reference = html.escape(str(summary.get("reference", "")))
     return f"""<!doctype html>
@@ -191,14 +194,38 @@ figure {{ margin: 0; }} img {{ max-width: 100%; }} figcaption {{ color: #57606a;
 details {{ overflow-x: auto; }}
 </style></head><body>
 <h1>{title}</h1>
-<p class="note">Reference: <b>{reference}</b>. Errors and labels on this page are against this reference.</p>
+<p class="note">Reference: <b>{reference}</b>. Errors and labels on this page are against this reference.</p>{mixed}
 <h2>Figures</h2><div class="figures">{figures}</div>
 {"<h2>Whole frames against the reference, by stage of the schedule</h2>" + evaluation if evaluation else ""}
+{_calibration(summary.get("calibration"))}
 <h2>Summary</h2><table>{rows}</table>
 {"<h2>Settings that later runs changed, each with its first round</h2>" + changes if changes else ""}
 <h2>Labels</h2><details><summary>{len(table)} substructures</summary>{labels}</details>
 </body></html>
 """
+
+
+def _calibration(found: dict[str, Any] | None) -> str:
+    """Uncertainty against force error: rank correlation, errors by bins of u/τ, and the warning if there is one."""
+    if found is None:
+        return ""
+    correlation = "undefined" if found["rank_correlation"] is None else f"{found['rank_correlation']:.2f}"
+    warning = "" if found["warning"] is None else f'<p class="note">Warning: {html.escape(found["warning"])}.</p>'
+    rows = pd.DataFrame(
+        {
+            "uncertainty / threshold": [
+                f"from {entry['from']:g}" + ("" if entry["to"] is None else f" to {entry['to']:g}")
+                for entry in found["bins"]
+            ],
+            "centres": [entry["n"] for entry in found["bins"]],
+            "mean force error (meV/Å)": [entry["force_error_meV_per_A"] for entry in found["bins"]],
+        }
+    )
+    return (
+        "<h2>Uncertainty against force error, at labelled centres before they were learned</h2>"
+        f"<p>Rank correlation {correlation} over {found['n']} centres.</p>{warning}"
+        f"{rows.to_html(index=False, border=0, float_format=lambda value: f'{value:.0f}')}"
+    )
 
 
 def _plain(value: Any) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from idealflow.analysis import acceleration
-from idealflow.provenance import Campaign
-from idealflow.schemas import CampaignState, EvaluationDoc
+import numpy as np
 
-__all__ = ["summarise", "summary_text", "write_summary"]
+from idealflow.analysis import acceleration, calibrate
+from idealflow.provenance import Campaign
+from idealflow.schemas import CampaignState, EvaluationDoc, FrameErrors
+from idealflow.storage import replacing
+
+__all__ = ["evaluation_line", "summarise", "summary_text", "write_summary"]
 
 _CHOICES = {
     "keep": "training uses them too",
@@ -19,10 +23,20 @@ _CHOICES = {
 }
 
 
-def summarise(campaign: Campaign) -> dict[str, Any]:
+def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False) -> dict[str, Any]:
     """Where a campaign stands and what it cost.
 
     L, R_AL and R_FPMD are the paper's (Table 4); they are None until all of their parts are measured.
+
+    Parameters
+    ----------
+    campaign
+        Of what.
+    whole
+        With ``labels_by_method`` and ``calibration``, for which every label's document is looked at; False for a summary whose
+        cost must not grow with the rounds behind it.
+    recompute
+        Compute errors for ``calibration`` that campaigns of earlier versions have not stored.
     """
     state = campaign.state()
     if state is None:
@@ -57,17 +71,20 @@ def summarise(campaign: Campaign) -> dict[str, Any]:
         "n_labels_without_vacuum": _without_vacuum(campaign, state),
         **_costs(state, evaluation, steps),
     }
+    if whole:
+        summary["labels_by_method"] = campaign.labels_by_method()
+        summary["calibration"] = _calibration(campaign, recompute)
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
         summary["evaluation"] = [_stage_errors(evaluation, stage) for stage in stages]
     return summary
 
 
-def write_summary(campaign: Campaign, path: Path, **changes: Any) -> None:
+def write_summary(campaign: Campaign, path: Path, *, whole: bool = True, **changes: Any) -> None:
     """Write the summary as JSON, atomically; ``changes`` replace entries (a pause the store does not know of)."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(summarise(campaign) | changes, indent=2) + "\n")
-    temporary.replace(path)
+    text = json.dumps(summarise(campaign, whole=whole) | changes, indent=2) + "\n"
+    with replacing(path) as draft:
+        draft.write_text(text)
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -78,7 +95,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"campaign {summary['campaign']}: {summary['status']} ({summary['reason']})",
         f"  {summary['n_atoms']} atoms, step {summary['n_steps']} of {summary['n_steps_planned']}, "
         f"{summary['rounds']} rounds, model version {summary['model_version']}",
-        f"  labels by {summary['reference']}: {summary['n_substructures']} substructures in "
+        f"  labels by {_methods(summary)}: {summary['n_substructures']} substructures in "
         f"{summary['n_labelled_frames']} frames, {summary['n_bootstrap_labels']} for the bootstrap, "
         f"{summary['n_failed_labels']} failed",
     ]
@@ -100,12 +117,9 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"  t_sub {summary['t_sub_s']:.3g} s, t_entire {summary['t_entire_s']:.3g} s ({summary['t_entire_method']}), "
             f"L {summary['L']:.2f}, R_AL {summary['R_AL']:.3g}, R_FPMD {summary['R_FPMD']:.3g}"
         )
-    lines += [
-        f"  whole frames of stage {entry['stage']} ({entry['n_frames']}, {entry['temperature']:.0f} K), first → last model: "
-        f"energy {entry['energy_mae_first_meV_per_atom']:.2f} → {entry['energy_mae_last_meV_per_atom']:.2f} meV/atom, "
-        f"forces {entry['force_mae_first_meV_per_A']:.0f} → {entry['force_mae_last_meV_per_A']:.0f} meV/Å"
-        for entry in summary.get("evaluation", [])
-    ]
+    if calibration := summary.get("calibration"):
+        lines.append(_calibration_line(calibration))
+    lines += [evaluation_line(entry) for entry in summary.get("evaluation", [])]
     return "\n".join(lines) + "\n"
 
 
@@ -114,6 +128,60 @@ def _without_vacuum(campaign: Campaign, state: CampaignState) -> int:
     if state.settings is None and state.learner is not None:
         return len(campaign.labels_without_vacuum())
     return state.n_without_vacuum
+
+
+def evaluation_line(entry: dict[str, Any]) -> str:
+    """One stage of the evaluation as a line: absolute errors, and the signed ones of the energy beside them."""
+    energies = [
+        f"{entry[f'energy_mae_{model}_meV_per_atom']:.2f} ({entry[f'energy_me_{model}_meV_per_atom']:+.2f})"
+        for model in ("first", "last")
+    ]
+    return (
+        f"  whole frames of stage {entry['stage']} ({entry['n_frames']}, {entry['temperature']:.0f} K), first → last model: "
+        f"energy {energies[0]} → {energies[1]} meV/atom, absolute (signed), "
+        f"forces {entry['force_mae_first_meV_per_A']:.0f} → {entry['force_mae_last_meV_per_A']:.0f} meV/Å"
+    )
+
+
+def _methods(summary: dict[str, Any]) -> str:
+    """What the labels are by, with their numbers where there are several methods."""
+    methods = summary.get("labels_by_method") or {}
+    if len(methods) < 2:
+        return str(next(iter(methods), summary["reference"]))
+    return f"{len(methods)} methods ({', '.join(f'{n} by {method}' for method, n in methods.items())})"
+
+
+def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
+    """Rank correlation of uncertainty and force error, and errors by bins; None where no error is known."""
+    table = campaign.calibration(recompute=recompute)
+    table = table[np.isfinite(table["force_error"].to_numpy(dtype=float))]
+    if table.empty:
+        return None
+    found = calibrate(table["ratio"].to_numpy(dtype=float), table["force_error"].to_numpy(dtype=float))
+    bins = [
+        {
+            "from": float(found.edges[i]),
+            "to": float(found.edges[i + 1]) if math.isfinite(found.edges[i + 1]) else None,
+            "n": int(found.counts[i]),
+            "force_error_meV_per_A": 1e3 * float(found.mean_errors[i]),
+        }
+        for i in np.flatnonzero(found.counts)
+    ]
+    return {"n": found.n, "rank_correlation": found.rank_correlation, "bins": bins, "warning": found.warning}
+
+
+def _calibration_line(calibration: dict[str, Any]) -> str:
+    correlation = calibration["rank_correlation"]
+    shown = "undefined" if correlation is None else f"{correlation:.2f}"
+    bins = ", ".join(
+        f"{_bin(entry)}: {entry['force_error_meV_per_A']:.0f} meV/Å ({entry['n']})" for entry in calibration["bins"]
+    )
+    line = f"  uncertainty against force error at {calibration['n']} labelled centres: rank correlation {shown}; by u/τ {bins}"
+    return line if calibration["warning"] is None else f"{line}\n  warning: {calibration['warning']}"
+
+
+def _bin(entry: dict[str, Any]) -> str:
+    return f"≥ {entry['from']:g}" if entry["to"] is None else f"{entry['from']:g}–{entry['to']:g}"
 
 
 def _costs(state: CampaignState, evaluation: EvaluationDoc | None, steps: int) -> dict[str, Any]:
@@ -138,19 +206,24 @@ def _costs(state: CampaignState, evaluation: EvaluationDoc | None, steps: int) -
 
 
 def _stage_errors(evaluation: EvaluationDoc, stage: int) -> dict[str, Any]:
-    """Mean absolute errors of first and last model on the whole frames of one stage of the schedule."""
+    """Mean errors of first and last model on the whole frames of one stage of the schedule, absolute and signed."""
     frames = [frame for frame in evaluation.frames if frame.stage == stage]
-    n = len(frames)
+    errors = {"first": [_per_atom(frame, frame.energy_first) for frame in frames]}
+    errors["last"] = [_per_atom(frame, frame.energy_last) for frame in frames]
+    # documents of earlier versions know the target alone
+    had = [frame.temperature if frame.temperature_md is None else frame.temperature_md for frame in frames]
     return {
         "stage": stage,
-        "n_frames": n,
-        "temperature": sum(f.temperature for f in frames) / n,
-        "energy_mae_first_meV_per_atom": 1e3
-        * sum(abs(f.energy_first - f.energy_reference) / f.n_atoms for f in frames)
-        / n,
-        "energy_mae_last_meV_per_atom": 1e3
-        * sum(abs(f.energy_last - f.energy_reference) / f.n_atoms for f in frames)
-        / n,
-        "force_mae_first_meV_per_A": 1e3 * sum(f.force_mae_first for f in frames) / n,
-        "force_mae_last_meV_per_A": 1e3 * sum(f.force_mae_last for f in frames) / n,
+        "n_frames": len(frames),
+        "temperature": float(np.mean(had)),
+        "temperature_target": float(np.mean([frame.temperature for frame in frames])),
+        **{f"energy_mae_{name}_meV_per_atom": 1e3 * float(np.mean(np.abs(found))) for name, found in errors.items()},
+        **{f"energy_me_{name}_meV_per_atom": 1e3 * float(np.mean(found)) for name, found in errors.items()},
+        "force_mae_first_meV_per_A": 1e3 * float(np.mean([frame.force_mae_first for frame in frames])),
+        "force_mae_last_meV_per_A": 1e3 * float(np.mean([frame.force_mae_last for frame in frames])),
     }
+
+
+def _per_atom(frame: FrameErrors, energy: float) -> float:
+    """Energy error per atom, model less reference, eV."""
+    return (energy - frame.energy_reference) / frame.n_atoms

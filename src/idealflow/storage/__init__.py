@@ -1,6 +1,7 @@
 """Where a campaign keeps things: documents in one SQLite file, large files named by their hash."""
 
 from idealflow.storage.artifacts import ArtifactStore
+from idealflow.storage.replace import replacing
 from idealflow.storage.sqlite_store import DuplicateDocumentError, SQLiteStore
 
-__all__ = ["ArtifactStore", "DuplicateDocumentError", "SQLiteStore"]
+__all__ = ["ArtifactStore", "DuplicateDocumentError", "SQLiteStore", "replacing"]

@@ -89,9 +89,10 @@ def _one_of(field: str, values: list[Any]) -> Where:
         keys += equal
     if len(keys) > _MAX_VALUES:
         return _EVERYTHING
-    # the key of null stands for missing fields too, and so does the criterion null
+    # the key of null stands for missing fields too, and so does the criterion null, but not below null or another scalar
+    exact = None not in values or "." not in field
     sql = f"{column_name(field)} IN ({','.join('?' * (len(keys) + 1))})"
-    return Where(sql, (*keys, UNDECIDED), exact=True, fields=frozenset([field]))
+    return Where(sql, (*keys, UNDECIDED), exact=exact, fields=frozenset([field]))
 
 
 def _range(field: str, operator: str, value: Any) -> Where:

@@ -4,7 +4,7 @@ An indexed field of a document becomes a BLOB column, so that equality, ranges a
 The first byte is the rank of the value's type in MongoDB's order (null < number < string < binary < ObjectId < bool
 < date), the rest orders values of that type. Values that one key cannot stand for (arrays, embedded documents,
 regular expressions, fields reached through an array) get :data:`UNDECIDED`; their documents are always
-looked at themselves.
+looked at themselves. A field below null or another scalar is missing: it sorts as null, and has its key.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 
 from bson import ObjectId
 
-__all__ = ["NULL", "UNDECIDED", "encode", "field_key", "rank_bounds"]
+__all__ = ["NULL", "RULES", "UNDECIDED", "encode", "field_key", "rank_bounds"]
 
+RULES = 2  # goes up when a value gets another key; files keyed by earlier rules are keyed anew when they are opened
 NULL = b"\x05"
 UNDECIDED = b"\xff"
 _NUMBER, _STRING, _BINARY, _OBJECT_ID, _BOOL, _DATE = 10, 15, 30, 35, 40, 45
@@ -81,7 +82,7 @@ def field_key(document: dict[str, Any], field: str) -> bytes:
     value: Any = document
     for part in parents:
         value = value.get(part, {})
-        if not isinstance(value, dict):  # an array, or a scalar where a document should be
-            return UNDECIDED
+        if not isinstance(value, dict):
+            return UNDECIDED if isinstance(value, list) else NULL
     key = encode(value.get(last))
     return UNDECIDED if key is None else key

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from idealflow.errors import ArtifactError, InputError
 
-__all__ = ["create_file", "explained", "open_file"]
+__all__ = ["create_file", "explained", "look_at_file", "open_file", "settled"]
 
 APPLICATION_ID = 0x1DEA1F10
 FORMAT = 1
@@ -60,13 +60,21 @@ def _check_header(path: Path) -> None:
         )
     page_size, pages = struct.unpack_from(">H", header, 16)[0], struct.unpack_from(">I", header, 28)[0]
     page_size = 65536 if page_size == 1 else page_size
-    log = Path(f"{path}-wal")
     # while a write-ahead log waits, pages that the header counts may still lie in it
-    if size < page_size * pages and not (log.exists() and log.stat().st_size):
+    if size < page_size * pages and settled(path) is not None:
         raise ArtifactError(
             f"document store {path}: cut short, expected {page_size * pages} bytes, found {size}; it is left as it is: "
             "put back a copy"
         )
+
+
+def settled(path: Path) -> tuple[int, int] | None:
+    """Time (ns) and size of a file with no write-ahead log waiting; None while a writer has it open or died with one."""
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def create_file(path: Path) -> None:
@@ -121,5 +129,41 @@ def open_file(path: Path, timeout_s: float, synchronous: str) -> sqlite3.Connect
         raise ArtifactError(
             f"document store {path}: expected format {FORMAT} with a write-ahead log, found format {found} and "
             f"journal {mode!r}; use the version of idealflow that wrote it, on a local disk"
+        )
+    return connection
+
+
+def look_at_file(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Open an existing store to look at it: neither the file nor its folder is written to.
+
+    Raises
+    ------
+    ArtifactError
+        When the file is missing, foreign, cut short or of a newer format; when a write-ahead log waits and SQLite cannot
+        read it without writing beside it.
+    """
+    # a settled file may be read without the files that SQLite keeps beside one in use
+    settles = path.exists() and settled(path) is not None
+    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settles else ''}"
+    with explained(str(path)):
+        _check_header(path)
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        try:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if settles:
+                raise
+            raise ArtifactError(
+                f"document store {path}: {error}; the process that wrote it last has left a log ({path.name}-wal) that "
+                "cannot be read without writing beside it: copy the folder to a place that you may write, and look there"
+            ) from error
+    if found != FORMAT:
+        connection.close()
+        raise ArtifactError(
+            f"document store {path}: expected format {FORMAT}, found format {found}; use the version of idealflow that "
+            "wrote it"
         )
     return connection

@@ -66,6 +66,8 @@ class SQLiteStore(Store):
     synchronous
         ``FULL``: an acknowledged update survives power loss (one fsync each). ``NORMAL``: it survives the death of
         any process, but power loss may undo the last updates (never damage the file).
+    read_only
+        Only look: the file must exist, and neither it nor its folder is written to, so that both may be read-only.
     last_updated_field, last_updated_type, validator
         As for every maggma store.
 
@@ -84,6 +86,7 @@ class SQLiteStore(Store):
         index_fields: list[str] | tuple[str, ...] = DEFAULT_INDEX_FIELDS,
         timeout_s: float = 60.0,
         synchronous: str = "FULL",
+        read_only: bool = False,
         **kwargs: Any,
     ) -> None:
         if synchronous not in {"FULL", "NORMAL"}:
@@ -95,6 +98,7 @@ class SQLiteStore(Store):
         self.index_fields = list(index_fields)
         self.timeout_s = timeout_s
         self.synchronous = synchronous
+        self.read_only = read_only
         self.kwargs = kwargs
         self._open: Table | None = None
         super().__init__(key=key, **kwargs)
@@ -137,14 +141,16 @@ class SQLiteStore(Store):
         Raises
         ------
         ArtifactError
-            When the file is foreign, damaged or cut short (it is left as it is), locked, or may not be written.
+            When the file is foreign, damaged or cut short (it is left as it is), locked, or may not be written; when
+            it is only looked at and is missing.
         """
         if self._open is not None and not force_reset:
             return
         self.close()
-        table = Table(Path(self.path), self.collection_name, self.timeout_s, self.synchronous)
+        table = Table(Path(self.path), self.collection_name, self.timeout_s, self.synchronous, self.read_only)
         try:
             table.ensure_fields([self.key, self.last_updated_field, *self.index_fields])
+            table.renew_keys()
         except BaseException:
             table.close()
             raise
@@ -175,6 +181,8 @@ class SQLiteStore(Store):
             False when stored documents already break a unique index (it is then not made).
         """
         table = self._connected()
+        if self.read_only:
+            raise InputError(f"{self.name} was opened read-only; open it without `read_only` to index {key}")
         table.ensure_fields([key])
         return table.make_unique(key, sparse) if unique else True
 

@@ -1,149 +1,36 @@
 # ruff: noqa: S608 - identifiers in the SQL are escaped column names of ours; every value is bound
-"""One collection of documents in a SQLite file: rows of BSON with an indexed key column for each field in use."""
+"""One collection of documents in a SQLite file: found by its keys, decided by its documents where keys cannot."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import bson
 
-from idealflow.storage.connections import Connections
-from idealflow.storage.criteria import Where, column_name, identifier, translate
+from idealflow.storage.criteria import Where, column_name, translate
+from idealflow.storage.keyed import Found, KeyedTable
 from idealflow.storage.keys import NULL, UNDECIDED, field_key
 from idealflow.storage.mongo import matches, sort_documents
-from idealflow.storage.sqlite_files import create_file, explained, open_file
+from idealflow.storage.sqlite_files import explained
 
 __all__ = ["Table"]
 
 _CHUNK = 200
 _FEW = 64  # matches below which an index is good enough to search by
 _MANY = 500  # matches from which on walking the sort order beats sorting them, when only some are wanted
-Found = Iterator[tuple[int, dict[str, Any]]]
 
 
-class Table:
+class Table(KeyedTable):
     """A collection, open; it belongs to all threads and forks of a process.
 
-    Parameters
-    ----------
-    path
-        The file; created when there is none.
-    collection
-        Name of the collection.
-    timeout_s
-        Longest wait for another writer, seconds.
-    synchronous
-        SQLite's ``FULL`` or ``NORMAL``.
+    It is opened as :class:`~idealflow.storage.keyed.KeyedTable` says.
     """
 
-    def __init__(self, path: Path, collection: str, timeout_s: float, synchronous: str) -> None:
-        self._path = str(path)
-        self._collection = collection
-        self._table = identifier("c", collection)
-        self._fields: set[str] = set()
-        self._schema = -1
-        create_file(path)
-        self._connections = Connections(lambda: open_file(path, timeout_s, synchronous))
-
-    def close(self) -> None:
-        """Close this process's connections."""
-        self._connections.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write transaction, alone among all processes; undone when anything in it raises."""
-        with explained(self._path):
-            connection = self._connections.get()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._read_schema(connection)
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                self._schema = -1
-                self._read_schema(connection)
-                raise
-
-    # -- columns ----------------------------------------------------------------------------------------------
-
-    def _read_schema(self, connection: sqlite3.Connection) -> None:
-        """Learn of columns that another process added."""
-        (schema,) = connection.execute("PRAGMA schema_version").fetchone()
-        if schema == self._schema:
-            return
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'fields'").fetchone()
-        rows = connection.execute("SELECT name FROM fields WHERE collection = ?", (self._collection,)) if known else ()
-        self._fields = {name for (name,) in rows}
-        self._schema = schema
-
-    def ensure_fields(self, fields: Iterable[str]) -> None:
-        """Give each field a key column with an index; documents already stored are keyed too."""
-        if set(fields) <= self._fields:
-            return
-        with explained(self._path):  # read before asking for the writers' lock
-            self._read_schema(self._connections.get())
-        if set(fields) <= self._fields:
-            return
-        with self.transaction() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS fields (collection TEXT, name TEXT)")
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} (id INTEGER PRIMARY KEY, doc BLOB NOT NULL)")
-            new = [field for field in dict.fromkeys(fields) if field not in self._fields]
-            for field in new:
-                column = column_name(field)
-                connection.execute(f"ALTER TABLE {self._table} ADD COLUMN {column} BLOB")
-                connection.execute(f"CREATE INDEX {self._index('i', field)} ON {self._table} ({column})")
-                connection.execute("INSERT INTO fields VALUES (?, ?)", (self._collection, field))
-            change = f"UPDATE {self._table} SET {', '.join(f'{column_name(f)} = ?' for f in new)} WHERE id = ?"
-            rows = [row for (row,) in connection.execute(f"SELECT id FROM {self._table}")] if new else []
-            for row, document in self._read(connection, rows):
-                connection.execute(change, (*(field_key(document, field) for field in new), row))
-            self._read_schema(connection)
-
-    def _index(self, kind: str, field: str) -> str:
-        return identifier(kind, f"{self._collection}/{field}")
-
-    def make_unique(self, field: str, sparse: bool) -> bool:
-        """Make an indexed field unique; False when stored documents break it already."""
-        left_out = [UNDECIDED, NULL] if sparse else [UNDECIDED]
-        column = column_name(field)
-        condition = " AND ".join(f"{column} <> X'{value.hex()}'" for value in left_out)
-        index = self._index("s" if sparse else "u", field)
-        with explained(self._path):
-            sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
-            if self._connections.get().execute(sql, (index.strip('"'),)).fetchone():
-                return True
-        try:
-            with self.transaction() as connection:
-                connection.execute(
-                    f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {self._table} ({column}) WHERE {condition}"
-                )
-        except sqlite3.IntegrityError:
-            return False
-        return True
-
-    def _decided(self, connection: sqlite3.Connection, field: str) -> bool:
-        """Whether every document's value of an indexed field has a key of its own."""
-        sql = f"SELECT 1 FROM {self._table} WHERE {column_name(field)} = ? LIMIT 1"
-        return connection.execute(sql, (UNDECIDED,)).fetchone() is None
-
     # -- reading ----------------------------------------------------------------------------------------------
-
-    def _read(self, connection: sqlite3.Connection, rows: list[int]) -> Found:
-        """Documents of the given rows, in their order, a chunk at a time; rows removed meanwhile are left out."""
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
-            sql = f"SELECT id, doc FROM {self._table} WHERE id IN ({','.join('?' * len(chunk))})"
-            found = dict(connection.execute(sql, chunk).fetchall())
-            for row in chunk:
-                if row in found:
-                    yield row, bson.decode(found[row])
 
     def _candidates(
         self,
@@ -169,15 +56,19 @@ class Table:
             yield from cursor
 
     def _narrowest(self, connection: sqlite3.Connection, terms: tuple[Where, ...]) -> str:
-        """The field whose index leaves fewest rows; SQLite knows averages at best, and every value of a campaign is one."""
-        most, counts = 1, [1] * len(terms)
+        """The field whose index leaves fewest rows, or the first that leaves fewer than :data:`_FEW`.
+
+        SQLite knows averages at best, and every value of a campaign is one.
+        """
+        most, counts = 1, [1]
         while min(counts) == most:
             most *= _FEW
-            for i, term in enumerate(terms):
+            counts = []
+            for term in terms:
                 # of the index alone, no row is read
                 sql = f"SELECT COUNT(*) FROM (SELECT 1 FROM {self._table} WHERE {term.sql} LIMIT {most})"
-                (counts[i],) = connection.execute(sql, term.values).fetchone()
-                if counts[i] < _FEW:
+                counts += connection.execute(sql, term.values).fetchone()
+                if counts[-1] < _FEW:  # few enough, whatever those not counted would leave
                     break
         (field,) = terms[counts.index(min(counts))].fields
         return field
@@ -208,7 +99,9 @@ class Table:
         """
         stop = skip + limit if limit else None
         with explained(self._path):
-            connection = self._connections.get()
+            connection = self._connection()
+            if not self._fields:
+                return
             if all(field in self._fields and self._decided(connection, field) for field, _ in order):
                 candidates = self._candidates(connection, criteria, order, some=stop is not None)
                 if stop is None:  # the caller may write while it looks at the results: no open cursor then
@@ -230,13 +123,14 @@ class Table:
     def count(self, criteria: dict[str, Any]) -> int:
         """Count the rows that match."""
         with explained(self._path):
-            return sum(1 for _ in self._matching_rows(self._connections.get(), criteria))
+            connection = self._connection()
+            return sum(1 for _ in self._matching_rows(connection, criteria)) if self._fields else 0
 
     def one_of_each(self, field: str, criteria: dict[str, Any]) -> Found:
         """Iterate over matching documents, at least one for every value of `field`."""
-        where = translate(criteria, self._fields.__contains__)
         with explained(self._path):
-            connection = self._connections.get()
+            connection = self._connection()
+            where = translate(criteria, self._fields.__contains__)
             indexed = where.exact and field in self._fields
             if indexed and all(self._decided(connection, name) for name in where.fields | {field}):
                 column = column_name(field)

@@ -1,8 +1,10 @@
 """Stages, rounds and campaigns as jobflow Makers and flows; the only room that knows jobflow and atomate2."""
 
 from idealflow.workflow import former_paths
+from idealflow.workflow.campaign.continuation import register
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.state import next_action
+from idealflow.workflow.drivers.fireworks import submit_action
 from idealflow.workflow.drivers.local import run_campaign
 from idealflow.workflow.labellers.static import AseLabeller, StaticLabeller
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
@@ -31,3 +33,4 @@ __all__ = [
 ]
 
 former_paths.install()
+register("launchpad", submit_action)

@@ -11,6 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from idealflow.core.cropping.surroundings import ContactLimits, heights_of
+from idealflow.core.structure import from_arrays, inherit_moments, to_arrays
 
 __all__ = ["Crop", "CropSearch", "Refused"]
 
@@ -22,7 +23,8 @@ class Crop:
     Attributes
     ----------
     atoms
-        The cell; periodic in all three directions (empty space stands where the frame has vacuum).
+        The cell; periodic in all three directions (empty space stands where the frame has vacuum). Atoms have the initial
+        magnetic moments that their parents have in the frame, if it has any.
     core
         (n,) bool: atoms inside SOAP's true cutoff sphere around the centre. They stand as they stand in the frame, and
         nothing else reaches into that sphere.
@@ -103,6 +105,11 @@ class Crop:
         """Relative excess of the cell's volume over what its atoms fill in the frame; 0 where that is not known."""
         return 0.0 if self.expected_volume is None else float(self.atoms.get_volume()) / self.expected_volume - 1.0
 
+    def with_moments_of(self, frame: Atoms) -> Crop:
+        """Give the crop's atoms the initial magnetic moments of their parents in ``frame`` (0 for caps); returns the crop."""
+        inherit_moments(self.atoms, frame, self.parent_indices)
+        return self
+
     def figures(self) -> dict[str, Any]:
         """Return the crop in plain numbers, as provenance keeps it for every candidate."""
         return {
@@ -125,10 +132,8 @@ class Crop:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, exact through JSON; :meth:`from_dict` reads it."""
-        return {
-            "numbers": self.atoms.numbers.tolist(),
-            "positions": self.atoms.positions.tolist(),
-            "cell": self.atoms.cell.array.tolist(),
+        structure = {name: array.tolist() for name, array in to_arrays(self.atoms).items() if name != "pbc"}
+        return structure | {
             "core": np.flatnonzero(self.core).tolist(),
             "parent_indices": self.parent_indices.tolist(),
             "centre": int(self.centre),
@@ -147,7 +152,7 @@ class Crop:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Crop:
         """Build the crop that :meth:`to_dict` wrote."""
-        atoms = Atoms(numbers=data["numbers"], positions=data["positions"], cell=data["cell"], pbc=True)
+        atoms = from_arrays(data | {"pbc": True})
         core = np.zeros(len(atoms), dtype=bool)
         core[data["core"]] = True
         return cls(

@@ -16,6 +16,7 @@ from idealflow.core.cropping.lattice import find_translations
 from idealflow.core.cropping.proposals import Box, propose
 from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey, symbols_to_numbers
 from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, find_empty_space, seam_gap
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
 __all__ = ["crop_search", "vacuum_crop", "whole_frame"]
@@ -140,7 +141,10 @@ def crop_search(
         made = [replace(one, notes=one.notes | {"surface_rule_waived": 1.0}) for one in made]
         refused = [*strictly, *refused] if made else refused
     weights = Weights(composition_weight, volume_weight, size_weight)
-    crops = [build(u, sur, one.box, one.sel, one.notes, frame_values, weights, one.caps) for one in made]
+    crops = [
+        build(u, sur, one.box, one.sel, one.notes, frame_values, weights, one.caps).with_moments_of(atoms)
+        for one in made
+    ]
     if not crops:
         raise InputError(nothing_fits(refused, sur, max_atoms, widths))
     return CropSearch(crops, refused)
@@ -260,7 +264,7 @@ def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     """Use the whole frame: the arm of conventional active learning, and any frame within the budget.
 
     Every atom is core (all of them stand as in the frame), so there is nothing to relax. Directions in which the frame
-    is not periodic get empty space.
+    is not periodic get empty space. Its charge and spin, if it has any, are the frame's.
 
     Parameters
     ----------
@@ -296,7 +300,8 @@ def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
         # the very numbers of the frame, not sums that round
         crop.atoms.set_cell(box.cell)
         crop.atoms.set_positions(atoms.positions)
-    return crop
+    crop.atoms.info.update(totals_of(atoms))
+    return crop.with_moments_of(atoms)
 
 
 def vacuum_crop(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAULT_VACUUM) -> Crop:
@@ -316,4 +321,4 @@ def vacuum_crop(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     gap = max(vacuum, u.cutoff + 0.1)
     box = Box(np.diag(high - low + gap), low - gap / 2, ("vacuum", "vacuum", "vacuum"), "vacuum")
     sel = Selection(images, vectors, np.ones(len(images), dtype=bool))
-    return build(u, sur, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0, 0.0))
+    return build(u, sur, box, sel, {}, CoreValues(u, atoms), Weights(0.0, 0.0, 0.0)).with_moments_of(atoms)

@@ -14,7 +14,7 @@ from idealflow.core.dynamics.protocol import (
 from idealflow.core.dynamics.samplers import BussiSampler, LangevinSampler, NPTSampler, NVESampler
 from idealflow.core.dynamics.schedule import Schedule, Stage
 from idealflow.core.dynamics.segment import md_segment
-from idealflow.core.dynamics.state import MDState
+from idealflow.core.dynamics.state import MDState, frame_arrays
 from idealflow.core.dynamics.trajectory import Trajectory, TrajectoryWriter, read_trajectory
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryWriter",
     "available_samplers",
+    "frame_arrays",
     "get_sampler",
     "md_segment",
     "read_trajectory",

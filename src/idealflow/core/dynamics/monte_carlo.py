@@ -24,7 +24,8 @@ class MonteCarloSampler:
     """Canonical ensemble by displacing and swapping atoms (Metropolis et al. 1953).
 
     One step is one trial: ``n_moved`` random free atoms are displaced uniformly within ±``max_displacement`` along
-    each axis, or, with probability ``swap_probability``, two free atoms of different elements change places; the
+    each axis in which they are free, or, with probability ``swap_probability``, two free atoms of different elements (free in
+    every direction) change places; the
     trial is accepted with probability min(1, exp(−ΔE/kT)). The state's memory counts trials and acceptances.
 
     Parameters
@@ -60,7 +61,8 @@ class MonteCarloSampler:
         free = ~state.fixed
         if int(free.sum()) < self.n_moved:
             raise InputError(f"`n_moved`={self.n_moved} exceeds the {int(free.sum())} free atoms; lower it")
-        if self.swap_probability > 0.0 and len(np.unique(state.numbers[free])) < 2:
+        loose = ~state.fixed_directions.any(axis=1)
+        if self.swap_probability > 0.0 and len(np.unique(state.numbers[loose])) < 2:
             raise InputError("swaps need two elements among the free atoms, got one; set swap_probability=0")
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:  # noqa: ARG002 - the protocol's signature
@@ -74,6 +76,8 @@ class _MonteCarloMotion:
         self.atoms = atoms
         self.rng = rng
         self.free = np.flatnonzero(~state.fixed)
+        self.moves = ~state.fixed_directions
+        self.loose = np.flatnonzero(self.moves.all(axis=1))
         self.counts = np.array(state.sampler_state.get("trials_accepted", np.zeros(2, dtype=np.int64)))
         self.energy = self._evaluate()
 
@@ -83,14 +87,14 @@ class _MonteCarloMotion:
     def _propose(self) -> NDArray[np.float64]:
         positions: NDArray[np.float64] = self.atoms.positions.copy()
         if self.settings.swap_probability > 0.0 and self.rng.random() < self.settings.swap_probability:
-            first = self.rng.choice(self.free)
-            others = self.free[self.atoms.numbers[self.free] != self.atoms.numbers[first]]
+            first = self.rng.choice(self.loose)
+            others = self.loose[self.atoms.numbers[self.loose] != self.atoms.numbers[first]]
             second = self.rng.choice(others)
             positions[[first, second]] = positions[[second, first]]
             return positions
         moved = self.rng.choice(self.free, size=self.settings.n_moved, replace=False)
         width = self.settings.max_displacement
-        positions[moved] += self.rng.uniform(-width, width, size=(len(moved), 3))
+        positions[moved] += self.rng.uniform(-width, width, size=(len(moved), 3)) * self.moves[moved]
         return positions
 
     def step(self, temperature: float) -> None:

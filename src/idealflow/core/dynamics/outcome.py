@@ -52,7 +52,10 @@ class Limits:
                 raise InputError(f"`{name}` must be positive, got {getattr(self, name)}; use inf for no limit")
 
     def trouble(self, atoms: Atoms, seen: Observation, fixed: NDArray[np.bool_]) -> str:
-        """Say in words what is unphysical about a frame; empty if nothing is. Fixed atoms may feel any finite force."""
+        """Say in words what is unphysical about a frame; empty if nothing is.
+
+        Any finite force may act in directions that are ``fixed``, (n_atoms, 3) bool.
+        """
         if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
             return "positions or cell are not finite"
         if not math.isfinite(seen.potential_energy):
@@ -60,7 +63,7 @@ class Limits:
         if seen.forces is not None:
             if not np.isfinite(seen.forces).all():
                 return "forces are not finite"
-            largest = np.linalg.norm(seen.forces, axis=1) * ~fixed
+            largest = np.linalg.norm(seen.forces * ~fixed, axis=1)
             if largest.max() > self.max_force:
                 return (
                     f"the force on atom {int(largest.argmax())} is {largest.max():.1f} eV/Å, limit {self.max_force:g}"

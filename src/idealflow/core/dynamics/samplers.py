@@ -111,7 +111,7 @@ class LangevinSampler(_MDSampler):
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
         """Bind to ``atoms``."""
-        atoms.set_constraint(motion_constraints(state.fixed))
+        atoms.set_constraint(motion_constraints(state.fixed_directions))
         integrator = Langevin(
             atoms, self._dt(state), temperature_K=temperature, friction=self.friction / units.fs, fixcm=False, rng=rng
         )
@@ -138,7 +138,7 @@ class NVESampler(_MDSampler):
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:  # noqa: ARG002 - the protocol's signature
         """Bind to ``atoms``."""
-        atoms.set_constraint(motion_constraints(state.fixed))
+        atoms.set_constraint(motion_constraints(state.fixed_directions))
         return _NVEMotion(atoms, VelocityVerlet(atoms, self._dt(state)))
 
 
@@ -176,7 +176,7 @@ class BussiSampler(_MDSampler):
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
         """Bind to ``atoms``."""
-        atoms.set_constraint(motion_constraints(state.fixed))
+        atoms.set_constraint(motion_constraints(state.fixed_directions))
         integrator = Bussi(atoms, self._dt(state), temperature_K=temperature, taut=self.tau * units.fs, rng=rng)
         return _BussiMotion(atoms, integrator)
 
@@ -232,10 +232,9 @@ class NPTSampler(_MDSampler):
     def check(self, state: MDState) -> None:
         """Refuse fixed atoms and open directions: the cell scales all atoms and needs a volume."""
         super().check(state)
-        if state.fixed.any():
+        if (n_fixed := int(state.fixed_directions.any(axis=1).sum())) > 0:
             raise InputError(
-                f"the 'npt' sampler moves all atoms with the cell, got {int(state.fixed.sum())} fixed atoms; free them "
-                "or use 'langevin'"
+                f"the 'npt' sampler moves all atoms with the cell, got {n_fixed} fixed atoms; free them or use 'langevin'"
             )
         if not state.pbc.all():
             raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, Reason, SegmentResult
 from idealflow.core.dynamics.protocol import Motion, Sampler, get_sampler
 from idealflow.core.dynamics.schedule import Schedule
@@ -165,6 +165,7 @@ class _Run:
         self.start = state.step
         self.step = state.step
         self.time_step = settings.sampler.time_step(state)
+        self.fixed = state.fixed_directions
         self.atoms = state.atoms()
         self.atoms.calc = calculator
         self.rng = state.rng()
@@ -206,7 +207,7 @@ class _Run:
 
     def _look(self) -> tuple[Observation, str]:
         seen = self.motion.observe()
-        return seen, self.settings.limits.trouble(self.atoms, seen, self.good.fixed)
+        return seen, self.settings.limits.trouble(self.atoms, seen, self.fixed)
 
     def _move(self) -> tuple[Observation, str]:
         self.step += 1

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCom
+from ase.constraints import FixCom
 from ase.md.velocitydistribution import thermalize_momenta
 from numpy.typing import NDArray
 
-from idealflow.core.dynamics.archive import read_archive, write_archive
+from idealflow.core.archive import read_archive, write_archive
+from idealflow.core.structure import constraints_of, fixed_directions, moments_of, set_fixed, totals_of
 from idealflow.errors import InputError
 
-__all__ = ["MDState", "check_atoms", "motion_constraints"]
+__all__ = ["MDState", "check_atoms", "frame_arrays", "motion_constraints"]
 
 _KIND = "idealflow MD state"
 _VERSION = 1
@@ -31,8 +32,8 @@ def check_atoms(atoms: Atoms) -> None:
     Raises
     ------
     InputError
-        If there are no atoms, anything is not finite, a mass is not positive, the cell is flat although periodic, or
-        a constraint is not ``FixAtoms``.
+        If there are no atoms, anything is not finite, a mass is not positive, the cell is flat although periodic, or a
+        constraint does not fix atoms in Cartesian directions.
     """
     if len(atoms) == 0:
         raise InputError("dynamics needs at least one atom, got none; give a structure with atoms")
@@ -56,12 +57,9 @@ def check_atoms(atoms: Atoms) -> None:
                 f"a periodic cell must span a volume, got vectors {cell.tolist()} with pbc {atoms.pbc.tolist()}; "
                 "set the cell, or pbc=False"
             )
-    for constraint in atoms.constraints:
-        if not isinstance(constraint, FixAtoms | FixCom):
-            raise InputError(
-                f"dynamics keeps fixed atoms only, got a {type(constraint).__name__} constraint; remove it or use "
-                "FixAtoms"
-            )
+    fixed_directions(atoms)
+    moments_of(atoms)
+    totals_of(atoms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +80,8 @@ class MDState:
     pbc : (3,) bool
     fixed : (n_atoms,) bool
         Atoms that never move.
+    held : (n_atoms, 3) bool, or None
+        Cartesian directions in which the other atoms are fixed; None where none of them is.
     step
         Number of this frame, counted from the start of the walker.
     rng_state
@@ -89,7 +89,9 @@ class MDState:
     sampler_state
         What a sampler carries beyond positions, momenta and cell (a barostat's momentum, …); arrays by name.
     extra
-        Further numeric per-atom arrays of the structure (tags, initial charges, …), carried along unchanged.
+        Further numeric per-atom arrays of the structure (initial magnetic moments, tags, …), carried along unchanged.
+    totals
+        ``charge`` (e) and ``spin`` (multiplicity) of the whole, where it has them.
     """
 
     numbers: NDArray[np.int64]
@@ -103,6 +105,8 @@ class MDState:
     rng_state: Mapping[str, Any]
     sampler_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    held: NDArray[np.bool_] | None = None
+    totals: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds = {
@@ -113,6 +117,14 @@ class MDState:
             object.__setattr__(self, name, _frozen(getattr(self, name), kind))
         for name in ("sampler_state", "extra"):
             object.__setattr__(self, name, {key: _frozen(value) for key, value in getattr(self, name).items()})
+        held = None if self.held is None else np.asarray(self.held, dtype=bool) & ~self.fixed[:, None]
+        object.__setattr__(self, "held", None if held is None or not held.any() else _frozen(held))
+
+    @property
+    def fixed_directions(self) -> NDArray[np.bool_]:
+        """(n_atoms, 3): Cartesian directions in which each atom is fixed."""
+        whole = np.repeat(self.fixed[:, None], 3, axis=1)
+        return whole if self.held is None else whole | self.held
 
     @property
     def n_atoms(self) -> int:
@@ -126,7 +138,7 @@ class MDState:
         Parameters
         ----------
         atoms
-            Structure; its ``FixAtoms`` constraint names the fixed atoms.
+            Structure; its constraints say which atoms are fixed (``FixAtoms``), or in which Cartesian directions.
         temperature
             Momenta are drawn from the Maxwell–Boltzmann distribution at this temperature, K, without net momentum
             unless atoms are fixed. ``None`` keeps the momenta of ``atoms``.
@@ -137,14 +149,12 @@ class MDState:
         if temperature is not None and not (np.isfinite(temperature) and temperature >= 0.0):
             raise InputError(f"the start temperature must be at least 0 K and finite, got {temperature}; give kelvin")
         rng = np.random.Generator(np.random.PCG64(seed))
-        fixed = np.zeros(len(atoms), dtype=bool)
-        for constraint in atoms.constraints:
-            if isinstance(constraint, FixAtoms):
-                fixed[constraint.index] = True
+        directions = fixed_directions(atoms)
+        fixed = directions.all(axis=1)
         work = atoms.copy()
         work.calc = None
         if temperature is not None:
-            work.set_constraint(motion_constraints(fixed))
+            work.set_constraint(motion_constraints(directions))
             thermalize_momenta(work, temperature, rng=rng)
         extra = {
             name: array for name, array in work.arrays.items() if name not in _OWN_ARRAYS and array.dtype.kind in "bifu"
@@ -160,16 +170,18 @@ class MDState:
             step=0,
             rng_state=rng.bit_generator.state,
             extra=extra,
+            held=directions,
+            totals=totals_of(atoms),
         )
 
     def atoms(self) -> Atoms:
-        """Return a new ``Atoms`` of this frame, unwrapped, with momenta and ``FixAtoms`` where atoms are fixed."""
+        """Return a new ``Atoms`` of this frame, unwrapped, with momenta and constraints where atoms are fixed."""
         atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.masses)
         atoms.set_momenta(self.momenta)
         for name, array in self.extra.items():
             atoms.set_array(name, array)
-        if self.fixed.any():
-            atoms.set_constraint(FixAtoms(mask=self.fixed))
+        atoms.info.update(self.totals)
+        set_fixed(atoms, self.fixed_directions)
         return atoms
 
     def rng(self) -> np.random.Generator:
@@ -212,13 +224,15 @@ class MDState:
             "cell": self.cell, "pbc": self.pbc, "fixed": self.fixed,
             **{f"sampler.{name}": array for name, array in self.sampler_state.items()},
             **{f"extra.{name}": array for name, array in self.extra.items()},
+            **{f"total.{name}": np.array(value) for name, value in self.totals.items()},
+            **({} if self.held is None else {"held": self.held}),
         }  # fmt: skip
         return arrays, {"step": int(self.step), "rng_state": dict(self.rng_state)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> MDState:
         """Rebuild from :meth:`to_arrays`; names it does not know are ignored."""
-        groups: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "extra": {}}
+        groups: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "extra": {}, "total": {}}
         for name, array in arrays.items():
             group, dot, key = name.partition(".")
             if dot and group in groups:
@@ -235,6 +249,8 @@ class MDState:
             rng_state=meta["rng_state"],
             sampler_state=groups["sampler"],
             extra=groups["extra"],
+            held=arrays.get("held"),
+            totals={name: float(value) for name, value in groups["total"].items()},
         )
 
     def save(self, path: str | Path) -> Path:
@@ -254,6 +270,15 @@ class MDState:
         return cls.from_arrays(*read_archive(path, _KIND, _VERSION))
 
 
+def frame_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The frame in the arrays of an MD state, named as :func:`idealflow.core.structure.from_arrays` reads them."""
+    names = {"extra.initial_magmoms": "moments", "total.charge": "charge", "total.spin": "spin"}
+    frame = {names.get(name, name): array for name, array in arrays.items()}
+    if "held" in frame:
+        frame["fixed"] = frame["held"] | frame["fixed"][:, None]
+    return frame
+
+
 def _frozen(value: Any, kind: Any = None) -> NDArray[Any]:
     array = np.array(value, dtype=kind)
     array.setflags(write=False)
@@ -261,7 +286,7 @@ def _frozen(value: Any, kind: Any = None) -> NDArray[Any]:
 
 
 def motion_constraints(fixed: NDArray[np.bool_]) -> list[Any]:
-    """Return fixed atoms, or else (for more than one atom) the resting centre of mass."""
+    """Return ASE's constraints of a motion: fixed directions (n, 3), or else, for several atoms, the resting centre of mass."""
     if fixed.any():
-        return [FixAtoms(mask=fixed)]
+        return [*constraints_of(fixed)]
     return [FixCom()] if len(fixed) > 1 else []

@@ -1,10 +1,12 @@
 """A trajectory as an append-only file of equal records: exact, cut-proof, cheap to read by frame.
 
 Layout, little endian: magic (8 bytes), length of the header (uint64), header (JSON), the per-atom constants (numbers
-int64, masses float64, fixed uint8), then one record per frame: step (int64), time in fs, potential energy in eV,
-temperature in K (float64 each, NaN where undefined), cell (9 float64), positions (3·n_atoms float64), checksum of
-the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in double precision, so that a frame
-read back is the frame that was computed. A file that was cut loses its last, partial record only.
+int64, masses float64, fixed uint8: 1 for an atom that never moves, else the sum of 2, 4 and 8 for fixed x, y and z; where
+the header says so, initial magnetic moments float64, μB), then one record per frame: step (int64), time in fs, potential
+energy in eV, temperature in K (float64 each, NaN where undefined), cell (9 float64), positions (3·n_atoms float64), momenta
+(the same, in ASE's units), checksum of the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in
+double precision, so that a frame read back is the frame that was computed. A file that was cut loses its last, partial
+record only. Files of the first version, whose magic ends in 01, have no momenta; they are read, and continued as they are.
 """
 
 from __future__ import annotations
@@ -21,29 +23,40 @@ from typing import Any, BinaryIO, Self, overload
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from idealflow.core.dynamics.state import MDState
+from idealflow.core.structure import set_fixed
 from idealflow.errors import ArtifactError, OtherSegmentError
 
 __all__ = ["Trajectory", "TrajectoryWriter", "read_trajectory"]
 
-_MAGIC = b"IDFTRJ01"
+_VERSIONS = {b"IDFTRJ01": False, b"IDFTRJ02": True}  # magic → whether records have momenta
+_MAGIC = b"IDFTRJ02"
 _N_SCALARS = 13  # step, time, energy, temperature and the cell, 8 bytes each
 _N_TAIL = 8
+_AXIS_BITS = np.array([2, 4, 8])
+_MOMENTS = "initial_magmoms"
 
 
-def _header(state: MDState, key: str) -> bytes:
-    text = json.dumps({"key": key, "n_atoms": state.n_atoms, "pbc": state.pbc.tolist()}, sort_keys=True).encode()
-    text += b" " * (-(len(_MAGIC) + 8 + len(text)) % 8)  # records start on 8 bytes
-    constants = state.numbers.tobytes() + state.masses.tobytes() + state.fixed.astype(np.uint8).tobytes()
+def _header(state: MDState, key: str, magic: bytes) -> bytes:
+    fields: dict[str, Any] = {"key": key, "n_atoms": state.n_atoms, "pbc": state.pbc.tolist(), **state.totals}
+    if (moments := state.extra.get(_MOMENTS)) is not None:
+        fields["moments"] = True
+    text = json.dumps(fields, sort_keys=True).encode()
+    text += b" " * (-(len(magic) + 8 + len(text)) % 8)  # records start on 8 bytes
+    fixed = state.fixed.astype(np.uint8)
+    if state.held is not None:
+        fixed += (state.held @ _AXIS_BITS).astype(np.uint8)
+    constants = state.numbers.tobytes() + state.masses.tobytes() + fixed.tobytes()
+    if moments is not None:
+        constants += moments.astype("<f8").tobytes()
     constants += bytes(-len(constants) % 8)
-    return _MAGIC + struct.pack("<Q", len(text)) + text + constants
+    return magic + struct.pack("<Q", len(text)) + text + constants
 
 
-def _record_size(n_atoms: int) -> int:
-    return 8 * _N_SCALARS + 24 * n_atoms + _N_TAIL
+def _record_size(n_atoms: int, momenta: bool) -> int:
+    return 8 * _N_SCALARS + 24 * n_atoms * (1 + momenta) + _N_TAIL
 
 
 class TrajectoryWriter:
@@ -54,7 +67,7 @@ class TrajectoryWriter:
     path
         File to write.
     state
-        Any state of the walker: gives the numbers, masses, fixed atoms and periodicity.
+        Any state of the walker: gives the numbers, masses, fixed atoms, periodicity, moments, charge and spin.
     key
         Names what the file belongs to; an existing file of another key is never overwritten.
     keep
@@ -70,13 +83,16 @@ class TrajectoryWriter:
 
     def __init__(self, path: str | Path, state: MDState, key: str = "", keep: int | None = None) -> None:
         self.path = Path(path)
-        self._header = _header(state, key)
-        self._size = _record_size(state.n_atoms)
+        magic = _MAGIC if keep is None else Trajectory(self.path).magic
+        self._header = _header(state, key, magic)
+        self._momenta = _VERSIONS[magic]
+        self._size = _record_size(state.n_atoms, self._momenta)
         if self.path.exists() and self.path.stat().st_size > 0:
             with self.path.open("rb") as existing:
                 start = existing.read(len(self._header))
-            # a file killed while its header was written is a beginning of this header
-            if start != self._header and not (keep is None and self._header.startswith(start)):
+            # a file killed while its header was written is a beginning of this header, in this or an earlier version
+            mine = [_header(state, key, known) for known in _VERSIONS]
+            if start not in mine and not (keep is None and any(header.startswith(start) for header in mine)):
                 raise OtherSegmentError(
                     f"a trajectory file is written once, but {self.path} exists and belongs to something else; move "
                     "it away or choose another path"
@@ -100,6 +116,8 @@ class TrajectoryWriter:
         """Add one frame (time in fs, energy in eV, temperature in K)."""
         scalars = struct.pack("<qddd", step, time, energy, temperature)
         record = scalars + np.asarray(atoms.cell, dtype="<f8").tobytes() + atoms.positions.astype("<f8").tobytes()
+        if self._momenta:
+            record += atoms.get_momenta().astype("<f8").tobytes()
         self._file.write(record + struct.pack("<II", zlib.crc32(record), 0))
         self.n_frames += 1
 
@@ -134,17 +152,22 @@ class TrajectoryWriter:
 class _Constants:
     numbers: NDArray[np.int64]
     masses: NDArray[np.float64]
-    fixed: NDArray[np.bool_]
+    fixed: NDArray[np.bool_]  # (n_atoms, 3)
+    moments: NDArray[np.float64] | None
+    totals: dict[str, float]
     pbc: list[bool]
     offset: int
     key: str
+    magic: bytes
 
 
 class Trajectory(Sequence[Atoms]):
     """Frames of a trajectory file, read when asked for.
 
     ``len``, integer indices (negative ones too), slices and iteration work as for a list. Every frame is a new
-    ``Atoms`` (unwrapped) with ``step``, ``time`` (fs), ``energy`` (eV) and ``temperature`` (K) in ``info``.
+    ``Atoms`` (unwrapped) with momenta (where the file has them), masses, fixed atoms, moments, charge and spin as the walker
+    has them, and ``step``, ``time`` (fs),
+    ``energy`` (eV) and ``temperature`` (K) in ``info``.
 
     Parameters
     ----------
@@ -160,35 +183,58 @@ class Trajectory(Sequence[Atoms]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._constants = self._read_constants()
-        self._size = _record_size(len(self._constants.numbers))
+        self._momenta = _VERSIONS[self._constants.magic]
+        self._size = _record_size(len(self._constants.numbers), self._momenta)
         self._n_frames = max(0, self.path.stat().st_size - self._constants.offset) // self._size
 
     def _read_constants(self) -> _Constants:
         try:
             with self.path.open("rb") as file:
-                if file.read(len(_MAGIC)) != _MAGIC:
-                    raise ArtifactError(f"{self.path} is not a trajectory; expected it to start with {_MAGIC!r}")
+                if (magic := file.read(len(_MAGIC))) not in _VERSIONS:
+                    raise ArtifactError(
+                        f"{self.path} is not a trajectory of this or an earlier version; expected it to start with {_MAGIC!r}"
+                    )
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
                 n_atoms = header["n_atoms"]
-                body = file.read(n_atoms * 17)
+                size = n_atoms * (25 if header.get("moments") else 17)
+                body = file.read(size)
                 numbers = np.frombuffer(body, dtype="<i8", count=n_atoms).astype(np.int64)
                 masses = np.frombuffer(body, dtype="<f8", count=n_atoms, offset=8 * n_atoms).astype(np.float64)
-                fixed = np.frombuffer(body, dtype=np.uint8, count=n_atoms, offset=16 * n_atoms).astype(bool)
+                code = np.frombuffer(body, dtype=np.uint8, count=n_atoms, offset=16 * n_atoms)
+                moments = None
+                if header.get("moments"):
+                    moments = np.frombuffer(body, dtype="<f8", count=n_atoms, offset=17 * n_atoms).astype(np.float64)
         except (OSError, ValueError, KeyError, struct.error) as error:
             raise ArtifactError(
                 f"{self.path} is missing, or cut within its header ({type(error).__name__}: {error})"
             ) from error
-        offset = len(_MAGIC) + 8 + length + n_atoms * 17 + (-n_atoms * 17 % 8)
-        return _Constants(numbers, masses, fixed, header["pbc"], offset, header["key"])
+        fixed = (code[:, None] == 1) | (code[:, None] & _AXIS_BITS).astype(bool)
+        totals = {name: float(header[name]) for name in ("charge", "spin") if name in header}
+        offset = len(_MAGIC) + 8 + length + size + (-size % 8)
+        return _Constants(numbers, masses, fixed, moments, totals, header["pbc"], offset, header["key"], magic)
 
     @property
     def key(self) -> str:
         """What the file belongs to, as given to the writer."""
         return self._constants.key
 
+    @property
+    def magic(self) -> bytes:
+        """First eight bytes of the file, which say its version."""
+        return self._constants.magic
+
     def __len__(self) -> int:
         return self._n_frames
+
+    def steps(self) -> NDArray[np.int64]:
+        """MD step of every frame, (n,), without reading the frames."""
+        found = np.empty(len(self), dtype=np.int64)
+        with self.path.open("rb") as file:
+            for index in range(len(self)):
+                file.seek(self._constants.offset + index * self._size)
+                (found[index],) = struct.unpack("<q", file.read(8))
+        return found
 
     @overload
     def __getitem__(self, index: int) -> Atoms: ...
@@ -221,17 +267,19 @@ class Trajectory(Sequence[Atoms]):
         body = self._record(file, index)
         step, time, energy, temperature = struct.unpack_from("<qddd", body)
         numbers = np.frombuffer(body, dtype="<f8", offset=32)
-        known = self._constants
+        known, n_atoms = self._constants, len(self._constants.numbers)
         atoms = Atoms(
             numbers=known.numbers,
-            positions=numbers[9:].reshape(-1, 3),
+            positions=numbers[9 : 9 + 3 * n_atoms].reshape(-1, 3),
+            momenta=numbers[9 + 3 * n_atoms :].reshape(-1, 3) if self._momenta else None,
             cell=numbers[:9].reshape(3, 3),
             pbc=known.pbc,
             masses=known.masses,
-            info={"step": step, "time": time, "energy": energy, "temperature": temperature},
+            info={"step": step, "time": time, "energy": energy, "temperature": temperature, **known.totals},
         )
-        if known.fixed.any():
-            atoms.set_constraint(FixAtoms(mask=known.fixed))
+        if known.moments is not None:
+            atoms.set_initial_magnetic_moments(known.moments)
+        set_fixed(atoms, known.fixed)
         return atoms
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -241,13 +289,12 @@ class Trajectory(Sequence[Atoms]):
         -------
         dict
             ``step`` (n,), ``time`` (n,) fs, ``energy`` (n,) eV, ``temperature`` (n,) K, ``cell`` (n, 3, 3) Å,
-            ``positions`` (n, n_atoms, 3) Å.
+            ``positions`` (n, n_atoms, 3) Å, and where the file has them ``momenta`` (n, n_atoms, 3), ASE's units.
         """
-        n_atoms = len(self._constants.numbers)
-        kind = np.dtype(
-            [("step", "<i8"), ("time", "<f8"), ("energy", "<f8"), ("temperature", "<f8"), ("cell", "<f8", (3, 3)),
-             ("positions", "<f8", (n_atoms, 3))]
-        )  # fmt: skip
+        per_atom = (len(self._constants.numbers), 3)
+        fields: list[Any] = [("step", "<i8"), ("time", "<f8"), ("energy", "<f8"), ("temperature", "<f8")]
+        fields += [("cell", "<f8", (3, 3)), ("positions", "<f8", per_atom)]
+        kind = np.dtype([*fields, ("momenta", "<f8", per_atom)] if self._momenta else fields)
         frames = np.empty(len(self), dtype=kind)
         with self.path.open("rb") as file:
             for index in range(len(self)):

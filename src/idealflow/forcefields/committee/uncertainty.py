@@ -13,9 +13,9 @@ from ase.data import chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core import UncertaintyModel
+from idealflow.core.archive import packed, read_archive, unpacked, write_archive
 from idealflow.core.borrowed import BorrowedCoverage
 from idealflow.core.descriptors import chosen_atoms
-from idealflow.core.dynamics.archive import packed, read_archive, unpacked, write_archive
 from idealflow.core.objective import checked, objective
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields.committee.kept_frames import KeptFrames

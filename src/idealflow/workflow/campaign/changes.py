@@ -12,20 +12,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from monty.json import MontyEncoder
+from numpy.typing import NDArray
 
 from idealflow.core import SOAP
 from idealflow.core.dynamics import MDState, Schedule, Stage, get_sampler, sampler_to_dict
 from idealflow.errors import InputError
 from idealflow.schemas import Artifact, SegmentDoc
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.jobs.identity import known_to_0_1
-
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
 
 __all__ = [
     "Difference",
@@ -108,7 +107,7 @@ def shown(value: Any) -> str:
     return f"{text[: _LONGEST_SHOWN // 2]}… ({len(text)} characters, {hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
-def settings_of(maker: IdealMaker, *, hashed: bool = True) -> dict[str, Any]:
+def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, Any]:
     """All settings that are compared: ``section.name`` → plain value; files by their content.
 
     Parameters
@@ -151,14 +150,14 @@ def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
     return found
 
 
-def default_of(maker: IdealMaker, key: str) -> Any:
+def default_of(maker: CampaignSettings, key: str) -> Any:
     """Default of a key, ``section.name``."""
     section, _, name = key.rpartition(".")
     entry = next(entry for entry in fields(getattr(maker, section) if section else maker) if entry.name == name)
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
-def without_new_keys(maker: IdealMaker, settings: Mapping[str, Any]) -> dict[str, Any]:
+def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of ``settings``, what version 0.1.0 knew."""
     kept = {}
     for key, value in settings.items():
@@ -209,22 +208,42 @@ def differences_of_the_start(stored: MDState, asked: MDState, *, by_0_1: bool) -
         order = " in another order" if one == other else ""
         return [Difference("structure", one, f"{other}{order}", allowed=False)], []
     found, remarks = [], []
-    for name, unit in (("positions", "Å"), ("cell", "Å"), ("pbc", ""), ("masses", "u"), ("fixed", "")):
-        before = np.asarray(getattr(stored, name), dtype=float)
-        after = np.asarray(getattr(asked, name), dtype=float)
+    for name, before, after in _parts(stored, asked):
         if before.shape == after.shape and np.allclose(before, after, rtol=0.0, atol=_RESOLUTION):
             continue
-        if by_0_1 and name in ("masses", "fixed"):
-            remarks.append(f"{name} of the structure are those that version 0.1.0 ran with, not those of the file")
+        if by_0_1 and name not in ("positions", "cell", "periodicity"):
+            remarks.append(f"{name} of the structure are as version 0.1.0 ran it, not as the file has them")
             continue
-        what = f"{name} of {one}"
-        if unit and before.shape == after.shape:
-            what = f"{what} that differ by up to {np.abs(before - after).max():.3g} {unit}"
-        found.append(Difference("structure", f"{name} of {one}", f"other {what}", allowed=False))
+        apart = f", which differ by up to {np.abs(before - after).max():.3g}" if before.shape == after.shape else ""
+        found.append(Difference("structure", f"{name} of {one}", f"others{apart}", allowed=False))
     return found, remarks
 
 
-def contradictions_of_the_log(segments: Sequence[SegmentDoc], maker: IdealMaker, start: MDState) -> list[Difference]:
+def _parts(one: MDState, other: MDState) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """What makes a structure, part by part, of both."""
+    none = np.zeros(one.n_atoms)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("positions", one.positions, other.positions),
+        ("cell", one.cell, other.cell),
+        ("periodicity", one.pbc, other.pbc),
+        ("masses", one.masses, other.masses),
+        ("fixed directions", one.fixed_directions, other.fixed_directions),
+    ]
+    pairs += [
+        (key, one.extra.get(key, none), other.extra.get(key, none))
+        for key in sorted(one.extra.keys() | other.extra.keys())
+    ]
+    pairs += [
+        (key, one.totals.get(key, 0.0), other.totals.get(key, 0.0))
+        for key in sorted(one.totals.keys() | other.totals.keys())
+    ]
+    for name, before, after in pairs:
+        yield name, np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+
+
+def contradictions_of_the_log(
+    segments: Sequence[SegmentDoc], maker: CampaignSettings, start: MDState
+) -> list[Difference]:
     """What the stored logs of the MD say against a schedule and a time step; the first of each."""
     plan, step_fs = maker.segment.plan(), maker.segment.dynamics().time_step(start)
     found: dict[str, Difference] = {}

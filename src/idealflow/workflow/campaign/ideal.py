@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-from jobflow import Flow, Job, Maker, OnMissing, Response
-from pydantic import Field
+from jobflow import Flow, Job, OnMissing, Response
 
 from idealflow.errors import InputError
 from idealflow.provenance import Campaign
@@ -24,8 +23,17 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.opening import check_campaign, context_of, first_frame, initial_state, kept
+from idealflow.workflow.campaign.continuation import Submitted, follow_up
+from idealflow.workflow.campaign.opening import (
+    check_campaign,
+    context_of,
+    first_frame,
+    initial_state,
+    kept,
+    science_key,
+)
 from idealflow.workflow.campaign.reopening import reopened
+from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import (
     Action,
     after_bootstrap,
@@ -36,86 +44,18 @@ from idealflow.workflow.campaign.state import (
 )
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
-from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import committed, current_store, named, stage
-from idealflow.workflow.stages.bootstrap import BootstrapMaker
-from idealflow.workflow.stages.crop import CropSearchMaker, Embedding
-from idealflow.workflow.stages.evaluation import EvaluationMaker
-from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.relabel import RelabelMaker
-from idealflow.workflow.stages.relax import UncertaintyRelaxMaker
-from idealflow.workflow.stages.screen import UncertaintyScreenMaker
-from idealflow.workflow.stages.segment import MDSegmentMaker
-from idealflow.workflow.stages.update import ModelUpdateMaker
 
 __all__ = ["IdealMaker"]
 
 
 @dataclass
-class IdealMaker(StableName, Maker):
+class IdealMaker(CampaignSettings):
     """Run an IDEAL campaign: MD that is screened, cropped, relaxed, labelled and learned from as it goes.
 
-    Attributes
-    ----------
-    campaign
-        Name of the campaign, unique in its store; the same name on the same store continues it.
-    learn
-        False: plain inference MD on the first model; nothing is screened.
-    embedding
-        What is labelled: ``ides`` (relaxed crops), ``crop`` (unrelaxed), ``vacuum`` (clusters), ``frame`` (whole frames).
-    continuation
-        What follows a round: ``return`` adds the next round to the running flow, up to ``max_rounds``; ``launchpad``
-        submits it as a new FireWorks workflow.
-    max_rounds
-        Rounds per call with ``continuation="return"``; then the campaign is ``paused`` and the same call goes on.
-    n_walkers
-        Independent walkers that share one learner; each has its own velocities and generator.
-    threshold
-        Normalised uncertainty above which an atom triggers, or ``auto``: from the training distribution's tail.
-    n_attempts
-        Crops tried per centre before it is quarantined.
-    max_failed_labels
-        Failed labels after which the campaign stops as failed; None: never.
-    max_failed_fraction
-        The campaign stops as failed when more than this share of its last 20 labels failed (those of the bootstrap
-        count); None: never.
-    seed
-        Seed of every random choice.
-    artifacts
-        Root URL of the artifact store (a folder, or a bucket fsspec knows); default: the site's settings.
-    work
-        Local folder for files in progress; default: the site's settings.
-    category
-        FireWorks category of the workers that run the stages which name none of their own.
-    launchpad
-        Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
-        `idealflow submit --launchpad` sets it.
+    Its fields are those of :class:`~idealflow.workflow.campaign.settings.CampaignSettings`.
     """
-
-    campaign: str = "ideal"
-    learn: bool = True
-    embedding: Embedding = "ides"
-    continuation: Literal["return", "launchpad"] = "return"
-    max_rounds: Annotated[int, Field(ge=1, le=100)] = 20
-    n_walkers: Annotated[int, Field(ge=1)] = 1
-    threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    n_attempts: Annotated[int, Field(ge=1)] = 3
-    max_failed_labels: Annotated[int, Field(ge=0)] | None = None
-    max_failed_fraction: Annotated[float, Field(ge=0, lt=1)] | None = 0.5
-    seed: Annotated[int, Field(ge=0)] = 0
-    artifacts: str | None = None
-    work: str | None = None
-    category: str | None = None
-    launchpad: str | None = None
-    bootstrap: BootstrapMaker = field(default_factory=BootstrapMaker)
-    segment: MDSegmentMaker = field(default_factory=MDSegmentMaker)
-    screen: UncertaintyScreenMaker = field(default_factory=UncertaintyScreenMaker)
-    crop: CropSearchMaker = field(default_factory=CropSearchMaker)
-    relax: UncertaintyRelaxMaker = field(default_factory=UncertaintyRelaxMaker)
-    label: LabelMaker = field(default_factory=LabelMaker)
-    update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
-    evaluation: EvaluationMaker = field(default_factory=EvaluationMaker)
-    name: str = "IDEAL"
 
     def make(self, structure: Any) -> Flow:
         """Flow that starts the campaign, or continues it where the store says it stands.
@@ -218,6 +158,15 @@ class IdealMaker(StableName, Maker):
         commit = self.commit_evaluation(state, evaluate.output, remaining)
         jobs = [named(evaluate, context, "evaluate"), named(commit, context, "state")]
         return Flow(jobs, name=f"evaluation {self.campaign}")
+
+    def asked_evaluation(self, state: CampaignState, n_frames: int) -> Flow:
+        """Flow of an evaluation asked for by hand: it leaves an EvaluationDoc, and the campaign's state as it is."""
+        context = context_of(self, state)
+        asked = replace(self.evaluation, n_frames=n_frames)
+        plan = self.segment.plan().to_dict()
+        evaluate = asked.make(context, self.label, plan, state.first_learner, state.learner, asked=True)
+        named(evaluate, context, "evaluation-asked", n_frames)
+        return Flow([evaluate], name=f"evaluation {self.campaign}")
 
     @stage()
     def dispatch(
@@ -345,8 +294,13 @@ class IdealMaker(StableName, Maker):
         }
         return Response(output=state.model_copy(update=paused))
 
-    def _submit(self, state: CampaignState, action: Action) -> str:
-        """Add the next action to FireWorks, once."""
-        from idealflow.workflow.drivers.fireworks import submit_action  # FireWorks is an extra
-
-        return submit_action(self, state, action)
+    def _submit(self, state: CampaignState, action: Action) -> Submitted:
+        """Hand the flow of the next action to whoever drives the campaign, once."""
+        submit = follow_up(self.continuation)
+        return submit(
+            self.flow(state, action, 1),
+            campaign=state.campaign,
+            number=state.round,
+            settings=science_key(self),
+            launchpad=self.launchpad,
+        )

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ase import Atoms
 
 from idealflow.core import SOAP
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.changes import save_settings, settings_of
+from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.uncertainties import check_kind
-
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
 
 #: settings that say where, by whom and under what name work is done, and nothing of its results
 _OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name")
@@ -40,12 +39,13 @@ __all__ = [
     "kept",
     "labeller_changed",
     "model_of",
+    "root_of",
     "science_key",
     "settings_changed",
 ]
 
 
-def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
+def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
     """Refuse settings that cannot give a sound campaign.
 
     Raises
@@ -62,6 +62,7 @@ def check_campaign(maker: IdealMaker, atoms: Atoms) -> None:
             f"{len(atoms)}; set evaluation.n_frames to 0 and another embedding"
         )
     maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
+    _check_totals(maker, atoms)
     species = sorted(set(atoms.get_chemical_symbols()))
     if bootstrap.source == "campaign":
         known = earlier_species(Path(str(bootstrap.campaign)))
@@ -103,7 +104,21 @@ def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) 
         )
 
 
-def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
+def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
+    """A part of a charged frame has no charge of its own that anyone knows: such frames are labelled whole."""
+    totals = totals_of(atoms)
+    whole = maker.embedding == "frame" or (
+        maker.embedding != "vacuum" and maker.crop.whole_if_small and len(atoms) <= maker.crop.max_atoms
+    )
+    if totals and maker.learn and not whole:
+        said = " and ".join(f"{name} = {value:g}" for name, value in totals.items())
+        raise InputError(
+            f"the structure has {said}, of which a part cut out of it has no known share; label frames whole (embedding: frame, "
+            f"or crop.max_atoms of at least {len(atoms)}), or remove it from the structure"
+        )
+
+
+def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
     """What the stages of the next round need to know."""
     return StageContext(
         campaign=state.campaign,
@@ -115,7 +130,7 @@ def context_of(maker: IdealMaker, state: CampaignState) -> StageContext:
     )
 
 
-def _categories(maker: IdealMaker) -> dict[str, str]:
+def _categories(maker: CampaignSettings) -> dict[str, str]:
     """Category of worker by stage, where one was asked for; `other`: of all that are not named."""
     wanted = {
         "segment": maker.segment.category,
@@ -136,13 +151,13 @@ def _categories(maker: IdealMaker) -> dict[str, str]:
     return {stage_name: category for stage_name, category in wanted.items() if category is not None}
 
 
-def kept(maker: IdealMaker, atoms: Atoms) -> StoredFrame:
+def kept(maker: CampaignSettings, atoms: Atoms) -> StoredFrame:
     """A frame as a file in the campaign's artifact store."""
     root = artifacts_of(maker)
     return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
 
 
-def initial_state(maker: IdealMaker, atoms: Atoms) -> CampaignState:
+def initial_state(maker: CampaignSettings, atoms: Atoms) -> CampaignState:
     """Round 0: every walker at step 0 with velocities of its own; no model yet."""
     artifacts = artifacts_of(maker)
     store = ArtifactStore(artifacts)
@@ -182,35 +197,45 @@ def first_frame(state: CampaignState) -> Atoms:
     return load_frame(ArtifactStore(state.artifacts), state.walkers[0].md_state)
 
 
-def artifacts_of(maker: IdealMaker) -> str:
+def artifacts_of(maker: CampaignSettings) -> str:
     """Root of the artifact store: the maker's, else the site's."""
     given = maker.artifacts or Settings().artifacts or "idealflow_artifacts"
     return given if "://" in given else str(Path(given).absolute())
 
 
-def _work(maker: IdealMaker, artifacts: str) -> str:
+def root_of(maker: CampaignSettings, state: CampaignState) -> str:
+    """Where a stored campaign's artifacts are: where the maker says (its folder may have been moved), if they are there."""
+    given = artifacts_of(maker)
+    if maker.artifacts is None or given == state.artifacts:
+        return state.artifacts
+    needed = state.walkers[0].md_state
+    left = ArtifactStore(state.artifacts).exists(needed) and not ArtifactStore(given).exists(needed)
+    return state.artifacts if left else given
+
+
+def _work(maker: CampaignSettings, artifacts: str) -> str:
     given = maker.work or Settings().work
     if given is not None:
         return str(Path(given).absolute())
     return str(Path("idealflow_work").absolute()) if "://" in artifacts else f"{artifacts}/work"
 
 
-def science_key(maker: IdealMaker) -> str:
+def science_key(maker: CampaignSettings) -> str:
     """Hash of what decides the results: not where files lie, who drives, or how many rounds a call may run."""
     return settings_key(_science_of(maker))
 
 
-def settings_changed(maker: IdealMaker, stored: str) -> bool:
+def settings_changed(maker: CampaignSettings, stored: str) -> bool:
     """Whether the settings are others than those with the stored :func:`science_key`, of this version or of 0.1.0."""
     return not is_key_of(stored, _science_of(maker))
 
 
-def labeller_changed(maker: IdealMaker, stored: str) -> bool:
+def labeller_changed(maker: CampaignSettings, stored: str) -> bool:
     """Whether the labeller is another than the one with the stored key, of this version or of 0.1.0."""
     return not is_key_of(stored, maker.label.labeller)
 
 
-def _science_of(maker: IdealMaker) -> dict[str, Any]:
+def _science_of(maker: CampaignSettings) -> dict[str, Any]:
     return {key: _science(value) for key, value in _science(maker.as_dict()).items()}
 
 
@@ -221,7 +246,7 @@ def _science(settings: Any) -> Any:
     return {key: value for key, value in settings.items() if key not in _OF_THE_SITE}
 
 
-def model_of(maker: IdealMaker) -> list[Any]:
+def model_of(maker: CampaignSettings) -> list[Any]:
     """What decides how a label is learned; a change lifts the quarantine."""
     bootstrap = maker.bootstrap
     return [bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())]

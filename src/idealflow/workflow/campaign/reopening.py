@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ase import Atoms
 from jobflow import JobStore
@@ -30,22 +30,20 @@ from idealflow.workflow.campaign.changes import (
     shown,
     without_new_keys,
 )
-from idealflow.workflow.campaign.opening import artifacts_of, labeller_changed, model_of, science_key, settings_changed
+from idealflow.workflow.campaign.opening import labeller_changed, model_of, root_of, science_key, settings_changed
+from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
-from idealflow.workflow.frames.encode import load_uncertainty_artifact
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages.label import OtherMethod
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
-
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
 
 __all__ = ["reopened"]
 
 
 def reopened(
-    maker: IdealMaker, state: CampaignState, atoms: Atoms, store: JobStore, former: IdealMaker | None = None
+    maker: CampaignSettings, state: CampaignState, atoms: Atoms, store: JobStore, former: CampaignSettings | None = None
 ) -> CampaignState:
     """The stored state under the maker's present settings, with what they change and from which round on.
 
@@ -71,7 +69,7 @@ def reopened(
         raise refusal(state.campaign, refused)
     science = [entry for entry in differences if not of_the_site(entry.key)]
     changed = bool(science) or (state.settings is None and settings_changed(maker, state.settings_key))
-    artifacts = _root(maker, state)
+    artifacts = root_of(maker, state)
     if not changed and state.status in ("finished", "failed"):
         return state.model_copy(update={"artifacts": artifacts})
     sorting = _sorting(maker, state, store, {entry.key for entry in science})
@@ -94,12 +92,7 @@ def reopened(
     return after.model_copy(update={"status": "finished", "reason": action.reason}) if action.kind == "stop" else after
 
 
-def _root(maker: IdealMaker, state: CampaignState) -> str:
-    """Root of the artifacts; the campaign's folder may have been moved."""
-    return state.artifacts if maker.artifacts is None else artifacts_of(maker)
-
-
-def _retaken(maker: IdealMaker, state: CampaignState, changed: set[str]) -> dict[str, object]:
+def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -> dict[str, object]:
     """What changed settings make of the state: it runs again, under new budgets."""
     steps = maker.segment.plan().n_steps
     lift = (
@@ -142,17 +135,17 @@ def _furthest(state: CampaignState, store: JobStore) -> int:
 
 
 def _differences(
-    maker: IdealMaker,
+    maker: CampaignSettings,
     state: CampaignState,
     asked: dict[str, Any],
     atoms: Atoms,
     store: JobStore,
-    former: IdealMaker | None,
+    former: CampaignSettings | None,
     done: int,
 ) -> tuple[list[Difference], list[str]]:
     """What is asked for and was not run so, and what is to know of the comparison."""
     by_0_1 = state.settings is None
-    artifacts = ArtifactStore(_root(maker, state))
+    artifacts = ArtifactStore(root_of(maker, state))
     campaign = Campaign(store, state.campaign)
     start = MDState.load(artifacts.get(campaign.first_frame() or state.walkers[0].md_state))
     seed = child_seed(maker.seed, 0, 0)
@@ -177,7 +170,9 @@ def _differences(
     return [*differences, *found], remarks
 
 
-def _known_of_0_1(maker: IdealMaker, state: CampaignState, former: IdealMaker | None) -> IdealMaker | None:
+def _known_of_0_1(
+    maker: CampaignSettings, state: CampaignState, former: CampaignSettings | None
+) -> CampaignSettings | None:
     """The settings that a campaign of version 0.1.0 ran with, proved by their hash; None where none of these are they."""
     for candidate in (former, maker):
         if candidate is not None and not settings_changed(candidate, state.settings_key):
@@ -185,7 +180,9 @@ def _known_of_0_1(maker: IdealMaker, state: CampaignState, former: IdealMaker | 
     return None
 
 
-def _little_known(maker: IdealMaker, state: CampaignState, campaign: Campaign, start: MDState) -> list[Difference]:
+def _little_known(
+    maker: CampaignSettings, state: CampaignState, campaign: Campaign, start: MDState
+) -> list[Difference]:
     """What the state and the logs alone say against the settings asked for."""
     found = [
         Difference(key, stored, mine, allowed=False)
@@ -212,12 +209,12 @@ def _recorded(state: CampaignState, differences: Sequence[Difference], threads: 
     return [SettingChange(round=state.round, key=key, before=before, after=after) for key, before, after in told]
 
 
-def _sorting(maker: IdealMaker, state: CampaignState, store: JobStore, changed: set[str]) -> dict[str, object]:
+def _sorting(maker: CampaignSettings, state: CampaignState, store: JobStore, changed: set[str]) -> dict[str, object]:
     """What is to be done with learned labels of another method, or without vacuum; looked for where there can be any."""
     seldom = state.settings is not None and state.other_method is None
     if state.learner is None or (seldom and not any(key.startswith("label.") for key in changed)):
         return {}
-    artifacts = ArtifactStore(_root(maker, state))
+    artifacts = ArtifactStore(root_of(maker, state))
     ledger = Ledger.load(artifacts, state.learner.ledger)
     found = learned_labels(store, state.campaign, ledger, maker.label)
     check_choice(state.campaign, found, maker.label)

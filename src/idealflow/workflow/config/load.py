@@ -17,7 +17,7 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
 
-__all__ = ["kept_maker", "load_config", "maker_from_settings"]
+__all__ = ["former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
 
 def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
@@ -51,13 +51,24 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     return maker, atoms, settings
 
 
-def kept_maker(path: Path) -> IdealMaker | None:
-    """The campaign's Maker by a config that an earlier run kept; None if that is no config of this version."""
+def former_maker(path: Path) -> IdealMaker | None:
+    """The campaign's Maker by a config that an earlier version kept; None if that is no config of this version."""
     try:
-        settings = yaml.safe_load(path.read_text())
-        return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
+        return kept_maker(path)
     except (InputError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
         return None
+
+
+def kept_maker(path: Path) -> IdealMaker:
+    """The Maker of a kept config, whose structure need not be there any more.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_config`.
+    """
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
 
 
 def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
@@ -109,10 +120,10 @@ def _nearest(key: str, known: list[str]) -> str:
 
 
 def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]:
-    """File names in a config are relative to the config itself."""
+    """File names in a config are relative to the config itself; URLs stay."""
 
     def absolute(name: Any) -> Any:
-        return str((base / name).resolve()) if isinstance(name, str) else name
+        return str((base / name).resolve()) if isinstance(name, str) and "://" not in name else name
 
     def structure(entry: Any) -> Any:
         if isinstance(entry, dict) and "file" in entry:
@@ -121,6 +132,9 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
 
     settings = dict(settings)
     settings["structure"] = structure(settings["structure"])
+    for key in ("artifacts", "work"):
+        if key in settings:
+            settings[key] = absolute(settings[key])
     bootstrap = settings.get("bootstrap")
     if isinstance(bootstrap, dict):
         bootstrap = dict(bootstrap)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from ase import Atoms
 from jobflow import SETTINGS, Flow
@@ -14,15 +14,12 @@ from jobflow.core.flow import get_flow
 
 from idealflow.errors import CampaignError, InputError, MissingExtraError
 from idealflow.provenance import Campaign, ensure_indexes
-from idealflow.schemas import CampaignState
+from idealflow.workflow.campaign.continuation import Submitted
+from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.jobs.keys import stage_uuid
 from idealflow.workflow.jobs.stage import is_private
-
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
-    from idealflow.workflow.campaign.state import Action
 
 __all__ = ["pause_campaign", "submit_action", "submit_campaign"]
 
@@ -87,28 +84,37 @@ def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:
         return f"campaign {campaign} pauses when the round under way has ended; `idealflow submit` goes on"
 
 
-def submit_action(maker: IdealMaker, state: CampaignState, action: Action) -> Literal["submitted", "already", "held"]:
-    """Submit the workflow of a campaign's next action, from a job of the campaign.
+def submit_action(flow: Flow, *, campaign: str, number: int, settings: str, launchpad: str | None = None) -> Submitted:
+    """Submit the flow of a campaign's next action as a workflow, from a job of the campaign.
+
+    Parameters
+    ----------
+    number
+        Of the action, by which its workflow is known: rounds committed so far.
+    settings
+        Key of the settings it was built with.
+    launchpad
+        Launchpad file; None: FireWorks' own configuration.
 
     Raises
     ------
     CampaignError
         If this worker's FireWorks configuration leads to a launchpad that does not hold the campaign.
     """
-    with opened_launchpad(None if maker.launchpad is None else Path(maker.launchpad)) as launchpad:
-        _index(launchpad)  # a campaign added from Python, by flow_to_workflow, comes here first
-        known = ({"metadata.campaign": state.campaign}, {"_id": 1}), ({"spec.campaign": state.campaign}, {"_id": 1})
-        if launchpad.workflows.find_one(*known[0]) is None and launchpad.fireworks.find_one(*known[1]) is None:
+    with opened_launchpad(None if launchpad is None else Path(launchpad)) as pad:
+        _index(pad)  # a campaign added from Python, by flow_to_workflow, comes here first
+        known = ({"metadata.campaign": campaign}, {"_id": 1}), ({"spec.campaign": campaign}, {"_id": 1})
+        if pad.workflows.find_one(*known[0]) is None and pad.fireworks.find_one(*known[1]) is None:
             raise CampaignError(
-                f"this worker's launchpad, {launchpad.name} on {launchpad.host}, does not hold campaign {state.campaign}; let "
+                f"this worker's launchpad, {pad.name} on {pad.host}, does not hold campaign {campaign}; let "
                 "FW_CONFIG_FILE (with LAUNCHPAD_LOC) on every worker name the launchpad it was submitted to"
             )
-        key = stage_uuid(state.campaign, state.round, "submit")
-        held = launchpad.db[_CAMPAIGNS].find_one({"campaign": state.campaign, "hold": True}) is not None
-        if held and launchpad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
+        key = stage_uuid(campaign, number, "submit")
+        held = pad.db[_CAMPAIGNS].find_one({"campaign": campaign, "hold": True}) is not None
+        if held and pad.workflows.find_one({"metadata.submission": key}, {"_id": 1}) is None:
             return "held"
-        metadata = {"campaign": state.campaign, "round": state.round, "settings": science_key(maker)}
-        return "submitted" if _add_once(launchpad, maker.flow(state, action, 1), key, metadata) else "already"
+        metadata = {"campaign": campaign, "round": number, "settings": settings}
+        return "submitted" if _add_once(pad, flow, key, metadata) else "already"
 
 
 @contextmanager

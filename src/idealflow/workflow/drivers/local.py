@@ -8,20 +8,23 @@ from collections.abc import Callable
 from typing import Any
 
 from ase.data import chemical_symbols
-from jobflow import JobStore
+from jobflow import Flow, JobStore
 from jobflow.managers.local import run_locally
 
+from idealflow.errors import InputError
 from idealflow.provenance import Campaign
-from idealflow.schemas import CampaignState, StoredStructure
+from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
 from idealflow.workflow.campaign.ideal import IdealMaker
-from idealflow.workflow.campaign.opening import initial_state
+from idealflow.workflow.campaign.opening import first_frame, initial_state
 from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.state import Action, next_action
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.locks import let_go
 from idealflow.workflow.jobs.progress import Progress, emit
 
-__all__ = ["open_state", "run_campaign"]
+__all__ = ["evaluate_campaign", "open_state", "run_campaign"]
+
+_ASKED_FRAMES = 5  # where neither the call nor the config says how many
 
 
 def open_state(
@@ -87,15 +90,58 @@ def run_campaign(
     return state
 
 
+def evaluate_campaign(
+    maker: IdealMaker, store: JobStore, artifacts: str, *, n_frames: int | None = None, root_dir: Any = None
+) -> EvaluationDoc:
+    """Compare the first and the present model with the reference now, wherever the campaign stands.
+
+    The campaign's state is left as it is, so what follows is what would have followed without it.
+
+    Parameters
+    ----------
+    maker
+        The campaign, with the settings it was last run with.
+    store, artifacts
+        Its documents; root of its artifact store.
+    n_frames
+        Whole frames to label; None: as many as the config says, or 5 where it says none.
+    root_dir
+        Folder in which the jobs run.
+
+    Raises
+    ------
+    InputError
+        If there is no model or no stored frame yet, or this machine cannot label.
+    """
+    campaign = Campaign(store, maker.campaign)
+    state = campaign.state()
+    if state is None or state.learner is None:
+        raise InputError(f"campaign {maker.campaign} has no model yet; let it run at least through its bootstrap")
+    if not any(doc.trajectory for doc in campaign.segments()):
+        raise InputError(f"campaign {maker.campaign} has stored no frame yet; let it run a round")
+    state = state.model_copy(update={"artifacts": artifacts})
+    maker.label.labeller.check_site(sorted(set(first_frame(state).get_chemical_symbols())))
+    flow = maker.asked_evaluation(state, n_frames or maker.evaluation.n_frames or _ASKED_FRAMES)
+    _run_flow(flow, store, root_dir)
+    doc = campaign.evaluation()
+    if doc is None:
+        raise RuntimeError(f"the evaluation of round {state.round} left no document")
+    return doc
+
+
+def _run_flow(flow: Flow, store: JobStore, root_dir: Any) -> None:
+    with warnings.catch_warnings():
+        # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
+        warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
+        run_locally(flow, log=False, store=store, root_dir=root_dir, raise_immediately=True)
+    let_go()
+
+
 def _run_action(
     maker: IdealMaker, state: CampaignState, action: Action, store: JobStore, root_dir: Any
 ) -> CampaignState:
     started = time.perf_counter()
-    with warnings.catch_warnings():
-        # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
-        warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
-        run_locally(maker.flow(state, action, None), log=False, store=store, root_dir=root_dir, raise_immediately=True)
-    let_go()
+    _run_flow(maker.flow(state, action, None), store, root_dir)
     after = Campaign(store, state.campaign).state()
     if after is None or after.round != state.round + 1:
         found = "none" if after is None else after.round

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar, cast
 
 import yaml
 from filelock import FileLock, Timeout
 from jobflow import JobStore
 
 from idealflow.errors import CampaignError, InputError
-from idealflow.provenance import INDEXED_FIELDS
-from idealflow.schemas import Artifact
-from idealflow.storage import ArtifactStore, SQLiteStore
-
-if TYPE_CHECKING:
-    from idealflow.workflow.campaign.ideal import IdealMaker
+from idealflow.provenance import INDEXED_FIELDS, CampaignFolder, signed
+from idealflow.storage import SQLiteStore, replacing
 
 __all__ = ["CampaignDirectory"]
 
 
-class CampaignDirectory:
-    """Paths and stores of the campaign in one folder.
+class _Placed(Protocol):
+    """A dataclass of settings that say where files lie."""
+
+    artifacts: str | None
+    work: str | None
+
+
+Settings = TypeVar("Settings", bound=_Placed)
+
+
+class CampaignDirectory(CampaignFolder):
+    """Paths and stores of the campaign in one folder, for who runs it.
 
     Parameters
     ----------
@@ -32,76 +40,27 @@ class CampaignDirectory:
         The ``--out`` folder of ``idealflow run``.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-
-    @property
-    def config_path(self) -> Path:
-        """The config the campaign was last run with."""
-        return self.path / "config.yaml"
-
-    @property
-    def artifacts(self) -> str:
-        """Root of the artifact store."""
-        return str(self.path / "artifacts")
-
     @property
     def work(self) -> str:
         """Files in progress."""
         return str(self.path / "work")
 
     @property
-    def summary_path(self) -> Path:
-        """The campaign's summary."""
-        return self.path / "summary.json"
-
-    @property
-    def report_path(self) -> Path:
-        """The report page."""
-        return self.path / "report.html"
-
-    @property
-    def figures(self) -> Path:
-        """Folder of the report's figures."""
-        return self.path / "figures"
-
-    @property
     def jobs(self) -> Path:
         """Folder in which jobs run; engines write their files below `work`, so nothing is expected here."""
         return self.path / "work"
 
-    def exists(self) -> bool:
-        """Whether a campaign was started here."""
-        return self.config_path.is_file() and (self.path / "store.sqlite").is_file()
-
-    def require(self) -> None:
-        """Refuse a folder that holds no campaign.
-
-        Raises
-        ------
-        InputError
-            Naming the folder and how to start one.
-        """
-        if not self.exists():
-            raise InputError(
-                f"{self.path} holds no campaign; start one with `idealflow run CONFIG.yaml --out {self.path}`"
-            )
-
-    def campaign_name(self) -> str:
-        """Name of the campaign, from its stored config."""
-        self.require()
-        return str(yaml.safe_load(self.config_path.read_text())["campaign"])
-
     def job_store(self) -> JobStore:
         """The embedded job store, connected and indexed."""
         self.path.mkdir(parents=True, exist_ok=True)
-        store = JobStore(SQLiteStore(str(self.path / "store.sqlite"), index_fields=INDEXED_FIELDS))
+        store = JobStore(SQLiteStore(str(self.store_path), index_fields=INDEXED_FIELDS))
         store.connect()
         return store
 
-    def placed(self, maker: IdealMaker) -> IdealMaker:
-        """The maker with its artifacts and work in this folder, where its config names no other place."""
-        return replace(maker, artifacts=maker.artifacts or self.artifacts, work=maker.work or self.work)
+    def placed(self, maker: Settings) -> Settings:
+        """The campaign's settings with its artifacts and work in this folder, where its config names no other place."""
+        places = {"artifacts": maker.artifacts or self.artifacts, "work": maker.work or self.work}
+        return cast("Settings", replace(cast("Any", maker), **places))
 
     def check_name(self, campaign: str) -> None:
         """Refuse to run a campaign in another one's folder.
@@ -116,26 +75,61 @@ class CampaignDirectory:
                 f"{self.path} holds the campaign {self.campaign_name()!r}, the config names {campaign!r}; choose another --out"
             )
 
-    def write_config(self, settings: dict[str, Any]) -> None:
-        """Keep the config beside the results, and make the folders."""
-        self.jobs.mkdir(parents=True, exist_ok=True)
-        temporary = self.config_path.with_suffix(".tmp")
-        temporary.write_text(yaml.safe_dump({"campaign": "ideal", **settings}, sort_keys=False))
-        temporary.replace(self.config_path)
+    def check_files(self) -> None:
+        """Refuse a folder in which a run would replace what idealflow did not write.
 
-    def fetch(self, artifact: Artifact) -> Path:
-        """Local, verified path of an artifact of this campaign."""
-        return ArtifactStore(self.artifacts).get(artifact)
+        Raises
+        ------
+        InputError
+            Naming the file; a ``config.yaml`` is no reason, it is kept (:meth:`write_config`).
+        """
+        if foreign := self.foreign():
+            raise InputError(
+                f"{foreign[0]} was not written by idealflow, and a run would replace it; move it away or choose another --out"
+            )
+
+    def check_report(self) -> None:
+        """Refuse to replace a report page or figures that idealflow did not write; InputError naming them."""
+        if foreign := [path for path in self.foreign() if path != self.summary_path]:
+            raise InputError(
+                f"{foreign[0]} was not written by idealflow; move it away, or write elsewhere with --to FILE.html"
+            )
+
+    def write_config(self, settings: dict[str, Any]) -> Path:
+        """Keep the config beside the results, and make the folders.
+
+        Returns
+        -------
+        Path
+            Where: ``config.yaml``, or ``config.idealflow.yaml`` where somebody else's stands (also one edited since).
+        """
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        path = self.config_path
+        with replacing(path) as draft:
+            draft.write_text(
+                signed(yaml.safe_dump({"campaign": "ideal", **settings}, sort_keys=False)), encoding="utf-8"
+            )
+        return path
 
     def with_pause(self, summary: dict[str, Any]) -> dict[str, Any]:
         """The summary, ``paused`` where it says running but no process holds the campaign."""
-        if summary.get("status") != "running":
+        if summary.get("status") != "running" or self.held():
             return summary
+        return summary | {"status": "paused", "reason": "no process is running it; `idealflow run` goes on"}
+
+    def held(self) -> bool:
+        """Whether a process holds the campaign; asked without writing anything."""
         try:
-            with self.locked():
-                return summary | {"status": "paused", "reason": "no process is running it; `idealflow run` goes on"}
-        except CampaignError:
-            return summary
+            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from jobflow import JobStore
+from typing import Any
 
 from idealflow.errors import InputError
-from idealflow.provenance import Campaign
+from idealflow.provenance import Campaign, CampaignFolder
 from idealflow.schemas import LearnerVersion
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.folder.directory import CampaignDirectory
-from idealflow.workflow.frames.encode import load_uncertainty_artifact
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["earlier_species", "open_earlier"]
 
 
-def open_earlier(path: Path) -> tuple[JobStore, ArtifactStore, LearnerVersion]:
-    """Store, artifacts and last learner of the campaign in directory ``path``.
+def open_earlier(path: Path) -> tuple[Any, ArtifactStore, LearnerVersion]:
+    """Documents, artifacts and last learner of the campaign in directory ``path``, which is only looked at.
 
     Raises
     ------
     InputError
         If there is no campaign, or it never came to a model.
     """
-    directory = CampaignDirectory(path)
-    if not directory.exists():
+    if not CampaignFolder(path).exists():
         raise InputError(f"{path} holds no campaign; give the --out directory of an earlier `idealflow run`")
-    store = directory.job_store()
-    state = Campaign(store, directory.campaign_name()).state()
+    campaign = Campaign.open(path)
+    state = campaign.state()
     if state is None or state.learner is None:
         raise InputError(f"the campaign in {path} has no model yet; let it run at least through its bootstrap")
-    return store, ArtifactStore(directory.artifacts), state.learner
+    return campaign.store, campaign.artifacts, state.learner
 
 
 def earlier_species(path: Path) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from jobflow import SETTINGS
 from idealflow.errors import InputError
 from idealflow.provenance import Campaign
 from idealflow.schemas import Artifact
-from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.directory import CampaignDirectory
 
 __all__ = ["Target", "find_campaign"]
@@ -25,8 +24,6 @@ class Target:
     ----------
     campaign
         Its documents.
-    artifacts
-        Root of its artifact store.
     directory
         Where its report belongs: its folder, or one of its name in the current folder.
     local
@@ -34,13 +31,12 @@ class Target:
     """
 
     campaign: Campaign
-    artifacts: str
     directory: CampaignDirectory
     local: bool
 
     def fetch(self, artifact: Artifact) -> Path:
         """Local, verified path of an artifact."""
-        return ArtifactStore(self.artifacts).get(artifact)
+        return self.campaign.fetch(artifact)
 
     def as_it_stands(self, summary: dict[str, Any]) -> dict[str, Any]:
         """The summary; ``paused`` where no process runs a folder's campaign."""
@@ -48,7 +44,7 @@ class Target:
 
 
 def find_campaign(target: str) -> Target:
-    """The campaign in a folder, or of a name in jobflow's JOB_STORE.
+    """The campaign in a folder, opened read-only, or of a name in jobflow's JOB_STORE.
 
     Raises
     ------
@@ -57,15 +53,13 @@ def find_campaign(target: str) -> Target:
     """
     directory = CampaignDirectory(target)
     if directory.exists():
-        campaign = Campaign(directory.job_store(), directory.campaign_name())
-        return Target(campaign, directory.artifacts, directory, local=True)
+        return Target(Campaign.open(directory.path), directory, local=True)
     if "/" in target:
         directory.require()
     campaign = Campaign(SETTINGS.JOB_STORE, target)
-    state = campaign.state()
-    if state is None:
+    if campaign.state() is None:
         raise InputError(
             f"{directory.path} holds no campaign, and jobflow's JOB_STORE has none named {target!r}; start one with `idealflow "
             "run CONFIG.yaml --out DIR` or `idealflow submit CONFIG.yaml`, and let JOBFLOW_CONFIG_FILE name the store"
         )
-    return Target(campaign, state.artifacts, directory, local=False)
+    return Target(campaign, directory, local=False)

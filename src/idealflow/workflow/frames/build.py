@@ -8,15 +8,21 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
-from ase.io import read
 
+from idealflow.core.overlap import find_overlap
+from idealflow.core.structure import of_the_label, repeated_totals, totals_of
 from idealflow.errors import InputError
 from idealflow.schemas import StoredStructure
+from idealflow.workflow.frames.check import check_occupancies, check_structure
 from idealflow.workflow.frames.encode import to_atoms
+from idealflow.workflow.frames.read import from_pymatgen, plain, read_structure
 
-__all__ = ["build_structure", "check_structure", "perturbed"]
+__all__ = ["build_structure", "perturbed"]
 
+_FILE_KEYS = {"file", "frame", "repeat", "vacancies", "seed"}
 _BUILDER_KEYS = {"element", "crystal", "a", "c", "cubic", "repeat", "vacancies", "seed"}
+#: draws of strain and displacements until no two atoms are too close
+_TRIES = 50
 
 
 def build_structure(source: Any) -> Atoms:
@@ -25,48 +31,30 @@ def build_structure(source: Any) -> Atoms:
     Parameters
     ----------
     source
-        Path of a file that ase or pymatgen reads; a mapping ``{"file": path, "repeat": [..], "vacancies": n}``; a builder
-        mapping ``{"element": "Cu", "crystal": "fcc", "a": 3.61, "cubic": true, "repeat": [5, 5, 5], "vacancies": 1}``
+        Path of a file that ase or pymatgen reads; a mapping ``{"file": path, "frame": -1, "repeat": [..], "vacancies": n}``; a
+        builder mapping ``{"element": "Cu", "crystal": "fcc", "a": 3.61, "cubic": true, "repeat": [5, 5, 5], "vacancies": 1}``
         (compounds by formula, e.g. element ``NaCl`` with crystal ``rocksalt``); ase Atoms; pymatgen Structure.
 
     Raises
     ------
     InputError
-        For a missing or unreadable file, an unknown key or an impossible builder.
+        For a missing or unreadable file, an unknown key, an impossible builder, or a structure that no stage could work on
+        (:func:`~idealflow.workflow.frames.check.check_structure`).
     """
     if isinstance(source, Atoms):
-        atoms = source.copy()
+        atoms = plain(source)
     elif isinstance(source, StoredStructure):
         atoms = to_atoms(source)
     elif isinstance(source, (str, Path)):
-        atoms = _read(Path(source))
+        atoms = read_structure(Path(source))
     elif isinstance(source, dict) and "numbers" in source:
         atoms = to_atoms(StoredStructure.model_validate(source))
     elif isinstance(source, dict) and "@class" not in source:
         atoms = _built(dict(source))
     else:
-        atoms = _from_pymatgen(source)
+        atoms = from_pymatgen(source)
     check_structure(atoms)
     return atoms
-
-
-def check_structure(atoms: Atoms) -> None:
-    """Refuse structures that no stage could work on.
-
-    Raises
-    ------
-    InputError
-        For no atoms, positions that are not finite, unknown species, or a flat cell along a periodic direction.
-    """
-    if len(atoms) == 0:
-        raise InputError("the structure has no atoms")
-    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-    if bad.size:
-        raise InputError(f"positions must be finite, atom {bad[0]} is at {atoms.positions[bad[0]].tolist()}")
-    if (atoms.numbers < 1).any():
-        raise InputError(f"atom {int(np.argmin(atoms.numbers))} has no known species (atomic number 0)")
-    if atoms.pbc.any() and abs(np.linalg.det(atoms.cell.complete())) < 1e-6:
-        raise InputError(f"a periodic structure needs a cell with a volume, got {np.asarray(atoms.cell).tolist()}")
 
 
 def perturbed(
@@ -74,75 +62,69 @@ def perturbed(
 ) -> Atoms:
     """A supercell of ``atoms`` with at least ``min_atoms`` atoms, randomly strained and rattled.
 
+    It carries moments (each copy those of its original), charge and spin; it is for labels, so neither masses nor fixed atoms.
+    Where a draw brings two atoms closer than half the sum of their covalent radii, the next one is taken.
+
     Parameters
     ----------
     rattle
         Lowest and highest standard deviation of the displacements, Å; one value is drawn.
     strain
         Largest absolute value of each component of the (symmetric) strain.
+
+    Raises
+    ------
+    InputError
+        If 50 draws in a row bring atoms too close.
     """
-    cell = atoms.copy()
-    while len(cell) < min_atoms:
-        lengths = np.where(cell.pbc, cell.cell.lengths(), np.inf)
+    start = of_the_label(atoms)
+    while len(start) < min_atoms:
+        lengths = np.where(start.pbc, start.cell.lengths(), np.inf)
         if not np.isfinite(lengths).any():
             break
         repeat = np.eye(3, dtype=int)
         shortest = int(np.argmin(lengths))
         repeat[shortest, shortest] = 2
-        cell = make_supercell(cell, repeat)
+        start = make_supercell(start, repeat)
+    start.info.update(repeated_totals(totals_of(atoms), len(start) // len(atoms)))
+    for _ in range(_TRIES):
+        cell = _deformed(start, rng, rattle=rattle, strain=strain)
+        if (overlap := find_overlap(cell)) is None:
+            return of_the_label(cell)
+    raise InputError(
+        f"bootstrap.rattle = {list(rattle)} Å and bootstrap.strain = {strain} bring atoms too close in {_TRIES} draws of a "
+        f"structure of {len(start)} atoms: {overlap.described(cell)}; lower them"
+    )
+
+
+def _deformed(start: Atoms, rng: np.random.Generator, *, rattle: tuple[float, float], strain: float) -> Atoms:
+    """A copy, strained along its periodic directions and rattled."""
+    cell = start.copy()
     components = rng.uniform(-strain, strain, (3, 3))
     periodic = np.outer(cell.pbc, cell.pbc)
     deformation = np.eye(3) + np.where(periodic, (components + components.T) / 2, 0.0)
     cell.set_cell(np.asarray(cell.cell) @ deformation, scale_atoms=True)
     cell.positions += rng.normal(0.0, rng.uniform(*rattle), cell.positions.shape)
-    return Atoms(numbers=cell.numbers, positions=cell.positions, cell=cell.cell, pbc=cell.pbc)
-
-
-def _read(path: Path) -> Atoms:
-    if not path.is_file():
-        raise InputError(f"structure file {path} does not exist; give a path relative to where the program runs")
-    problems = []
-    for reader in (_read_with_ase, _read_with_pymatgen):
-        try:
-            return reader(path)
-        except Exception as error:  # noqa: BLE001  # readers raise anything; both causes are reported below
-            problems.append(f"{reader.__name__.rsplit('_', 1)[-1]}: {error or type(error).__name__}")
-    raise InputError(f"structure file {path} cannot be read ({'; '.join(problems)})")
-
-
-def _read_with_ase(path: Path) -> Atoms:
-    return read(path)
-
-
-def _read_with_pymatgen(path: Path) -> Atoms:
-    from pymatgen.core import Structure
-
-    return _from_pymatgen(Structure.from_file(path))
-
-
-def _from_pymatgen(source: Any) -> Atoms:
-    from pymatgen.core import SiteCollection, Structure
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    if isinstance(source, dict):
-        source = Structure.from_dict(source)
-    if not isinstance(source, SiteCollection):
-        raise InputError(f"a structure is a file, a builder mapping, Atoms or Structure, got {type(source).__name__}")
-    if not getattr(source, "is_ordered", True):
-        raise InputError("the structure has sites of partial occupancy; order it first")
-    return AseAtomsAdaptor.get_atoms(source, msonable=False)
+    return cell
 
 
 def _built(settings: dict[str, Any]) -> Atoms:
+    known = _FILE_KEYS if "file" in settings else _BUILDER_KEYS
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise InputError(f"unknown keys in structure: {unknown}; a structure of this kind has {sorted(known)}")
     if "file" in settings:
-        unknown = set(settings) - {"file", "repeat", "vacancies", "seed"}
-        atoms = _read(Path(settings["file"])) if not unknown else None
+        frame = settings.get("frame")
+        if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int)):
+            raise InputError(f"frame must be a whole number, counted from 0 or from -1 backwards, got {frame!r}")
+        atoms = read_structure(Path(settings["file"]), frame)
+        check_occupancies(atoms)
     else:
-        unknown = set(settings) - _BUILDER_KEYS
-        atoms = _crystal(settings) if not unknown else None
-    if atoms is None:
-        raise InputError(f"unknown keys in structure: {sorted(unknown)}; a builder has {sorted(_BUILDER_KEYS)}")
-    atoms = atoms.repeat(_repeats(settings.get("repeat", 1)))
+        atoms = _crystal(settings)
+    repeats = _repeats(settings.get("repeat", 1))
+    totals = repeated_totals(totals_of(atoms), int(np.prod(repeats)))
+    atoms = atoms.repeat(repeats)
+    atoms.info.update(totals)
     vacancies = int(settings.get("vacancies", 0))
     if not 0 <= vacancies < len(atoms):
         raise InputError(f"vacancies must be at least 0 and below the {len(atoms)} atoms, got {vacancies}")
@@ -163,6 +145,8 @@ def _crystal(settings: dict[str, Any]) -> Atoms:
         raise InputError("a structure needs `file` or `element` (with crystal, a, repeat, vacancies)")
     optional = {key: settings[key] for key in ("a", "c") if key in settings}
     try:
-        return bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
+        atoms = bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
     except Exception as error:  # the builder raises anything; the cause is passed on
         raise InputError(f"cannot build {settings}: {error or type(error).__name__}") from error
+    atoms.set_initial_magnetic_moments(None)  # ASE's own guess for Fe, Co and Ni; nobody asked for it
+    return atoms

@@ -11,9 +11,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
+from idealflow.core.structure import from_arrays, of_the_label, to_arrays
 from idealflow.errors import InputError
 from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.frames.check import check_structure
+
+_GEOMETRY = ("numbers", "positions", "cell", "pbc")
+_CARRIED = ("moments", "charge", "spin")
 
 __all__ = ["read_dataset", "read_shard", "shard_keys", "write_shard"]
 
@@ -43,6 +48,10 @@ def read_dataset(path: str | Path) -> list[Atoms]:
                 f"structure {i} of {path} has no {' and no '.join(missing)}; every structure of a dataset needs both "
                 "(eV and eV/Å, the keys `energy` and `forces` of extended XYZ)"
             )
+        try:
+            check_structure(atoms)
+        except InputError as error:
+            raise InputError(f"structure {i} of {path}: {error}") from None
     return frames
 
 
@@ -51,11 +60,8 @@ def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
     arrays: dict[str, np.ndarray] = {"n": np.asarray(len(frames))}
     for i, atoms in enumerate(frames):
         results = atoms.calc.results
+        arrays |= {f"{i}/{name}": array for name, array in to_arrays(of_the_label(atoms)).items()}
         arrays |= {
-            f"{i}/numbers": atoms.numbers,
-            f"{i}/positions": atoms.positions,
-            f"{i}/cell": np.asarray(atoms.cell),
-            f"{i}/pbc": atoms.pbc,
             f"{i}/energy": np.asarray(results["energy"]),
             f"{i}/forces": np.asarray(results["forces"]),
         }
@@ -71,7 +77,8 @@ def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
     frames = []
     with np.load(store.get(artifact), allow_pickle=False) as data:
         for i in range(int(data["n"])):
-            atoms = Atoms(**{name: data[f"{i}/{name}"] for name in ("numbers", "positions", "cell", "pbc")})
+            names = [*_GEOMETRY, *(name for name in _CARRIED if f"{i}/{name}" in data.files)]
+            atoms = from_arrays({name: data[f"{i}/{name}"] for name in names})
             results = {"energy": float(data[f"{i}/energy"]), "forces": data[f"{i}/forces"]}
             if f"{i}/stress" in data.files:
                 results["stress"] = data[f"{i}/stress"]

@@ -1,55 +1,44 @@
-"""Between the science's objects and what documents and artifacts hold: structures, frames, learners."""
+"""Between the science's objects and what documents and artifacts hold: structures and frames."""
 
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from idealflow.core.dynamics import frame_arrays
+from idealflow.core.structure import from_arrays, of_the_label, to_arrays
 from idealflow.errors import ArtifactError, InputError
-from idealflow.forcefields import ForceField, load_force_field
-from idealflow.schemas import Artifact, LabelledDoc, LearnerVersion, StoredStructure
+from idealflow.schemas import Artifact, LabelledDoc, StoredStructure
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.learner.uncertainties import Uncertainty, load_uncertainty
 
 __all__ = [
     "labelled_atoms",
-    "load_force_field_artifact",
     "load_frame",
-    "load_uncertainty_artifact",
     "save_frame",
     "to_atoms",
     "to_stored",
 ]
 
-_CACHE_SIZE = 4
-_loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
-
 
 def to_atoms(structure: StoredStructure) -> Atoms:
     """The ase Atoms of a stored structure, exact to the last bit."""
-    return Atoms(numbers=structure.numbers, positions=structure.positions, cell=structure.cell, pbc=structure.pbc)
+    return from_arrays(dict(structure))
 
 
 def to_stored(atoms: Atoms) -> StoredStructure:
-    """The stored form of an ase Atoms: species, positions, cell and periodicity; nothing else travels."""
-    return StoredStructure(
-        numbers=atoms.numbers.tolist(),
-        positions=atoms.positions.tolist(),
-        cell=np.asarray(atoms.cell).tolist(),
-        pbc=[bool(flag) for flag in atoms.pbc],
-    )
+    """The stored form of an ase Atoms; what it carries is in :mod:`idealflow.core.structure`, nothing else travels."""
+    return StoredStructure.model_validate({name: array.tolist() for name, array in to_arrays(atoms).items()})
 
 
 def labelled_atoms(doc: LabelledDoc) -> Atoms:
     """Training form of an accepted label: Atoms with energy (eV), forces (eV/Å) and, where given, stress (eV/Å³)."""
     if doc.state != "accepted" or doc.structure is None:
         raise InputError(f"only accepted labels can be learned, {doc.request_key} is {doc.state}: {doc.cause}")
-    atoms = to_atoms(doc.structure)
+    atoms = of_the_label(to_atoms(doc.structure))
     results: dict[str, Any] = {"energy": doc.energy, "forces": np.asarray(doc.forces, dtype=float)}
     if doc.stress is not None:
         results["stress"] = np.asarray(doc.stress, dtype=float)
@@ -59,9 +48,9 @@ def labelled_atoms(doc: LabelledDoc) -> Atoms:
 
 
 def save_frame(store: ArtifactStore, atoms: Atoms) -> Artifact:
-    """Store a frame (numbers, positions, cell, pbc) as an npz artifact."""
+    """Store a frame, with what it carries, as an npz artifact."""
     buffer = io.BytesIO()
-    np.savez(buffer, numbers=atoms.numbers, positions=atoms.positions, cell=np.asarray(atoms.cell), pbc=atoms.pbc)
+    np.savez(buffer, **to_arrays(atoms))  # type: ignore[arg-type]  # numpy types its keywords as flags
     return store.put_bytes(buffer.getvalue(), suffix=".npz")
 
 
@@ -78,24 +67,5 @@ def load_frame(store: ArtifactStore, artifact: Artifact) -> Atoms:
         missing = {"numbers", "positions", "cell", "pbc"} - set(data.files)
         if missing:
             raise ArtifactError(f"{path} holds no frame: {sorted(missing)} missing; expected an MD state or frame file")
-        return Atoms(numbers=data["numbers"], positions=data["positions"], cell=data["cell"], pbc=data["pbc"])
-
-
-def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion) -> ForceField:
-    """The force field of a learner version; cached per process, so treat it as read-only (``copy()`` to train)."""
-    return _cached("force_field", learner.force_field, store, load_force_field)
-
-
-def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion) -> Uncertainty:
-    """The uncertainty of a learner version; cached per process, so treat it as read-only."""
-    return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
-
-
-def _cached(kind: str, artifact: Artifact, store: ArtifactStore, load: Any) -> Any:
-    key = (kind, artifact.sha256)
-    if key not in _loaded:
-        _loaded[key] = load(store.get(artifact))
-        while len(_loaded) > _CACHE_SIZE:
-            _loaded.popitem(last=False)
-    _loaded.move_to_end(key)
-    return _loaded[key]
+        names = [name for name in data.files if not name.startswith(("sampler.", "__"))]
+        return from_arrays(frame_arrays({name: data[name] for name in names}))

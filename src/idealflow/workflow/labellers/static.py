@@ -13,16 +13,25 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from ase import Atoms
 from jobflow import Flow, Job, Maker, Response
 from monty.json import MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.errors import InputError, LabelError
-from idealflow.labelling import AseEngine, Label, label_from_document
+from idealflow.labelling import AseEngine, Label, in_a_box, label_from_document
 from idealflow.workflow.jobs.identity import StableName
 
-__all__ = ["AseLabeller", "Labeller", "StaticLabeller", "labeller_from_settings", "static_labeller", "vasp_labeller"]
+__all__ = [
+    "AseLabeller",
+    "Labeller",
+    "StaticLabeller",
+    "labeller_from_settings",
+    "static_labeller",
+    "to_pymatgen",
+    "vasp_labeller",
+]
 
 
 #: settings of atomate2's makers that say how a program is run and its files are handled, and nothing of its results
@@ -164,8 +173,14 @@ class StaticLabeller(StableName):
         return {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
-        """Run the maker's job body in ``directory`` and convert its document."""
-        structure = AseAtomsAdaptor.get_structure(_boxed(atoms))
+        """Run the maker's job body in ``directory`` and convert its document.
+
+        The engine gets a right-handed cell, periodic in three directions, with vacuum where ``atoms`` are not periodic.
+        """
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+            raise LabelError(f"{self.method}: positions or cell are not finite")
+        boxed = in_a_box(atoms)
+        structure = to_pymatgen(boxed)
         started = time.perf_counter()
         self.check_site(atoms.get_chemical_symbols())
         with contextlib.chdir(directory):
@@ -175,7 +190,9 @@ class StaticLabeller(StableName):
                 raise
             except Exception as error:  # engines fail in every way; the cause is recorded, not lost
                 raise LabelError(self._cause(error, directory)) from error
-        label = label_from_document(document, atoms)
+        label = label_from_document(document, boxed)
+        if not atoms.pbc.all():
+            label = label.without_stress()  # its volume is that of the box
         self._check_document(document, structure)
         seconds = time.perf_counter() - started
         whole = json.dumps(document, cls=MontyEncoder).encode()
@@ -241,11 +258,12 @@ def _import_class(path: str) -> Any:
         ) from error
 
 
-def _boxed(atoms: Atoms) -> Atoms:
-    """A copy that every engine understands: periodic in all three directions (vacuum is part of the cell)."""
-    boxed = atoms.copy()
-    boxed.pbc = True
-    return boxed
+def to_pymatgen(boxed: Atoms) -> Any:
+    """The pymatgen Structure of a boxed structure; its moments are `magmom`, its spin stands in `properties`."""
+    structure = AseAtomsAdaptor.get_structure(boxed)
+    if "charge" in boxed.info:
+        structure.set_charge(boxed.info["charge"])
+    return structure
 
 
 def _run_body(maker: Maker, structure: Any) -> Any:

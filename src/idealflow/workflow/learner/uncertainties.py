@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from idealflow.core import UncertaintyModel
-from idealflow.core.dynamics.archive import archive_kind
+from idealflow.core.archive import archive_kind
 from idealflow.errors import InputError
 from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, ForceField
 from idealflow.settings import Settings

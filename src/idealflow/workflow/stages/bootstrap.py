@@ -22,19 +22,15 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.frames.build import build_structure, perturbed
 from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
-from idealflow.workflow.frames.encode import (
-    labelled_atoms,
-    load_force_field_artifact,
-    load_uncertainty_artifact,
-    to_stored,
-)
+from idealflow.workflow.frames.encode import labelled_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker
-from idealflow.workflow.stages.update import mean_errors, store_learner
+from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["BootstrapMaker"]
 

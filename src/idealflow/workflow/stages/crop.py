@@ -22,12 +22,13 @@ from idealflow.schemas import (
     ScreenDoc,
     StageContext,
 )
-from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
 from idealflow.workflow.learner.uncertainties import Uncertainty
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["CropSearchMaker", "Embedding"]
 

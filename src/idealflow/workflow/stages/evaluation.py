@@ -14,14 +14,15 @@ from ase import Atoms
 from jobflow import Flow, Maker, OnMissing, Response
 from pydantic import Field
 
-from idealflow.core.dynamics import Schedule, read_trajectory
-from idealflow.provenance import Campaign
+from idealflow.core.dynamics import Schedule
+from idealflow.provenance import Campaign, WalkerTrajectory
 from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import labelled_atoms, load_force_field_artifact, save_frame
+from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["EvaluationMaker"]
@@ -53,8 +54,12 @@ class EvaluationMaker(StableName, Maker):
         schedule: Schedule | dict[str, Any],
         first: LearnerVersion,
         last: LearnerVersion,
+        asked: bool = False,
     ) -> Response:
-        """Draw the frames; label each; compare. The comparison's output is an EvaluationDoc."""
+        """Draw the frames; label each; compare. The comparison's output is an EvaluationDoc.
+
+        ``asked``: somebody asked for it by hand; its comparison is then another piece of work than the campaign's own.
+        """
         jobs = []
         store = artifact_store(context)
         frames = _drawn(current_store(), store, context.campaign, self.n_frames)
@@ -64,8 +69,11 @@ class EvaluationMaker(StableName, Maker):
             new = label.make(context, frame, request=request, origin="evaluation")
             jobs.append(named(new, context, "evaluation-label", walker, step))
         points = [[walker, step] for walker, step, _ in frames]
-        compare = self.compare(context, schedule, first, last, points, label.method, [new.output for new in jobs])
-        jobs.append(named(compare, context, "evaluation-compare", missing=OnMissing.NONE))
+        temperatures = [float(atoms.info["temperature"]) for *_, atoms in frames]
+        outputs = [new.output for new in jobs]
+        compare = self.compare(context, schedule, first, last, points, label.method, outputs, temperatures, label.key)
+        parts = [self.n_frames] if asked else []
+        jobs.append(named(compare, context, "evaluation-compare", *parts, missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
 
     @stage(output_schema=EvaluationDoc)
@@ -78,8 +86,20 @@ class EvaluationMaker(StableName, Maker):
         points: Sequence[Sequence[int]],
         method: str,
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+        temperatures: Sequence[float] = (),
+        labeller_key: str = "",
     ) -> EvaluationDoc:
-        """Errors of both models on every labelled frame."""
+        """Errors of both models on every labelled frame.
+
+        Parameters
+        ----------
+        points
+            (walker, step) of every frame.
+        temperatures
+            Temperatures that the frames had, K; none in jobs of earlier versions.
+        labeller_key
+            Hash of the label settings; labels of the same frames by another labeller are not looked at.
+        """
         if (done := committed(EvaluationDoc)) is not None:
             return done
         started = time.perf_counter()
@@ -87,16 +107,18 @@ class EvaluationMaker(StableName, Maker):
         plan = schedule if isinstance(schedule, Schedule) else Schedule.from_dict(schedule)
         calculators = [load_force_field_artifact(store, learner).calculator() for learner in (first, last)]
         frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
-        for walker, step in points:
-            asked = {"output.request_key": _request(context.campaign, walker, step), "output.round": context.round}
-            found = current_store().query_one(asked, properties=["output"], load=True)
+        had: Sequence[float | None] = temperatures or [None] * len(points)
+        for (walker, step), temperature in zip(points, had, strict=True):
+            query = {"output.request_key": _request(context.campaign, walker, step)}
+            query |= {"output.labeller_key": labeller_key} if labeller_key else {}
+            found = current_store().query_one(query, properties=["output"], load=True)
             doc = LabelledDoc.model_validate(found["output"]) if found else None
             if doc is None or doc.state == "failed":
                 failed[f"walker {walker} step {step}"] = (doc.cause if doc else None) or "the label left no document"
                 continue
             atoms = labelled_atoms(doc)
             predictions = [_predicted(calculator, atoms) for calculator in calculators]
-            frames.append(_errors(walker, step, plan, atoms, predictions))
+            frames.append(_errors(walker, step, plan, temperature, atoms, predictions))
             parity.add(atoms, predictions)
             seconds.append(doc.seconds)
         directory = work_directory(context, "parity", fresh=True)
@@ -154,7 +176,12 @@ def _predicted(calculator: Any, atoms: Atoms) -> tuple[float, np.ndarray]:
 
 
 def _errors(
-    walker: int, step: int, schedule: Schedule, atoms: Atoms, predictions: Sequence[tuple[float, np.ndarray]]
+    walker: int,
+    step: int,
+    schedule: Schedule,
+    temperature: float | None,
+    atoms: Atoms,
+    predictions: Sequence[tuple[float, np.ndarray]],
 ) -> FrameErrors:
     reference = atoms.calc.results["forces"]
     (energy_first, forces_first), (energy_last, forces_last) = predictions
@@ -163,6 +190,7 @@ def _errors(
         step=step,
         stage=schedule.stage(step),
         temperature=schedule.temperature(step),
+        temperature_md=temperature,
         n_atoms=len(atoms),
         energy_reference=float(atoms.calc.results["energy"]),
         energy_first=energy_first,
@@ -178,14 +206,20 @@ def _drawn(store: Any, artifacts: ArtifactStore, campaign: str, n_frames: int) -
 
     One frame is then the middle of the run, not its first step, whose forces vanish in a crystal.
     """
-    stored = []
-    for segment in Campaign(store, campaign).segments():
-        if segment.trajectory is None:
-            continue
-        path = artifacts.get(segment.trajectory)
-        stored += [(segment.walker, int(atoms.info["step"]), atoms) for atoms in read_trajectory(path)]
-    latest = {(walker, step): atoms for walker, step, atoms in stored}  # a step redone after a blow-up: the later one
-    points = sorted(latest)
+    segments = [segment for segment in Campaign(store, campaign).segments() if segment.trajectory is not None]
+    tracks = {
+        walker: WalkerTrajectory(
+            artifacts.get(segment.trajectory)
+            for segment in segments
+            if segment.walker == walker and segment.trajectory is not None
+        )
+        for walker in sorted({segment.walker for segment in segments})
+    }
+    points = [(walker, frame) for walker, track in tracks.items() for frame in range(len(track))]
     n_drawn = min(n_frames, len(points))
     picked = ((np.arange(n_drawn) + 0.5) * len(points) / max(n_drawn, 1)).astype(int)
-    return [(*points[i], latest[points[i]]) for i in picked]
+    drawn = []
+    for walker, frame in (points[i] for i in picked):
+        atoms = tracks[walker][frame]
+        drawn.append((walker, int(atoms.info["step"]), atoms))
+    return drawn

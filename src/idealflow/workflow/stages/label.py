@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from jobflow import Maker
 
+from idealflow.core.structure import of_the_label
 from idealflow.errors import LabelError
 from idealflow.labelling import RESOLUTION, Label, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.schemas import (
@@ -94,7 +95,7 @@ class LabelMaker(StableName, Maker):
             schema = RelaxationDoc if subject.get("kind") == "relaxation" else StoredStructure
             subject = schema.model_validate(subject)
         if isinstance(subject, StoredFrame):
-            subject = to_stored(load_frame(ArtifactStore(subject.root), subject.file))
+            subject = to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
         substructure = isinstance(subject, RelaxationDoc)
         structure: StoredStructure | None
         done: LabelledDoc | None = committed(SubstructureDoc if substructure else LabelledDoc)

@@ -18,15 +18,15 @@ from pydantic import Field
 
 from idealflow.forcefields import CommitteeUncertainty, ForceField
 from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext
-from idealflow.workflow.frames.encode import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker, OtherMethod
 from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
-from idealflow.workflow.stages.update import mean_errors, store_learner
+from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["RelabelMaker"]
 

@@ -11,9 +11,10 @@ from pydantic import Field
 
 from idealflow.core import Crop, Embedded, Objective, embed
 from idealflow.schemas import CropDoc, LearnerVersion, RelaxationDoc, RelaxedCrop, StageContext
-from idealflow.workflow.frames.encode import load_uncertainty_artifact, to_stored
+from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["UncertaintyRelaxMaker"]
 

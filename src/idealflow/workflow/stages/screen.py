@@ -12,9 +12,10 @@ from pydantic import Field
 
 from idealflow.core import screen_frame
 from idealflow.schemas import CentreDoc, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
-from idealflow.workflow.frames.encode import load_frame, load_uncertainty_artifact
+from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, stage
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["UncertaintyScreenMaker"]
 

@@ -27,14 +27,16 @@ from idealflow.core.dynamics import (
     get_sampler,
     md_segment,
 )
+from idealflow.core.structure import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
 from idealflow.schemas import Artifact, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import load_force_field_artifact, load_uncertainty_artifact, save_frame
+from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
 from idealflow.workflow.learner.uncertainties import Uncertainty
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 
 __all__ = ["MDSegmentMaker"]
 
@@ -60,7 +62,7 @@ class MDSegmentMaker(StableName, Maker):
     start_temperature
         Temperature of the first velocities, K; default: the schedule's first. None of this is read after step 0.
     fixed_atoms
-        Indices of atoms that never move.
+        Indices of atoms that never move, beside those that the structure fixes.
     max_force, max_temperature
         Limits (eV/Å, K) beyond which the segment counts as blown up.
     wall_time_s
@@ -111,15 +113,15 @@ class MDSegmentMaker(StableName, Maker):
         return get_sampler(**self.sampler)
 
     def initial_state(self, atoms: Atoms, seed: int) -> MDState:
-        """State at step 0: velocities drawn from the seed."""
-        from ase.constraints import FixAtoms
-
+        """State at step 0: velocities drawn from the seed; ``fixed_atoms`` join those that the structure fixes."""
         if self.fixed_atoms:
             outside = [i for i in self.fixed_atoms if not 0 <= i < len(atoms)]
             if outside:
                 raise InputError(f"fixed_atoms must be indices below the {len(atoms)} atoms, got {outside[0]}")
+            fixed = fixed_directions(atoms)
+            fixed[self.fixed_atoms] = True
             atoms = atoms.copy()
-            atoms.set_constraint(FixAtoms(indices=self.fixed_atoms))
+            set_fixed(atoms, fixed)
         start = self.plan().temperature(0) if self.start_temperature is None else self.start_temperature
         state = MDState.initial(atoms, start, seed)
         self.dynamics().check(state)

@@ -14,22 +14,19 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.forcefields import ForceField
+from idealflow.provenance import centre_force_error
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc, TrainingErrors
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import (
-    labelled_atoms,
-    load_force_field_artifact,
-    load_frame,
-    load_uncertainty_artifact,
-)
+from idealflow.workflow.frames.encode import labelled_atoms, load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, learn
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.lost_labels import LostLabel, late_labels, lost_labels
 
-__all__ = ["ModelUpdateMaker", "mean_errors", "store_learner"]
+__all__ = ["ModelUpdateMaker", "mean_errors"]
 
 
 @dataclass
@@ -151,6 +148,7 @@ class ModelUpdateMaker(StableName, Maker):
             uncropped=sum(doc.structure is None for doc in docs),
             quarantined=[doc.request_key for doc in (failed_centres if learned or trial is None else final.values())],
             replayed=trial.replayed if trial is not None else [],
+            centre_force_errors=self._centre_errors(store, learner, accepted),
             new_before=trial.new_before if trial is not None else None,
             new_after=trial.new_after if trial is not None else None,
             held_out_before=trial.judged_before if trial is not None else None,
@@ -201,6 +199,15 @@ class ModelUpdateMaker(StableName, Maker):
             ledger.add([doc.request_key for doc in accepted], new_after)
         return trial
 
+    def _centre_errors(
+        self, store: ArtifactStore, learner: LearnerVersion, accepted: Sequence[SubstructureDoc]
+    ) -> list[float]:
+        """Force error at each centre before it is learned, eV/Å."""
+        if not accepted:
+            return []
+        calculator = load_force_field_artifact(store, learner).calculator()
+        return [centre_force_error(calculator, labelled_atoms(doc), doc.centre) for doc in accepted]
+
     def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
         """The substructures' environments join the distribution and their centres cover."""
         structures = [_masked(doc, self.mask_shell_forces) for doc in accepted]
@@ -244,32 +251,6 @@ def mean_errors(errors: np.ndarray) -> TrainingErrors | None:
         forces=float(errors[:, 1].mean()),
         stress=float(stress.mean()) if stress.size else None,
     )
-
-
-def store_learner(
-    store: ArtifactStore,
-    directory: Any,
-    version: int,
-    *,
-    force_field: ForceField | None,
-    uncertainty: Uncertainty,
-    ledger: Ledger | None,
-    before: LearnerVersion | None,
-) -> LearnerVersion:
-    """Write a learner version; parts given as None are those of ``before``."""
-    uncertainty.save(directory / "uncertainty")
-    files: dict[str, Artifact] = {"uncertainty": store.put_file(directory / "uncertainty", suffix=".npz")}
-    if force_field is not None:
-        force_field.save(directory / "force_field")
-        files["force_field"] = store.put_file(directory / "force_field", suffix=".pt")
-    if ledger is not None:
-        files["ledger"] = ledger.save(store)
-    for path in directory.iterdir():
-        path.unlink()
-    directory.rmdir()
-    if before is not None:
-        return before.model_copy(update={"version": version, **files})
-    return LearnerVersion(version=version, **files)
 
 
 def _round_labels(context: StageContext) -> list[SubstructureDoc]:

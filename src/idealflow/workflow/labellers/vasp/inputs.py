@@ -123,7 +123,8 @@ class SubstructureSetGenerator(StableName, VaspInputGenerator):
     vacuum_gap
         A direction with an empty slab at least this wide, Å, has Γ alone.
     spin
-        Spin-polarised or not; None: as the preset says, and polarised for cells with an element that is magnetic.
+        Spin-polarised or not; None: as the preset says, and polarised for cells with an element that is magnetic, with moments
+        or a spin multiplicity of their own.
     """
 
     config_dict: dict[str, Any] = field(default_factory=_configuration)
@@ -155,16 +156,22 @@ class SubstructureSetGenerator(StableName, VaspInputGenerator):
 
     @property
     def incar_updates(self) -> dict[str, Any]:
-        """The preset's tags, with spin and start moments for the structure at hand."""
+        """The preset's tags, with spin, start moments and, for a charged structure, electrons of the structure at hand."""
         symbols = [site.specie.symbol for site in self.structure]
+        carried = self.structure.properties or {}
         tags = dict(self.preset.incar)
         if self.spin is not None:
             tags["ISPIN"] = 2 if self.spin else 1
         elif "ISPIN" not in tags:
-            tags["ISPIN"] = 2 if set(symbols) & set(_MAGNETIC) else 1
+            given = any(site.properties.get("magmom") is not None for site in self.structure) or "spin" in carried
+            tags["ISPIN"] = 2 if given or set(symbols) & set(_MAGNETIC) else 1
         spin = self.user_incar_settings.get("ISPIN", tags["ISPIN"])
         if spin == 2 and "MAGMOM" not in self.user_incar_settings:
             tags["MAGMOM"] = [self._moment(site) for site in self.structure]
+        if "spin" in carried:
+            tags["NUPDOWN"] = round(carried["spin"]) - 1
+        if "charge" in carried and "NELECT" not in self.user_incar_settings:
+            tags["NELECT"] = self.nelect - carried["charge"]
         return tags
 
     @staticmethod

@@ -1,0 +1,108 @@
+"""Does a high uncertainty go with a large error? Rank correlation, and errors by bins of uncertainty over threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from idealflow.errors import InputError
+
+__all__ = ["CALIBRATION_EDGES", "Calibration", "calibrate"]
+
+#: edges of the bins of uncertainty / threshold; a label is asked for above 1, or below it after a blow-up
+CALIBRATION_EDGES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, math.inf)
+
+_FEWEST = 10  # pairs below which nothing is said of how they go together
+_ONE_SIDED = 1.645  # standard deviations that independent ranks exceed once in twenty
+_WEAKEST = 0.2  # a rank correlation below this is no help, however certain it is
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How uncertainty and error go together over the labelled centres of a campaign.
+
+    Attributes
+    ----------
+    n
+        Centres.
+    rank_correlation
+        Spearman's, ties at their mean rank; None below two centres, or where all uncertainties or all errors are equal.
+    edges : (n_bins + 1,)
+        Edges of the bins of uncertainty / threshold; a bin holds its lower edge.
+    counts : (n_bins,)
+        Centres in each bin.
+    mean_errors : (n_bins,), eV/Å
+        Mean force error in each bin; NaN in an empty one.
+    warning
+        One sentence where uncertainty and error do not go together, else None.
+    """
+
+    n: int
+    rank_correlation: float | None
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    mean_errors: NDArray[np.float64]
+    warning: str | None
+
+
+def calibrate(ratio: ArrayLike, force_error: ArrayLike) -> Calibration:
+    """Compare uncertainties with the errors that were made.
+
+    Parameters
+    ----------
+    ratio : (n,)
+        Uncertainty / threshold of each centre, at least 0; infinite for a species never seen.
+    force_error : (n,), eV/Å
+        Force error of the model at each centre before it learned it.
+
+    Returns
+    -------
+    Calibration
+        Its warning is there when, of at least 10 centres, the rank correlation is below 0.2 or below what independent
+        ranks exceed once in twenty, 1.645 / √(n − 1).
+
+    Raises
+    ------
+    InputError
+        For lists of different lengths, a ratio that is negative or no number, or an error that is not finite.
+    """
+    x, y = np.asarray(ratio, dtype=np.float64), np.asarray(force_error, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"ratio and force_error must be two lists of one length, got shapes {x.shape} and {y.shape}")
+    if not (x >= 0).all():
+        raise InputError(f"uncertainty / threshold must be at least 0, got {x[~(x >= 0)][0]}")
+    if not np.isfinite(y).all():
+        raise InputError(f"force errors must be finite, got {y[~np.isfinite(y)][0]}")
+    edges = np.array(CALIBRATION_EDGES)
+    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    counts = np.bincount(place, minlength=len(edges) - 1).astype(np.int64)
+    sums = np.bincount(place, weights=y, minlength=len(edges) - 1)
+    means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    correlation = _spearman(x, y)
+    return Calibration(len(x), correlation, edges, counts, means, _warning(len(x), correlation))
+
+
+def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
+    """Pearson's correlation of the ranks; None where it is undefined."""
+    if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
+        return None
+    a, b = rankdata(x), rankdata(y)
+    a, b = a - a.mean(), b - b.mean()
+    return float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1.0, 1.0))
+
+
+def _warning(n: int, correlation: float | None) -> str | None:
+    if n < _FEWEST:
+        return None
+    least = max(_WEAKEST, _ONE_SIDED / math.sqrt(n - 1))
+    if correlation is not None and correlation >= least:
+        return None
+    found = "is undefined (all are equal)" if correlation is None else f"is {correlation:.2f}"
+    return (
+        f"uncertainty and force error do not go together: over {n} labelled centres their rank correlation {found}, "
+        f"expected at least {least:.2f}; what is labelled may not be where the model is wrong"
+    )

@@ -1,0 +1,94 @@
+"""The uncertainty of each labelled centre beside the force error the model made there before it learned it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+
+from idealflow.forcefields import load_force_field
+from idealflow.schemas import LearnerVersion
+
+if TYPE_CHECKING:
+    from idealflow.provenance.campaign import Campaign
+
+__all__ = ["calibration_table", "centre_force_error"]
+
+_CENTRE = ("request_key", "round", "walker", "step", "atom", "species", "uncertainty", "model_version")
+_COLUMNS = (*_CENTRE, "threshold", "ratio", "force_error")
+
+
+def centre_force_error(calculator: Any, labelled: Atoms, centre: int) -> float:
+    """Length of the difference between a calculator's force and the label's at one atom, eV/Å.
+
+    Parameters
+    ----------
+    calculator
+        ASE calculator of the model.
+    labelled
+        Structure whose own calculator holds the reference's forces.
+    centre
+        Index of the atom.
+    """
+    copy = labelled.copy()
+    copy.calc = calculator
+    return float(np.linalg.norm(copy.get_forces()[centre] - labelled.calc.results["forces"][centre]))
+
+
+def calibration_table(campaign: Campaign, *, recompute: bool) -> pd.DataFrame:
+    """One row for each accepted label's centre; see :meth:`idealflow.provenance.Campaign.calibration`.
+
+    Parameters
+    ----------
+    campaign
+        Whose centres.
+    recompute
+        Compute errors that are not stored (of campaigns of earlier versions, and of a round that is under way) with the
+        stored model that asked for the label; False leaves these centres out.
+    """
+    thresholds = {
+        (screen["round"], screen["walker"], screen["step"]): screen["threshold"]
+        for screen in _outputs(campaign, "screen", ("round", "walker", "step", "threshold"))
+    }
+    errors: dict[str, float] = {}
+    for update in _outputs(campaign, "update", ("accepted", "centre_force_errors")):
+        if stored := update.get("centre_force_errors"):
+            errors |= dict(zip(update["accepted"], stored, strict=True))
+    rows = _outputs(campaign, "substructure", _CENTRE, state="accepted")
+    missing = [row for row in rows if row["request_key"] not in errors]
+    if missing and recompute:
+        errors |= _recomputed(campaign, {row["request_key"] for row in missing})
+    for row in rows:
+        row["threshold"] = thresholds[row["round"], row["walker"], row["step"]]
+        row["ratio"] = row["uncertainty"] / row["threshold"]
+        row["force_error"] = errors.get(row["request_key"])
+    kept = sorted((row for row in rows if row["force_error"] is not None), key=lambda row: str(row["request_key"]))
+    return pd.DataFrame(kept, columns=list(_COLUMNS))
+
+
+def _outputs(campaign: Campaign, kind: str, names: tuple[str, ...], **filters: Any) -> list[dict[str, Any]]:
+    """Some fields of all documents of a kind."""
+    query = {"output.kind": kind, "output.campaign": campaign.name}
+    query |= {f"output.{name}": value for name, value in filters.items()}
+    properties = [f"output.{name}" for name in names]
+    return [dict(entry["output"]) for entry in campaign.store.query(query, properties=properties)]
+
+
+def _recomputed(campaign: Campaign, keys: set[str]) -> dict[str, float]:
+    """Errors of the models that asked, by request key."""
+    asked = defaultdict(list)
+    for doc in campaign.substructures(state="accepted"):
+        if doc.request_key in keys:
+            asked[doc.model_version].append(doc)
+    learners: dict[int, LearnerVersion] = {update.learner.version: update.learner for update in campaign.updates()}
+    if (bootstrap := campaign.bootstrap()) is not None:
+        learners[bootstrap.learner.version] = bootstrap.learner
+    errors = {}
+    for version, docs in sorted(asked.items()):
+        calculator = load_force_field(campaign.fetch(learners[version].force_field)).calculator()
+        for doc in docs:
+            errors[doc.request_key] = centre_force_error(calculator, campaign.labelled(doc), doc.centre)
+    return errors

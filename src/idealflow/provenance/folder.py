@@ -1,0 +1,257 @@
+"""A campaign's folder as one looks at it: where its files lie, which of them are the campaign's own. Nothing is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from idealflow.errors import InputError
+from idealflow.provenance.indexes import INDEXED_FIELDS
+from idealflow.schemas import Artifact, CampaignState
+from idealflow.storage import ArtifactStore, SQLiteStore
+
+__all__ = ["CampaignFolder", "FolderDocuments", "signed"]
+
+_SIGNATURE = "# Kept by idealflow: what the campaign in this folder was last run with; SHA-256 of the rest: "
+_PAGE_START = 400  # bytes within which a report page says what it is
+
+
+def signed(text: str) -> str:
+    """A kept config with a first line by which it is known again, unless somebody edits it."""
+    return f"{_SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+class FolderDocuments:
+    """The documents of a folder's campaign with the two queries of a jobflow JobStore, read-only.
+
+    Parameters
+    ----------
+    path
+        The campaign's ``store.sqlite``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.docs_store = SQLiteStore(path, index_fields=INDEXED_FIELDS, read_only=True)
+
+    def connect(self) -> None:
+        """Open the file to look at it; ArtifactError where it is missing, damaged or cannot be read."""
+        self.docs_store.connect()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.docs_store.close()
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+        load: bool = False,  # noqa: ARG002  # JobStore's: there are no further stores to load from
+    ) -> Iterator[dict[str, Any]]:
+        """Documents that match; see :meth:`idealflow.storage.SQLiteStore.query`."""
+        return self.docs_store.query(criteria, properties, sort, skip, limit)
+
+    def query_one(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Any] | None = None,
+        load: bool = False,
+    ) -> dict[str, Any] | None:
+        """The first document that matches, or None."""
+        return next(self.query(criteria, properties, sort, limit=1, load=load), None)
+
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
+        """Number of documents that match."""
+        return self.docs_store.count(criteria)
+
+
+class CampaignFolder:
+    """Paths of the campaign in one folder, and its documents.
+
+    Parameters
+    ----------
+    path
+        The ``--out`` folder of ``idealflow run``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        # a config beside no store was there before the campaign
+        self._begun = self.store_path.is_file()
+
+    @property
+    def store_path(self) -> Path:
+        """The documents."""
+        return self.path / "store.sqlite"
+
+    @property
+    def config_path(self) -> Path:
+        """The config the campaign was last run with: ``config.yaml``, or beside one that is not ours another name."""
+        usual, beside = self.path / "config.yaml", self.path / "config.idealflow.yaml"
+        return usual if not beside.exists() and self._is_kept_config(usual) else beside
+
+    @property
+    def readable_config(self) -> Path:
+        """The kept config, or where there is none the one that stands in its place."""
+        return self.config_path if self.config_path.is_file() else self.path / "config.yaml"
+
+    @property
+    def artifacts(self) -> str:
+        """Where artifacts lie unless the config names another place."""
+        return str(self.path / "artifacts")
+
+    @property
+    def summary_path(self) -> Path:
+        """The campaign's summary."""
+        return self.path / "summary.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The report page."""
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the report's figures."""
+        return self.path / "figures"
+
+    def exists(self) -> bool:
+        """Whether a campaign was started here."""
+        return self.store_path.is_file() and self.readable_config.is_file()
+
+    def require(self) -> None:
+        """Refuse a folder that holds no campaign.
+
+        Raises
+        ------
+        InputError
+            Naming the folder and how to start one.
+        """
+        if not self.exists():
+            raise InputError(
+                f"{self.path} holds no campaign; start one with `idealflow run CONFIG.yaml --out {self.path}`"
+            )
+
+    def campaign_name(self) -> str:
+        """Name of the campaign, from its kept config; InputError if there is none."""
+        self.require()
+        path = self.readable_config
+        try:
+            return str(yaml.safe_load(path.read_text())["campaign"])
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is not the config of a campaign ({type(error).__name__}); run the campaign's own config again"
+            ) from error
+
+    def documents(self) -> FolderDocuments:
+        """The documents, read-only; not connected yet."""
+        self.require()
+        return FolderDocuments(self.store_path)
+
+    def root(self, state: CampaignState | None) -> str:
+        """Root of the campaign's artifact store.
+
+        The state names it. A folder that was moved is allowed for: artifacts that lay in it are looked for in it first.
+        """
+        if state is None:
+            return self.artifacts
+        if "://" in state.artifacts:
+            return state.artifacts
+        parts = Path(state.artifacts).parts[1:]
+        inside = [str(self.path.joinpath(*parts[first:])) for first in range(len(parts))]
+        places = [self.artifacts, *reversed(inside), state.artifacts]
+        needed = [state.walkers[0].md_state, *([state.learner.force_field] if state.learner else [])]
+        return next((place for place in places if _holds(place, needed)), state.artifacts)
+
+    def foreign(self) -> list[Path]:
+        """What stands where the campaign writes its summary, report and figures and was not written by idealflow."""
+        found = [
+            path
+            for path, ours in ((self.summary_path, _is_summary), (self.report_path, _is_report))
+            if path.exists() and not (path.is_file() and ours(path))
+        ]
+        if (
+            self.figures.exists()
+            and not self._begun
+            and not (self.report_path.is_file() and _is_report(self.report_path))
+        ):
+            found.append(self.figures)
+        return found
+
+    def refuse_target(self, file: Path, artifacts: str, *, force: bool) -> None:
+        """Refuse to write ``file`` where something of value may be lost.
+
+        Parameters
+        ----------
+        file
+            What somebody wants to be written.
+        artifacts
+            Root of the campaign's artifact store.
+        force
+            Whether an existing file may be replaced; the campaign's own never are.
+
+        Raises
+        ------
+        InputError
+            If it is a file of the campaign or lies among them, exists and ``force`` is not set, is a folder, or its folder
+            does not exist.
+        """
+        if not file.absolute().parent.is_dir():
+            raise InputError(f"the folder of {file} does not exist; make it first")
+        if file.is_dir():
+            raise InputError(f"{file} is a folder; name a file in it")
+        if file.exists() and not file.is_file():
+            raise InputError(f"{file} is no ordinary file; choose another name")
+        place = file.resolve()
+        folders = [self.path / "work", self.figures, *([] if "://" in artifacts else [Path(artifacts)])]
+        inside = next((folder for folder in folders if folder.resolve() in place.parents), None)
+        if inside is not None:
+            raise InputError(f"{file} lies in {inside}, which only the campaign writes to; choose another place")
+        names = ("config.yaml", "config.idealflow.yaml", "summary.json", "report.html", ".lock")
+        own = [self.path / name for name in names]
+        own += [self.store_path.with_name(f"store.sqlite{end}") for end in ("", "-wal", "-shm")]
+        if any(place == path.resolve() or (file.exists() and path.exists() and file.samefile(path)) for path in own):
+            raise InputError(f"{file} is a file of the campaign itself and is never overwritten; choose another name")
+        if file.exists() and not force:
+            raise InputError(f"{file} exists and is kept; choose another name, or give --force to replace it")
+
+    def _is_kept_config(self, path: Path) -> bool:
+        """Whether a config was written by idealflow and not edited since, or is not there."""
+        if not path.exists():
+            return True
+        try:
+            text = path.read_text(encoding="utf-8")
+            if text.startswith(_SIGNATURE):
+                return signed(text.partition("\n")[2]) == text
+            # until version 0.1 it had no signature, but a form of its own
+            plain = yaml.safe_load(text)
+            ours = isinstance(plain, dict) and next(iter(plain), None) == "campaign"
+            return self._begun and ours and yaml.safe_dump(plain, sort_keys=False) == text
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            return False
+
+
+def _holds(root: str, artifacts: list[Artifact]) -> bool:
+    store = ArtifactStore(root)
+    return any(store.exists(artifact) for artifact in artifacts)
+
+
+def _is_summary(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(found, dict) and {"campaign", "status", "rounds"} <= set(found)
+
+
+def _is_report(path: Path) -> bool:
+    with path.open("rb") as page:
+        return b"<title>Campaign " in page.read(_PAGE_START)

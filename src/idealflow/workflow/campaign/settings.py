@@ -1,0 +1,88 @@
+"""What a campaign is told: the settings of all its stages, and of the campaign itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from jobflow import Maker
+from pydantic import Field
+
+from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.stages.bootstrap import BootstrapMaker
+from idealflow.workflow.stages.crop import CropSearchMaker, Embedding
+from idealflow.workflow.stages.evaluation import EvaluationMaker
+from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.relax import UncertaintyRelaxMaker
+from idealflow.workflow.stages.screen import UncertaintyScreenMaker
+from idealflow.workflow.stages.segment import MDSegmentMaker
+from idealflow.workflow.stages.update import ModelUpdateMaker
+
+__all__ = ["CampaignSettings"]
+
+
+@dataclass
+class CampaignSettings(StableName, Maker):
+    """Settings of an IDEAL campaign.
+
+    Attributes
+    ----------
+    campaign
+        Name of the campaign, unique in its store; the same name on the same store continues it.
+    learn
+        False: plain inference MD on the first model; nothing is screened.
+    embedding
+        What is labelled: ``ides`` (relaxed crops), ``crop`` (unrelaxed), ``vacuum`` (clusters), ``frame`` (whole frames).
+    continuation
+        What follows a round: ``return`` adds the next round to the running flow, up to ``max_rounds``; ``launchpad``
+        submits it as a new FireWorks workflow.
+    max_rounds
+        Rounds per call with ``continuation="return"``; then the campaign is ``paused`` and the same call goes on.
+    n_walkers
+        Independent walkers that share one learner; each has its own velocities and generator.
+    threshold
+        Normalised uncertainty above which an atom triggers, or ``auto``: from the training distribution's tail.
+    n_attempts
+        Crops tried per centre before it is quarantined.
+    max_failed_labels
+        Failed labels after which the campaign stops as failed; None: never.
+    max_failed_fraction
+        The campaign stops as failed when more than this share of its last 20 labels failed (those of the bootstrap
+        count); None: never.
+    seed
+        Seed of every random choice.
+    artifacts
+        Root URL of the artifact store (a folder, or a bucket fsspec knows); default: the site's settings.
+    work
+        Local folder for files in progress; default: the site's settings.
+    category
+        FireWorks category of the workers that run the stages which name none of their own.
+    launchpad
+        Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
+        `idealflow submit --launchpad` sets it.
+    """
+
+    campaign: str = "ideal"
+    learn: bool = True
+    embedding: Embedding = "ides"
+    continuation: Literal["return", "launchpad"] = "return"
+    max_rounds: Annotated[int, Field(ge=1, le=100)] = 20
+    n_walkers: Annotated[int, Field(ge=1)] = 1
+    threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    n_attempts: Annotated[int, Field(ge=1)] = 3
+    max_failed_labels: Annotated[int, Field(ge=0)] | None = None
+    max_failed_fraction: Annotated[float, Field(ge=0, lt=1)] | None = 0.5
+    seed: Annotated[int, Field(ge=0)] = 0
+    artifacts: str | None = None
+    work: str | None = None
+    category: str | None = None
+    launchpad: str | None = None
+    bootstrap: BootstrapMaker = field(default_factory=BootstrapMaker)
+    segment: MDSegmentMaker = field(default_factory=MDSegmentMaker)
+    screen: UncertaintyScreenMaker = field(default_factory=UncertaintyScreenMaker)
+    crop: CropSearchMaker = field(default_factory=CropSearchMaker)
+    relax: UncertaintyRelaxMaker = field(default_factory=UncertaintyRelaxMaker)
+    label: LabelMaker = field(default_factory=LabelMaker)
+    update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
+    evaluation: EvaluationMaker = field(default_factory=EvaluationMaker)
+    name: str = "IDEAL"

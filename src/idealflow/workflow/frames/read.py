@@ -1,0 +1,239 @@
+"""Structures from files and from pymatgen: what they say is kept, what readers would have to guess is refused."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, chemical_symbols
+from ase.formula import Formula
+from ase.io import iread
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
+
+from idealflow.core.structure import fixed_directions, set_fixed, totals_of
+from idealflow.errors import InputError
+from idealflow.workflow.jobs.progress import Progress, emit
+
+__all__ = ["from_pymatgen", "plain", "read_structure"]
+
+#: largest relative difference between a mass in a LAMMPS file and that of the element which it is to mean
+_MASS_TOLERANCE = 0.01
+_DEUTERIUM = 2.01355  # u, as ASE's reader of CIF has it
+
+
+def read_structure(path: Path, frame: int | None = None) -> Atoms:
+    """Read one structure from a file that ase or pymatgen reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    frame
+        Which frame of a file of several, counted from 0 or, if negative, from the end; None: the last, and it is said.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or unreadable, has no such frame, or does not hold the atoms' species.
+    """
+    if not path.exists():
+        raise InputError(
+            f"structure file {path} does not exist; give a path relative to the config, or an absolute one"
+        )
+    if not path.is_file():
+        raise InputError(f"structure file {path} is no file; name a file that ase or pymatgen reads")
+    format_name = _format_of(path)
+    _refuse_guessed_species(path, format_name)
+    problems = []
+    try:
+        frames = list(iread(path, index=":"))
+    except Exception as error:  # noqa: BLE001  # readers raise anything; both causes are reported below
+        problems.append(f"ase: {error or type(error).__name__}")
+    else:
+        atoms = _picked(frames, frame, path)
+        _refuse_foreign_masses(atoms, path, format_name)
+        return plain(atoms)
+    try:
+        return _read_with_pymatgen(path)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  # as above
+        problems.append(f"pymatgen: {error or type(error).__name__}")
+    raise InputError(f"structure file {path} cannot be read ({'; '.join(problems)})")
+
+
+def plain(atoms: Atoms) -> Atoms:
+    """Copy with what the structure carries in its usual place; calculators' results go.
+
+    Fixed atoms become ``FixAtoms`` and ``FixCartesian``. Where there are no initial moments, computed ones serve as such.
+
+    Raises
+    ------
+    InputError
+        If a constraint, the charge or the spin cannot be kept.
+    """
+    made = atoms.copy()
+    set_fixed(made, fixed_directions(atoms))
+    results = getattr(atoms.calc, "results", None) or {}
+    computed = results.get("magmoms")
+    if computed is not None and "initial_magmoms" not in made.arrays:
+        made.set_initial_magnetic_moments(np.asarray(computed, dtype=float))
+    totals = totals_of(atoms)
+    for name in ("charge", "spin"):
+        made.info.pop(name, None)
+    made.info.update(totals)
+    return made
+
+
+def from_pymatgen(source: Any) -> Atoms:
+    """The ase Atoms of a pymatgen Structure or Molecule, or of the dictionary of either.
+
+    ``magmom`` and ``selective_dynamics`` of the sites, the total charge, a molecule's multiplicity and deuterium are kept.
+
+    Raises
+    ------
+    InputError
+        If it is neither, a site is not exactly one element, or only some sites have a moment.
+    """
+    from monty.json import MontyDecoder
+    from pymatgen.core import Molecule, SiteCollection
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    if isinstance(source, dict):
+        source = MontyDecoder().process_decoded(source)
+    if not isinstance(source, SiteCollection):
+        raise InputError(f"a structure is a file, a builder mapping, Atoms or Structure, got {type(source).__name__}")
+    for number, site in enumerate(source):
+        if not site.is_ordered:
+            raise InputError(
+                f"site {number} at {np.round(site.coords, 3).tolist()} is occupied by {site.species_string}; a site must "
+                "be one whole atom: order the structure first"
+            )
+    bare = source.copy()
+    bare.remove_oxidation_states()
+    properties = bare.site_properties
+    flags, moments = properties.get("selective_dynamics"), properties.get("magmom")
+    for name in [*properties]:
+        bare.remove_site_property(name)
+    atoms = AseAtomsAdaptor.get_atoms(bare, msonable=False)
+    if moments is not None:
+        missing = next((i for i, moment in enumerate(moments) if moment is None), None)
+        if missing is not None:
+            raise InputError(f"site {missing} has no `magmom`, others have; give every site a moment, or none")
+        atoms.set_initial_magnetic_moments([getattr(moment, "moment", moment) for moment in moments])
+    if flags is not None:
+        set_fixed(atoms, [[False] * 3 if flag is None else [not free for free in flag] for flag in flags])
+    heavy = [i for i, site in enumerate(bare) if str(site.specie) == "D"]
+    if heavy:
+        masses = atoms.get_masses()
+        masses[heavy] = _DEUTERIUM
+        atoms.set_masses(masses)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a charge is not the sum of the oxidation states
+        charge = float(bare.charge)
+    if charge:
+        atoms.info["charge"] = charge
+    if isinstance(bare, Molecule) and (spin := bare.as_dict().get("spin_multiplicity")):
+        atoms.info["spin"] = float(spin)
+    return plain(atoms)
+
+
+def _picked(frames: list[Atoms], frame: int | None, path: Path) -> Atoms:
+    count = len(frames)
+    if count == 0:
+        raise InputError(f"structure file {path} holds no structure")
+    index = -1 if frame is None else frame
+    if not -count <= index < count:
+        raise InputError(f"structure file {path} has {count} frames, counted from 0; there is no frame {index}")
+    if count > 1 and frame is None:
+        emit(
+            Progress(
+                "structure",
+                message=f"{path.name} has {count} frames; the last, {count - 1}, is taken (`frame` of a structure mapping "
+                "chooses another)",
+            )
+        )
+    return frames[index]
+
+
+def _read_with_pymatgen(path: Path) -> Atoms:
+    from pymatgen.core import Structure
+    from pymatgen.io.vasp.inputs import BadPoscarWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BadPoscarWarning)  # it goes on with H, He, Li, …
+        try:
+            return from_pymatgen(Structure.from_file(path))
+        except BadPoscarWarning as warning:
+            raise InputError(
+                f"species are not in the structure file {path} ({warning}); write the symbols on the line before the counts"
+            ) from None
+
+
+def _format_of(path: Path) -> str | None:
+    try:
+        return filetype(str(path))
+    except (UnknownFileTypeError, OSError, UnicodeDecodeError):
+        return None
+
+
+def _refuse_guessed_species(path: Path, format_name: str | None) -> None:
+    """Refuse files whose species ASE's reader would make up from numbers of types or words of a comment."""
+    remedy = None
+    if format_name == "lammps-dump-text":
+        columns = next((line.split()[2:] for line in _lines(path) if line.startswith("ITEM: ATOMS")), [])
+        if not {"element", "mass"} & set(columns):
+            remedy = "dump the `element` column (dump_modify … element Cu Ni)"
+    elif format_name == "lammps-dump-binary":
+        remedy = "dump as text with the `element` column"
+    elif format_name == "lammps-data":
+        if not any(
+            line.split()[:1] == ["Masses"] or line.strip().startswith("Atom Type Labels") for line in _lines(path)
+        ):
+            remedy = "give the file a Masses section"
+    elif format_name == "vasp":
+        head = [line for line, _ in zip(_lines(path), range(6), strict=False)]
+        if len(head) == 6 and not _has_species(head[0], head[5].split("!")[0].split(), path):
+            remedy = "write the symbols on the line before the counts (VASP 5)"
+    if remedy is not None:
+        raise InputError(f"species are not in the structure file {path}; {remedy}")
+
+
+def _has_species(comment: str, counts: list[str], path: Path) -> bool:
+    """Whether a POSCAR names its species: on line 6, or first of all in its comment, or in a POTCAR or OUTCAR beside it."""
+    if not counts or not counts[0].lstrip("+-").isdigit():
+        return True
+    symbols: list[str] = []
+    for word in comment.replace("_", " ").replace("-", " ").replace(",", " ").split():
+        try:
+            symbols += list(Formula("".join(letter for letter in word if letter.isalpha())))
+        except ValueError:
+            break
+        if len(symbols) >= len(counts):
+            break
+    if len(symbols) >= len(counts) and all(symbol in chemical_symbols for symbol in symbols):
+        return True
+    beside = [path.with_name(name + end) for name in ("POTCAR", "OUTCAR") for end in ("", ".gz", ".bz2")]
+    return not symbols and any(other.is_file() for other in beside)
+
+
+def _refuse_foreign_masses(atoms: Atoms, path: Path, format_name: str | None) -> None:
+    """Refuse species that were told from masses (LAMMPS) which are no element's."""
+    masses = atoms.arrays.get("mass", atoms.arrays.get("masses"))
+    if format_name is None or not format_name.startswith("lammps") or masses is None:
+        return
+    natural = atomic_masses[atoms.numbers]
+    wrong = np.flatnonzero(np.abs(masses - natural) > _MASS_TOLERANCE * natural)
+    if wrong.size:
+        raise InputError(
+            f"species are not in the structure file {path}: the mass {masses[wrong[0]]:g} u of atom {wrong[0]} is no "
+            "element's; dump the `element` column, or convert the file"
+        )
+
+
+def _lines(path: Path) -> Any:
+    with open_with_compression(str(path), "r") as file:
+        yield from file

@@ -1,0 +1,146 @@
+"""Make again the figures that every reader sees, and write them into the pages.
+
+    python workflows/checks/figures.py            # run everything: some ten minutes on one core
+    python workflows/checks/figures.py --pages    # only write the pages from what is stored
+
+The tutorial's campaign (`docs/examples/first.yaml`) and the example of the Python page (`docs/examples/from_python.py`) are
+run with the vectors of this processor and with shorter ones (`processors.py`), for how far another processor's figures
+may differ. What they print is kept in `docs/examples/figures.json`; the tutorial, the Python page and the README take their
+figures from there, and the tests see to it that they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from processors import RESTRICTED, environment
+
+__all__ = ["STORED", "rendered"]
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+STORED = EXAMPLES / "figures.json"
+VECTORS = {"native": "all that the processor has (above)", "avx2": "four doubles (AVX2)", "sse2": "two doubles (SSE2)"}
+KEPT = ("uncertainty_threshold", "n_substructures", "n_labelled_frames", "model_version", "evaluation")
+
+
+def run(command: list[str], vectors: str, folder: Path, progress: bool = False) -> list[str]:
+    """Lines that a command prints, with or without those on its way."""
+    variables = environment(vectors) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    stderr = subprocess.STDOUT if progress else None
+    done = subprocess.run(
+        command, env=variables, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True
+    )
+    return [line.replace(str(folder), "...") for line in done.stdout.splitlines()]
+
+
+def measured(vectors: str) -> dict[str, Any]:
+    """What the examples print and count with these vectors."""
+    program = [str(Path(sys.executable).with_name("idealflow"))]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        printed = run(
+            [*program, "run", str(EXAMPLES / "first.yaml"), "--out", str(folder / "first")],
+            vectors,
+            folder,
+            progress=True,
+        )
+        exported = run([*program, "export", "first", "first.extxyz"], vectors, folder)
+        summary = json.loads((folder / "first" / "summary.json").read_text())
+        python = run([sys.executable, str(EXAMPLES / "from_python.py")], vectors, folder)
+    start = next(i for i, line in enumerate(python) if line.startswith("finished"))
+    return {
+        "run": shortened(printed),
+        "export": exported[-1:],
+        "from_python": python[start:],
+        "summary": {key: summary[key] for key in KEPT},
+    }
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """The bootstrap and the first rounds, the last progress and what follows it."""
+    lines = lines[next(i for i, line in enumerate(lines) if line.startswith("bootstrap:")) :]
+    last = max(i for i, line in enumerate(lines) if line.startswith("step "))
+    return [*lines[:5], "...", *lines[last:]]
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A row for each length of vectors."""
+    rows = [
+        "| vectors | threshold | substructures | frames | energy, meV/atom | forces, meV/Å |",
+        "|---|---|---|---|---|---|",
+    ]
+    for vectors, name in VECTORS.items():
+        summary = figures[vectors]["summary"]
+        errors = summary["evaluation"][-1]
+        cells = [
+            name,
+            f"{summary['uncertainty_threshold']:.2f}",
+            str(summary["n_substructures"]),
+            str(summary["n_labelled_frames"]),
+            *(f"{first} → {last}" for first, last in (rounded(errors, "energy"), rounded(errors, "force"))),
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def rounded(errors: dict[str, Any], kind: str) -> tuple[str, str]:
+    """Mean error of the first and of the last model, as the program prints it."""
+    unit, digits = ("meV_per_atom", 2) if kind == "energy" else ("meV_per_A", 0)
+    first, last = (f"{errors[f'{kind}_mae_{model}_{unit}']:.{digits}f}" for model in ("first", "last"))
+    return first, last
+
+
+def replaced(text: str, pattern: str, new: str) -> str:
+    """The text with the one place that the pattern's middle group finds made new."""
+    found, n = re.subn(pattern, lambda match: match[1] + new + match[3], text, flags=re.DOTALL)
+    if n != 1:
+        raise SystemExit(f"{n} places of a page match {pattern!r}, not one")
+    return found
+
+
+def rendered(figures: dict[str, Any]) -> dict[str, str]:
+    """Pages (paths below the repository's root) as these figures make them."""
+    native = figures["native"]
+    tutorial, python, readme = (
+        (ROOT / name).read_text() for name in ("docs/tutorial.md", "docs/howto/python.md", "README.md")
+    )
+    printed = "\n".join(native["run"]) + "\n"
+    tutorial = replaced(tutorial, r"(\n## Run\n.*?--out first\n)(.*?)(```)", printed)
+    tutorial = replaced(tutorial, r"(export first first\.extxyz\n)(.*?)(```)", "\n".join(native["export"]) + "\n")
+    tutorial = replaced(tutorial, r"(\n\n)(\| vectors \|.*?)(\n\n)", table(figures).rstrip("\n"))
+    python = replaced(
+        python, r"(\$ python from_python\.py\n\.\.\.\n)(.*?)(```)", "\n".join(native["from_python"]) + "\n"
+    )
+    errors = native["summary"]["evaluation"][-1]
+    energy, force = rounded(errors, "energy"), rounded(errors, "force")
+    fell = f"from {energy[0]} to {energy[1]} meV/atom and from {force[0]} to {force[1]} meV/Å"
+    readme = replaced(readme, r"(errors on whole\s+frames [^;]*?fell )(from [^;]*?Å)(;)", fell)
+    return {"docs/tutorial.md": tutorial, "docs/howto/python.md": python, "README.md": readme}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pages", action="store_true", help="run nothing")
+    if not parser.parse_args().pages:
+        figures = {}
+        for vectors in RESTRICTED:
+            print(f"running with vectors: {vectors}", flush=True)
+            figures[vectors] = measured(vectors)
+        beside = STORED.with_suffix(".new")
+        beside.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        beside.replace(STORED)
+    for page, text in rendered(json.loads(STORED.read_text())).items():
+        (ROOT / page).write_text(text)
+        print(f"written: {page}")
+
+
+if __name__ == "__main__":
+    main()
