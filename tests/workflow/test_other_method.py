@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from ase import Atoms
+from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 import tiny
@@ -241,6 +242,7 @@ def test_training_leaves_labels_without_vacuum_out(film: Path) -> None:
     assert len(campaign.relabellings()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, under atomate2
 def test_labels_without_vacuum_are_labelled_again_on_request(film: Path) -> None:
     config = film.with_suffix(".yaml")
     settings = yaml.safe_load(config.read_text())
@@ -252,5 +254,9 @@ def test_labels_without_vacuum_are_labelled_again_on_request(film: Path) -> None
     assert (doc.n_kept, doc.left_out, doc.n_without_vacuum, doc.refitted) == (4, [], 0, True)
     new = campaign.labels(origin="relabelled")
     assert all(one.reused_from is None and "-" in one.geometry_key for one in new)
+    for one in new:
+        atoms = to_atoms(one.structure)
+        atoms.calc = EMT()
+        assert one.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
     assert campaign.state().n_without_vacuum == 0
     assert summarise(campaign)["n_labels_without_vacuum"] == 0

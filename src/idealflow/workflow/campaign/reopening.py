@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ase import Atoms
@@ -12,7 +14,7 @@ from idealflow.core.dynamics import MDState
 from idealflow.errors import InputError
 from idealflow.forcefields import CommitteeUncertainty
 from idealflow.provenance import Campaign
-from idealflow.schemas import CampaignState, SettingChange
+from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.changes import (
@@ -35,7 +37,7 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.version import load_uncertainty_artifact
+from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import OtherMethod
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
 
@@ -101,6 +103,9 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
         or not is_key_of(state.model_key, model_of(maker))
         or any(key.startswith("crop.") for key in changed)
     )
+    learner = state.learner
+    if lift and learner is not None:
+        learner = _without_quarantine(ArtifactStore(root_of(maker, state)), learner)
     again = {"unresolved": True} if state.status == "failed" else {}
     changes: dict[str, object] = {
         "status": "running",
@@ -114,7 +119,8 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
         "label_method": maker.label.method,
         "labeller_key": maker.label.key,
         "model_key": settings_key(model_of(maker)),
-        "lift_quarantine": lift,
+        "learner": learner,
+        "lift_quarantine": False,
         "evaluation_frames": maker.evaluation.n_frames,
         "walkers": [
             walker.model_copy(update={"finished": walker.finished and walker.step >= steps and not again, **again})
@@ -126,6 +132,27 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
     if maker.threshold != "auto":
         changes["threshold"] = float(maker.threshold)
     return changes
+
+
+def _without_quarantine(store: ArtifactStore, learner: LearnerVersion) -> LearnerVersion:
+    """The learner whose quarantined centres may trigger again, those of the frame at hand first."""
+    uncertainty = load_uncertainty_artifact(store, learner)
+    if not any(uncertainty.n_quarantined.values()):
+        return learner
+    uncertainty = uncertainty.copy()
+    uncertainty.forget_quarantined()
+    with TemporaryDirectory() as directory:
+        draft = Path(directory) / "learner"
+        draft.mkdir()
+        return store_learner(
+            store,
+            draft,
+            learner.version + 1,
+            force_field=None,
+            uncertainty=uncertainty,
+            ledger=None,
+            before=learner,
+        )
 
 
 def _furthest(state: CampaignState, store: JobStore) -> int:
