@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from jobflow import Maker
 
 import tiny
 from idealflow import Campaign, cli
+from idealflow.cli.display import Display
 from idealflow.errors import InputError
 from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
-from idealflow.workflow.campaign.changes import may_change, settings_of
+from idealflow.workflow.campaign.changes import may_change
+from idealflow.workflow.campaign.record import settings_of
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.drivers.local import open_state
 from idealflow.workflow.folder.directory import CampaignDirectory
@@ -363,6 +366,17 @@ def test_centres_without_a_crop_say_why_and_stop_the_campaign(tmp_path: Path) ->
     assert state.status == "finished"
     asked = {(doc.step, doc.atom) for doc in campaign.substructures(state="failed")}
     assert asked & {(doc.step, doc.atom) for doc in campaign.substructures(state="accepted")}  # asked for again
+
+
+def test_the_first_message_of_each_kind_is_shown(begun: Path) -> None:
+    shown = StringIO()
+    with Display(Campaign(tiny.sqlite(begun), "tiny").state(), shown) as display:
+        for atom in (3, 44, 7):
+            display(Progress("crop", message=f"atom {atom} of walker 0 at step 20: no crop: why"))
+        display(Progress("label", message="another"))
+    lines = shown.getvalue().splitlines()
+    assert [line for line in lines if "no crop" in line] == ["crop: atom 3 of walker 0 at step 20: no crop: why"]
+    assert "label: another" in lines
 
 
 # a bootstrap that cannot work

@@ -10,40 +10,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monty.json import MontyEncoder
 from numpy.typing import NDArray
 
-from idealflow.core import SOAP
-from idealflow.core.dynamics import MDState, Schedule, Stage, get_sampler, sampler_to_dict
+from idealflow.core.dynamics import MDState, Schedule, Stage
 from idealflow.errors import InputError
-from idealflow.schemas import Artifact, SegmentDoc
-from idealflow.storage import ArtifactStore
+from idealflow.schemas import SegmentDoc
+from idealflow.workflow.campaign.record import whole_sampler
 from idealflow.workflow.campaign.settings import CampaignSettings
-from idealflow.workflow.jobs.identity import known_to_0_1
 
 __all__ = [
     "Difference",
     "compared",
     "contradictions_of_the_log",
-    "default_of",
     "differences_of_the_start",
-    "load_settings",
     "may_change",
     "of_the_site",
     "refusal",
-    "save_settings",
-    "settings_of",
     "shown",
-    "without_new_keys",
 ]
-
-#: settings of a call, not of the campaign, and what identifies it
-_NOT_COMPARED = ("campaign", "continuation", "max_rounds", "name")
 
 #: where and by whom work is done; nothing of the results
 _SITE = ("artifacts", "work", "category", "launchpad", "workers")
@@ -107,67 +96,6 @@ def shown(value: Any) -> str:
     return f"{text[: _LONGEST_SHOWN // 2]}… ({len(text)} characters, {hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
-def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, Any]:
-    """All settings that are compared: ``section.name`` → plain value; files by their content.
-
-    Parameters
-    ----------
-    hashed
-        False where the files may have changed since: then they count by their names.
-    """
-    plain = _without_versions(json.loads(json.dumps(maker.as_dict(), cls=MontyEncoder)))
-    found: dict[str, Any] = {}
-    for key, value in plain.items():
-        if key.startswith("@") or key in _NOT_COMPARED:
-            continue
-        if isinstance(value, dict) and "@class" in value:
-            section = {f"{key}.{name}": entry for name, entry in value.items() if not name.startswith("@")}
-            section.pop(f"{key}.name", None)
-            found |= section
-        else:
-            found[key] = value
-    bootstrap = maker.bootstrap
-    found["segment.sampler"] = sampler_to_dict(maker.segment.dynamics())
-    found["segment.schedule"] = maker.segment.plan().to_dict()["stages"]
-    found["bootstrap.soap"] = _whole_soap(bootstrap.soap)
-    found["bootstrap.dataset"] = None if bootstrap.dataset is None else _file(bootstrap.dataset, hashed)
-    if bootstrap.seeds is not None:
-        found["bootstrap.seeds"] = [_seed(entry, hashed) for entry in found["bootstrap.seeds"]]
-    if bootstrap.campaign is not None:
-        found["bootstrap.campaign"] = {"file": Path(bootstrap.campaign).name, "sha256": None}
-    return found
-
-
-def save_settings(store: ArtifactStore, settings: Mapping[str, Any]) -> Artifact:
-    """Keep settings as a file of their own: equal ones are one file, and the campaign's state does not grow."""
-    text = json.dumps(settings, sort_keys=True, indent=1)
-    return store.put_bytes(text.encode(), suffix=".json")
-
-
-def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
-    """What :func:`save_settings` kept."""
-    found: dict[str, Any] = json.loads(store.get(artifact).read_text())
-    return found
-
-
-def default_of(maker: CampaignSettings, key: str) -> Any:
-    """Default of a key, ``section.name``."""
-    section, _, name = key.rpartition(".")
-    entry = next(entry for entry in fields(getattr(maker, section) if section else maker) if entry.name == name)
-    return entry.default if entry.default_factory is MISSING else entry.default_factory()
-
-
-def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of ``settings``, what version 0.1.0 knew."""
-    kept = {}
-    for key, value in settings.items():
-        section, _, name = key.rpartition(".")
-        kind = type(getattr(maker, section) if section else maker).__name__
-        if name in known_to_0_1(kind):
-            kept[key] = value
-    return kept
-
-
 def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> tuple[list[Difference], list[str]]:
     """Differences between two sets of settings, and keys that the first does not know.
 
@@ -183,7 +111,7 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> 
         if key == "segment.schedule":
             found += _schedules(before[key], after[key], done)
         elif key == "segment.sampler":
-            found += _leaves(key, _whole_sampler(before[key]), after[key], allowed=False)
+            found += _leaves(key, whole_sampler(before[key]), after[key], allowed=False)
         else:
             found += _leaves(key, before[key], after[key], allowed=may_change(key))
     return found, sorted(after.keys() - before.keys())
@@ -301,43 +229,5 @@ def _same_file(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return Path(one["file"]).name == Path(other["file"]).name
 
 
-def _file(name: str, hashed: bool) -> dict[str, Any]:
-    path = Path(name)
-    if not (hashed and path.is_file()):
-        return {"file": name, "sha256": None}
-    with path.open("rb") as content:
-        return {"file": name, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-
-
-def _seed(entry: Any, hashed: bool) -> Any:
-    if isinstance(entry, str):
-        return _file(entry, hashed)
-    if isinstance(entry, dict) and isinstance(entry.get("file"), str):
-        return entry | {"file": _file(entry["file"], hashed)}
-    return entry
-
-
-def _whole_sampler(settings: Any) -> Any:
-    """With the settings that a later version added, at their defaults."""
-    try:
-        return sampler_to_dict(get_sampler(**settings))
-    except InputError:  # a sampler that is registered no more is another one
-        return settings
-
-
-def _whole_soap(settings: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        soap = SOAP(species=["H"], **settings)
-    except TypeError:  # a misspelt key, which check_campaign names
-        return dict(settings)
-    return {name: getattr(soap, name) for name in ("r_cut", "n_max", "l_max", "sigma")}
-
-
 def _formula(state: MDState) -> str:
     return f"{len(state.numbers)} atoms {state.atoms().get_chemical_formula()}"
-
-
-def _without_versions(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _without_versions(value) for key, value in data.items() if key != "@version"}
-    return [_without_versions(value) for value in data] if isinstance(data, list) else data

@@ -16,7 +16,7 @@ from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.changes import save_settings, settings_of
+from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.datasets import read_dataset

@@ -21,18 +21,20 @@ from idealflow.workflow.campaign.changes import (
     Difference,
     compared,
     contradictions_of_the_log,
-    default_of,
     differences_of_the_start,
-    load_settings,
     may_change,
     of_the_site,
     refusal,
-    save_settings,
-    settings_of,
     shown,
-    without_new_keys,
 )
 from idealflow.workflow.campaign.opening import labeller_changed, model_of, root_of, science_key, settings_changed
+from idealflow.workflow.campaign.record import (
+    default_of,
+    load_settings,
+    save_settings,
+    settings_of,
+    without_new_keys,
+)
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
