@@ -112,6 +112,16 @@ def test_bad_input_is_one_message_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_which_frame_of_several_is_taken_is_said(
+    config: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write(tmp_path / "run.extxyz", [tiny.frame(), tiny.frame()])
+    path = config(structure="run.extxyz", segment={"fixed_atoms": [500]})  # so that nothing runs
+    assert cli.main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["run.extxyz has 2 frames; the last, 1, is taken (`frame` of a structure mapping chooses another)"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "must be a mapping"), ("- a\n- b\n", "must be a mapping"), ("a: [1\n", "is no YAML"), ("a: 1\n", "no `structure`"),

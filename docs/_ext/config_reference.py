@@ -65,6 +65,8 @@ def _bound(bound: Any) -> str:
         (annotated_types.Gt, ">", "gt"),
         (annotated_types.Le, "≤", "le"),
         (annotated_types.Lt, "<", "lt"),
+        (annotated_types.MinLen, "characters ≥", "min_length"),
+        (annotated_types.MaxLen, "characters ≤", "max_length"),
     ):
         if isinstance(bound, kind):
             return f"{sign} {getattr(bound, name)}"

@@ -1,13 +1,10 @@
 """What a campaign can be asked; run after the tutorial."""
 
-from jobflow import JobStore
-
 from idealflow import Campaign
+from idealflow.analysis import calibrate
 from idealflow.core import UncertaintyModel
-from idealflow.forcefields import load_force_field
-from idealflow.storage import ArtifactStore, SQLiteStore
 
-campaign = Campaign(JobStore(SQLiteStore("first/store.sqlite")), "first")
+campaign = Campaign.open("first")
 
 # who asked for what, and when
 print(campaign.table()[["step", "atom", "uncertainty", "shell_uncertainty", "n_atoms", "model_version"]].head())
@@ -24,13 +21,21 @@ print(f"relaxed: {line.relaxation.uncertainty_before:.2f} → {line.relaxation.u
 print(f"label:   {line.substructure.energy:.3f} eV by {line.substructure.method}")
 print(f"asked for by version {line.version_before}, learned by {line.version_after}, replayed in {line.replayed_in}")
 
-# the training set, and the models, for use elsewhere
+# was the model wrong where it was uncertain?
+table = campaign.calibration()
+calibration = calibrate(table["ratio"], table["force_error"])
+print(
+    f"{calibration.n} labelled centres, rank correlation {calibration.rank_correlation}, {calibration.warning or 'no warning'}"
+)
+
+# the trajectory, the training set, and the models, for use elsewhere
+for frame in campaign.trajectory():
+    print(
+        frame.info["step"], f"{frame.info['temperature']:.0f} K, fastest atom {abs(frame.get_velocities()).max():.3f}"
+    )
 dataset = campaign.dataset()
-state = campaign.state()
-artifacts = ArtifactStore(state.artifacts)
-force_field = load_force_field(artifacts.get(state.learner.force_field))
-uncertainty = UncertaintyModel.load(artifacts.get(state.learner.uncertainty))
+uncertainty = UncertaintyModel.load(campaign.fetch(campaign.state().learner.uncertainty))
 atoms = dataset[-1].copy()
-atoms.calc = force_field.calculator()
+atoms.calc = campaign.model().calculator()
 print(f"{len(dataset)} structures; the last: {atoms.get_potential_energy():.3f} eV by the model")
 print(f"distribution over {uncertainty.n_samples} environments, {uncertainty.n_covered} covering")

@@ -27,6 +27,7 @@ __all__ = [
     "EvaluationDoc",
     "FrameErrors",
     "LabelledDoc",
+    "LearnerFiles",
     "LearnerVersion",
     "Lineage",
     "ModelUpdateDoc",
@@ -147,6 +148,14 @@ class SettingChange(Document):
     after: str = Field(description="value from then on, as JSON; long ones shortened and with their hash")
 
 
+class LearnerFiles(Document):
+    """What a stage alone needs of a learner: the parts that it was given."""
+
+    version: int = Field(default=0, description="no version of any campaign")
+    force_field: Artifact | None = Field(default=None, description="force field with its optimizer state")
+    uncertainty: Artifact | None = Field(default=None, description="distribution, whitening and coverage")
+
+
 class CampaignState(Document):
     """The campaign's whole state between two rounds; `next_action` decides from it alone."""
 
@@ -176,6 +185,10 @@ class CampaignState(Document):
     learner: LearnerVersion | None = Field(description="current version; None before the bootstrap")
     first_learner: LearnerVersion | None = Field(description="version 0, kept for before/after comparisons")
     threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments that the current version knows, where too few to judge others by",
+    )
     label_method: str = Field(description="what labels are computed with; stand-ins for DFT are named as such")
     labeller_key: str = Field(description="hash of the label settings; a change lifts the quarantine")
     model_key: str = Field(description="hash of the force field's and update's settings; a change lifts the quarantine")
@@ -220,6 +233,9 @@ class CampaignState(Document):
     )
     lift_quarantine: bool = Field(default=False, description="the next update forgets the quarantine: settings changed")
     evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
+    notes: list[str] = Field(
+        default_factory=list, description="what became of the input: what was taken, left out, converted"
+    )
 
 
 class SegmentDoc(Document):
@@ -379,8 +395,8 @@ class LabelledDoc(Document):
     kind: Literal["label"] = "label"
     campaign: str = Field(description="name of the campaign")
     round: int = Field(description="round in which it was made")
-    origin: Literal["bootstrap", "evaluation", "relabelled", "substructure"] = Field(
-        description="what the label is for"
+    origin: Literal["bootstrap", "check", "evaluation", "relabelled", "substructure"] = Field(
+        description="what the label is for; `check`: to compare a dataset with the labeller"
     )
     replaces: str | None = Field(
         default=None, description="request key of the label of another method in whose place training uses it"
@@ -416,7 +432,7 @@ class SubstructureDoc(LabelledDoc):
     """One labelled substructure with everything that leads to it."""
 
     kind: Literal["substructure"] = "substructure"  # type: ignore[assignment]  # narrows the parent's literal
-    origin: Literal["bootstrap", "evaluation", "relabelled", "substructure"] = Field(
+    origin: Literal["bootstrap", "check", "evaluation", "relabelled", "substructure"] = Field(
         default="substructure", description="what the label is for"
     )
     uuid: str = Field(description="job that made the document")
@@ -468,6 +484,11 @@ class ModelUpdateDoc(Document):
     held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
     held_out_after: TrainingErrors | None = Field(description="errors on the structures it is judged by, after")
     n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by: everything else of that "
+        "species is infinitely uncertain; empty in documents of earlier versions",
+    )
     learner: LearnerVersion = Field(description="the version after it")
     labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
     lost: list[tuple[int, int, int, int]] = Field(
@@ -487,13 +508,22 @@ class BootstrapDoc(Document):
     source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
     asked: str | None = Field(default=None, description="hash of the settings it was made with; None in version 0.1.0")
     n_structures: int = Field(description="labelled structures it was learned from or judged by")
-    n_labelled_here: int = Field(description="labels computed for it")
+    n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
     failed: dict[str, str] = Field(description="request key → cause")
+    notes: list[str] = Field(
+        default_factory=list,
+        description="what became of the dataset: keys taken, stress converted, agreement with the labeller",
+    )
     train_errors: TrainingErrors | None = Field(description="on the structures trained on; None for a carried-on model")
     held_out_errors: TrainingErrors | None = Field(
         description="on the structures held out; None for a carried-on model"
     )
     threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by; empty in documents of earlier "
+        "versions",
+    )
     learner: LearnerVersion = Field(description="the version after it")
     seconds: float = Field(description="wall time of the stage, s")
 

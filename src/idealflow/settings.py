@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from idealflow.errors import InputError
 
 __all__ = ["Settings"]
 
 
 class Settings(BaseSettings):
-    """Settings of this site, each read from ``IDEALFLOW_<NAME>``."""
+    """Settings of this site, each read from ``IDEALFLOW_<NAME>``.
+
+    Raises
+    ------
+    InputError
+        For an impossible value, naming the variable.
+    """
 
     model_config = SettingsConfigDict(env_prefix="IDEALFLOW_", extra="ignore")
 
@@ -26,3 +36,11 @@ class Settings(BaseSettings):
         default=None,
         description="torch device of the SOAP uncertainty (cuda, cuda:1, cpu); default: numba. Results are exact for a fixed one",
     )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            raise InputError(f"IDEALFLOW_{name}: {problem['msg'].lower()}, got {problem['input']!r}") from error

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel
+from idealflow.core.archive import write_archive
 from idealflow.core.descriptors.oracle import DScribeSOAP
 from idealflow.errors import ArtifactError, InputError
 from idealflow.testing import check_uncertainty
@@ -36,20 +37,28 @@ def model(frames):
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_values_are_mahalanobis_distances_of_dscribes_descriptors(frames, pooled):
-    """Recomputed with DScribe, numpy's covariance and a pseudo-inverse."""
+    """Recomputed with DScribe and numpy: within the directions that are believed, and outside them by what was measured."""
     model = UncertaintyModel.fit(frames, SOAP_NIAL, pooled=pooled, eigen_cut=1e-5)
     oracle = DScribeSOAP(SOAP_NIAL)
     seen, kinds = np.concatenate([oracle(atoms) for atoms in frames]), np.concatenate([a.numbers for a in frames])
     other = ni3al(rattle=0.2, seed=99)
     descriptors, raw, found = oracle(other), model(other, raw=True), model(other)
-    for number in [None] if pooled else [13, 28]:
+    for name, number in [("pooled", None)] if pooled else [("Al", 13), ("Ni", 28)]:
         group, rows = (slice(None), slice(None)) if number is None else (kinds == number, other.numbers == number)
         covariance, centred = np.cov(seen[group].T), descriptors[rows] - seen[group].mean(axis=0)
         values, directions = np.linalg.eigh(covariance)
-        kept = values > 1e-5 * values[-1]
-        expected = ((centred @ directions[:, kept]) ** 2 / values[kept]).sum(axis=1)
-        np.testing.assert_allclose(raw[rows], expected, rtol=1e-6)
-        np.testing.assert_allclose(found[rows], expected / kept.sum(), rtol=1e-6)
+        kept = np.flatnonzero(values > 1e-5 * values[-1])[-max(4, len(seen[group]) // 10) :]
+        inside = centred @ directions[:, kept]
+        outside = centred - inside @ directions[:, kept].T
+        expected = (inside**2 / values[kept]).sum(axis=1)
+        whitened = model.whitened(descriptors[rows], 0 if number is None else model.species.index(name))
+        k = model.n_dimensions[name]
+        np.testing.assert_allclose(k * (whitened[:, : len(kept)] ** 2).sum(axis=1), expected, rtol=1e-6)
+        # each feature by one variance, the same for nearly all of them
+        measured = np.median(np.sqrt(k) * whitened[:, len(kept) :] / outside, axis=0)
+        assert np.percentile(measured, 50) == pytest.approx(measured.min(), rel=0.5)
+        np.testing.assert_allclose(raw[rows], expected + (measured**2 * outside**2).sum(axis=1), rtol=1e-5)
+        np.testing.assert_allclose(found[rows], raw[rows] / k, rtol=1e-12)
 
 
 def test_the_training_mean_is_one(frames, model):
@@ -238,3 +247,44 @@ def test_lone_atoms_and_open_boundaries_have_values():
     frames = [Atoms("Ni4", positions=np.random.default_rng(seed).uniform(0, 6, (4, 3))) for seed in range(40)]
     model = UncertaintyModel.fit(frames, SOAP(["Ni"], 3.0, 3, 2, 0.4))
     assert np.isfinite(model(Atoms("Ni"))).all()
+
+
+def as_version_1(model, frames, path):
+    """What version 1 of the file held: a uniform sample of all environments, copies and all, in place of the distinct ones."""
+    arrays, plain = model._known.to_arrays()
+    vectors, kinds = np.concatenate([model.soap(a) for a in frames]), np.concatenate([a.symbols for a in frames])
+    rng = np.random.Generator(np.random.PCG64(0))
+    for species in model.species:
+        own = vectors[kinds == species]
+        arrays[f"reservoir/{species}"] = own[rng.choice(len(own), min(512, len(own)), replace=False)]
+        del arrays[f"distinct/{species}"], arrays[f"ranks/{species}"]
+    del plain["full"], plain["seed"]
+    plain["rng"] = rng.bit_generator.state
+    return write_archive(path, "idealflow uncertainty model", 1, arrays, {"soap": model.soap.to_dict(), **plain})
+
+
+@pytest.mark.parametrize("n_frames", [6, 40])
+def test_files_of_version_1_are_read_and_continued(n_frames, tmp_path):
+    """Few environments: nothing is lost. Many: mean and covariance are exact, what lies outside is measured by another sample."""
+    frames = [ni3al(seed=seed) for seed in range(n_frames)]
+    model = UncertaintyModel.fit(frames, SOAP_NIAL)
+    old = UncertaintyModel.load(as_version_1(model, frames, tmp_path / "old.npz"))
+    probe = ni3al(rattle=0.2, seed=77)
+    tolerance = 1e-6 if n_frames == 6 else 0.1
+    assert old.n_samples == model.n_samples
+    assert old.n_distinct == pytest.approx(model.n_distinct, rel=0.1)
+    np.testing.assert_allclose(old(probe), model(probe), rtol=tolerance)
+    assert old.auto_threshold() == pytest.approx(model.auto_threshold(), rel=max(0.3, tolerance))
+    for each in (old, model):
+        each.update([ni3al(rattle=0.1, seed=seed) for seed in range(300, 310)])
+    np.testing.assert_allclose(old(probe), model(probe), rtol=max(1e-6, tolerance))
+    again = UncertaintyModel.load(old.save(tmp_path / "new.npz"))
+    np.testing.assert_array_equal(again(probe), old(probe))
+
+
+def test_a_file_of_version_1_of_a_perfect_crystal_knows_one_environment(tmp_path):
+    frames = [ni3al(rattle=0.0) for _ in range(60)]
+    model = UncertaintyModel.fit(frames, SOAP_NIAL)
+    old = UncertaintyModel.load(as_version_1(model, frames, tmp_path / "old.npz"))
+    assert old.too_few == {"Al": 1, "Ni": 1}
+    assert np.isposinf(old(ni3al(rattle=0.1))).all()

@@ -76,6 +76,19 @@ def test_taskdoc_gives_the_calculators_label_as_object_and_as_dictionary(emulati
     assert label.n_valence_electrons == 2 * 11 + 2
 
 
+def test_left_handed_and_open_structures_are_labelled_in_their_own_frame(emulation: Any, tmp_path: Path) -> None:
+    left, film = alloy(), alloy()
+    left.set_cell(left.cell.array[[1, 0, 2]])
+    assert np.linalg.det(left.cell) < 0
+    film.pbc = [True, True, False]
+    for name, atoms in (("left", left), ("film", film)):
+        label, _ = labelled(atoms, tmp_path / name)
+        atoms.calc = EMT()
+        assert label.energy == pytest.approx(atoms.get_potential_energy() + OFFSET * 4, abs=1e-7)
+        assert label.forces == pytest.approx(atoms.get_forces(), abs=1e-7)
+        assert label.stress is None if name == "film" else label.stress == pytest.approx(atoms.get_stress(), abs=1e-7)
+
+
 def test_labels_of_real_taskdocs_are_derivatives_of_their_energy(emulation: Any, tmp_path: Path) -> None:
     numbers = iter(range(100))
     done = check_labeller(

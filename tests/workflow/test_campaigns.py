@@ -142,10 +142,10 @@ def test_bootstrap_from_an_exported_dataset(finished: Any, tmp_path: Path) -> No
     bootstrap = {"seeds": None, "dataset": str(dataset)}
     state, campaign = tiny.run(tmp_path / "out", campaign="again", bootstrap=bootstrap, threshold=2.0, **short())
     doc = campaign.bootstrap()
-    assert (doc.source, doc.n_labelled_here) == ("dataset", 0)
+    assert (doc.source, doc.n_labelled_here) == ("dataset", 2)  # by which it is checked
     assert doc.n_structures == 8 + finished.state.n_substructures
     assert campaign.labels(origin="bootstrap") == []
-    assert state.n_bootstrap_labels == 0
+    assert state.n_bootstrap_labels == len(campaign.labels(origin="check")) == 2
     assert state.status == "finished"
     assert any(key.startswith("dataset:") for update in campaign.updates() for key in update.replayed)
 

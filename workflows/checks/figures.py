@@ -5,8 +5,9 @@
 
 The tutorial's campaign (`docs/examples/first.yaml`) and the example of the Python page (`docs/examples/from_python.py`) are
 run with the vectors of this processor and with shorter ones (`processors.py`), for how far another processor's figures
-may differ. What they print is kept in `docs/examples/figures.json`; the tutorial, the Python page and the README take their
-figures from there, and the tests see to it that they do.
+may differ. Times are among the figures: run it where nothing else runs. What they print is kept in
+`docs/examples/figures.json`; the tutorial, the Python page and the README take their figures from there, and the tests see
+to it that they do.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from idealflow.schemas import CampaignState
-from idealflow.workflow.jobs.progress import Progress
+from idealflow.workflow.jobs.progress import NOTES, Progress
 
 __all__ = ["Display"]
 
@@ -38,11 +38,15 @@ class Display:
         self._steps = {walker.walker: walker.step for walker in state.walkers}
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
+        self._said: set[str] = set()
         self._written = 0.0
         self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Display:
         """Start showing."""
+        if self._state.round == 0:
+            for message in self._state.notes:
+                self._once(message)
         if self._live is not None:
             self._live.start()
         return self
@@ -60,6 +64,8 @@ class Display:
             if self._pace is None:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
+        elif event.stage in NOTES:
+            self._once(event.message)
         elif event.message and event.stage != "round" and (event.stage, _kind(event.message)) not in self._told:
             self._told.add((event.stage, _kind(event.message)))
             self._note(f"{event.stage}: {event.message}")
@@ -75,6 +81,10 @@ class Display:
             self._note(
                 f"bootstrap: {state.n_bootstrap_labels} labels by {state.label_method}, threshold {state.threshold:.2f}"
             )
+            if state.too_few:
+                from idealflow.report.summary import too_few_line  # with pandas, which takes a second to import
+
+                self._note(f"warning: {too_few_line(state.too_few)}")
         if new or failed:
             version = None if state.learner is None else state.learner.version
             self._note(
@@ -83,6 +93,12 @@ class Display:
                 + f", model {version}"
             )
         self._show()
+
+    def _once(self, message: str) -> None:
+        """Say what became of the input, once: it is read more often."""
+        if message not in self._said:
+            self._said.add(message)
+            self._note(message)
 
     def _note(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)

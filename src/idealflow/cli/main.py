@@ -6,13 +6,16 @@ import argparse
 import contextlib
 import errno
 import json
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idealflow import __version__
+from idealflow.config_text import read_config
 from idealflow.errors import IdealflowError, InputError
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ _SITE_TROUBLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
 
+#: signals that end a run as Ctrl-C does: a queue's time limit, a closed terminal
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+_INTERRUPTED = "interrupted; the same command goes on from here"
 _TARGET = "the campaign's folder, or its name in jobflow's JOB_STORE"
 
 
@@ -32,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 if what was asked was done, 2 for bad input, 1 for a campaign that failed."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        with _ended_by_signals():
+            return int(arguments.command(arguments))
     except InputError as error:
         sys.stderr.write(f"idealflow: {error}\n")
         return 2
@@ -40,15 +48,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"idealflow: {error}\n")
         return 1
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            sys.stderr.write(f"idealflow: {error.strerror}: {str(error.filename)[:100]}...; give a shorter path\n")
+            return 2
         if error.errno not in _SITE_TROUBLE:
             raise
         sys.stderr.write(
             f"idealflow: {error}; what was committed is safe: give it room or permission and run the same command again\n"
         )
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("idealflow: interrupted; the same command goes on from here\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        by = "" if number == signal.SIGINT else f" by {number.name}"
+        sys.stderr.write(f"idealflow: interrupted{by}; the same command goes on from here\n")
+        return 128 + int(number)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, unless it was started deaf to them (nohup)."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number))
+
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+        before = {}
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,17 +166,18 @@ def _seconds(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
     from idealflow.cli.display import Display
     from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text, write_report, write_summary
     from idealflow.workflow.campaign.state import next_action
-    from idealflow.workflow.config.load import former_maker, load_config
+    from idealflow.workflow.config.load import former_maker
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.frames.encode import to_stored
     from idealflow.workflow.jobs.progress import listening
 
-    maker, atoms, settings = load_config(arguments.config)
+    maker, atoms, settings, notes = _config(arguments.config)
     directory = CampaignDirectory(arguments.out)
     directory.check_name(maker.campaign)
     directory.check_files()
@@ -152,7 +186,7 @@ def _run(arguments: argparse.Namespace) -> int:
         store, structure = directory.job_store(), to_stored(atoms)
         campaign = Campaign(store, maker.campaign, directory)
         former = former_maker(directory.readable_config) if directory.exists() else None
-        state = open_state(maker, structure, store, None if former is None else directory.placed(former))
+        state = open_state(maker, structure, store, notes, None if former is None else directory.placed(former))
         kept = directory.write_config(settings)
         if kept.name != "config.yaml":
             sys.stdout.write(
@@ -178,15 +212,19 @@ def _run(arguments: argparse.Namespace) -> int:
                 if display is not None:
                     display.committed(after)
 
-            state = run_campaign(
-                maker,
-                structure,
-                store,
-                state=state,
-                max_rounds=arguments.max_rounds,
-                on_round=on_round,
-                root_dir=directory.jobs,
-            )
+            try:
+                state = run_campaign(
+                    maker,
+                    structure,
+                    store,
+                    state=state,
+                    max_rounds=arguments.max_rounds,
+                    on_round=on_round,
+                    root_dir=directory.jobs,
+                )
+            except KeyboardInterrupt:
+                write_summary(campaign, directory.summary_path, status="paused", reason=_INTERRUPTED)
+                raise
         write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
         if state.status != "paused":
             write_report(campaign, campaign.fetch, directory.report_path, directory.figures)
@@ -243,12 +281,15 @@ def _export(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.folder.target import find_campaign
 
     target = find_campaign(arguments.target)
+    target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
     dataset = target.campaign.dataset()
     if not dataset:
         raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
-    target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
-    with replacing(arguments.file.resolve()) as draft:
-        write(draft, dataset, format="extxyz")
+    try:
+        with replacing(arguments.file.resolve()) as draft:
+            write(draft, dataset, format="extxyz")
+    except FileNotFoundError as error:  # in a folder that takes no files, such as /proc
+        raise InputError(f"{arguments.file} cannot be written: {error.strerror}; choose another folder") from error
     sys.stdout.write(f"{len(dataset)} labelled structures: {arguments.file}\n")
     return 0
 
@@ -280,11 +321,33 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0 if doc.frames else 1
 
 
-def _submit(arguments: argparse.Namespace) -> int:
+def _config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
+    """A checked config, and what became of its inputs (which frame of several is taken), said also where it is refused."""
     from idealflow.workflow.config.load import load_config
+    from idealflow.workflow.jobs.progress import noted
+
+    with noted() as notes:
+        try:
+            return *load_config(path), notes
+        except InputError:
+            sys.stdout.writelines(f"{message}\n" for message in notes)
+            raise
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    read_config(arguments.config)
     from idealflow.workflow.drivers.fireworks import submit_campaign
 
-    maker, atoms, _ = load_config(arguments.config)
+    maker, atoms, settings, notes = _config(arguments.config)
+    labeller = settings.get("label", {}).get("labeller")
+    if isinstance(labeller, dict) and "maker" in labeller and "import_from" in labeller:
+        kind = type(getattr(maker.label.labeller, "maker", None))
+        if kind.__module__.partition(".")[0] == labeller["maker"].partition(".")[0]:
+            raise InputError(
+                f"every worker has to import {kind.__module__}.{kind.__name__}, which lies beside the config; set PYTHONPATH to "
+                f"{labeller['import_from']} here and on the workers"
+            )
+    sys.stdout.writelines(f"{message}\n" for message in notes)
     sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
     return 0
 

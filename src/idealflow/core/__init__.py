@@ -20,11 +20,13 @@ from idealflow.core.dynamics import (
     read_trajectory,
 )
 from idealflow.core.embedding import Embedded, Objective, Relaxed, embed, relax_shell
+from idealflow.core.left_out import FEWEST
 from idealflow.core.replay import draw_replay, replay_probabilities
 from idealflow.core.screening import ScreenedFrame, screen, screen_frame
 from idealflow.core.uncertainty import UncertaintyModel
 
 __all__ = [
+    "FEWEST",
     "SOAP",
     "BorrowedCoverage",
     "CheckOutcome",

@@ -55,6 +55,11 @@ class BorrowedCoverage:
         return self.base.n_samples
 
     @property
+    def too_few(self) -> dict[str, int]:
+        """Species that were seen in too few distinct environments; see :attr:`UncertaintyModel.too_few`."""
+        return self.base.too_few
+
+    @property
     def n_covered(self) -> dict[str, int]:
         """Learned centres that cover, by species."""
         return self.base.n_covered

@@ -8,9 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.conformance import AtomwiseUncertainty
+from idealflow.errors import InputError
 
 __all__ = ["UncertaintyCalculator"]
 
@@ -43,14 +44,31 @@ class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no t
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
-        """Evaluate; called by ASE."""
+        """Evaluate; called by ASE.
+
+        Raises
+        ------
+        InputError
+            Where the objective is infinite: no direction lowers it.
+        """
         super().calculate(atoms, properties, system_changes)
         if "uncertainties" in properties:
             self.results["uncertainties"] = self.model(self.atoms)
         value, gradient, cell_gradient = self.model.value_and_gradient(self.atoms, self.weights, self.reference)
+        if not np.isfinite(value):
+            raise InputError(_nothing_to_lower(self.atoms, self.model(self.atoms)))
         self.results |= {"energy": value, "forces": -gradient}
         if self.atoms.cell.rank == 3:
             # a strain moves positions and cell together: dU/dε = Σ r ⊗ dU/dr + h ⊗ dU/dh
             strain = self.atoms.positions.T @ gradient + np.asarray(self.atoms.cell).T @ cell_gradient
             virial = (strain + strain.T) / 2.0
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.get_volume())
+
+
+def _nothing_to_lower(atoms: Atoms, values: NDArray[np.float64]) -> str:
+    unknown = ~np.isfinite(values)
+    species = ", ".join(sorted({atom.symbol for atom in atoms[unknown]}))
+    return (
+        f"the uncertainty of {int(unknown.sum())} atoms ({species}) is infinite, and no step lowers it: an environment is judged "
+        "where its species was seen in enough distinct ones; label structures with that species, or give its atoms weight 0"
+    )

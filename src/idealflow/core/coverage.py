@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from idealflow.core.distribution import Whitener
+from idealflow.core.whitening import Whitener
 
 __all__ = ["COVER_RADIUS", "Coverage"]
 

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.coverage import Coverage
-from idealflow.core.distribution import Moments, Whitener
+from idealflow.core.distinct import DistinctSample, alike, hashes
+from idealflow.core.distribution import Moments
+from idealflow.core.left_out import FEWEST, LeftOut, judged
 from idealflow.core.objective import objective
-from idealflow.core.reservoir import sampled
+from idealflow.core.whitening import Whitener
 from idealflow.errors import InputError
 
 __all__ = ["KnownEnvironments"]
 
-_TAIL_QUANTILE, _TAIL_FACTOR = 0.99, 2.0
+_LEAST_THRESHOLD = 2.0  # twice the mean in distribution
 _POOLED = "pooled"
 
 Float = NDArray[np.float64]
@@ -39,7 +41,7 @@ class KnownEnvironments:
     eigen_cut
         Eigenvalues of the covariance below this fraction of the largest are dropped.
     seed
-        Of the reservoir behind :meth:`auto_threshold`.
+        Of the sample of distinct environments.
     """
 
     def __init__(self, species: tuple[str, ...], n_features: int, pooled: bool, eigen_cut: float, seed: int) -> None:
@@ -50,24 +52,24 @@ class KnownEnvironments:
         self.coverage = {name: Coverage() for name in species}
         groups = (_POOLED,) if pooled else species
         self.moments = {group: Moments.empty(n_features) for group in groups}
-        self._reservoir = {group: np.zeros((0, n_features)) for group in groups}
-        self._rng = np.random.Generator(np.random.PCG64(seed))
-        self._whiteners: dict[str, Whitener | None] = {}
+        self.samples = {group: DistinctSample.empty(n_features) for group in groups}
+        self._seed = seed
+        self._alone: dict[str, LeftOut] = {}
+        self._judged: dict[str, LeftOut] | None = None
 
     def join(self, vectors: Float, kinds: Kinds) -> None:
         """Let environments join the distribution."""
         for group, rows in self._members(kinds):
-            new, moments = vectors[rows], self.moments[group]
-            self._reservoir[group] = sampled(self._reservoir[group], new, moments.n, self._rng)
-            self.moments[group] = moments.merged(Moments.of(new))
-            self._whiteners.pop(group, None)
+            new = vectors[rows]
+            self.samples[group] = self.samples[group].joined(new, self._seed)
+            self.moments[group] = self.moments[group].merged(Moments.of(new))
+            self._alone.pop(group, None)
+            self._judged = None
 
     def whitener(self, group: str) -> Whitener | None:
         """Of a species (or ``"pooled"``); None where nothing was seen. Factorised once for a distribution."""
-        if group not in self._whiteners:
-            moments = self.moments[group]
-            self._whiteners[group] = moments.whitener(self.eigen_cut) if moments.n else None
-        return self._whiteners[group]
+        found = self._left_out().get(group)
+        return None if found is None else found.whitener
 
     def whiteners(self) -> list[Whitener | None]:
         """Of each species, in their order."""
@@ -80,18 +82,26 @@ class KnownEnvironments:
                 coverage.prepare(whitener)
 
     def distances(self, vectors: Float, kinds: Kinds, *, raw: bool = False) -> Float:
-        """Squared Mahalanobis distances, (n,), per dimension unless ``raw``; infinite for a species never seen."""
+        """Squared Mahalanobis distances, (n,), per dimension unless ``raw``; infinite for a species never seen.
+
+        Of a species with too few distinct environments, those are at 0 and all others at infinity.
+        """
         values = np.full(len(vectors), np.inf)
         for group, rows in self._members(kinds):
             whitener = self.whitener(group)
-            if whitener is not None:
-                values[rows] = (whitener(vectors[rows]) ** 2).sum(axis=1) / (1 if raw else whitener.k)
+            if whitener is None:
+                continue
+            if whitener.seen is not None:
+                values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
+            else:
+                values[rows] = whitener.squared(vectors[rows]) / (1 if raw else whitener.k)
         return values
 
     def objective(self, vectors: Float, kinds: Kinds, weights: Float, reference: Float | None) -> tuple[Float, Float]:
         """Each environment's part of the relaxation's objective, (n,), and its derivative by the descriptors, (n, n_features).
 
-        A species never seen has an infinite part and no derivative: no direction leads out of it.
+        A species never seen has an infinite part and no derivative: no direction leads out of it. So have environments of
+        a species with too few distinct ones, but for those.
 
         Parameters
         ----------
@@ -102,6 +112,10 @@ class KnownEnvironments:
         for group, rows in self._members(kinds):
             whitener = self.whitener(group)
             if whitener is None:
+                continue
+            if whitener.seen is not None:
+                u = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
+                parts[rows] = weights[rows] * objective(u, None if reference is None else reference[rows])[0]
                 continue
             y = whitener(vectors[rows])
             u = (y**2).sum(axis=1) / whitener.k
@@ -126,22 +140,25 @@ class KnownEnvironments:
         return out
 
     def auto_threshold(self) -> float:
-        """Twice the 99th percentile of the sampled environments' own uncertainties, of the species where it is highest.
+        """Threshold from left-out environments (:attr:`LeftOut.threshold`), of the species where it is highest.
+
+        Species with too few distinct environments have no say; it is 2 where no species has.
 
         Raises
         ------
         InputError
             If nothing was seen yet.
         """
-        tails = []
-        for group, vectors in self._reservoir.items():
-            whitener = self.whitener(group)
-            if whitener is not None:
-                u = (whitener(vectors) ** 2).sum(axis=1) / whitener.k
-                tails.append(float(np.quantile(u, _TAIL_QUANTILE)))
-        if not tails:
+        found = self._left_out().values()
+        if not found:
             raise InputError("there is no training environment to take a threshold from; fit the model first")
-        return _TAIL_FACTOR * max(1.0, *tails)
+        return max(_LEAST_THRESHOLD, *(each.threshold for each in found))
+
+    @property
+    def too_few(self) -> dict[str, int]:
+        """Distinct environments of each species (or ``"pooled"``) that was seen, but too seldom to judge others by."""
+        counts = {group: sample.count for group, sample in self.samples.items()}
+        return {group: count for group, count in counts.items() if 0 < count < FEWEST}
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """All of it, exactly: arrays, and plain data."""
@@ -150,7 +167,8 @@ class KnownEnvironments:
             arrays |= {
                 f"mean/{group}": moments.mean,
                 f"scatter/{group}": moments.scatter,
-                f"reservoir/{group}": self._reservoir[group],
+                f"distinct/{group}": self.samples[group].rows,
+                f"ranks/{group}": self.samples[group].ranks,
             }
         for species, coverage in self.coverage.items():
             for name in ("learned", "quarantined"):
@@ -160,7 +178,8 @@ class KnownEnvironments:
             "pooled": self.pooled,
             "eigen_cut": self.eigen_cut,
             "n": {group: moments.n for group, moments in self.moments.items()},
-            "rng": self._rng.bit_generator.state,
+            "full": {group: sample.full for group, sample in self.samples.items()},
+            "seed": self._seed,
         }
         return arrays, plain
 
@@ -168,16 +187,40 @@ class KnownEnvironments:
     def from_arrays(
         cls, species: tuple[str, ...], n_features: int, arrays: dict[str, NDArray[Any]], plain: dict[str, Any]
     ) -> KnownEnvironments:
-        """What :meth:`to_arrays` gave."""
-        known = cls(species, n_features, plain["pooled"], plain["eigen_cut"], seed=0)
+        """What :meth:`to_arrays` gave, or that of version 1: its uniform sample says which environments are distinct."""
+        known = cls(species, n_features, plain["pooled"], plain["eigen_cut"], plain.get("seed", 0))
         for group in known.moments:
             known.moments[group] = Moments(plain["n"][group], arrays[f"mean/{group}"], arrays[f"scatter/{group}"])
-            known._reservoir[group] = arrays[f"reservoir/{group}"]
+            if f"reservoir/{group}" in arrays:
+                known.samples[group] = DistinctSample.of_uniform(
+                    arrays[f"reservoir/{group}"], plain["n"][group], known._seed
+                )
+            else:
+                rows = arrays[f"distinct/{group}"]
+                known.samples[group] = DistinctSample(
+                    rows, arrays[f"ranks/{group}"], hashes(rows, known._seed), plain["full"][group]
+                )
         for name, coverage in known.coverage.items():
             coverage.learned = list(arrays[f"learned/{name}"])
             coverage.quarantined = list(arrays[f"quarantined/{name}"])
-        known._rng.bit_generator.state = plain["rng"]
         return known
+
+    def _left_out(self) -> dict[str, LeftOut]:
+        """The metric of each group that was seen.
+
+        One threshold is for all, so the uncertainties of a group with few environments are given in units in which its threshold
+        is no lower than the highest of those with many: what is new to it would stay below a threshold made for others.
+        """
+        if self._judged is None:
+            seen = [group for group, moments in self.moments.items() if moments.n]
+            for group in seen:
+                if group not in self._alone:
+                    self._alone[group] = judged(self.moments[group], self.samples[group], self.eigen_cut)
+            highest = max((self._alone[group].threshold for group in seen if not self._alone[group].few), default=0.0)
+            self._judged = {
+                group: found.at_least(highest) if found.few else found for group, found in self._alone.items()
+            }
+        return self._judged
 
     def _group(self, kind: int) -> str:
         return _POOLED if self.pooled else self.species[kind]

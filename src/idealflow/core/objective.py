@@ -37,5 +37,6 @@ def objective(u: Float, reference: Float | None) -> tuple[Float, Float]:
     """Value and slope in u of each atom's part of the objective."""
     if reference is None:
         return u, np.ones_like(u)
-    excess = np.maximum(0.0, u / reference - 1.0)
+    # what is infinitely uncertain there as well exceeds nothing
+    excess = np.maximum(0.0, np.divide(u, reference, out=np.ones_like(u), where=np.isfinite(reference)) - 1.0)
     return np.log1p(excess), np.where(excess > 0.0, 1.0 / ((1.0 + excess) * reference), 0.0)

@@ -114,7 +114,10 @@ def screen_frame(
     above = np.flatnonzero(triggering)
     triggering[above] = ~model.covered(frame, threshold, above)
     candidates = np.flatnonzero(triggering)
-    candidates = candidates[np.lexsort((candidates, -u[candidates]))]
+    nothing = np.zeros((0, model.soap.n_features))
+    seen = np.array([model.whitened(nothing, kind) is not None for kind in range(len(model.soap.species))])
+    # of the infinitely uncertain, species that were never seen before those of which little is known
+    candidates = candidates[np.lexsort((candidates, seen[frame.kinds[candidates]], -u[candidates]))]
     limit = len(candidates) if max_centres is None else max_centres
     return ScreenedFrame(u, triggering, _picked(model, frame, candidates, threshold, limit))
 

@@ -21,7 +21,8 @@ from idealflow.core.coverage import COVER_RADIUS, REACH, Coverage
 from idealflow.core.descriptors import SOAP, PreparedFrame
 from idealflow.core.descriptors.torch_neighbours import TorchGrid, TorchPairs
 from idealflow.core.descriptors.torch_soap import Neighbourhood, TorchSOAP, neighbourhoods, padded
-from idealflow.core.distribution import Whitener
+from idealflow.core.distinct import ALIKE
+from idealflow.core.whitening import Whitener
 from idealflow.errors import InputError
 
 __all__ = ["TorchEngine", "torch_device"]
@@ -94,6 +95,8 @@ class TorchEngine:
         """Uncertainty of the atoms at ``chosen``, (n,)."""
 
         def distance(vectors: Tensor, whitener: Whitener, _: int) -> Tensor:
+            if whitener.seen is not None:
+                return self._seen_or_not(vectors, whitener.seen)
             return (self._whitened(vectors, whitener) ** 2).sum(dim=1) / (1.0 if raw else whitener.k)
 
         return self._mapped(frame, chosen, whiteners, distance, float("inf")).cpu().numpy()
@@ -143,10 +146,13 @@ class TorchEngine:
                     if whitener is None:  # infinite, and no direction leads out of it
                         total += float("inf")
                         continue
+                    own_ref = None if ref is None else ref[part][rows]
+                    if whitener.seen is not None:  # 0 or infinite: no slope either
+                        u = _excess(self._seen_or_not(vectors[rows].detach(), whitener.seen), own_ref)
+                        total += (w[part][rows] * u).sum()
+                        continue
                     u = (self._whitened(vectors.index_select(0, rows), whitener) ** 2).sum(dim=1) / whitener.k
-                    if ref is not None:
-                        u = torch.log1p(torch.relu(u / ref[part][rows] - 1.0))
-                    value = value + (w[part][rows] * u).sum()
+                    value = value + (w[part][rows] * _excess(u, own_ref)).sum()
                 if not value.requires_grad:
                     continue
                 total += value.detach()
@@ -199,7 +205,16 @@ class TorchEngine:
         return min(max(16, _BUDGET[self.device.type] // per_centre), _MOST_CENTRES)
 
     def _whitened(self, vectors: Tensor, whitener: Whitener) -> Tensor:
-        return (vectors - self._moved(whitener.mean)) @ self._moved(whitener.matrix).T
+        centred, directions = vectors - self._moved(whitener.mean), self._moved(whitener.directions)
+        inside = centred @ directions.T
+        outside = (centred - inside @ directions) * self._moved(whitener.rest)
+        return torch.cat([inside * self._moved(whitener.scales), outside], dim=1)
+
+    def _seen_or_not(self, vectors: Tensor, seen: Float) -> Tensor:
+        """Uncertainty where too few environments are known: 0 of those, infinite of all others, (n,)."""
+        apart = ((vectors[:, None, :] - self._moved(seen)[None]) ** 2).sum(dim=2)
+        alike = (apart <= ALIKE**2 * (vectors**2).sum(dim=1, keepdim=True)).any(dim=1)
+        return torch.where(alike, 0.0, float("inf")).double()
 
     def _moved(self, array: Float) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -219,6 +234,14 @@ def _members(own: Tensor, whiteners: Whiteners) -> Iterator[tuple[int, Whitener 
     """Species that occur, their whiteners, and which rows are of them."""
     for kind in torch.unique(own).tolist():
         yield kind, whiteners[kind], torch.nonzero(own == kind)[:, 0]
+
+
+def _excess(u: Tensor, reference: Tensor | None) -> Tensor:
+    """:func:`idealflow.core.objective.objective`."""
+    if reference is None:
+        return u
+    ratio = torch.where(torch.isfinite(reference), u / reference, 1.0)
+    return torch.log1p(torch.relu(ratio - 1.0))
 
 
 def _within(points: Tensor, centres: Tensor, sizes: Tensor, limits: Tensor) -> Tensor:

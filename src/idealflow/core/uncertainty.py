@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UncertaintyModel"]
 
-_KIND, _VERSION = "idealflow uncertainty model", 1
+_KIND, _VERSION = "idealflow uncertainty model", 2
 
 Float = NDArray[np.float64]
 
@@ -31,7 +31,9 @@ class UncertaintyModel:
     """Distribution of the training environments per species, and the distance of others from it.
 
     ``Unc(ρ_i) = (v_i − x̄)ᵀ Σ⁻¹ (v_i − x̄) / k`` with v the SOAP vector and Σ⁻¹ taken in the k eigenvectors that carry the
-    training set's variance: 1 is the mean in distribution, in any system. Make one with :meth:`fit` or :meth:`load`.
+    training set's variance: 1 is the mean in distribution, in any system. What of v lies outside these eigenvectors is
+    measured by the variance that left-out distinct environments show there (:mod:`idealflow.core.left_out`). Make one with
+    :meth:`fit` or :meth:`load`.
 
     Parameters
     ----------
@@ -40,9 +42,9 @@ class UncertaintyModel:
     pooled
         One distribution for all species (the paper's form) instead of one for each.
     eigen_cut
-        Eigenvalues of the covariance below this fraction of the largest are dropped.
+        Eigenvalues of the covariance below this fraction of the largest are never believed.
     seed
-        Of the reservoir of training environments behind :meth:`auto_threshold`.
+        Of the sample of distinct training environments.
     device
         Where uncertainties, gradients and coverage are computed: None is numba on this machine's cores; ``"cuda"``, ``"cuda:1"``
         or ``"cpu"`` is torch on that device, always in double precision. The distribution itself is always taken on the CPU, and
@@ -111,6 +113,19 @@ class UncertaintyModel:
         return {group: moments.n for group, moments in self._known.moments.items()}
 
     @property
+    def n_distinct(self) -> dict[str, int]:
+        """Distinct environments among them, by species (or ``pooled``); beyond 512 an estimate, good to 4 %."""
+        return {group: sample.count for group, sample in self._known.samples.items()}
+
+    @property
+    def too_few(self) -> dict[str, int]:
+        """Species (or ``pooled``) that were seen in so few distinct environments, the number, that nothing can be said of others.
+
+        Everything but those is infinitely uncertain there.
+        """
+        return self._known.too_few
+
+    @property
     def n_dimensions(self) -> dict[str, float]:
         """Dimensions k by which uncertainties are divided, by species (or ``pooled``); 0 where nothing was seen."""
         whiteners = {group: self._known.whitener(group) for group in self._known.moments}
@@ -163,7 +178,7 @@ class UncertaintyModel:
         Returns
         -------
         (n,)
-            Infinite for a species never seen in training.
+            Infinite for a species never seen in training; and for one with :attr:`too_few` distinct environments, but for those.
 
         Raises
         ------
@@ -292,8 +307,10 @@ class UncertaintyModel:
     def auto_threshold(self) -> float:
         """Threshold τ from the training distribution's own tail.
 
-        Twice the 99th percentile of the uncertainties of a uniform sample of at most 512 training environments per
-        species, of the species where it is highest: what is met in training stays below it, with a margin for the sample.
+        The 99th percentile of the uncertainties that distinct training environments have where they are left out, and a margin as
+        large as that percentile is of the same environments where they are known (of fewer than 40: as large as itself); of the
+        species where it is highest, and at least 2. A uniform sample of at most 512 distinct environments per species stands
+        for all. Species with too few of them (:attr:`too_few`) have no say.
 
         Raises
         ------
@@ -318,7 +335,8 @@ class UncertaintyModel:
         Raises
         ------
         ArtifactError
-            If the file is missing, cut short, damaged, foreign, or of a newer version.
+            If the file is missing, cut short, damaged, foreign, or of a newer version. Version 1 held a uniform sample of all
+            environments in place of the distinct ones: it says how many were distinct.
         InputError
             For a device that is not there.
         """

@@ -46,7 +46,7 @@ class _Stopped(Exception):  # noqa: N818 - a signal between the two classes here
 class _Worker:
     """A running worker process and the pipes to it."""
 
-    def __init__(self, calculator: str, kwargs: dict[str, Any], threads: int) -> None:
+    def __init__(self, calculator: str, kwargs: dict[str, Any], threads: int, import_from: str | None) -> None:
         self._home = tempfile.mkdtemp(prefix="idealflow-worker-")
         self._log = tempfile.TemporaryFile(mode="ab+")  # noqa: SIM115 - lives as long as the worker
         life, self._life = os.pipe()
@@ -63,6 +63,8 @@ class _Worker:
         )
         os.close(life)
         path = [str(Path(entry or ".").absolute()) for entry in sys.path]
+        if import_from is not None and import_from not in path:
+            path.append(import_from)
         settings = {"calculator": calculator, "kwargs": kwargs, "path": path}
         try:
             ready = self.ask(settings, _START_LIMIT_S)
@@ -184,6 +186,8 @@ class AseEngine:
         Method to name in the labels; the class name when not given. Say when it stands in for DFT.
     threads
         OpenMP, MKL and OpenBLAS threads of the worker.
+    import_from
+        Folder of the calculator's module, where that is neither installed nor on PYTHONPATH.
 
     Raises
     ------
@@ -196,6 +200,7 @@ class AseEngine:
     time_limit_s: float | None = None
     name: str | None = None
     threads: int = 1
+    import_from: str | None = None
 
     def __post_init__(self) -> None:
         if "." not in self.calculator:
@@ -264,12 +269,12 @@ class AseEngine:
         return label
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        key = json.dumps([self.calculator, self.kwargs, self.threads], sort_keys=True)
+        key = json.dumps([self.calculator, self.kwargs, self.threads, self.import_from], sort_keys=True)
         with _LOCKS.setdefault(key, threading.Lock()):
             try:
                 worker = _WORKERS.get(key)
                 if worker is None:
-                    worker = _WORKERS[key] = _Worker(self.calculator, dict(self.kwargs), self.threads)
+                    worker = _WORKERS[key] = _Worker(self.calculator, dict(self.kwargs), self.threads, self.import_from)
                 return worker.ask(request, self.time_limit_s)
             except _Stopped as stop:
                 self._drop(key)

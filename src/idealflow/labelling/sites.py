@@ -114,7 +114,7 @@ def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
         for row, found in zip(rows, tree.query_ball_point(mine[rows], radius, return_sorted=True), strict=True):
             if found:
                 near = candidates[found]
-                distance = _distances(sites, atoms, row, near)
+                distance = _distances(sites, atoms, int(row), near)
                 if distance.min() <= _TOLERANCE:
                     order[row] = near[int(distance.argmin())]
     return order

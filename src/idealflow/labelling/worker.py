@@ -72,7 +72,10 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
 
     before = processor_seconds()
     atoms = Atoms(**request)
-    atoms.calc = make(**kwargs)
+    calculator = make(**kwargs)
+    if not hasattr(calculator, "get_potential_energy"):
+        raise TypeError(f"the calculator's function returned a {type(calculator).__name__}, no ASE calculator")
+    atoms.calc = calculator
     stress = None
     if (
         atoms.pbc.all()

@@ -66,6 +66,7 @@ class Campaign:
         self.store = store
         self.name = name
         self.folder = folder
+        self._artifacts: ArtifactStore | None = None
         store.connect()
 
     @classmethod
@@ -100,12 +101,20 @@ class Campaign:
     @property
     def artifacts(self) -> ArtifactStore:
         """The campaign's artifact store; InputError before the first state."""
-        state = self.state()
-        if self.folder is not None:
-            return ArtifactStore(self.folder.root(state))
-        if state is None:
-            raise InputError(f"campaign {self.name} has stored no state yet; let it run at least through its bootstrap")
-        return ArtifactStore(state.artifacts)
+        if self._artifacts is None:
+            state = self.state()
+            if self.folder is not None:
+                root = self.folder.root(state)
+            elif state is not None:
+                root = state.artifacts
+            else:
+                raise InputError(
+                    f"campaign {self.name} has stored no state yet; let it run at least through its bootstrap"
+                )
+            if state is None:  # the first one may name another place
+                return ArtifactStore(root)
+            self._artifacts = ArtifactStore(root)
+        return self._artifacts
 
     def fetch(self, artifact: Artifact) -> Path:
         """Local, verified path of an artifact; ArtifactError where it is missing or damaged."""

@@ -24,7 +24,7 @@ from idealflow.report.figures import (
     temperature_figure,
     uncertainty_figure,
 )
-from idealflow.report.summary import summarise
+from idealflow.report.summary import summarise, too_few_line
 from idealflow.schemas import Artifact
 from idealflow.storage import replacing
 
@@ -151,7 +151,7 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     rows = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
         for key, value in summary.items()
-        if key not in ("evaluation", "calibration", "labels_by_method", "settings_changes")
+        if key not in ("evaluation", "calibration", "labels_by_method", "settings_changes", "too_few_environments")
     )
     stages = summary.get("evaluation") or []
     figures = "".join(
@@ -180,6 +180,8 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     methods = summary.get("labels_by_method") or {}
     by_method = ", ".join(f"{n} labels by <b>{html.escape(method)}</b>" for method, n in methods.items())
     mixed = f'<p class="note">The labels are by several methods: {by_method}.</p>' if len(methods) > 1 else ""
+    too_few = summary.get("too_few_environments")
+    warned = f'<p class="note">Warning: {html.escape(too_few_line(too_few))}.</p>' if too_few else ""
     title = html.escape(f"Campaign {summary['campaign']}")
     reference = html.escape(str(summary.get("reference", "")))
     return f"""<!doctype html>
@@ -194,7 +196,7 @@ figure {{ margin: 0; }} img {{ max-width: 100%; }} figcaption {{ color: #57606a;
 details {{ overflow-x: auto; }}
 </style></head><body>
 <h1>{title}</h1>
-<p class="note">Reference: <b>{reference}</b>. Errors and labels on this page are against this reference.</p>{mixed}
+<p class="note">Reference: <b>{reference}</b>. Errors and labels on this page are against this reference.</p>{mixed}{warned}
 <h2>Figures</h2><div class="figures">{figures}</div>
 {"<h2>Whole frames against the reference, by stage of the schedule</h2>" + evaluation if evaluation else ""}
 {_calibration(summary.get("calibration"))}

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from idealflow.analysis import acceleration, calibrate
+from idealflow.core import FEWEST
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, FrameErrors
 from idealflow.storage import replacing
 
-__all__ = ["evaluation_line", "summarise", "summary_text", "write_summary"]
+__all__ = ["evaluation_line", "summarise", "summary_text", "too_few_line", "write_summary"]
 
 _CHOICES = {
     "keep": "training uses them too",
@@ -70,7 +71,10 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "other_method": state.other_method,
         "n_labels_without_vacuum": _without_vacuum(campaign, state),
         **_costs(state, evaluation, steps),
+        "notes": state.notes,
     }
+    if state.too_few:
+        summary["too_few_environments"] = state.too_few
     if whole:
         summary["labels_by_method"] = campaign.labels_by_method()
         summary["calibration"] = _calibration(campaign, recompute)
@@ -117,9 +121,12 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"  t_sub {summary['t_sub_s']:.3g} s, t_entire {summary['t_entire_s']:.3g} s ({summary['t_entire_method']}), "
             f"L {summary['L']:.2f}, R_AL {summary['R_AL']:.3g}, R_FPMD {summary['R_FPMD']:.3g}"
         )
+    if too_few := summary.get("too_few_environments"):
+        lines.append(f"  warning: {too_few_line(too_few)}")
     if calibration := summary.get("calibration"):
         lines.append(_calibration_line(calibration))
     lines += [evaluation_line(entry) for entry in summary.get("evaluation", [])]
+    lines += [f"  {message}" for message in summary.get("notes", [])]
     return "\n".join(lines) + "\n"
 
 
@@ -128,6 +135,15 @@ def _without_vacuum(campaign: Campaign, state: CampaignState) -> int:
     if state.settings is None and state.learner is not None:
         return len(campaign.labels_without_vacuum())
     return state.n_without_vacuum
+
+
+def too_few_line(too_few: dict[str, int]) -> str:
+    """What it means that species are known from too few distinct environments."""
+    counts = ", ".join(f"{species} from {n}" for species, n in too_few.items())
+    return (
+        f"too few distinct environments are known to judge others by ({counts}; {FEWEST} are needed): everything else of these "
+        "species is new, and no threshold means anything for them; give the bootstrap structures that differ"
+    )
 
 
 def evaluation_line(entry: dict[str, Any]) -> str:

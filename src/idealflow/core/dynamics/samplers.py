@@ -26,6 +26,9 @@ from idealflow.errors import InputError
 __all__ = ["BussiSampler", "LangevinSampler", "NPTSampler", "NVESampler", "default_time_step"]
 
 
+_LONGEST_STEP = 100.0  # fs; atoms cross several bonds in it, whatever they are
+
+
 def default_time_step(numbers: NDArray[np.int64]) -> float:
     """Return 1 fs, or 0.5 fs where there is hydrogen, whose bonds vibrate within about 9 fs."""
     return 0.5 if (np.asarray(numbers) == 1).any() else 1.0
@@ -48,6 +51,11 @@ class _MDSampler:
                 raise InputError(f"`{setting.name}` must be finite, got {value}")
             if setting.name != "pressure" and value <= 0.0:
                 raise InputError(f"`{setting.name}` must be positive, got {value}; times are in fs")
+        if self.timestep is not None and self.timestep > _LONGEST_STEP:
+            raise InputError(
+                f"`timestep` must be at most {_LONGEST_STEP:g} fs, got {self.timestep:g}; "
+                "times are in fs, 1 or 2 are usual"
+            )
 
     def time_step(self, state: MDState) -> float:
         """Return the time of one step, fs: 1, or 0.5 where there is hydrogen, unless given."""

@@ -150,7 +150,7 @@ class MDState:
             raise InputError(f"the start temperature must be at least 0 K and finite, got {temperature}; give kelvin")
         rng = np.random.Generator(np.random.PCG64(seed))
         directions = fixed_directions(atoms)
-        fixed = directions.all(axis=1)
+        fixed = np.asarray(directions.all(axis=1), dtype=np.bool_)
         work = atoms.copy()
         work.calc = None
         if temperature is not None:

@@ -42,7 +42,10 @@ def check_objective(name: str) -> None:
 
 
 class ShellObjective:
-    """The objective of one crop. Atoms whose uncertainty is infinite in the crop (species never seen) do not count.
+    """The objective of one crop.
+
+    Atoms whose uncertainty is infinite in the crop (species never seen, or known from too few environments) do not count; where
+    another one's becomes infinite, so does the objective.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ class ShellObjective:
 
     def __call__(self, values: Floats) -> tuple[float, Floats]:
         """Value of the objective, and its slope (n,) in each atom's uncertainty; `values` (n,)."""
+        if not np.isfinite(values[self._known]).all():  # a step away from the few environments that are known
+            return np.inf, np.zeros(len(values))
         counted = self._known & ~self._core if self.name == "mean" else self._known
         weights = np.where(counted, np.where(self._core, self.core_weight, 1.0), 0.0)
         weights /= weights.sum()

@@ -60,7 +60,9 @@ class Relaxed:
     parent_indices : (n,) index in the frame of each atom
     trace : objective after every accepted step, the start first
     n_steps : evaluations spent
-    reason : "in_distribution", "converged", "steps", "contact" (no geometry found that keeps the rules) or "unchanged"
+    reason : "in_distribution", "converged", "steps", "contact" (no geometry found that keeps the rules),
+        "unknown" (what could move is infinitely uncertain, in the crop or after any step: its species was never seen, or in too
+        few environments) or "unchanged"
     uncertainty_before, uncertainty_after : mean over the shell
     shell_ratio : mean over the shell of the uncertainty over the level that the objective asks for
     values : (n,) uncertainties of `atoms`
@@ -136,16 +138,25 @@ def relax_shell(
     check_objective(objective)
     asked = ShellObjective(crop, objective)
     if not (crop.shell & np.isfinite(crop.values)).any():
-        return _outcome(crop, asked, crop.atoms.copy(), crop.values, [], 0, "unchanged")
+        reason = "unknown" if crop.shell.any() else "unchanged"
+        return _outcome(crop, asked, crop.atoms.copy(), crop.values, [], 0, reason)
     limits = (
         crop.limits if min_contact is None else contact_limits(crop.atoms.numbers, crop.atoms.positions, min_contact)
     )
     run = _Run(u, crop, GeometryRules(crop, u.cutoff, limits), asked, cell, threshold)
     ended = run.go(max_steps)
     if run.best is None:
-        reason = "unchanged" if run.any_allowed else "contact"
+        reason = "unknown" if run.only_infinite else "unchanged" if run.any_allowed else "contact"
         return _outcome(crop, asked, crop.atoms.copy(), crop.values, run.trace, run.n_evaluations, reason)
-    return _outcome(crop, asked, run.best.atoms, run.best.values, run.trace, run.n_evaluations, ended)
+    return _outcome(
+        crop,
+        asked,
+        run.best.atoms,
+        run.best.values,
+        run.trace,
+        run.n_evaluations,
+        "unknown" if run.only_infinite else ended,
+    )
 
 
 @dataclass(frozen=True)
@@ -179,7 +190,7 @@ class _Run:
         self._scratch = crop.atoms.copy()
         self.best: _Geometry | None = None
         self.any_allowed = False
-        self.n_evaluations = 0
+        self.n_evaluations, self._n_infinite = 0, 0
         self._harden_at = 0.0
         self.trace: list[float] = []
 
@@ -194,6 +205,11 @@ class _Run:
                 break
             self._objective.core_weight *= HARDEN
         return "in_distribution" if self._in_distribution else "converged" if ended == "converged" else "steps"
+
+    @property
+    def only_infinite(self) -> bool:
+        """True if every step away from the start made some atom infinitely uncertain."""
+        return 0 < self._n_infinite >= self.n_evaluations - 1
 
     @property
     def _core_kept(self) -> bool:
@@ -219,6 +235,7 @@ class _Run:
         self._scratch.set_positions(positions)
         values = self._u(self._scratch)
         value, slopes = self._objective(values)
+        self._n_infinite += not np.isfinite(value)
         if slopes.any():
             _, in_positions, in_cell = self._u.value_and_gradient(self._scratch, slopes)
             total = float(slopes.sum())

@@ -142,7 +142,8 @@ class CommitteeUncertainty(BorrowedCoverage):
         Returns
         -------
         (n,)
-            Infinite for a species never seen in training.
+            Infinite for a species never seen in training, or in so few distinct environments that nothing can be said of
+            others (:attr:`too_few`).
 
         Raises
         ------
@@ -152,7 +153,7 @@ class CommitteeUncertainty(BorrowedCoverage):
         chosen = chosen_atoms(atoms, indices)
         kinds = self._kinds(atoms)[chosen]
         energies = np.array([member(atoms, chosen) for member in self._energies])
-        variance, mean = (self._apart(energies, kinds) ** 2).mean(axis=0), self._scale.variance[kinds]
+        variance, mean = (self._apart(energies, kinds) ** 2).mean(axis=0), self._scale_of(kinds)
         return np.where(np.isnan(mean), np.inf, variance if raw else variance / mean)
 
     def value_and_gradient(
@@ -167,8 +168,8 @@ class CommitteeUncertainty(BorrowedCoverage):
             centres = chosen[start : start + _CENTRES_AT_ONCE]
             linearised = [member.linearised(atoms, centres) for member in self._energies]
             apart = self._apart(np.array([energies for energies, _ in linearised]), kinds[centres])
-            mean = self._scale.variance[kinds[centres]]
-            known = np.isfinite(mean)  # of a species never seen no direction leads out
+            mean = self._scale_of(kinds[centres])
+            known = np.isfinite(mean)  # of a species never seen, or in too few environments, no direction leads out
             u = np.where(known, (apart**2).mean(axis=0) / mean, np.inf)
             value, slope = objective(u, None if ref is None else ref[centres])
             parts.append(w[centres] / total * value)
@@ -228,8 +229,12 @@ class CommitteeUncertainty(BorrowedCoverage):
         self._take_over(members)
 
     def auto_threshold(self) -> float:
-        """Threshold τ: twice the 99th percentile of the training distribution, of the species where it is highest."""
-        return _TAIL_FACTOR * max(1.0, float(np.nanmax(self._scale.tail)))
+        """Threshold τ: twice the 99th percentile of the training distribution, of the species where it is highest.
+
+        Species with too few distinct environments have no say.
+        """
+        tails = np.where(np.isin(self.species, list(self.too_few)), np.nan, self._scale.tail)
+        return _TAIL_FACTOR * max(1.0, float(np.nanmax(tails, initial=1.0)))
 
     def copy(self) -> CommitteeUncertainty:
         """An independent copy."""
@@ -287,6 +292,12 @@ class CommitteeUncertainty(BorrowedCoverage):
                 f"species {', '.join(names)} not among the committee's {', '.join(self.species)}; make its members with them"
             )
         return kinds
+
+    def _scale_of(self, kinds: NDArray[np.int64]) -> Float:
+        """Mean variance in distribution of the species of each atom, eV²; NaN where nothing can be said of it."""
+        few = np.array([species in self.too_few or "pooled" in self.too_few for species in self.species])
+        scale: Float = np.where(few, np.nan, self._scale.variance)[kinds]
+        return scale
 
     def _apart(self, energies: Float, kinds: NDArray[np.int64]) -> Float:
         """Of the members' centred energies from their mean, (n_members, n), eV."""

@@ -44,6 +44,7 @@ from idealflow.workflow.campaign.state import (
 )
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import committed, current_store, named, stage
 from idealflow.workflow.stages.relabel import RelabelMaker
 
@@ -70,9 +71,10 @@ class IdealMaker(CampaignSettings):
         InputError
             Before any compute, if structure or settings break a rule.
         """
-        atoms = build_structure(structure)
-        check_campaign(self, atoms)
-        opening = self.open(kept(self, atoms))
+        with noted() as notes:
+            atoms = build_structure(structure)
+            check_campaign(self, atoms)
+        opening = self.open(kept(self, atoms), notes)
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
         if self.category is not None:
@@ -99,11 +101,11 @@ class IdealMaker(CampaignSettings):
         return build[action.kind](context, state, action, remaining)
 
     @stage()
-    def open(self, frame: StoredFrame) -> Response:
+    def open(self, frame: StoredFrame, notes: Sequence[str] = ()) -> Response:
         """Find the campaign's last state, or make its first, and add the flow of its next action."""
         stored = Campaign(current_store(), self.campaign).state()
         atoms = load_frame(ArtifactStore(frame.root), frame.file)
-        state = initial_state(self, atoms) if stored is None else reopened(self, stored, atoms, current_store())
+        state = initial_state(self, atoms, notes) if stored is None else reopened(self, stored, atoms, current_store())
         action = next_action(state)
         if action.kind == "stop":
             return Response(output={"campaign": self.campaign, "status": state.status, "reason": action.reason})
@@ -114,7 +116,7 @@ class IdealMaker(CampaignSettings):
         return Response(output=output, addition=self.flow(state, action, self.max_rounds - 1))
 
     def _bootstrap_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
-        inner = self.bootstrap.make(context, first_frame(state), self.label, self.threshold)
+        inner = self.bootstrap.make(context, first_frame(state), self.label, self.threshold, check=self.learn)
         commit = self.commit_bootstrap(state, inner.output, remaining)
         return Flow([inner, named(commit, context, "state")], name=f"bootstrap {self.campaign}")
 

@@ -19,13 +19,12 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
-from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.uncertainties import check_kind
 
-#: settings that say where, by whom and under what name work is done, and nothing of its results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name")
+#: settings that say where, by whom, under what name and after which checks work is done, and nothing of its results
+_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name", "dataset_check")
 
 #: most atoms of a frame that is labelled whole: its documents take some 100 bytes an atom, of the 16 MB MongoDB allows
 _LARGEST_WHOLE = 20_000
@@ -86,7 +85,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
             "field's cutoff"
         )
     if bootstrap.source == "dataset":
-        _check_species(species, read_dataset(str(bootstrap.dataset)), f"the dataset {bootstrap.dataset}")
+        _check_species(species, bootstrap.read(), f"the dataset {bootstrap.dataset}")
     else:
         initial = bootstrap.initial_structures(atoms, maker.seed)
         _check_species(species, initial, f"the {len(initial)} structures of the bootstrap (bootstrap.seeds)")
@@ -140,6 +139,7 @@ def _categories(maker: CampaignSettings) -> dict[str, str]:
         "label": maker.label.category,
         "update": maker.update.category,
         "bootstrap-label": maker.label.category,
+        "check-label": maker.label.category,
         "bootstrap-fit": maker.bootstrap.category,
         "evaluate": maker.evaluation.category,
         "evaluation-label": maker.label.category,
@@ -157,8 +157,11 @@ def kept(maker: CampaignSettings, atoms: Atoms) -> StoredFrame:
     return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
 
 
-def initial_state(maker: CampaignSettings, atoms: Atoms) -> CampaignState:
-    """Round 0: every walker at step 0 with velocities of its own; no model yet."""
+def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = ()) -> CampaignState:
+    """Round 0: every walker at step 0 with velocities of its own; no model yet.
+
+    ``notes`` say what became of the input (:func:`~idealflow.workflow.jobs.progress.noted`).
+    """
     artifacts = artifacts_of(maker)
     store = ArtifactStore(artifacts)
     walkers = []
@@ -189,6 +192,7 @@ def initial_state(maker: CampaignSettings, atoms: Atoms) -> CampaignState:
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
+        notes=list(notes),
     )
 
 
@@ -232,11 +236,13 @@ def settings_changed(maker: CampaignSettings, stored: str) -> bool:
 
 def labeller_changed(maker: CampaignSettings, stored: str) -> bool:
     """Whether the labeller is another than the one with the stored key, of this version or of 0.1.0."""
-    return not is_key_of(stored, maker.label.labeller)
+    return not is_key_of(stored, maker.label.settings)
 
 
 def _science_of(maker: CampaignSettings) -> dict[str, Any]:
-    return {key: _science(value) for key, value in _science(maker.as_dict()).items()}
+    found = {key: _science(value) for key, value in _science(maker.as_dict()).items()}
+    found["label"]["labeller"] = maker.label.settings
+    return found
 
 
 def _science(settings: Any) -> Any:

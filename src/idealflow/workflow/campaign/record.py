@@ -46,6 +46,7 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
             found[key] = value
     bootstrap = maker.bootstrap
     found["segment.sampler"] = sampler_to_dict(maker.segment.dynamics())
+    found["label.labeller"] = {key: value for key, value in found["label.labeller"].items() if key != "import_from"}
     found["segment.schedule"] = maker.segment.plan().to_dict()["stages"]
     found["bootstrap.soap"] = _whole_soap(bootstrap.soap)
     found["bootstrap.dataset"] = None if bootstrap.dataset is None else _file(bootstrap.dataset, hashed)

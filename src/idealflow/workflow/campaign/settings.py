@@ -52,9 +52,10 @@ class CampaignSettings(StableName, Maker):
     seed
         Seed of every random choice.
     artifacts
-        Root URL of the artifact store (a folder, or a bucket fsspec knows); default: the site's settings.
+        Root URL of the artifact store (a folder, in a config relative to it, or a bucket fsspec knows); default: the site's
+        settings.
     work
-        Local folder for files in progress; default: the site's settings.
+        Local folder for files in progress, in a config relative to it; default: the site's settings.
     category
         FireWorks category of the workers that run the stages which name none of their own.
     launchpad
@@ -62,7 +63,7 @@ class CampaignSettings(StableName, Maker):
         `idealflow submit --launchpad` sets it.
     """
 
-    campaign: str = "ideal"
+    campaign: Annotated[str, Field(min_length=1, max_length=200)] = "ideal"
     learn: bool = True
     embedding: Embedding = "ides"
     continuation: Literal["return", "launchpad"] = "return"

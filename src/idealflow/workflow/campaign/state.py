@@ -71,8 +71,10 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         learner=doc.learner,
         first_learner=doc.learner,
         threshold=doc.threshold if threshold is None else threshold,
+        too_few=doc.too_few,
         n_bootstrap_labels=doc.n_labelled_here,
         wall_s=state.wall_s + doc.seconds,
+        notes=list(dict.fromkeys([*state.notes, *doc.notes])),
         **_failures(state, Counter(doc.failed.values()), _bootstrap_outcomes(doc)),
     )
 
@@ -173,6 +175,7 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
         "n_quarantined": state.n_quarantined + len(update.quarantined),
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
         "label_seconds": state.label_seconds + update.label_seconds,
+        "too_few": update.too_few,
     }
     outcomes = {**dict.fromkeys(update.accepted, False), **dict.fromkeys(update.failed, True)}
     failures = _failures(state, update.causes, [outcomes[key] for key in sorted(outcomes)])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
 from ase import Atoms
 from jobflow import Maker
 from pydantic import TypeAdapter, ValidationError
 
+from idealflow.config_text import load_yaml, read_config
 from idealflow.errors import InputError
+from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
@@ -34,14 +36,8 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
         With one readable message: a missing file, YAML that cannot be read, an unknown key, an impossible value.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"config {path} does not exist; `idealflow init cu-melt > {path}` writes one")
-    try:
-        settings = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"config {path} must be a mapping of settings, got {type(settings).__name__}")
+    settings = read_config(path)
+    Settings()
     if "structure" not in settings:
         raise InputError(f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)")
     settings = _with_absolute_files(settings, path.absolute().parent)
@@ -54,8 +50,9 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
 def former_maker(path: Path) -> IdealMaker | None:
     """The campaign's Maker by a config that an earlier version kept; None if that is no config of this version."""
     try:
-        return kept_maker(path)
-    except (InputError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        settings = read_config(path)
+        return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
+    except InputError:
         return None
 
 
@@ -67,7 +64,7 @@ def kept_maker(path: Path) -> IdealMaker:
     InputError
         As :func:`load_config`.
     """
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = load_yaml(path.read_text(encoding="utf-8"))
     return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
 
 
@@ -96,6 +93,8 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
     values = {}
     for key, value in settings.items():
         place = _path(where, key)
+        if place != "label.labeller":  # what a calculator's arguments may be, the calculator knows
+            _refuse_infinite(value, place)
         if isinstance(hints[key], type) and issubclass(hints[key], Maker):
             values[key] = _validated(hints[key], value, place)
             continue
@@ -108,6 +107,18 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
         return kind(**values)
     except InputError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from error
+
+
+def _refuse_infinite(value: Any, where: str) -> None:
+    """Raise InputError for a number that is not finite, at any depth."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _refuse_infinite(entry, _path(where, key))
+    elif isinstance(value, list):
+        for entry in value:
+            _refuse_infinite(entry, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} must be a finite number, got {value}")
 
 
 def _path(where: str, key: object) -> str:

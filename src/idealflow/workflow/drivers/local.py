@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ase.data import chemical_symbols
@@ -28,14 +28,18 @@ _ASKED_FRAMES = 5  # where neither the call nor the config says how many
 
 
 def open_state(
-    maker: IdealMaker, structure: StoredStructure, store: JobStore, former: IdealMaker | None = None
+    maker: IdealMaker,
+    structure: StoredStructure,
+    store: JobStore,
+    notes: Sequence[str] = (),
+    former: IdealMaker | None = None,
 ) -> CampaignState:
-    """The campaign's state in ``store`` under the maker's settings, or its first.
+    """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input.
 
     ``former`` is what a campaign of version 0.1.0 was last run with, where that is known.
     """
     stored, atoms = Campaign(store, maker.campaign).state(), to_atoms(structure)
-    return initial_state(maker, atoms) if stored is None else reopened(maker, stored, atoms, store, former)
+    return initial_state(maker, atoms, notes) if stored is None else reopened(maker, stored, atoms, store, former)
 
 
 def run_campaign(
@@ -47,6 +51,7 @@ def run_campaign(
     max_rounds: int | None = None,
     on_round: Callable[[CampaignState], None] | None = None,
     root_dir: Any = None,
+    notes: Sequence[str] = (),
 ) -> CampaignState:
     """Run, or continue, a campaign until it is finished, failed, or ``max_rounds`` are done.
 
@@ -63,6 +68,8 @@ def run_campaign(
         Called with every committed state.
     root_dir
         Folder in which the jobs run.
+    notes
+        What was said of the input when it was read, to be kept with a new campaign.
 
     Returns
     -------
@@ -74,7 +81,7 @@ def run_campaign(
     InputError
         If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed.
     """
-    state = state or open_state(maker, structure, store)
+    state = state or open_state(maker, structure, store, notes)
     if next_action(state).kind == "relabel" or (maker.learn and next_action(state).kind != "stop"):
         maker.label.labeller.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
     done = 0

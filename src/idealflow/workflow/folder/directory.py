@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-import yaml
 from filelock import FileLock, Timeout
 from jobflow import JobStore
 
+from idealflow.config_text import dump_yaml
 from idealflow.errors import CampaignError, InputError
 from idealflow.provenance import INDEXED_FIELDS, CampaignFolder, signed
 from idealflow.storage import SQLiteStore, replacing
@@ -68,12 +68,38 @@ class CampaignDirectory(CampaignFolder):
         Raises
         ------
         InputError
-            If the folder holds a campaign of another name, or cannot be written.
+            If the path is no folder and cannot be made one, or the folder holds a campaign of another name.
         """
+        self._check_path()
         if self.exists() and self.campaign_name() != campaign:
             raise InputError(
                 f"{self.path} holds the campaign {self.campaign_name()!r}, the config names {campaign!r}; choose another --out"
             )
+
+    def _check_path(self) -> None:
+        """Refuse a path that is no folder and can never be one, before anything is written."""
+        try:
+            if self.path.is_symlink() and not self.path.exists():
+                raise InputError(
+                    f"{self.path} is a link to {self.path.readlink()}, which does not exist; mend the link"
+                )
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"{self.path} is a file, --out must be a folder; choose another --out")
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be a folder: {error.strerror}; choose another --out") from error
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        InputError
+            If that is impossible there.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be made a folder: {error.strerror}; choose another --out") from error
 
     def check_files(self) -> None:
         """Refuse a folder in which a run would replace what idealflow did not write.
@@ -96,7 +122,7 @@ class CampaignDirectory(CampaignFolder):
             )
 
     def write_config(self, settings: dict[str, Any]) -> Path:
-        """Keep the config beside the results, and make the folders.
+        """Keep the config beside the results, readable by its owner alone, and make the folders.
 
         Returns
         -------
@@ -106,9 +132,8 @@ class CampaignDirectory(CampaignFolder):
         self.jobs.mkdir(parents=True, exist_ok=True)
         path = self.config_path
         with replacing(path) as draft:
-            draft.write_text(
-                signed(yaml.safe_dump({"campaign": "ideal", **settings}, sort_keys=False)), encoding="utf-8"
-            )
+            draft.touch(mode=0o600)
+            draft.write_text(signed(dump_yaml({"campaign": "ideal", **settings})), encoding="utf-8")
         return path
 
     def with_pause(self, summary: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +165,7 @@ class CampaignDirectory(CampaignFolder):
         CampaignError
             If another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.make()
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, make_supercell
 
 from idealflow.core.overlap import find_overlap
-from idealflow.core.structure import of_the_label, repeated_totals, totals_of
+from idealflow.core.structure import fixed_directions, of_the_label, repeated_totals, set_fixed, totals_of
 from idealflow.errors import InputError
 from idealflow.schemas import StoredStructure
 from idealflow.workflow.frames.check import check_occupancies, check_structure
@@ -89,11 +89,13 @@ def perturbed(
     start.info.update(repeated_totals(totals_of(atoms), len(start) // len(atoms)))
     for _ in range(_TRIES):
         cell = _deformed(start, rng, rattle=rattle, strain=strain)
-        if (overlap := find_overlap(cell)) is None:
+        overlap = find_overlap(cell)
+        if overlap is None:
             return of_the_label(cell)
+        found = overlap.described(cell)
     raise InputError(
         f"bootstrap.rattle = {list(rattle)} Å and bootstrap.strain = {strain} bring atoms too close in {_TRIES} draws of a "
-        f"structure of {len(start)} atoms: {overlap.described(cell)}; lower them"
+        f"structure of {len(start)} atoms: {found}; lower them"
     )
 
 
@@ -125,12 +127,26 @@ def _built(settings: dict[str, Any]) -> Atoms:
     totals = repeated_totals(totals_of(atoms), int(np.prod(repeats)))
     atoms = atoms.repeat(repeats)
     atoms.info.update(totals)
-    vacancies = int(settings.get("vacancies", 0))
+    vacancies = _whole("vacancies", settings.get("vacancies", 0))
+    seed = _whole("seed", settings.get("seed", 0))
+    if seed < 0:
+        raise InputError(f"seed of a structure must be at least 0, got {seed}")
     if not 0 <= vacancies < len(atoms):
         raise InputError(f"vacancies must be at least 0 and below the {len(atoms)} atoms, got {vacancies}")
-    rng = np.random.default_rng(int(settings.get("seed", 0)))
-    del atoms[rng.choice(len(atoms), vacancies, replace=False).tolist()]
+    rng = np.random.default_rng(seed)
+    gone = rng.choice(len(atoms), vacancies, replace=False).tolist()
+    fixed = np.delete(fixed_directions(atoms), gone, axis=0)
+    atoms.set_constraint()  # ASE deletes no atoms of FixCartesian
+    del atoms[gone]
+    set_fixed(atoms, fixed)
     return atoms
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, as such or as a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise InputError(f"{name} of a structure must be a whole number, got {value!r}")
+    return int(value)
 
 
 def _repeats(value: Any) -> list[int]:

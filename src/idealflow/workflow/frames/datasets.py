@@ -1,21 +1,24 @@
-"""Labelled datasets as files: the user's extended XYZ in, exact npz shards inside, extended XYZ out."""
+"""Labelled datasets: the user's files in, exact npz shards inside."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read
 
 from idealflow.core.structure import from_arrays, of_the_label, to_arrays
 from idealflow.errors import InputError
+from idealflow.labelling import geometry_key
 from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.check import check_structure
+from idealflow.workflow.frames.dataset_files import read_files
+from idealflow.workflow.frames.dataset_keys import DatasetKey, labelled
+from idealflow.workflow.jobs.progress import note
 
 _GEOMETRY = ("numbers", "positions", "cell", "pbc")
 _CARRIED = ("moments", "charge", "spin")
@@ -23,36 +26,55 @@ _CARRIED = ("moments", "charge", "spin")
 __all__ = ["read_dataset", "read_shard", "shard_keys", "write_shard"]
 
 
-def read_dataset(path: str | Path) -> list[Atoms]:
-    """Read a labelled dataset from any file ase reads (extended XYZ).
+def read_dataset(path: str | Path, keys: Mapping[DatasetKey, str] | None = None) -> list[Atoms]:
+    """Read a labelled dataset: energy (eV), forces (eV/Å) and, where known, stress (eV/Å³) as results of every structure.
+
+    Parameters
+    ----------
+    path
+        Whatever :func:`~idealflow.workflow.frames.dataset_files.read_files` reads.
+    keys
+        Names under which the files have energy, forces, stress or virial; those of ASE, MACE, QUIP and GPUMD are known.
 
     Raises
     ------
     InputError
-        If the file is missing, empty or unreadable, or a structure lacks energy or forces.
+        If it is missing, empty or unreadable, a structure lacks energy or forces, or no stage could work on it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"dataset {path} does not exist; give the path of an extended XYZ file")
-    try:
-        frames = read(path, index=":")
-    except Exception as error:  # readers raise anything; the cause is passed on
-        raise InputError(f"dataset {path} cannot be read: {error}") from error
-    if not frames:
-        raise InputError(f"dataset {path} is empty; it must hold at least one labelled structure")
+    frames = labelled(read_files(path), path, keys)
     for i, atoms in enumerate(frames):
-        results = atoms.calc.results if atoms.calc is not None else {}
-        missing = [name for name in ("energy", "forces") if name not in results]
-        if missing:
-            raise InputError(
-                f"structure {i} of {path} has no {' and no '.join(missing)}; every structure of a dataset needs both "
-                "(eV and eV/Å, the keys `energy` and `forces` of extended XYZ)"
-            )
+        atoms.set_constraint()  # of whoever made it; forces are learned on every atom
+        if atoms.arrays.get("initial_magmoms", atoms.numbers).ndim != 1:
+            del atoms.arrays["initial_magmoms"]  # not collinear: nothing here could use them
         try:
             check_structure(atoms)
         except InputError as error:
-            raise InputError(f"structure {i} of {path}: {error}") from None
+            raise InputError(f"structure {i} of {path}: {error}") from error
+    _say_duplicates(frames, path)
     return frames
+
+
+def _say_duplicates(frames: Sequence[Atoms], path: Path) -> None:
+    """Say which structures are the same frame."""
+    first: dict[str, int] = {}
+    again = [
+        (first[key], i)
+        for i, key in enumerate(geometry_key(atoms, {}) for atoms in frames)
+        if first.setdefault(key, i) != i
+    ]
+    if not again:
+        return
+    one, other = again[0]
+    apart = max(
+        abs(frames[i].calc.results["energy"] - frames[j].calc.results["energy"]) / len(frames[i]) for i, j in again
+    )
+    note(
+        "dataset",
+        f"{path.name}: {len(again)} of {len(frames)} structures are in it already (the first is {other}, the same as {one})"
+        + (f"; their energies differ by up to {1000 * apart:.3g} meV per atom" if apart > 1e-6 else "")
+        + "; they count as often as they occur",
+    )
 
 
 def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:

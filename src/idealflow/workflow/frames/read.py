@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixScaled
 from ase.data import atomic_masses, chemical_symbols
 from ase.formula import Formula
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
+from numpy.typing import NDArray
 
-from idealflow.core.structure import fixed_directions, set_fixed, totals_of
+from idealflow.core.structure import constraints_of, fixed_directions, set_fixed, totals_of
 from idealflow.errors import InputError
 from idealflow.workflow.jobs.progress import Progress, emit
 
@@ -21,7 +23,6 @@ __all__ = ["from_pymatgen", "plain", "read_structure"]
 
 #: largest relative difference between a mass in a LAMMPS file and that of the element which it is to mean
 _MASS_TOLERANCE = 0.01
-_DEUTERIUM = 2.01355  # u, as ASE's reader of CIF has it
 
 
 def read_structure(path: Path, frame: int | None = None) -> Atoms:
@@ -44,7 +45,9 @@ def read_structure(path: Path, frame: int | None = None) -> Atoms:
             f"structure file {path} does not exist; give a path relative to the config, or an absolute one"
         )
     if not path.is_file():
-        raise InputError(f"structure file {path} is no file; name a file that ase or pymatgen reads")
+        raise InputError(
+            f"structure file {path} is a folder or no ordinary file; name a file that ase or pymatgen reads"
+        )
     format_name = _format_of(path)
     _refuse_guessed_species(path, format_name)
     problems = []
@@ -54,7 +57,8 @@ def read_structure(path: Path, frame: int | None = None) -> Atoms:
         problems.append(f"ase: {error or type(error).__name__}")
     else:
         atoms = _picked(frames, frame, path)
-        _refuse_foreign_masses(atoms, path, format_name)
+        if format_name == "lammps-data":
+            _refuse_foreign_masses(atoms.get_masses(), path)
         return plain(atoms)
     try:
         return _read_with_pymatgen(path)
@@ -98,6 +102,12 @@ def from_pymatgen(source: Any) -> Atoms:
     InputError
         If it is neither, a site is not exactly one element, or only some sites have a moment.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Structure charge .* sum of oxidation states", category=UserWarning)
+        return plain(_converted(source))
+
+
+def _converted(source: Any) -> Atoms:
     from monty.json import MontyDecoder
     from pymatgen.core import Molecule, SiteCollection
     from pymatgen.io.ase import AseAtomsAdaptor
@@ -112,39 +122,41 @@ def from_pymatgen(source: Any) -> Atoms:
                 f"site {number} at {np.round(site.coords, 3).tolist()} is occupied by {site.species_string}; a site must "
                 "be one whole atom: order the structure first"
             )
+    masses = np.array([float(site.specie.atomic_mass) for site in source])
     bare = source.copy()
-    bare.remove_oxidation_states()
-    properties = bare.site_properties
-    flags, moments = properties.get("selective_dynamics"), properties.get("magmom")
-    for name in [*properties]:
+    bare.remove_oxidation_states()  # they are no charge of the whole
+    flags, moments = (bare.site_properties.get(name) for name in ("selective_dynamics", "magmom"))
+    for name in [*bare.site_properties]:
         bare.remove_site_property(name)
     atoms = AseAtomsAdaptor.get_atoms(bare, msonable=False)
+    natural = atoms.get_masses()
+    isotope = np.abs(masses - natural) > _MASS_TOLERANCE * natural
+    if isotope.any():
+        atoms.set_masses(np.where(isotope, masses, natural))
     if moments is not None:
         missing = next((i for i, moment in enumerate(moments) if moment is None), None)
         if missing is not None:
             raise InputError(f"site {missing} has no `magmom`, others have; give every site a moment, or none")
         atoms.set_initial_magnetic_moments([getattr(moment, "moment", moment) for moment in moments])
-    if flags is not None:
-        set_fixed(atoms, [[False] * 3 if flag is None else [not free for free in flag] for flag in flags])
-    heavy = [i for i, site in enumerate(bare) if str(site.specie) == "D"]
-    if heavy:
-        masses = atoms.get_masses()
-        masses[heavy] = _DEUTERIUM
-        atoms.set_masses(masses)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a charge is not the sum of the oxidation states
-        charge = float(bare.charge)
-    if charge:
-        atoms.info["charge"] = charge
+    if flags is not None:  # as in a POSCAR: along the cell vectors
+        mask = np.array([[False] * 3 if flag is None else [not free for free in flag] for flag in flags])
+        whole = mask.all(axis=1)
+        partly = np.flatnonzero(mask.any(axis=1) & ~whole)
+        along = [FixScaled([row], mask[row]) for row in partly] if atoms.cell.rank == 3 else constraints_of(mask)
+        atoms.set_constraint([*constraints_of(whole), *along])
+    if bare.charge:
+        atoms.info["charge"] = float(bare.charge)
     if isinstance(bare, Molecule) and (spin := bare.as_dict().get("spin_multiplicity")):
         atoms.info["spin"] = float(spin)
-    return plain(atoms)
+    return atoms
 
 
 def _picked(frames: list[Atoms], frame: int | None, path: Path) -> Atoms:
     count = len(frames)
     if count == 0:
-        raise InputError(f"structure file {path} holds no structure")
+        raise InputError(
+            f"structure file {path} holds no structure that ase could read; does its name end as its format asks?"
+        )
     index = -1 if frame is None else frame
     if not -count <= index < count:
         raise InputError(f"structure file {path} has {count} frames, counted from 0; there is no frame {index}")
@@ -184,9 +196,11 @@ def _refuse_guessed_species(path: Path, format_name: str | None) -> None:
     """Refuse files whose species ASE's reader would make up from numbers of types or words of a comment."""
     remedy = None
     if format_name == "lammps-dump-text":
-        columns = next((line.split()[2:] for line in _lines(path) if line.startswith("ITEM: ATOMS")), [])
-        if not {"element", "mass"} & set(columns):
+        columns, rows = _dumped(path)
+        if "element" not in columns and "mass" not in columns:
             remedy = "dump the `element` column (dump_modify … element Cu Ni)"
+        elif "element" not in columns:
+            _refuse_foreign_masses(np.array([float(row[columns.index("mass")]) for row in rows]), path)
     elif format_name == "lammps-dump-binary":
         remedy = "dump as text with the `element` column"
     elif format_name == "lammps-data":
@@ -220,18 +234,29 @@ def _has_species(comment: str, counts: list[str], path: Path) -> bool:
     return not symbols and any(other.is_file() for other in beside)
 
 
-def _refuse_foreign_masses(atoms: Atoms, path: Path, format_name: str | None) -> None:
-    """Refuse species that were told from masses (LAMMPS) which are no element's."""
-    masses = atoms.arrays.get("mass", atoms.arrays.get("masses"))
-    if format_name is None or not format_name.startswith("lammps") or masses is None:
-        return
-    natural = atomic_masses[atoms.numbers]
-    wrong = np.flatnonzero(np.abs(masses - natural) > _MASS_TOLERANCE * natural)
-    if wrong.size:
-        raise InputError(
-            f"species are not in the structure file {path}: the mass {masses[wrong[0]]:g} u of atom {wrong[0]} is no "
-            "element's; dump the `element` column, or convert the file"
-        )
+def _dumped(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Names of a LAMMPS dump's columns, and the words of its first frame's atoms."""
+    columns: list[str] = []
+    rows: list[list[str]] = []
+    for line in _lines(path):
+        if line.startswith("ITEM:") and columns:
+            break
+        if line.startswith("ITEM: ATOMS"):
+            columns = line.split()[2:]
+        elif columns:
+            rows.append(line.split())
+    return columns, rows
+
+
+def _refuse_foreign_masses(masses: NDArray[np.float64], path: Path) -> None:
+    """Refuse species that are told from masses (n_atoms,), u, where a mass is no element's."""
+    for mass in np.unique(masses):
+        if np.abs(atomic_masses - mass).min() > _MASS_TOLERANCE * mass:
+            atom = int(np.argmax(masses == mass))
+            raise InputError(
+                f"species are not in the structure file {path}: the mass {mass:g} u of atom {atom} is no element's; dump the "
+                "`element` column, or convert the file"
+            )
 
 
 def _lines(path: Path) -> Any:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Progress", "emit", "listening"]
+__all__ = ["NOTES", "Progress", "emit", "listening", "note", "noted"]
+
+#: stages whose messages say what became of the user's input: shown in all output, and kept with the campaign
+NOTES = ("structure", "dataset")
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +22,8 @@ class Progress:
     Attributes
     ----------
     stage
-        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round.
+        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; or the input of which something
+        is said: structure, dataset.
     walker, step, n_steps
         Where the walker stands: MD step of the schedule's total.
     temperature
@@ -59,3 +63,21 @@ def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+def note(what: str, message: str) -> None:
+    """Say what became of an input of the user's: ``structure`` or ``dataset``."""
+    emit(Progress(what, message=message))
+
+
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """The notes made while the context is open, each once; keep them in the document that tells of the input."""
+    notes: list[str] = []
+
+    def listener(event: Progress) -> None:
+        if event.stage in NOTES and event.message not in notes:
+            notes.append(event.message)
+
+    with listening(listener):
+        yield notes

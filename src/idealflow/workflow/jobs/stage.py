@@ -35,8 +35,19 @@ __all__ = [
 Doc = TypeVar("Doc", bound=Document)
 
 
-def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
-    """Decorate a Maker's ``make``: a jobflow job that sees its store, with the schema of its output."""
+def stage(
+    output_schema: type[Document] | None = None, alone: Callable[..., tuple[Any, ...]] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
+    """Decorate a Maker's ``make``: a jobflow job that sees its store, with the schema of its output.
+
+    Parameters
+    ----------
+    output_schema
+        Document that the job's output is.
+    alone
+        Makes the body's arguments, from the context on, of what a user gives who runs the stage by itself: of a call whose first
+        argument is no StageContext.
+    """
     settings: dict[str, Any] = {"config": JobConfig(expose_store=True, pass_manager_config=False)}
     if output_schema is not None:
         settings["output_schema"] = output_schema
@@ -51,7 +62,18 @@ def stage(output_schema: type[Document] | None = None) -> Callable[[Callable[...
             return method(*args, **kwargs)
 
         body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
-        return job(body, **settings)
+        made = job(body, **settings)
+        if alone is None:
+            return made
+
+        @functools.wraps(made)
+        def make(maker: Any, *args: Any, **kwargs: Any) -> Job:
+            if not args or isinstance(args[0], StageContext):
+                return made(maker, *args, **kwargs)
+            return made(maker, *alone(maker, *args, **kwargs))
+
+        make.original = body  # type: ignore[attr-defined]  # by which jobflow knows the body of a bound method
+        return make
 
     return decorate
 

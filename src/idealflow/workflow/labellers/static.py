@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import time
 import traceback
@@ -22,6 +21,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import AseEngine, Label, in_a_box, label_from_document
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 
 __all__ = [
     "AseLabeller",
@@ -87,12 +87,16 @@ class AseLabeller(StableName):
         Seconds after which a label counts as failed.
     reference
         Name shown in output and documents, e.g. ``EMT (stands in for DFT)``; default: the class name.
+    import_from
+        Folder of the calculator's module, where that is neither installed nor on PYTHONPATH; a config sets it to its own
+        folder if need be.
     """
 
     calculator: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     time_limit_s: float | None = 600.0
     reference: str | None = None
+    import_from: str | None = None
 
     @property
     def method(self) -> str:
@@ -101,12 +105,10 @@ class AseLabeller(StableName):
 
     def as_dict(self) -> dict[str, Any]:
         """Fields as they are: monty would spread an attribute named ``kwargs`` over the mapping, past reading back."""
-        names = (entry.name for entry in fields(self))
-        return {
-            "@module": self.stored_module(),
-            "@class": type(self).__name__,
-            **{name: getattr(self, name) for name in names},
-        }
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        if self.import_from is None:  # as labellers were stored before they had one
+            del values["import_from"]
+        return {"@module": self.stored_module(), "@class": type(self).__name__, **values}
 
     @property
     def cores(self) -> int:
@@ -126,7 +128,13 @@ class AseLabeller(StableName):
 
     def engine(self) -> AseEngine:
         """The engine that labels; InputError for impossible settings."""
-        return AseEngine(self.calculator, self.kwargs, time_limit_s=self.time_limit_s, name=self.method)
+        return AseEngine(
+            self.calculator,
+            self.kwargs,
+            time_limit_s=self.time_limit_s,
+            name=self.method,
+            import_from=self.import_from,
+        )
 
 
 @dataclass
@@ -220,7 +228,8 @@ def labeller_from_settings(settings: Any) -> Labeller:
     """The labeller that a config section, a Maker or a labeller describes.
 
     A mapping has either ``calculator`` (with ``kwargs``, ``time_limit_s``, ``reference``) for ASE, or ``maker`` (the
-    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``).
+    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``); either may have ``import_from``, the
+    folder of a module that is not installed.
 
     Raises
     ------
@@ -234,28 +243,32 @@ def labeller_from_settings(settings: Any) -> Labeller:
     if not isinstance(settings, dict):
         raise InputError(f"a labeller is a Maker, a labeller or a mapping, got {type(settings).__name__}")
     keys = set(settings) - {"@module", "@class", "@version"}
-    if "calculator" in keys and keys <= {"calculator", "kwargs", "time_limit_s", "reference"}:
-        _import_class(settings["calculator"])
+    folder = settings.get("import_from")
+    if "calculator" in keys and keys <= {"calculator", "kwargs", "time_limit_s", "reference", "import_from"}:
+        check_calculator(settings["calculator"], import_class(settings["calculator"], folder))
         labeller = AseLabeller(**{key: settings[key] for key in keys})
         labeller.engine()
         return labeller
-    if "maker" in keys and keys <= {"maker", "kwargs", "reference", "cores"}:
-        maker = _import_class(settings["maker"])(**settings.get("kwargs", {}))
-        return static_labeller(maker, settings.get("reference"), settings.get("cores", 1))
+    if "maker" in keys and keys <= {"maker", "kwargs", "reference", "cores", "import_from"}:
+        return static_labeller(_made(settings, folder), settings.get("reference"), settings.get("cores", 1))
     raise InputError(
         f"labeller has keys {sorted(keys)}; give either calculator (kwargs, time_limit_s, reference) for an ASE "
         "calculator, or maker (kwargs, reference, cores) for an atomate2 static maker"
     )
 
 
-def _import_class(path: str) -> Any:
-    module, _, name = str(path).rpartition(".")
+def _made(settings: dict[str, Any], folder: str | None) -> Maker:
+    """The maker that a mapping with ``maker`` and ``kwargs`` describes."""
+    make, kwargs = import_class(settings["maker"], folder), settings.get("kwargs", {})
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        maker = make(**kwargs)
+    except Exception as error:  # a maker refuses its arguments in its own way; the cause is passed on
+        raise InputError(f"maker {settings['maker']} with kwargs {kwargs}: {one_line(error)}") from error
+    if not isinstance(maker, Maker):
         raise InputError(
-            f"cannot import {path!r} ({error}); give the full path, e.g. ase.calculators.emt.EMT"
-        ) from error
+            f"{settings['maker']} is no atomate2 static maker: it makes {type(maker).__name__}; calculators go to `calculator`"
+        )
+    return maker
 
 
 def to_pymatgen(boxed: Atoms) -> Any:

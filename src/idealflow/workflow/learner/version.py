@@ -6,8 +6,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
-from idealflow.schemas import Artifact, LearnerVersion
+from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.uncertainties import Uncertainty, load_uncertainty
@@ -44,17 +45,19 @@ def store_learner(
     return LearnerVersion(version=version, **files)
 
 
-def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion) -> ForceField:
+def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> ForceField:
     """The force field of a learner version; cached per process, so treat it as read-only (``copy()`` to train)."""
     return _cached("force_field", learner.force_field, store, load_force_field)
 
 
-def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion) -> Uncertainty:
+def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> Uncertainty:
     """The uncertainty of a learner version; cached per process, so treat it as read-only."""
     return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
 
 
-def _cached(kind: str, artifact: Artifact, store: ArtifactStore, load: Any) -> Any:
+def _cached(kind: str, artifact: Artifact | None, store: ArtifactStore, load: Any) -> Any:
+    if artifact is None:
+        raise InputError(f"this stage needs a {kind.replace('_', ' ')}, and was given none")
     key = (kind, artifact.sha256)
     if key not in _loaded:
         _loaded[key] = load(store.get(artifact))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,14 +22,17 @@ from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.frames.build import build_structure, perturbed
+from idealflow.workflow.frames.dataset_keys import DatasetKey
 from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
 from idealflow.workflow.frames.encode import labelled_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
+from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.update import mean_errors
 
@@ -54,7 +58,14 @@ class BootstrapMaker(StableName, Maker):
     strain
         Largest random strain of the cell, in every component.
     dataset
-        Extended XYZ file with energies and forces, used instead of labelling.
+        File or folder with energies and forces, used instead of labelling: whatever ASE reads (extended XYZ, ASE databases,
+        vasprun.xml, OUTCAR), a folder of VASP runs, or a folder of DeePMD-kit's systems.
+    keys
+        Names under which the dataset has ``energy``, ``forces``, ``stress`` or ``virial``, e.g. ``{"energy": "my_energy"}``;
+        those of ASE, MACE (``REF_energy``), QUIP (``dft_energy``) and GPUMD are known.
+    dataset_check
+        Structures of the dataset that are labelled again before the first fit: a dataset that does not agree with the
+        labeller is refused. 0 for none; none either where nothing is learned.
     campaign
         Directory of an earlier campaign: its model, optimiser, labels, distribution and coverage carry on.
     held_out
@@ -82,6 +93,8 @@ class BootstrapMaker(StableName, Maker):
     rattle: tuple[float, float] = (0.02, 0.2)
     strain: Annotated[float, Field(ge=0, lt=0.5)] = 0.04
     dataset: str | None = None
+    keys: dict[DatasetKey, str] | None = None
+    dataset_check: Annotated[int, Field(ge=0)] = 2
     campaign: str | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     force_field: str = "local"
@@ -95,6 +108,17 @@ class BootstrapMaker(StableName, Maker):
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:
+        if self.keys and self.dataset is None:
+            raise InputError(
+                f"keys are names in a dataset, got {self.keys} without one; give dataset, or leave keys out"
+            )
+        low, high = self.rattle
+        if not 0 <= low <= high < math.inf:
+            raise InputError(f"rattle must be two numbers in Å, 0 <= lowest <= highest, got {list(self.rattle)}")
+        if self.seeds is not None and not self.seeds:
+            raise InputError(
+                "seeds must hold at least one structure, got an empty list; leave seeds out to perturb the frame"
+            )
         if self.seeds is not None:  # objects as plain data: a maker is stored with every flow
             self.seeds = [
                 entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()
@@ -108,16 +132,33 @@ class BootstrapMaker(StableName, Maker):
             return "campaign"
         return "dataset" if self.dataset is not None else "structures"
 
-    def make(self, context: StageContext, frame: Atoms, label: LabelMaker, threshold: float | Literal["auto"]) -> Flow:
-        """Flow of label jobs (where structures are labelled) and the first fit; its output is a BootstrapDoc."""
-        jobs = []
+    def make(
+        self,
+        context: StageContext,
+        frame: Atoms,
+        label: LabelMaker,
+        threshold: float | Literal["auto"],
+        *,
+        check: bool = True,
+    ) -> Flow:
+        """Flow of label jobs (of structures, or to check a dataset) and the first fit; its output is a BootstrapDoc.
+
+        ``check=False`` leaves the dataset's check out, where the labeller is not going to be used.
+        """
+        jobs, checks = [], {}
+        if self.source == "dataset" and check and self.dataset_check:
+            for number, (index, atoms) in enumerate(to_check(self.read(), self.dataset_check).items()):
+                request, part = check_request(context.campaign, atoms, label, number)
+                new = label.make(context, to_stored(atoms), request=request, origin="check")
+                jobs.append(named(new, context, "check-label", number, part))
+                checks[request] = index
         if self.source == "structures":
             for i, atoms in enumerate(self.initial_structures(frame, context.seed)):
                 request = f"{context.campaign}/bootstrap/{i:06d}"
                 new = label.make(context, to_stored(atoms), request=request, origin="bootstrap")
                 jobs.append(named(new, context, "bootstrap-label", i))
         species = sorted(set(frame.get_chemical_symbols()))
-        fit = self.fit(context, species, threshold, [new.output for new in jobs])
+        fit = self.fit(context, species, threshold, [new.output for new in jobs], checks)
         jobs.append(named(fit, context, "bootstrap-fit", missing=OnMissing.NONE))
         return Flow(jobs, output=jobs[-1].output, name=self.name)
 
@@ -148,8 +189,13 @@ class BootstrapMaker(StableName, Maker):
         species: list[str],
         threshold: float | Literal["auto"],
         waits_for: Sequence[Any] = (),
+        checks: Mapping[str, int] | None = None,
     ) -> BootstrapDoc:
-        """Fit force field and distribution, and set the threshold; ``waits_for`` has an entry for every label asked for."""
+        """Fit force field and distribution, and set the threshold.
+
+        ``waits_for`` has an entry for every label asked for; ``checks`` are those by which the dataset is checked: request
+        key → number of the structure.
+        """
         asked = settings_key([_of_the_fit(self), species, threshold, len(waits_for)])
         if (done := committed(BootstrapDoc)) is not None and done.asked in (None, asked):
             return done
@@ -157,14 +203,17 @@ class BootstrapMaker(StableName, Maker):
         store = artifact_store(context)
         directory = work_directory(context, "bootstrap", fresh=True)
         failed: dict[str, str] = {}
+        notes: list[str] = []
         if self.source == "campaign":
             force_field, uncertainty, ledger = self._carried_on(store)
             train_errors, held_errors = None, None
             labelled_here = 0
         else:
             if self.source == "dataset":
-                frames = read_dataset(str(self.dataset))
-                keys, labelled_here = shard_keys(write_shard(store, frames), len(frames)), 0
+                with noted() as notes:
+                    frames = self.read()
+                    labelled_here, failed = check_dataset(str(self.dataset), frames, checks or {}, context)
+                keys = shard_keys(write_shard(store, frames), len(frames))
             else:
                 keys, frames, failed = _bootstrap_labels(current_store(), context, len(waits_for))
                 labelled_here = len(frames)
@@ -185,12 +234,18 @@ class BootstrapMaker(StableName, Maker):
             n_structures=len(ledger),
             n_labelled_here=labelled_here,
             failed=failed,
+            notes=notes,
             train_errors=train_errors,
             held_out_errors=held_errors,
             threshold=value,
+            too_few=uncertainty.too_few,
             learner=learner,
             seconds=time.perf_counter() - started,
         )
+
+    def read(self) -> list[Atoms]:
+        """The dataset's structures; InputError as :func:`~idealflow.workflow.frames.datasets.read_dataset`."""
+        return read_dataset(str(self.dataset), self.keys)
 
     def _learned(
         self, context: StageContext, frames: Sequence[Atoms], keys: Sequence[str], species: Sequence[str]

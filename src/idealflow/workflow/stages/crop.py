@@ -18,6 +18,7 @@ from idealflow.schemas import (
     CandidateFigures,
     CentreDoc,
     CropDoc,
+    LearnerFiles,
     LearnerVersion,
     ScreenDoc,
     StageContext,
@@ -29,6 +30,7 @@ from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact
+from idealflow.workflow.stages import alone
 
 __all__ = ["CropSearchMaker", "Embedding"]
 
@@ -58,6 +60,24 @@ class CropSearchMaker(StableName, Maker):
         Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, around one atom beside a vacancy; ``u`` may be the file that ``u.save`` wrote:
+
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 4
+    >>> del frame[100]
+    >>> from idealflow import CropSearchMaker
+    >>> job = CropSearchMaker(n_candidates=5, max_atoms=150).make(frame, 99, u)
+    >>> found = run_locally(job, log=False)[job.uuid][1].output
+    >>> len(found.chosen), found.species
+    (3, 'Cu')
     """
 
     n_candidates: Annotated[int, Field(ge=1, le=1000)] = 50
@@ -70,7 +90,7 @@ class CropSearchMaker(StableName, Maker):
     category: str | None = None
     name: str = "crop search"
 
-    @stage(output_schema=CropDoc)
+    @stage(output_schema=CropDoc, alone=alone.crop)
     def make(
         self,
         context: StageContext,
@@ -78,7 +98,7 @@ class CropSearchMaker(StableName, Maker):
         screen: ScreenDoc,
         screen_uuid: str,
         centre: CentreDoc,
-        learner: LearnerVersion,
+        learner: LearnerVersion | LearnerFiles,
         embedding: Embedding = "ides",
         n_keep: int = 3,
     ) -> CropDoc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVe
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.keys import generator
+from idealflow.workflow.jobs.keys import former_key, generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
@@ -62,17 +63,21 @@ class EvaluationMaker(StableName, Maker):
         """
         jobs = []
         store = artifact_store(context)
+        own = (
+            [zlib.crc32(label.key.encode())] if asked else []
+        )  # the campaign's own is one a round, whatever the labeller
         frames = _drawn(current_store(), store, context.campaign, self.n_frames)
         for walker, step, atoms in frames:
             request = _request(context.campaign, walker, step)
             frame = StoredFrame(root=context.artifacts, file=save_frame(store, atoms))
             new = label.make(context, frame, request=request, origin="evaluation")
-            jobs.append(named(new, context, "evaluation-label", walker, step))
+            jobs.append(named(new, context, "evaluation-label", walker, step, *own))
         points = [[walker, step] for walker, step, _ in frames]
         temperatures = [float(atoms.info["temperature"]) for *_, atoms in frames]
         outputs = [new.output for new in jobs]
-        compare = self.compare(context, schedule, first, last, points, label.method, outputs, temperatures, label.key)
-        parts = [self.n_frames] if asked else []
+        keys = [label.key, former_key(label.labeller)]
+        compare = self.compare(context, schedule, first, last, points, label.method, outputs, temperatures, keys)
+        parts = [self.n_frames, *own] if asked else []
         jobs.append(named(compare, context, "evaluation-compare", *parts, missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
 
@@ -87,7 +92,7 @@ class EvaluationMaker(StableName, Maker):
         method: str,
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
         temperatures: Sequence[float] = (),
-        labeller_key: str = "",
+        labeller_keys: Sequence[str] = (),
     ) -> EvaluationDoc:
         """Errors of both models on every labelled frame.
 
@@ -97,8 +102,9 @@ class EvaluationMaker(StableName, Maker):
             (walker, step) of every frame.
         temperatures
             Temperatures that the frames had, K; none in jobs of earlier versions.
-        labeller_key
-            Hash of the label settings; labels of the same frames by another labeller are not looked at.
+        labeller_keys
+            Hashes of the label settings, in today's and in the former form; labels of the same frames by another labeller
+            are not looked at.
         """
         if (done := committed(EvaluationDoc)) is not None:
             return done
@@ -109,8 +115,8 @@ class EvaluationMaker(StableName, Maker):
         frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
         had: Sequence[float | None] = temperatures or [None] * len(points)
         for (walker, step), temperature in zip(points, had, strict=True):
-            query = {"output.request_key": _request(context.campaign, walker, step)}
-            query |= {"output.labeller_key": labeller_key} if labeller_key else {}
+            query: dict[str, Any] = {"output.request_key": _request(context.campaign, walker, step)}
+            query |= {"output.labeller_key": {"$in": list(labeller_keys)}} if labeller_keys else {}
             found = current_store().query_one(query, properties=["output"], load=True)
             doc = LabelledDoc.model_validate(found["output"]) if found else None
             if doc is None or doc.state == "failed":

@@ -29,6 +29,7 @@ from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, set
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
 from idealflow.workflow.labellers.static import StaticLabeller, labeller_from_settings, vasp_labeller
+from idealflow.workflow.stages import alone
 
 __all__ = ["LabelMaker", "OtherMethod"]
 
@@ -52,6 +53,19 @@ class LabelMaker(StableName, Maker):
         and the model is fitted anew). Not given, a campaign with labels of another method is refused.
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, on one structure:
+
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow import AseLabeller, LabelMaker
+    >>> labeller = AseLabeller("ase.calculators.emt.EMT", reference="EMT (stands in for DFT)")
+    >>> job = LabelMaker(labeller).make(bulk("Cu", cubic=True))
+    >>> label = run_locally(job, log=False)[job.uuid][1].output
+    >>> label.state, label.n_atoms, label.method
+    ('accepted', 4, 'EMT (stands in for DFT)')
     """
 
     labeller: Any = field(default_factory=vasp_labeller)
@@ -71,20 +85,25 @@ class LabelMaker(StableName, Maker):
     @property
     def key(self) -> str:
         """Hash of all label settings; when it changes, what was quarantined may trigger again."""
-        return settings_key(self.labeller)
+        return settings_key(self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All label settings as plain values, without the folder from which a calculator is imported."""
+        return {key: value for key, value in self.labeller.as_dict().items() if key != "import_from"}
 
     @property
     def science(self) -> str:
         """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
         return settings_key(self.labeller.science())
 
-    @stage()
+    @stage(alone=alone.label)
     def make(
         self,
         context: StageContext,
         subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
         request: str = "",
-        origin: Literal["bootstrap", "evaluation", "relabelled"] = "bootstrap",
+        origin: Literal["bootstrap", "check", "evaluation", "relabelled"] = "bootstrap",
         replaces: str | None = None,
     ) -> LabelledDoc:
         """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``).
@@ -147,7 +166,8 @@ class LabelMaker(StableName, Maker):
         outcome["geometry_key"] = keys[0]
         for key in keys:
             if (known := _stored_label(key, artifact_store(context))) is not None:
-                return outcome | known
+                # version 0.1.0 kept the stress of open structures, which has no meaning
+                return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
         try:
@@ -166,6 +186,8 @@ class LabelMaker(StableName, Maker):
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
         if not _same(done.structure, structure):
             why = "of another structure"
+        elif done.origin == "check" and done.state == "failed":  # a check waits for its labels
+            return False
         elif done.labeller_key == self.key or (done.state == "accepted" and (mixed or self.made(done))):
             return True
         else:
@@ -175,7 +197,7 @@ class LabelMaker(StableName, Maker):
 
     def made(self, doc: LabelledDoc) -> bool:
         """Whether a stored label is of the present method: the same settings of all that decides a label."""
-        if doc.structure is None or is_key_of(doc.labeller_key, self.labeller):
+        if doc.structure is None or is_key_of(doc.labeller_key, self.settings):
             return doc.structure is not None
         atoms, science = to_atoms(doc.structure), self.labeller.science()
         if is_former_geometry_key(doc.geometry_key):

@@ -10,11 +10,12 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.core import Crop, Embedded, Objective, embed
-from idealflow.schemas import CropDoc, LearnerVersion, RelaxationDoc, RelaxedCrop, StageContext
+from idealflow.schemas import CropDoc, LearnerFiles, LearnerVersion, RelaxationDoc, RelaxedCrop, StageContext
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
 from idealflow.workflow.learner.version import load_uncertainty_artifact
+from idealflow.workflow.stages import alone
 
 __all__ = ["UncertaintyRelaxMaker"]
 
@@ -37,6 +38,25 @@ class UncertaintyRelaxMaker(StableName, Maker):
         ``mean`` (the paper's).
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, on the crops of a search:
+
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 4
+    >>> del frame[100]
+    >>> from idealflow import CropSearchMaker, UncertaintyRelaxMaker
+    >>> search = CropSearchMaker(n_candidates=5, max_atoms=150).make(frame, 99, u)
+    >>> relax = UncertaintyRelaxMaker(max_steps=10, max_crops=1).make(search.output, u)
+    >>> relaxed = run_locally([search, relax], log=False)[relax.uuid][1].output
+    >>> relaxed.structure is not None, len(relaxed.tried)
+    (True, 1)
     """
 
     max_steps: Annotated[int, Field(ge=1)] = 300
@@ -46,13 +66,13 @@ class UncertaintyRelaxMaker(StableName, Maker):
     category: str | None = None
     name: str = "uncertainty relaxation"
 
-    @stage(output_schema=RelaxationDoc)
+    @stage(output_schema=RelaxationDoc, alone=alone.relax)
     def make(
         self,
         context: StageContext,
         crop: CropDoc | dict[str, Any],
         crop_uuid: str,
-        learner: LearnerVersion,
+        learner: LearnerVersion | LearnerFiles,
         attempt: int = 0,
     ) -> RelaxationDoc:
         """Relax the kept crops, take the ``attempt``-th best; all but ``embedding="ides"`` pass unchanged."""

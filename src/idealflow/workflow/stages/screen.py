@@ -11,11 +11,12 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.core import screen_frame
-from idealflow.schemas import CentreDoc, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
+from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, stage
 from idealflow.workflow.learner.version import load_uncertainty_artifact
+from idealflow.workflow.stages import alone
 
 __all__ = ["UncertaintyScreenMaker"]
 
@@ -30,15 +31,36 @@ class UncertaintyScreenMaker(StableName, Maker):
         Most substructures asked for from one frame and round; the frame is screened again after every update.
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, on one frame:
+
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 4
+    >>> del frame[100]
+    >>> from idealflow import UncertaintyScreenMaker
+    >>> job = UncertaintyScreenMaker(max_centres=2).make(frame, u, threshold=u.auto_threshold())
+    >>> run_locally(job, log=False)[job.uuid][1].output.n_atoms
+    255
     """
 
     max_centres: Annotated[int, Field(ge=1)] = 4
     category: str | None = None
     name: str = "uncertainty screen"
 
-    @stage(output_schema=ScreenDoc)
+    @stage(output_schema=ScreenDoc, alone=alone.screen)
     def make(
-        self, context: StageContext, segment: SegmentDoc | dict, learner: LearnerVersion, threshold: float
+        self,
+        context: StageContext,
+        segment: SegmentDoc | dict,
+        learner: LearnerVersion | LearnerFiles,
+        threshold: float,
     ) -> ScreenDoc:
         """Choose centres greedily by uncertainty in the frame a segment ended on.
 

@@ -29,7 +29,7 @@ from idealflow.core.dynamics import (
 )
 from idealflow.core.structure import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
-from idealflow.schemas import Artifact, LearnerVersion, SegmentDoc, StageContext, WalkerState
+from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
@@ -37,6 +37,7 @@ from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
+from idealflow.workflow.stages import alone
 
 __all__ = ["MDSegmentMaker"]
 
@@ -69,6 +70,26 @@ class MDSegmentMaker(StableName, Maker):
         Seconds after which a segment ends at its next check; changes no result, resuming is exact.
     category
         FireWorks category of the workers that run it; default: the campaign's.
+
+    Examples
+    --------
+    Alone, from step 0, with a force field as an object or the file that its ``save`` wrote:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from jobflow import run_locally
+    >>> from idealflow import MDSegmentMaker
+    >>> from idealflow.forcefields import get_force_field
+    >>> cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]  # labelled with EMT
+    >>> for cell in cells:
+    ...     cell.calc = EMT()
+    ...     forces = cell.get_forces()
+    >>> force_field = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
+    >>> report = force_field.fit(cells, steps=20)
+    >>> plan = [{"kind": "hold", "temperature": 300, "steps": 10}]
+    >>> job = MDSegmentMaker(schedule=plan, segment_steps=10).make(bulk("Cu", cubic=True) * 2, force_field)
+    >>> run_locally(job, log=False)[job.uuid][1].output.last_step
+    10
     """
 
     schedule: list[dict[str, Any]] = field(
@@ -88,7 +109,12 @@ class MDSegmentMaker(StableName, Maker):
 
     def __post_init__(self) -> None:
         """Refuse impossible settings before any compute."""
-        self.plan()
+        hottest = max(self.plan().max_temperature, self.start_temperature or 0.0)
+        if hottest >= self.max_temperature:
+            raise InputError(
+                f"max_temperature = {self.max_temperature:g} K, beyond which a segment counts as blown up, must exceed the "
+                f"schedule's highest temperature, {hottest:g} K; raise it, or lower the temperature"
+            )
         self.dynamics()
         if self.segment_steps % self.check_interval:
             raise InputError(
@@ -127,12 +153,12 @@ class MDSegmentMaker(StableName, Maker):
         self.dynamics().check(state)
         return state
 
-    @stage(output_schema=SegmentDoc)
+    @stage(output_schema=SegmentDoc, alone=alone.segment)
     def make(
         self,
         context: StageContext,
         walker: WalkerState,
-        learner: LearnerVersion,
+        learner: LearnerVersion | LearnerFiles,
         threshold: float | None,
     ) -> SegmentDoc:
         """Run one segment; ``threshold=None`` is plain inference MD: nothing is screened and nothing triggers."""
@@ -144,7 +170,7 @@ class MDSegmentMaker(StableName, Maker):
         state = MDState.load(store.get(walker.md_state))
         plan = self.plan()
         calculator = load_force_field_artifact(store, learner).calculator()
-        uncertainty = load_uncertainty_artifact(store, learner)
+        uncertainty = None if learner.uncertainty is None else load_uncertainty_artifact(store, learner)
         watch = _Watch(uncertainty, threshold, plan, walker.walker)
         trajectory = directory / "trajectory.idf"
         run = partial(
@@ -208,7 +234,7 @@ class MDSegmentMaker(StableName, Maker):
 class _Watch:
     """Screens frames for md_segment and reports progress."""
 
-    def __init__(self, uncertainty: Uncertainty, threshold: float | None, plan: Schedule, walker: int) -> None:
+    def __init__(self, uncertainty: Uncertainty | None, threshold: float | None, plan: Schedule, walker: int) -> None:
         self.uncertainty = uncertainty
         self.threshold = threshold
         self.plan = plan
@@ -217,7 +243,7 @@ class _Watch:
 
     def check(self, atoms: Atoms, step: int) -> CheckOutcome:  # noqa: ARG002  # the protocol's signature
         """Stop at the first frame in which an uncovered atom is above the threshold."""
-        if self.threshold is None:
+        if self.threshold is None or self.uncertainty is None:
             return CheckOutcome(stop=False)
         screened = screen_frame(self.uncertainty, atoms, self.threshold, max_centres=1)
         self.latest = float(screened.values.max())
@@ -247,10 +273,10 @@ def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
 
 
 def _screened_frame(
-    store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: Uncertainty
+    store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: Uncertainty | None
 ) -> tuple[Artifact, int]:
     """The frame that is screened next: the last one, or after a blow-up the most uncertain since the last good one."""
-    if result.reason != "blow_up" or not result.suspect_frames:
+    if result.reason != "blow_up" or not result.suspect_frames or uncertainty is None:
         return end, result.state.step
     worst = _most_uncertain(result.suspect_frames, uncertainty)
     return save_frame(store, worst), int(worst.info["step"])

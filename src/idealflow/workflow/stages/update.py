@@ -154,6 +154,7 @@ class ModelUpdateMaker(StableName, Maker):
             held_out_before=trial.judged_before if trial is not None else None,
             held_out_after=trial.judged_after if trial is not None else None,
             n_samples=dict(uncertainty.n_samples),
+            too_few=uncertainty.too_few,
             learner=after,
             labelled_frames=sorted({(doc.walker, doc.step) for doc in accepted}),
             lost=sorted(
