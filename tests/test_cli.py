@@ -255,7 +255,7 @@ def test_run_pauses_goes_on_and_reaches_the_drivers_result(
 
     stored = (out / "config.yaml").read_text()
     assert run(config(seed=2), out) == 2
-    assert "was started with seed = 1, got 2" in one_line(capsys)
+    assert "seed = 1, now 2" in one_line(capsys)
     assert run(config(campaign="other"), out) == 2
     assert "holds the campaign 'tiny', the config names 'other'" in one_line(capsys)
     assert (out / "config.yaml").read_text() == stored

@@ -26,6 +26,7 @@ _PUBLIC = {
 
 #: classes that stored documents name as ours, beside the public ones
 _STORED = {
+    "RelabelMaker": "idealflow.workflow.stages.relabel",
     "LabelTimeHandler": "idealflow.workflow.labellers.vasp.limits",
     "SubstructureSetGenerator": "idealflow.workflow.labellers.vasp",
     "VaspLabeller": "idealflow.workflow.labellers.vasp",

@@ -6,7 +6,15 @@ broken rule (bad input, a damaged file, a failed label) from a bug.
 
 from __future__ import annotations
 
-__all__ = ["ArtifactError", "CampaignError", "IdealflowError", "InputError", "LabelError", "MissingExtraError"]
+__all__ = [
+    "ArtifactError",
+    "CampaignError",
+    "IdealflowError",
+    "InputError",
+    "LabelError",
+    "MissingExtraError",
+    "OtherSegmentError",
+]
 
 
 class IdealflowError(Exception):
@@ -15,6 +23,10 @@ class IdealflowError(Exception):
 
 class InputError(IdealflowError, ValueError):
     """Input that breaks a rule (NaN positions, unknown species, a misspelt key); the program exits with 2."""
+
+
+class OtherSegmentError(InputError):
+    """A checkpoint or trajectory in progress belongs to a segment with other settings; nothing was overwritten."""
 
 
 class ArtifactError(IdealflowError):

@@ -31,9 +31,11 @@ __all__ = [
     "LearnerVersion",
     "Lineage",
     "ModelUpdateDoc",
+    "RelabelDoc",
     "RelaxationDoc",
     "ScreenDoc",
     "SegmentDoc",
+    "SettingChange",
     "StageContext",
     "StoredFrame",
     "StoredStructure",
@@ -137,6 +139,15 @@ class LearnerVersion(Document):
     ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
 
 
+class SettingChange(Document):
+    """One setting that another run of the campaign changed."""
+
+    round: int = Field(description="first round for which it holds")
+    key: str = Field(description="section and name in the config, or the name of an environment variable")
+    before: str = Field(description="value until then, as JSON; long ones shortened and with their hash")
+    after: str = Field(description="value from then on, as JSON; long ones shortened and with their hash")
+
+
 class LearnerFiles(Document):
     """What a stage alone needs of a learner: the parts that it was given."""
 
@@ -154,6 +165,18 @@ class CampaignState(Document):
     status: Literal["running", "paused", "finished", "failed"] = Field(description="where it stands")
     reason: str = Field(description="why the status is what it is, in words")
     settings_key: str = Field(description="hash of the settings that this round ran with")
+    settings: Artifact | None = Field(
+        default=None, description="these settings as JSON, key by key; None in campaigns of version 0.1.0"
+    )
+    changes: list[SettingChange] = Field(
+        default_factory=list, description="settings that later runs changed, in order, each with its first round"
+    )
+    remarks: list[str] = Field(
+        default_factory=list, description="what to know of the settings: what an earlier version did not store or know"
+    )
+    threads: int | None = Field(
+        default=None, description="threads of numba and torch in this round; None in campaigns of version 0.1.0"
+    )
     artifacts: str = Field(description="root URL of the artifact store")
     seed: int = Field(description="the campaign's seed")
     n_atoms: int = Field(description="atoms in the frame of walker 0")
@@ -189,6 +212,18 @@ class CampaignState(Document):
         default_factory=dict, description="cause → how many labels of the whole campaign failed with it"
     )
     n_quarantined: int = Field(default=0, description="centres whose every attempt failed")
+    n_cropped: int = Field(default=0, description="labels that had a crop, since the settings changed")
+    n_uncropped: int = Field(default=0, description="centres for which no crop was found, since the settings changed")
+    other_method: Literal["keep", "leave_out", "relabel"] | None = Field(
+        default=None, description="what became of learned labels of another method; None if there never were any"
+    )
+    sort_labels: Literal["keep", "leave_out", "relabel"] | None = Field(
+        default=None, description="what is to be done next with learned labels that training must not use as they are"
+    )
+    n_without_vacuum: int = Field(
+        default=0,
+        description="learned labels that version 0.1.0 made without vacuum, of structures open in some direction; left out",
+    )
     n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
     wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")
@@ -360,8 +395,11 @@ class LabelledDoc(Document):
     kind: Literal["label"] = "label"
     campaign: str = Field(description="name of the campaign")
     round: int = Field(description="round in which it was made")
-    origin: Literal["bootstrap", "check", "evaluation", "substructure"] = Field(
+    origin: Literal["bootstrap", "check", "evaluation", "relabelled", "substructure"] = Field(
         description="what the label is for; `check`: to compare a dataset with the labeller"
+    )
+    replaces: str | None = Field(
+        default=None, description="request key of the label of another method in whose place training uses it"
     )
     request_key: str = Field(description="campaign, walker, step, parent atom, attempt: who asked")
     geometry_key: str = Field(description="hash of coordinates, cell, species and label settings: what was asked")
@@ -394,7 +432,7 @@ class SubstructureDoc(LabelledDoc):
     """One labelled substructure with everything that leads to it."""
 
     kind: Literal["substructure"] = "substructure"  # type: ignore[assignment]  # narrows the parent's literal
-    origin: Literal["bootstrap", "check", "evaluation", "substructure"] = Field(
+    origin: Literal["bootstrap", "check", "evaluation", "relabelled", "substructure"] = Field(
         default="substructure", description="what the label is for"
     )
     uuid: str = Field(description="job that made the document")
@@ -433,6 +471,7 @@ class ModelUpdateDoc(Document):
     learned: list[str] = Field(description="request keys of the labels learned: `accepted`, or none if rejected")
     failed: list[str] = Field(description="request keys of labels that failed, every attempt counted")
     causes: dict[str, int] = Field(description="cause of failure → how often in this round")
+    uncropped: int = Field(default=0, description="of the failed, those for which no crop was found")
     quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
     replayed: list[str] = Field(description="request keys of replayed structures")
     centre_force_errors: list[float] = Field(
@@ -467,6 +506,7 @@ class BootstrapDoc(Document):
     campaign: str = Field(description="name of the campaign")
     round: int = Field(description="round in which it was made")
     source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
+    asked: str | None = Field(default=None, description="hash of the settings it was made with; None in version 0.1.0")
     n_structures: int = Field(description="labelled structures it was learned from or judged by")
     n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
     failed: dict[str, str] = Field(description="request key → cause")
@@ -484,6 +524,30 @@ class BootstrapDoc(Document):
         description="species → distinct environments, where they are too few to judge others by; empty in documents of earlier "
         "versions",
     )
+    learner: LearnerVersion = Field(description="the version after it")
+    seconds: float = Field(description="wall time of the stage, s")
+
+
+class RelabelDoc(Document):
+    """What became of learned labels that training must not use as they are, and the model after it."""
+
+    kind: Literal["relabel"] = "relabel"
+    campaign: str = Field(description="name of the campaign")
+    round: int = Field(description="round in which it was made")
+    choice: Literal["keep", "leave_out", "relabel"] = Field(
+        description="labels of another method: used, left out of training, or labelled again"
+    )
+    method: str = Field(description="the present reference; stand-ins for DFT are named as such")
+    n_kept: int = Field(description="structures that training uses, relabelled ones included")
+    left_out: list[str] = Field(description="request keys of learned labels that training leaves out")
+    relabelled: dict[str, str] = Field(description="request key of a replaced label → that of its new one")
+    failed: dict[str, str] = Field(
+        description="request key → cause, of new labels that failed; the old ones are left out"
+    )
+    n_without_vacuum: int = Field(description="of the labels left out, those of version 0.1.0 made without vacuum")
+    refitted: bool = Field(description="whether the force field was fitted anew to what training uses now")
+    errors: TrainingErrors | None = Field(description="on the structures trained on; None if it was not refitted")
+    threshold: float | None = Field(description="the new automatic threshold where a committee was refitted, else None")
     learner: LearnerVersion = Field(description="the version after it")
     seconds: float = Field(description="wall time of the stage, s")
 

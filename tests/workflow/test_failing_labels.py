@@ -122,8 +122,9 @@ def test_another_labeller_lifts_the_quarantine(tmp_path: Path) -> None:
     short = {"schedule": tiny.schedule(20, 20)}
     state, campaign = tiny.run(tmp_path, label=never, n_attempts=1, segment=short, evaluation={"n_frames": 0})
     assert (state.status, state.n_substructures) == ("finished", 0)
-    longer = {"schedule": tiny.schedule(20, 40)}
-    state, _ = tiny.run(tmp_path, segment=longer, evaluation={"n_frames": 0})
+    longer = {"schedule": [*tiny.schedule(20, 20), {"kind": "hold", "temperature": 2000, "steps": 20}]}
+    label = tiny.settings()["label"] | {"other_method": "keep"}
+    state, _ = tiny.run(tmp_path, segment=longer, label=label, evaluation={"n_frames": 0})
     assert state.status == "finished"
     assert state.n_substructures > 0
     lifted = UncertaintyModel.load(ArtifactStore(state.artifacts).get(state.learner.uncertainty))

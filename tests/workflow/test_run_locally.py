@@ -51,7 +51,13 @@ def same_result(state: CampaignState, campaign: Campaign, finished: Any) -> None
     assert [doc.end_state.sha256 for doc in campaign.segments()] == [
         doc.end_state.sha256 for doc in finished.campaign.segments()
     ]
-    clocks = {"wall_s", "label_seconds", "artifacts", "settings_key"}
+    clocks = {
+        "wall_s",
+        "label_seconds",
+        "artifacts",
+        "settings_key",
+        "settings",
+    }  # and the folders, kept with the settings
     assert state.model_dump(exclude=clocks) == finished.state.model_dump(exclude=clocks)
 
 

@@ -113,6 +113,32 @@ def test_the_schedule_is_done_only_when_its_last_frame_is_resolved() -> None:
     assert next_action(done).kind == "stop"
 
 
+def test_a_schedule_that_was_lengthened_while_its_last_segment_was_open_goes_on() -> None:
+    """The segment of an interrupted round ended with the old schedule, at step 60; the new one has 100."""
+    old_end = [segment(last=60, reason="schedule_end")]
+    after = after_round(state(), old_end, [screen(step=60, n_centres=0)], update([], accepted=0), 1.0)
+    assert not after.walkers[0].finished
+    assert next_action(after).kind == "round"
+
+
+def test_three_centres_without_a_crop_stop_the_campaign_unless_others_had_one() -> None:
+    without = update([], accepted=0, failed=2).model_copy(update={"uncropped": 2})
+    once = after_round(state(), [segment()], [screen()], without, 1.0)
+    assert (once.status, once.n_uncropped, once.n_cropped) == ("running", 2, 0)
+    twice = after_round(once, [segment()], [screen()], without, 1.0)
+    assert twice.status == "failed"
+    assert "for none of 4 centres a crop was found: 2× no" in twice.reason
+    fine = after_round(once, [segment()], [screen()], update([(0, 10)]), 1.0)
+    assert after_round(fine, [segment()], [screen()], without, 1.0).status == "running"
+
+
+def test_a_single_centre_without_a_crop_is_no_success_at_the_end() -> None:
+    without = update([], accepted=0, failed=1).model_copy(update={"uncropped": 1})
+    ended = [segment(last=100, reason="schedule_end")]
+    after = after_round(state(), ended, [screen(step=100, n_centres=0)], without, 1.0)
+    assert after.status == "failed"
+
+
 def test_evaluation_comes_before_the_end() -> None:
     done = after_round(
         state(evaluation_frames=5),

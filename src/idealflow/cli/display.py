@@ -40,6 +40,7 @@ class Display:
         self._last: Progress | None = None
         self._said: set[str] = set()
         self._written = 0.0
+        self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Display:
         """Start showing."""
@@ -65,8 +66,9 @@ class Display:
             self._last = event
         elif event.stage in NOTES:
             self._once(event.message)
-        elif event.message and self._live is None and event.stage != "round":
-            self._console.print(f"{event.stage}: {event.message}", markup=False, soft_wrap=True)
+        elif event.message and event.stage != "round" and (event.stage, _kind(event.message)) not in self._told:
+            self._told.add((event.stage, _kind(event.message)))
+            self._note(f"{event.stage}: {event.message}")
         self._show()
 
     def committed(self, state: CampaignState) -> None:
@@ -126,6 +128,11 @@ class Display:
         if self._pace is None or done <= self._pace[1]:
             return None
         return (time.monotonic() - self._pace[0]) / (done - self._pace[1]) * (total - done)
+
+
+def _kind(message: str) -> str:
+    """What a message has in common with others of its kind: all but its numbers. The first of each kind is shown."""
+    return "".join(character for character in message if not character.isdigit())
 
 
 def _duration(seconds: float | None) -> str:

@@ -12,11 +12,14 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idealflow import __version__
 from idealflow.config_text import read_config
 from idealflow.errors import IdealflowError, InputError
+
+if TYPE_CHECKING:
+    from idealflow.schemas import CampaignState
 
 __all__ = ["main"]
 
@@ -167,8 +170,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from idealflow.cli.display import Display
     from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text, write_report, write_summary
-    from idealflow.schemas import CampaignState
     from idealflow.workflow.campaign.state import next_action
+    from idealflow.workflow.config.load import former_maker
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.frames.encode import to_stored
@@ -182,12 +185,15 @@ def _run(arguments: argparse.Namespace) -> int:
     with directory.locked():
         store, structure = directory.job_store(), to_stored(atoms)
         campaign = Campaign(store, maker.campaign, directory)
-        state = open_state(maker, structure, store, notes)
+        former = former_maker(directory.readable_config) if directory.exists() else None
+        state = open_state(maker, structure, store, notes, None if former is None else directory.placed(former))
         kept = directory.write_config(settings)
         if kept.name != "config.yaml":
             sys.stdout.write(
                 f"config.yaml in {directory.path} is not idealflow's and is kept; what runs is in {kept.name}\n"
             )
+        if not arguments.quiet:
+            _tell_changes(state, campaign.state())
         action = next_action(state)
         if action.kind == "stop":
             write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
@@ -211,10 +217,10 @@ def _run(arguments: argparse.Namespace) -> int:
                     maker,
                     structure,
                     store,
+                    state=state,
                     max_rounds=arguments.max_rounds,
                     on_round=on_round,
                     root_dir=directory.jobs,
-                    notes=notes,
                 )
             except KeyboardInterrupt:
                 write_summary(campaign, directory.summary_path, status="paused", reason=_INTERRUPTED)
@@ -227,6 +233,18 @@ def _run(arguments: argparse.Namespace) -> int:
     if directory.report_path.exists():
         sys.stdout.write(f"report:  {directory.report_path}\n")
     return 1 if state.status == "failed" else 0
+
+
+def _tell_changes(state: CampaignState, stored: CampaignState | None) -> None:
+    """Say on stderr what this run changes, and what is to know of the settings."""
+    before = 0 if stored is None else len(stored.changes)
+    lines = [
+        f"from round {entry.round} on {entry.key} = {entry.after}, before {entry.before}"
+        for entry in state.changes[before:]
+    ]
+    lines += state.remarks[0 if stored is None else len(stored.remarks) :]
+    for line in lines:
+        sys.stderr.write(f"idealflow: {line}\n")
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -3,10 +3,11 @@
 from idealflow.labelling.ase_worker import AseEngine, close_workers
 from idealflow.labelling.box import in_a_box
 from idealflow.labelling.documents import label_from_document
-from idealflow.labelling.keys import former_geometry_key, geometry_key, is_former_geometry_key
+from idealflow.labelling.keys import RESOLUTION, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.labelling.label import Label
 
 __all__ = [
+    "RESOLUTION",
     "AseEngine",
     "Label",
     "close_workers",

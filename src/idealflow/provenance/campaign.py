@@ -27,6 +27,7 @@ from idealflow.schemas import (
     LabelledDoc,
     Lineage,
     ModelUpdateDoc,
+    RelabelDoc,
     RelaxationDoc,
     ScreenDoc,
     SegmentDoc,
@@ -152,6 +153,42 @@ class Campaign:
         last = max(found, key=lambda entry: (entry["output"]["round"], str(entry.get("completed_at"))), default=None)
         return None if last is None else EvaluationDoc.model_validate(last["output"])
 
+    def relabellings(self) -> list[RelabelDoc]:
+        """What became of labels of another method, or without vacuum; one each time they were sorted out."""
+        return sorted(self._documents(RelabelDoc, "relabel", {}), key=lambda doc: doc.round)
+
+    def labels_without_vacuum(self) -> list[str]:
+        """Request keys of labels that are not of the structure they stand beside.
+
+        Version 0.1.0 let a maker label a structure that is not periodic in all directions as if it were, without adding
+        vacuum. Such a label has a key of that version, a structure open in some direction, and the engine's document.
+        """
+        names = ("request_key", "geometry_key", "structure.pbc", "document", "reused_from")
+        query = {
+            "output.campaign": self.name,
+            "output.kind": {"$in": ["label", "substructure"]},
+            "output.state": "accepted",
+        }
+        found = []
+        for entry in self.store.query(query, properties=[f"output.{name}" for name in names], load=False):
+            output = entry["output"]
+            of_0_1 = "-" not in output["geometry_key"]
+            if of_0_1 and not all(output["structure"]["pbc"]) and self._has_document(output):
+                found.append(str(output["request_key"]))
+        return sorted(found)
+
+    def _has_document(self, output: dict[str, Any]) -> bool:
+        if output.get("document") or not output.get("reused_from"):
+            return bool(output.get("document"))
+        source = self.store.query_one({"uuid": output["reused_from"]}, properties=["output.document"])
+        return source is not None and bool(source["output"].get("document"))
+
+    def first_frame(self, walker: int = 0) -> Artifact | None:
+        """The MD state from which a walker started, None before its first segment."""
+        query = {"output.kind": "segment", "output.campaign": self.name, "output.walker": walker}
+        found = self.store.query_one(query, properties=["output.start_state"], sort={"output.round": 1})
+        return None if found is None else Artifact.model_validate(found["output"]["start_state"])
+
     def labels(self, **filters: Any) -> list[LabelledDoc]:
         """Labels that are no substructures (bootstrap and evaluation), by request key; filters as :meth:`substructures`."""
         return sorted(self._documents(LabelledDoc, "label", filters), key=lambda doc: doc.request_key)
@@ -217,10 +254,16 @@ class Campaign:
         Parameters
         ----------
         bootstrap
-            Include the labels of the bootstrap; evaluation labels, which nothing learned from, never are.
+            Include the labels of the bootstrap; evaluation labels, which nothing learned from, never are. A label in whose
+            place training uses one of another method is left out; ``method`` in info says by what each was made.
         """
+        relabelled = self.labels(origin="relabelled", state="accepted")
+        if not bootstrap:
+            relabelled = [doc for doc in relabelled if not str(doc.replaces).startswith(f"{self.name}/bootstrap/")]
+        replaced = {doc.replaces for doc in relabelled}
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
-        return [self.labelled(doc) for doc in [*labels, *self.substructures(state="accepted")]]
+        docs = [*labels, *self.substructures(state="accepted"), *relabelled]
+        return [self.labelled(doc) for doc in docs if doc.request_key not in replaced]
 
     def labelled(self, doc: LabelledDoc) -> Atoms:
         """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""

@@ -151,7 +151,7 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     rows = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
         for key, value in summary.items()
-        if key not in ("evaluation", "calibration", "labels_by_method", "too_few_environments")
+        if key not in ("evaluation", "calibration", "labels_by_method", "settings_changes", "too_few_environments")
     )
     stages = summary.get("evaluation") or []
     figures = "".join(
@@ -175,7 +175,9 @@ def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.Data
     evaluation = (
         pd.DataFrame(stages).to_html(index=False, border=0, float_format=lambda v: f"{v:.2f}") if stages else ""
     )
-    methods = summary.get("labels_by_method", "too_few_environments") or {}
+    changed = summary.get("settings_changes") or []
+    changes = pd.DataFrame(changed).to_html(index=False, border=0) if changed else ""
+    methods = summary.get("labels_by_method") or {}
     by_method = ", ".join(f"{n} labels by <b>{html.escape(method)}</b>" for method, n in methods.items())
     mixed = f'<p class="note">The labels are by several methods: {by_method}.</p>' if len(methods) > 1 else ""
     too_few = summary.get("too_few_environments")
@@ -199,6 +201,7 @@ details {{ overflow-x: auto; }}
 {"<h2>Whole frames against the reference, by stage of the schedule</h2>" + evaluation if evaluation else ""}
 {_calibration(summary.get("calibration"))}
 <h2>Summary</h2><table>{rows}</table>
+{"<h2>Settings that later runs changed, each with its first round</h2>" + changes if changes else ""}
 <h2>Labels</h2><details><summary>{len(table)} substructures</summary>{labels}</details>
 </body></html>
 """

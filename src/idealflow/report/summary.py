@@ -17,6 +17,12 @@ from idealflow.storage import replacing
 
 __all__ = ["evaluation_line", "summarise", "summary_text", "too_few_line", "write_summary"]
 
+_CHOICES = {
+    "keep": "training uses them too",
+    "leave_out": "training leaves them out",
+    "relabel": "they were labelled again, and the model was fitted anew",
+}
+
 
 def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False) -> dict[str, Any]:
     """Where a campaign stands and what it cost.
@@ -52,12 +58,18 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "n_substructures": state.n_substructures,
         "n_bootstrap_labels": state.n_bootstrap_labels,
         "n_failed_labels": state.n_failed_labels,
+        "failure_causes": state.failure_causes,
         "n_quarantined": state.n_quarantined,
         "n_rejected_updates": state.n_rejected_updates,
         "model_version": None if state.learner is None else state.learner.version,
         "model_sha256": None if state.learner is None else state.learner.force_field.sha256,
         "uncertainty_threshold": state.threshold,
         "wall_s": state.wall_s,
+        "threads": state.threads,
+        "settings_changes": [entry.model_dump() for entry in state.changes],
+        "settings_remarks": state.remarks,
+        "other_method": state.other_method,
+        "n_labels_without_vacuum": _without_vacuum(campaign, state),
         **_costs(state, evaluation, steps),
         "notes": state.notes,
     }
@@ -91,6 +103,19 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{summary['n_labelled_frames']} frames, {summary['n_bootstrap_labels']} for the bootstrap, "
         f"{summary['n_failed_labels']} failed",
     ]
+    lines += [f"  {count} failed: {cause}" for cause, count in summary["failure_causes"].items()]
+    if (boxed := summary["n_labels_without_vacuum"]) > 0:
+        lines.append(
+            f"  {boxed} labels of version 0.1.0 were made without vacuum, of structures that are not periodic in all directions: "
+            "training leaves them out from the next round on; label.other_method: relabel labels them again"
+        )
+    if summary["other_method"] is not None:
+        lines.append(f"  labels of another method: {_CHOICES[summary['other_method']]}")
+    lines += [
+        f"  from round {entry['round']} on {entry['key']} = {entry['after']}, before {entry['before']}"
+        for entry in summary["settings_changes"]
+    ]
+    lines += [f"  note: {remark}" for remark in summary["settings_remarks"]]
     if summary["R_FPMD"] is not None:
         lines.append(
             f"  t_sub {summary['t_sub_s']:.3g} s, t_entire {summary['t_entire_s']:.3g} s ({summary['t_entire_method']}), "
@@ -103,6 +128,13 @@ def summary_text(summary: dict[str, Any]) -> str:
     lines += [evaluation_line(entry) for entry in summary.get("evaluation", [])]
     lines += [f"  {message}" for message in summary.get("notes", [])]
     return "\n".join(lines) + "\n"
+
+
+def _without_vacuum(campaign: Campaign, state: CampaignState) -> int:
+    """Labels that version 0.1.0 made without vacuum; looked for in campaigns of that version, known in later ones."""
+    if state.settings is None and state.learner is not None:
+        return len(campaign.labels_without_vacuum())
+    return state.n_without_vacuum
 
 
 def too_few_line(too_few: dict[str, int]) -> str:

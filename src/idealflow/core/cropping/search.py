@@ -181,7 +181,7 @@ def nothing_fits(refused: list[Refused], sur: Surroundings, max_atoms: int, widt
         reasons[words] = reasons.get(words, 0) + 1
     common = sorted(reasons.items(), key=lambda item: -item[1])[:3]
     return (
-        f"no cell holds the core of {sur.cutoff:.2f} Å around this atom within max_atoms={max_atoms}: a cube of twice "
+        f"no cell holds the core of {sur.cutoff:.2f} Å around this atom within max_atoms={max_atoms}; a cube of twice "
         f"that width has about {least:.0f} atoms; {len(refused)} candidates of widths {widths[0]:.2f} to {widths[1]:.2f} "
         f"Å were refused ({'; '.join(f'{n}x {text}' for text, n in common)}). "
         "Raise max_atoms, widen cell_widths, or use a descriptor with a smaller r_cut or sigma"

@@ -21,7 +21,7 @@ from idealflow.core.dynamics.schedule import Schedule
 from idealflow.core.dynamics.settings import Settings
 from idealflow.core.dynamics.state import MDState
 from idealflow.core.dynamics.trajectory import TrajectoryWriter
-from idealflow.errors import InputError
+from idealflow.errors import OtherSegmentError
 
 __all__ = ["md_segment"]
 
@@ -104,6 +104,8 @@ def md_segment(
     ------
     InputError
         Before any computation, if an argument or the state breaks a rule.
+    OtherSegmentError
+        If the checkpoint or the trajectory is one of a segment with other settings; both stay as they are.
     ArtifactError
         If the checkpoint or its trajectory is damaged.
     """
@@ -135,7 +137,7 @@ def md_segment(
 def _load_checkpoint(path: str | Path, key: str) -> tuple[MDState, list[dict[str, float]], int]:
     arrays, meta = read_archive(path, _KIND, _VERSION)
     if meta["key"] != key:
-        raise InputError(
+        raise OtherSegmentError(
             f"the checkpoint {path} belongs to another segment (its start, schedule, sampler, intervals, limits or key "
             "differ); delete it or choose another path"
         )

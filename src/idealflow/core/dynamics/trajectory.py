@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from idealflow.core.dynamics.state import MDState
 from idealflow.core.structure import set_fixed
-from idealflow.errors import ArtifactError, InputError
+from idealflow.errors import ArtifactError, OtherSegmentError
 
 __all__ = ["Trajectory", "TrajectoryWriter", "read_trajectory"]
 
@@ -75,7 +75,7 @@ class TrajectoryWriter:
 
     Raises
     ------
-    InputError
+    OtherSegmentError
         If a file of another key stands at ``path``.
     ArtifactError
         If the file holds fewer than ``keep`` frames.
@@ -93,7 +93,7 @@ class TrajectoryWriter:
             # a file killed while its header was written is a beginning of this header, in this or an earlier version
             mine = [_header(state, key, known) for known in _VERSIONS]
             if start not in mine and not (keep is None and any(header.startswith(start) for header in mine)):
-                raise InputError(
+                raise OtherSegmentError(
                     f"a trajectory file is written once, but {self.path} exists and belongs to something else; move "
                     "it away or choose another path"
                 )

@@ -30,15 +30,23 @@ from idealflow.workflow.campaign.opening import (
     first_frame,
     initial_state,
     kept,
-    reopened,
     science_key,
 )
+from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.settings import CampaignSettings
-from idealflow.workflow.campaign.state import Action, after_bootstrap, after_evaluation, after_round, next_action
+from idealflow.workflow.campaign.state import (
+    Action,
+    after_bootstrap,
+    after_evaluation,
+    after_relabel,
+    after_round,
+    next_action,
+)
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import committed, current_store, named, stage
+from idealflow.workflow.stages.relabel import RelabelMaker
 
 __all__ = ["IdealMaker"]
 
@@ -84,17 +92,20 @@ class IdealMaker(CampaignSettings):
         if action.kind == "stop":
             raise InputError(f"campaign {state.campaign} has nothing left to do: {action.reason}")
         context = context_of(self, state)
-        build = {"bootstrap": self._bootstrap_flow, "round": self._round_flow, "evaluate": self._evaluation_flow}
+        build = {
+            "bootstrap": self._bootstrap_flow,
+            "relabel": self._relabel_flow,
+            "round": self._round_flow,
+            "evaluate": self._evaluation_flow,
+        }
         return build[action.kind](context, state, action, remaining)
 
     @stage()
     def open(self, frame: StoredFrame, notes: Sequence[str] = ()) -> Response:
         """Find the campaign's last state, or make its first, and add the flow of its next action."""
         stored = Campaign(current_store(), self.campaign).state()
-        if stored is None:
-            state = initial_state(self, load_frame(ArtifactStore(frame.root), frame.file), notes)
-        else:
-            state = reopened(self, stored)
+        atoms = load_frame(ArtifactStore(frame.root), frame.file)
+        state = initial_state(self, atoms, notes) if stored is None else reopened(self, stored, atoms, current_store())
         action = next_action(state)
         if action.kind == "stop":
             return Response(output={"campaign": self.campaign, "status": state.status, "reason": action.reason})
@@ -133,6 +144,14 @@ class IdealMaker(CampaignSettings):
         commit = self.commit_round(state, segments, screens, updated, remaining)
         jobs.append(named(commit, context, "state"))
         return Flow(jobs, name=f"round {state.round} {self.campaign}")
+
+    def _relabel_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
+        sort = RelabelMaker(fit_steps=self.bootstrap.fit_steps).make(
+            context, self.label, state.learner, state.sort_labels
+        )
+        commit = self.commit_relabel(state, sort.output, remaining)
+        jobs = [named(sort, context, "relabel"), named(commit, context, "state")]
+        return Flow(jobs, name=f"relabel {self.campaign}")
 
     def _evaluation_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
         evaluate = self.evaluation.make(
@@ -239,6 +258,14 @@ class IdealMaker(CampaignSettings):
             seconds,
         )
         return self._committed(after, remaining)
+
+    @stage()
+    def commit_relabel(self, state: CampaignState, relabel: Any, remaining: int | None) -> Response:  # noqa: ARG002  # orders the jobs
+        """Commit the state after learned labels were sorted out."""
+        if (done := committed(CampaignState)) is not None:
+            return self._committed(done, remaining)
+        doc = Campaign(current_store(), state.campaign).relabellings()[-1]
+        return self._committed(after_relabel(state, doc, automatic=self.threshold == "auto"), remaining)
 
     @stage()
     def commit_evaluation(self, state: CampaignState, evaluate: Any, remaining: int | None) -> Response:  # noqa: ARG002  # orders the jobs

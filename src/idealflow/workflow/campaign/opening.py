@@ -1,4 +1,4 @@
-"""How a campaign begins and how it is taken up again; what is refused before any compute."""
+"""How a campaign begins, and what is refused before any compute."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
-from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
@@ -30,13 +30,15 @@ _OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "
 _LARGEST_WHOLE = 20_000
 
 __all__ = [
+    "artifacts_of",
     "check_campaign",
     "context_of",
     "first_frame",
     "initial_state",
     "kept",
     "labeller_changed",
-    "reopened",
+    "model_of",
+    "root_of",
     "science_key",
     "settings_changed",
 ]
@@ -82,10 +84,23 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
             f"least the force field's cutoff, {cutoff:.2f} Å; raise bootstrap.soap r_cut or sigma, or lower the force "
             "field's cutoff"
         )
-    if bootstrap.source == "structures":
-        bootstrap.initial_structures(atoms, maker.seed)
     if bootstrap.source == "dataset":
-        bootstrap.read()
+        _check_species(species, bootstrap.read(), f"the dataset {bootstrap.dataset}")
+    else:
+        initial = bootstrap.initial_structures(atoms, maker.seed)
+        _check_species(species, initial, f"the {len(initial)} structures of the bootstrap (bootstrap.seeds)")
+
+
+def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) -> None:
+    """Refuse a bootstrap from which no model of the structure can come, before its first label."""
+    if len(frames) < 2:
+        raise InputError(f"{where} has {len(frames)} labelled structure; the bootstrap needs at least 2")
+    known = {symbol for atoms in frames for symbol in atoms.get_chemical_symbols()}
+    if missing := sorted(set(species) - known):
+        raise InputError(
+            f"the structure has {', '.join(missing)}, but {where} only {', '.join(sorted(known))}: the model would never see it; "
+            "add a seed (with n_structures at least the number of seeds) or labelled structures that hold every species"
+        )
 
 
 def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
@@ -128,6 +143,8 @@ def _categories(maker: CampaignSettings) -> dict[str, str]:
         "bootstrap-fit": maker.bootstrap.category,
         "evaluate": maker.evaluation.category,
         "evaluation-label": maker.label.category,
+        "relabel-label": maker.label.category,
+        "relabel-fit": maker.bootstrap.category,
         "evaluation-compare": maker.evaluation.category,
         "other": maker.category,
     }
@@ -136,7 +153,7 @@ def _categories(maker: CampaignSettings) -> dict[str, str]:
 
 def kept(maker: CampaignSettings, atoms: Atoms) -> StoredFrame:
     """A frame as a file in the campaign's artifact store."""
-    root = _artifacts(maker)
+    root = artifacts_of(maker)
     return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
 
 
@@ -145,7 +162,7 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
 
     ``notes`` say what became of the input (:func:`~idealflow.workflow.jobs.progress.noted`).
     """
-    artifacts = _artifacts(maker)
+    artifacts = artifacts_of(maker)
     store = ArtifactStore(artifacts)
     walkers = []
     with TemporaryDirectory() as directory:
@@ -159,6 +176,8 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         status="running",
         reason="starting",
         settings_key=science_key(maker),
+        settings=save_settings(store, settings_of(maker)),
+        threads=Settings().threads,
         artifacts=artifacts,
         seed=maker.seed,
         n_atoms=len(atoms),
@@ -169,7 +188,7 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         threshold=None,
         label_method=maker.label.method,
         labeller_key=maker.label.key,
-        model_key=settings_key(_model_of(maker)),
+        model_key=settings_key(model_of(maker)),
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
@@ -182,72 +201,17 @@ def first_frame(state: CampaignState) -> Atoms:
     return load_frame(ArtifactStore(state.artifacts), state.walkers[0].md_state)
 
 
-def reopened(maker: CampaignSettings, state: CampaignState) -> CampaignState:
-    """The stored state under the maker's present settings: a longer schedule, another threshold, another labeller.
-
-    Raises
-    ------
-    InputError
-        If the settings contradict what has been run: another seed, number of walkers, or a schedule shorter than done.
-    """
-    for name, mine, stored in (
-        ("seed", maker.seed, state.seed),
-        ("n_walkers", maker.n_walkers, len(state.walkers)),
-    ):
-        if mine != stored:
-            raise InputError(
-                f"campaign {state.campaign} was started with {name} = {stored}, got {mine}; keep it, or give the campaign "
-                "another name"
-            )
-    moved = {} if maker.artifacts is None else {"artifacts": _root(maker, state)}
-    if not settings_changed(maker, state.settings_key):
-        paused = {"status": "running", "reason": "under way"} if state.status == "paused" else {}
-        return state.model_copy(update=paused | moved)
-    steps = maker.segment.plan().n_steps
-    furthest = max(walker.step for walker in state.walkers)
-    if steps < furthest:
-        raise InputError(
-            f"the schedule has {steps} steps, but campaign {state.campaign} has already run {furthest}; lengthen it"
-        )
-    changes: dict[str, object] = {
-        **moved,
-        "settings_key": science_key(maker),
-        "status": "running",
-        "reason": "taken up with changed settings",
-        "schedule_steps": steps,
-        "max_failed_labels": maker.max_failed_labels,
-        "max_failed_fraction": maker.max_failed_fraction,
-        "recent_failures": [],  # whoever changes settings after a stop has mended something
-        "label_method": maker.label.method,
-        "labeller_key": maker.label.key,
-        "model_key": settings_key(_model_of(maker)),
-        "lift_quarantine": state.lift_quarantine
-        or labeller_changed(maker, state.labeller_key)
-        or not is_key_of(state.model_key, _model_of(maker)),
-        "evaluation_frames": maker.evaluation.n_frames,
-        "walkers": [
-            walker.model_copy(update={"finished": walker.finished and walker.step >= steps}) for walker in state.walkers
-        ],
-    }
-    if steps != state.schedule_steps or maker.evaluation.n_frames != state.evaluation_frames:
-        changes["evaluated"] = False
-    if maker.threshold != "auto":
-        changes["threshold"] = float(maker.threshold)
-    after = state.model_copy(update=changes)
-    action = next_action(after)
-    return after.model_copy(update={"status": "finished", "reason": action.reason}) if action.kind == "stop" else after
-
-
-def _artifacts(maker: CampaignSettings) -> str:
+def artifacts_of(maker: CampaignSettings) -> str:
+    """Root of the artifact store: the maker's, else the site's."""
     given = maker.artifacts or Settings().artifacts or "idealflow_artifacts"
     return given if "://" in given else str(Path(given).absolute())
 
 
-def _root(maker: CampaignSettings, state: CampaignState) -> str:
+def root_of(maker: CampaignSettings, state: CampaignState) -> str:
     """Where a stored campaign's artifacts are: where the maker says (its folder may have been moved), if they are there."""
-    given = _artifacts(maker)
-    if given == state.artifacts:
-        return given
+    given = artifacts_of(maker)
+    if maker.artifacts is None or given == state.artifacts:
+        return state.artifacts
     needed = state.walkers[0].md_state
     left = ArtifactStore(state.artifacts).exists(needed) and not ArtifactStore(given).exists(needed)
     return state.artifacts if left else given
@@ -288,7 +252,7 @@ def _science(settings: Any) -> Any:
     return {key: value for key, value in settings.items() if key not in _OF_THE_SITE}
 
 
-def _model_of(maker: CampaignSettings) -> list[Any]:
+def model_of(maker: CampaignSettings) -> list[Any]:
     """What decides how a label is learned; a change lifts the quarantine."""
     bootstrap = maker.bootstrap
     return [bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())]

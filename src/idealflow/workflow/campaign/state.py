@@ -16,14 +16,17 @@ from idealflow.schemas import (
     EvaluationDoc,
     LearnerVersion,
     ModelUpdateDoc,
+    RelabelDoc,
     ScreenDoc,
     SegmentDoc,
     WalkerState,
 )
 
+_TRIED_CENTRES = 3  # without a crop for any of them, a campaign stops
+
 _WINDOW = 20  # labels whose failures are compared with max_failed_fraction
 
-__all__ = ["Action", "after_bootstrap", "after_evaluation", "after_round", "next_action"]
+__all__ = ["Action", "after_bootstrap", "after_evaluation", "after_relabel", "after_round", "next_action"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,14 @@ class Action:
     Attributes
     ----------
     kind
-        ``bootstrap``, ``round``, ``evaluate`` or ``stop``.
+        ``bootstrap``, ``relabel``, ``round``, ``evaluate`` or ``stop``.
     walkers
         Walkers that take part in a round.
     reason
         Why, in words; shown to the user on ``stop``.
     """
 
-    kind: Literal["bootstrap", "round", "evaluate", "stop"]
+    kind: Literal["bootstrap", "relabel", "round", "evaluate", "stop"]
     walkers: tuple[int, ...] = ()
     reason: str = ""
 
@@ -51,6 +54,8 @@ def next_action(state: CampaignState) -> Action:
         return Action("stop", reason=state.reason)
     if state.learner is None:
         return Action("bootstrap", reason="there is no model yet")
+    if state.sort_labels is not None:
+        return Action("relabel", reason="learned labels are brought in line with the present labeller")
     active = tuple(walker.walker for walker in state.walkers if not walker.finished)
     if active:
         return Action("round", active, reason=f"{len(active)} of {len(state.walkers)} walkers are under way")
@@ -104,6 +109,20 @@ def after_round(
     return _settled(state, **changes)
 
 
+def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> CampaignState:
+    """State after learned labels were sorted out; ``automatic``: the threshold is the distribution's own."""
+    outcomes = [key in doc.failed for key in sorted({*doc.failed, *doc.relabelled})]
+    return _settled(
+        state,
+        learner=doc.learner,
+        sort_labels=None,
+        n_without_vacuum=doc.n_without_vacuum,
+        threshold=doc.threshold if automatic and doc.threshold is not None else state.threshold,
+        wall_s=state.wall_s + doc.seconds,
+        **_failures(state, Counter(doc.failed.values()), outcomes),
+    )
+
+
 def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
     """State after the whole-frame comparison."""
     return _settled(
@@ -117,7 +136,8 @@ def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
 def _moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -> WalkerState:
     before = next(walker for walker in state.walkers if walker.walker == segment.walker)
     triggered = screen is not None and bool(screen.centres)
-    done = segment.reason == "schedule_end" and not triggered
+    # a segment of an interrupted run may have ended at the end of a schedule that is longer now
+    done = segment.reason == "schedule_end" and segment.last_step >= state.schedule_steps and not triggered
     moved = {
         "step": segment.last_step,
         "md_state": segment.end_state,
@@ -158,7 +178,19 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
         "too_few": update.too_few,
     }
     outcomes = {**dict.fromkeys(update.accepted, False), **dict.fromkeys(update.failed, True)}
-    return changes | _failures(state, update.causes, [outcomes[key] for key in sorted(outcomes)])
+    failures = _failures(state, update.causes, [outcomes[key] for key in sorted(outcomes)])
+    cropped = state.n_cropped + len(outcomes) - update.uncropped
+    uncropped = state.n_uncropped + update.uncropped
+    changes |= {"n_cropped": cropped, "n_uncropped": uncropped}
+    ends = all(walker.finished for walker in walkers)
+    if update.uncropped and not cropped and (uncropped >= _TRIED_CENTRES or ends):
+        told = "; ".join(f"{count}× {cause}" for cause, count in update.causes.items())
+        changes |= {
+            "status": "failed",
+            "reason": f"for none of {uncropped} centres a crop was found: {told}. Raise crop.max_atoms, and run the same "
+            "command again",
+        }
+    return changes | failures
 
 
 def _bootstrap_outcomes(doc: BootstrapDoc) -> list[bool]:

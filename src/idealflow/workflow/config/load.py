@@ -19,7 +19,7 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
 
-__all__ = ["kept_maker", "load_config", "maker_from_settings"]
+__all__ = ["former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
 
 def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
@@ -45,6 +45,15 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     atoms = build_structure(settings["structure"])
     check_campaign(maker, atoms)
     return maker, atoms, settings
+
+
+def former_maker(path: Path) -> IdealMaker | None:
+    """The campaign's Maker by a config that an earlier version kept; None if that is no config of this version."""
+    try:
+        settings = read_config(path)
+        return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
+    except InputError:
+        return None
 
 
 def kept_maker(path: Path) -> IdealMaker:

@@ -16,7 +16,8 @@ from idealflow.errors import CampaignError, InputError, MissingExtraError
 from idealflow.provenance import Campaign, ensure_indexes
 from idealflow.workflow.campaign.continuation import Submitted
 from idealflow.workflow.campaign.ideal import IdealMaker
-from idealflow.workflow.campaign.opening import reopened, science_key
+from idealflow.workflow.campaign.opening import science_key
+from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.jobs.keys import stage_uuid
 from idealflow.workflow.jobs.stage import is_private
 
@@ -43,7 +44,7 @@ def submit_campaign(maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None
     """
     file = None if launchpad_file is None else str(launchpad_file.absolute())
     maker = replace(maker, continuation="launchpad", launchpad=file)
-    _check_store(maker)
+    _check_store(maker, atoms)
     settings = science_key(maker)
     with opened_launchpad(launchpad_file) as launchpad:
         _index(launchpad)
@@ -183,7 +184,7 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
     return True
 
 
-def _check_store(maker: IdealMaker) -> None:
+def _check_store(maker: IdealMaker, atoms: Atoms) -> None:
     """Refuse a store that workers do not share, and settings that contradict what is stored; index what is shared."""
     store = SETTINGS.JOB_STORE
     if is_private(store):
@@ -194,7 +195,7 @@ def _check_store(maker: IdealMaker) -> None:
     stored = Campaign(store, maker.campaign).state()
     ensure_indexes(store)
     if stored is not None:
-        reopened(maker, stored)
+        reopened(maker, stored, atoms, store)
 
 
 def _index(launchpad: Any) -> None:

@@ -15,7 +15,8 @@ from idealflow.errors import InputError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
 from idealflow.workflow.campaign.ideal import IdealMaker
-from idealflow.workflow.campaign.opening import first_frame, initial_state, reopened
+from idealflow.workflow.campaign.opening import first_frame, initial_state
+from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.state import Action, next_action
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.locks import let_go
@@ -27,11 +28,18 @@ _ASKED_FRAMES = 5  # where neither the call nor the config says how many
 
 
 def open_state(
-    maker: IdealMaker, structure: StoredStructure, store: JobStore, notes: Sequence[str] = ()
+    maker: IdealMaker,
+    structure: StoredStructure,
+    store: JobStore,
+    notes: Sequence[str] = (),
+    former: IdealMaker | None = None,
 ) -> CampaignState:
-    """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input."""
-    stored = Campaign(store, maker.campaign).state()
-    return initial_state(maker, to_atoms(structure), notes) if stored is None else reopened(maker, stored)
+    """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input.
+
+    ``former`` is what a campaign of version 0.1.0 was last run with, where that is known.
+    """
+    stored, atoms = Campaign(store, maker.campaign).state(), to_atoms(structure)
+    return initial_state(maker, atoms, notes) if stored is None else reopened(maker, stored, atoms, store, former)
 
 
 def run_campaign(
@@ -39,6 +47,7 @@ def run_campaign(
     structure: StoredStructure,
     store: JobStore,
     *,
+    state: CampaignState | None = None,
     max_rounds: int | None = None,
     on_round: Callable[[CampaignState], None] | None = None,
     root_dir: Any = None,
@@ -51,6 +60,8 @@ def run_campaign(
 
     Parameters
     ----------
+    state
+        What :func:`open_state` gave, by a caller who looked at it; None: it is opened here.
     max_rounds
         Actions (bootstrap, rounds, evaluation) to run at most; None: all there are.
     on_round
@@ -70,8 +81,8 @@ def run_campaign(
     InputError
         If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed.
     """
-    state = open_state(maker, structure, store, notes)
-    if maker.learn and next_action(state).kind != "stop":
+    state = state or open_state(maker, structure, store, notes)
+    if next_action(state).kind == "relabel" or (maker.learn and next_action(state).kind != "stop"):
         maker.label.labeller.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
     done = 0
     while (action := next_action(state)).kind != "stop":

@@ -10,7 +10,7 @@ from typing import Any
 
 from monty.json import MSONable
 
-__all__ = ["StableName", "former_form"]
+__all__ = ["StableName", "former_form", "known_to_0_1"]
 
 #: where monty finds our own classes: `idealflow.__getattr__` knows them all
 _OWN = "idealflow"
@@ -57,6 +57,11 @@ _FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
     "SubstructureSetGenerator": ("vasp.inputs", _SET_GENERATOR),
     "LabelTimeHandler": ("vasp.limits", ("wall_time", "buffer_time")),
 }  # fmt: skip
+
+
+def known_to_0_1(kind: str) -> tuple[str, ...]:
+    """Fields that one of our classes had in version 0.1.0; none for a class that it did not have."""
+    return _FORMER.get(kind, ("", ()))[1]
 
 
 class StableName(MSONable):

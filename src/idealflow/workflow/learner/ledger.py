@@ -34,11 +34,14 @@ class Ledger:
         Cached errors, (n, 3): energy eV/atom, forces eV/Å, stress eV/Å³ (NaN where there is none).
     held_out
         True for structures kept out of training, by which updates are judged.
+    left_out
+        Request keys of labels that were learned and that training must not use: of another method, or without vacuum.
     """
 
     keys: list[str] = field(default_factory=list)
     errors: list[list[float]] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -78,6 +81,8 @@ class Ledger:
     def save(self, store: ArtifactStore) -> Artifact:
         """Store as an artifact."""
         data = {"format": 1, "keys": self.keys, "errors": self.errors, "held_out": self.held_out}
+        if self.left_out:
+            data["left_out"] = self.left_out
         return store.put_bytes(json.dumps(data).encode(), suffix=".json")
 
     @classmethod

@@ -26,7 +26,7 @@ from idealflow.workflow.frames.dataset_keys import DatasetKey
 from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
 from idealflow.workflow.frames.encode import labelled_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.keys import child_seed, generator
+from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
@@ -188,14 +188,16 @@ class BootstrapMaker(StableName, Maker):
         context: StageContext,
         species: list[str],
         threshold: float | Literal["auto"],
-        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+        waits_for: Sequence[Any] = (),
         checks: Mapping[str, int] | None = None,
     ) -> BootstrapDoc:
         """Fit force field and distribution, and set the threshold.
 
-        ``checks`` are the labels by which the dataset is checked: request key → number of the structure.
+        ``waits_for`` has an entry for every label asked for; ``checks`` are those by which the dataset is checked: request
+        key → number of the structure.
         """
-        if (done := committed(BootstrapDoc)) is not None:
+        asked = settings_key([_of_the_fit(self), species, threshold, len(waits_for)])
+        if (done := committed(BootstrapDoc)) is not None and done.asked in (None, asked):
             return done
         started = time.perf_counter()
         store = artifact_store(context)
@@ -213,7 +215,7 @@ class BootstrapMaker(StableName, Maker):
                     labelled_here, failed = check_dataset(str(self.dataset), frames, checks or {}, context)
                 keys = shard_keys(write_shard(store, frames), len(frames))
             else:
-                keys, frames, failed = _bootstrap_labels(current_store(), context)
+                keys, frames, failed = _bootstrap_labels(current_store(), context, len(waits_for))
                 labelled_here = len(frames)
                 if len(frames) < 2 and failed:
                     raise CampaignError(_nothing_labelled(len(frames), failed))
@@ -228,6 +230,7 @@ class BootstrapMaker(StableName, Maker):
             campaign=context.campaign,
             round=context.round,
             source=self.source,
+            asked=asked,
             n_structures=len(ledger),
             n_labelled_here=labelled_here,
             failed=failed,
@@ -283,8 +286,13 @@ class BootstrapMaker(StableName, Maker):
         jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
         ledger = Ledger.load(artifacts, learner.ledger)
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
-        ledger.keys = shard_keys(write_shard(store, frames), len(frames))
+        ledger.keys, ledger.left_out = shard_keys(write_shard(store, frames), len(frames)), []
         return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
+
+
+def _of_the_fit(maker: BootstrapMaker) -> dict[str, Any]:
+    """The settings without those of the queue."""
+    return {key: value for key, value in maker.as_dict().items() if key not in ("category", "name")}
 
 
 def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:
@@ -292,13 +300,20 @@ def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:
     return f"the bootstrap has {n_labelled} labelled structures, at least 2 are needed; {len(failed)} labels failed: {causes}"
 
 
-def _bootstrap_labels(store: JobStore, context: StageContext) -> tuple[list[str], list[Atoms], dict[str, str]]:
-    """Keys and structures of accepted bootstrap labels in key order, and causes of the failed ones."""
+def _bootstrap_labels(
+    store: JobStore, context: StageContext, n_asked: int
+) -> tuple[list[str], list[Atoms], dict[str, str]]:
+    """Keys and structures of accepted bootstrap labels in key order, and causes of the failed ones.
+
+    An interrupted run that asked for more structures may have left labels with higher numbers; they are not learned.
+    """
     query = {"output.kind": "label", "output.campaign": context.campaign, "output.origin": "bootstrap"}
     docs = [
         LabelledDoc.model_validate(entry["output"]) for entry in store.query(query, properties=["output"], load=True)
     ]
-    docs.sort(key=lambda doc: doc.request_key)
+    docs = sorted(
+        (doc for doc in docs if int(doc.request_key.rsplit("/", 1)[1]) < n_asked), key=lambda doc: doc.request_key
+    )
     accepted = [doc for doc in docs if doc.state == "accepted"]
     failed = {doc.request_key: doc.cause or "unknown" for doc in docs if doc.state == "failed"}
     return [doc.request_key for doc in accepted], [labelled_atoms(doc) for doc in accepted], failed

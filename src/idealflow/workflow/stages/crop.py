@@ -26,6 +26,7 @@ from idealflow.schemas import (
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, stage
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact
@@ -111,6 +112,9 @@ class CropSearchMaker(StableName, Maker):
         seed = [context.seed, screen.walker, screen.step, centre.atom]
 
         crops, refused, failure = self._search(uncertainty, atoms, centre.atom, embedding, child_seed(*seed))
+        if failure is not None:
+            where = f"atom {centre.atom} of walker {screen.walker} at step {screen.step}"
+            emit(Progress("crop", walker=screen.walker, step=screen.step, message=f"{where}: {failure}"))
 
         return CropDoc(
             campaign=context.campaign,
@@ -154,7 +158,7 @@ class CropSearchMaker(StableName, Maker):
                 hydrogen_caps=self.hydrogen_caps,
             )
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
-            return [], [], f"no crop: {refusal}"
+            return [], [], f"no crop: {refusal}".replace("max_atoms", "crop.max_atoms")
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]
         return list(found), refused, None if len(found) else "no crop: every candidate was refused"
 

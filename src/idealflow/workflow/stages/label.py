@@ -12,7 +12,7 @@ from jobflow import Maker
 
 from idealflow.core.structure import of_the_label
 from idealflow.errors import LabelError
-from idealflow.labelling import Label, former_geometry_key, geometry_key
+from idealflow.labelling import RESOLUTION, Label, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.schemas import (
     Artifact,
     LabelledDoc,
@@ -25,12 +25,15 @@ from idealflow.schemas import (
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.keys import former_key, request_key, settings_key, stage_uuid
+from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
+from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
 from idealflow.workflow.labellers.static import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 
-__all__ = ["LabelMaker"]
+__all__ = ["LabelMaker", "OtherMethod"]
+
+OtherMethod = Literal["keep", "leave_out", "relabel"]
 
 
 @dataclass
@@ -44,6 +47,10 @@ class LabelMaker(StableName, Maker):
     labeller
         An atomate2 static Maker, an :class:`~idealflow.workflow.labellers.static.AseLabeller`, or the mapping of either
         (see :func:`~idealflow.workflow.labellers.static.labeller_from_settings`). Default: VASP static.
+    other_method
+        What becomes of learned labels of another method, after the labeller was changed: ``keep`` (training uses both),
+        ``leave_out`` (training uses the present method's only) or ``relabel`` (they are labelled again by the present method,
+        and the model is fitted anew). Not given, a campaign with labels of another method is refused.
     category
         FireWorks category of the workers that run it; default: the campaign's.
 
@@ -62,6 +69,7 @@ class LabelMaker(StableName, Maker):
     """
 
     labeller: Any = field(default_factory=vasp_labeller)
+    other_method: OtherMethod | None = None
     category: str | None = None
     name: str = "label"
 
@@ -95,19 +103,23 @@ class LabelMaker(StableName, Maker):
         context: StageContext,
         subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
         request: str = "",
-        origin: Literal["bootstrap", "check", "evaluation"] = "bootstrap",
+        origin: Literal["bootstrap", "check", "evaluation", "relabelled"] = "bootstrap",
+        replaces: str | None = None,
     ) -> LabelledDoc:
-        """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``)."""
+        """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``).
+
+        ``replaces`` is the request key of the label in whose place the new one is to be learned, for ``relabelled``.
+        """
         if isinstance(subject, dict):
             schema = RelaxationDoc if subject.get("kind") == "relaxation" else StoredStructure
             subject = schema.model_validate(subject)
         if isinstance(subject, StoredFrame):
             subject = to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
         substructure = isinstance(subject, RelaxationDoc)
-        done = committed(SubstructureDoc if substructure else LabelledDoc)
-        if done is not None and not (origin == "check" and done.state == "failed"):  # a check waits for its labels
-            return done
         structure: StoredStructure | None
+        done: LabelledDoc | None = committed(SubstructureDoc if substructure else LabelledDoc)
+        if done is not None and self._fits(done, subject.structure if isinstance(subject, RelaxationDoc) else subject):
+            return done
         failure = None
         if isinstance(subject, RelaxationDoc):
             structure, failure = subject.structure, subject.reason
@@ -119,7 +131,7 @@ class LabelMaker(StableName, Maker):
 
         common = {"campaign": context.campaign, "round": context.round, "request_key": request, **fields}
         if not isinstance(subject, RelaxationDoc):
-            return LabelledDoc(origin=origin, **common)
+            return LabelledDoc(origin=origin, replaces=replaces, **common)
         return SubstructureDoc(
             uuid=current_uuid(),
             relaxation_uuid=_relaxation_uuid(context, subject),
@@ -169,6 +181,29 @@ class LabelMaker(StableName, Maker):
         document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
         return outcome | _encoded(label, document)
 
+    def _fits(self, done: LabelledDoc, structure: StoredStructure | None) -> bool:
+        """Whether an interrupted run's label is the one asked for now; says so if it is not."""
+        mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
+        if not _same(done.structure, structure):
+            why = "of another structure"
+        elif done.origin == "check" and done.state == "failed":  # a check waits for its labels
+            return False
+        elif done.labeller_key == self.key or (done.state == "accepted" and (mixed or self.made(done))):
+            return True
+        else:
+            why = f"by {done.method} with other settings"
+        emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
+        return False
+
+    def made(self, doc: LabelledDoc) -> bool:
+        """Whether a stored label is of the present method: the same settings of all that decides a label."""
+        if doc.structure is None or is_key_of(doc.labeller_key, self.settings):
+            return doc.structure is not None
+        atoms, science = to_atoms(doc.structure), self.labeller.science()
+        if is_former_geometry_key(doc.geometry_key):
+            return doc.geometry_key == former_geometry_key(atoms, {"labeller": former_key(science)})
+        return doc.geometry_key == geometry_key(atoms, {"labeller": settings_key(science)})
+
     def geometry_keys(self, atoms: Atoms) -> list[str]:
         """Keys under which a label of this structure may be stored, this version's first.
 
@@ -180,6 +215,16 @@ class LabelMaker(StableName, Maker):
         if atoms.pbc.all() or not isinstance(self.labeller, StaticLabeller):
             keys.append(former_geometry_key(atoms, {"labeller": former_key(science)}))
         return keys
+
+
+def _same(one: StoredStructure | None, other: StoredStructure | None) -> bool:
+    """Whether two structures are the same to the resolution of labels."""
+    if one is None or other is None or len(one.numbers) != len(other.numbers):
+        return one == other
+    coordinates = {"positions", "cell"}
+    return one.model_dump(exclude=coordinates) == other.model_dump(exclude=coordinates) and all(
+        np.allclose(getattr(one, name), getattr(other, name), rtol=0.0, atol=RESOLUTION) for name in coordinates
+    )
 
 
 def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from idealflow.core.dynamics import (
     md_segment,
 )
 from idealflow.core.structure import fixed_directions, set_fixed
-from idealflow.errors import InputError
+from idealflow.errors import InputError, OtherSegmentError
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
@@ -172,8 +173,8 @@ class MDSegmentMaker(StableName, Maker):
         uncertainty = None if learner.uncertainty is None else load_uncertainty_artifact(store, learner)
         watch = _Watch(uncertainty, threshold, plan, walker.walker)
         trajectory = directory / "trajectory.idf"
-
-        result = md_segment(
+        run = partial(
+            md_segment,
             calculator,
             state,
             schedule=plan,
@@ -189,6 +190,20 @@ class MDSegmentMaker(StableName, Maker):
             wall_time_s=self.wall_time_s,
             checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
         )
+
+        try:
+            result = run()
+        except OtherSegmentError:  # an interrupted run began this segment with other settings
+            emit(
+                Progress(
+                    "segment",
+                    walker=walker.walker,
+                    message=f"walker {walker.walker}: what an interrupted run began after step {state.step} had other settings "
+                    "(schedule, threshold, intervals, limits); it is dropped, and the segment begins anew",
+                )
+            )
+            directory = work_directory(context, "segment", fresh=True)
+            result = run()
         result = _last_frame_checked(result, watch)
         end_state = result.state.save(directory / "end.npz")
 

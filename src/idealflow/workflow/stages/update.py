@@ -144,7 +144,8 @@ class ModelUpdateMaker(StableName, Maker):
             accepted=[doc.request_key for doc in accepted],
             learned=[doc.request_key for doc in accepted] if learned else [],
             failed=[doc.request_key for doc in docs if doc.state == "failed"],
-            causes=dict(Counter(doc.cause or "unknown" for doc in docs if doc.state == "failed")),
+            causes=dict(Counter(_cause(doc) for doc in docs if doc.state == "failed")),
+            uncropped=sum(doc.structure is None for doc in docs),
             quarantined=[doc.request_key for doc in (failed_centres if learned or trial is None else final.values())],
             replayed=trial.replayed if trial is not None else [],
             centre_force_errors=self._centre_errors(store, learner, accepted),
@@ -261,6 +262,12 @@ def _round_labels(context: StageContext) -> list[SubstructureDoc]:
         for entry in current_store().query(query, properties=["output"], load=True)
     ]
     return sorted(docs, key=lambda doc: doc.request_key)
+
+
+def _cause(doc: SubstructureDoc) -> str:
+    """Why a label failed, as it is counted: where there was no crop without the figures of this one search."""
+    cause = doc.cause or "unknown"
+    return cause.split(";")[0] if doc.structure is None else cause
 
 
 def _frame(frames: dict[str, Any], doc: SubstructureDoc) -> Artifact:

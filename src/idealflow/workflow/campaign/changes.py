@@ -1,0 +1,233 @@
+"""What a rerun may change: the settings that a campaign ran with are compared key by key with those asked for now.
+
+:func:`may_change` is the one rule. What may change holds from the round at which the campaign is taken up and is recorded
+with it; anything else would contradict what has been run, and is refused. The default of a key that is new in a version must
+be how the versions before behaved: then a campaign of theirs goes on unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idealflow.core.dynamics import MDState, Schedule, Stage
+from idealflow.errors import InputError
+from idealflow.schemas import SegmentDoc
+from idealflow.workflow.campaign.record import whole_sampler
+from idealflow.workflow.campaign.settings import CampaignSettings
+
+__all__ = [
+    "Difference",
+    "compared",
+    "contradictions_of_the_log",
+    "differences_of_the_start",
+    "may_change",
+    "of_the_site",
+    "refusal",
+    "shown",
+]
+
+#: where and by whom work is done; nothing of the results
+_SITE = ("artifacts", "work", "category", "launchpad", "workers")
+
+_FREE_KEYS = (
+    *_SITE, "threshold", "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
+    "segment.segment_steps", "segment.trajectory_interval", "segment.max_force", "segment.max_temperature",
+    "segment.wall_time_s",
+)  # fmt: skip
+_FREE_SECTIONS = ("screen", "crop", "relax", "label", "update", "evaluation")
+
+_LONGEST_SHOWN = 160
+
+#: Å and u; what is closer is the same structure, as for labels
+_RESOLUTION = 1e-6
+
+_NOT_SET = object()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is another than before.
+
+    Attributes
+    ----------
+    key
+        Section and name in the config.
+    before, after
+        The two values, plain.
+    allowed
+        Whether it may change.
+    """
+
+    key: str
+    before: Any
+    after: Any
+    allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.key} = {shown(self.before)}, now {shown(self.after)}"
+
+
+def may_change(key: str) -> bool:
+    """Whether a rerun may change a key (``section.name``); of the schedule only what no walker has reached."""
+    section, _, name = key.partition(".")
+    return key in _FREE_KEYS or section in _FREE_SECTIONS or name == "category"
+
+
+def of_the_site(key: str) -> bool:
+    """Whether a key says where and by whom work is done, and nothing of the results."""
+    return key in _SITE or key.rpartition(".")[2] in ("category", "wall_time_s")
+
+
+def shown(value: Any) -> str:
+    """A value as JSON in one line; a long one is shortened, and has its hash."""
+    if value is _NOT_SET:
+        return "not set"
+    text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+    if len(text) <= _LONGEST_SHOWN:
+        return text
+    return f"{text[: _LONGEST_SHOWN // 2]}… ({len(text)} characters, {hashlib.sha256(text.encode()).hexdigest()[:12]})"
+
+
+def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> tuple[list[Difference], list[str]]:
+    """Differences between two sets of settings, and keys that the first does not know.
+
+    Parameters
+    ----------
+    before, after
+        Of :func:`settings_of`.
+    done
+        Steps that a walker has run; the schedule up to there is past.
+    """
+    found: list[Difference] = []
+    for key in sorted(before.keys() & after.keys()):
+        if key == "segment.schedule":
+            found += _schedules(before[key], after[key], done)
+        elif key == "segment.sampler":
+            found += _leaves(key, whole_sampler(before[key]), after[key], allowed=False)
+        else:
+            found += _leaves(key, before[key], after[key], allowed=may_change(key))
+    return found, sorted(after.keys() - before.keys())
+
+
+def refusal(campaign: str, refused: Sequence[Difference]) -> InputError:
+    """The error for settings that contradict what has been run."""
+    listed = "; ".join(str(entry) for entry in refused)
+    return InputError(
+        f"campaign {campaign} has been run with other settings: {listed}. Put back what it was run with, or give the campaign "
+        "another name (and folder); the reference of the config lists what may change"
+    )
+
+
+def differences_of_the_start(stored: MDState, asked: MDState, *, by_0_1: bool) -> tuple[list[Difference], list[str]]:
+    """What distinguishes the frame at step 0 from the one asked for; and what of it version 0.1.0 did not keep.
+
+    Velocities do not count: they follow from seed and temperature.
+    """
+    one, other = _formula(stored), _formula(asked)
+    if one != other or not np.array_equal(stored.numbers, asked.numbers):
+        order = " in another order" if one == other else ""
+        return [Difference("structure", one, f"{other}{order}", allowed=False)], []
+    found, remarks = [], []
+    for name, before, after in _parts(stored, asked):
+        if before.shape == after.shape and np.allclose(before, after, rtol=0.0, atol=_RESOLUTION):
+            continue
+        if by_0_1 and name not in ("positions", "cell", "periodicity"):
+            remarks.append(f"{name} of the structure are as version 0.1.0 ran it, not as the file has them")
+            continue
+        apart = f", which differ by up to {np.abs(before - after).max():.3g}" if before.shape == after.shape else ""
+        found.append(Difference("structure", f"{name} of {one}", f"others{apart}", allowed=False))
+    return found, remarks
+
+
+def _parts(one: MDState, other: MDState) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """What makes a structure, part by part, of both."""
+    none = np.zeros(one.n_atoms)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("positions", one.positions, other.positions),
+        ("cell", one.cell, other.cell),
+        ("periodicity", one.pbc, other.pbc),
+        ("masses", one.masses, other.masses),
+        ("fixed directions", one.fixed_directions, other.fixed_directions),
+    ]
+    pairs += [
+        (key, one.extra.get(key, none), other.extra.get(key, none))
+        for key in sorted(one.extra.keys() | other.extra.keys())
+    ]
+    pairs += [
+        (key, one.totals.get(key, 0.0), other.totals.get(key, 0.0))
+        for key in sorted(one.totals.keys() | other.totals.keys())
+    ]
+    for name, before, after in pairs:
+        yield name, np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+
+
+def contradictions_of_the_log(
+    segments: Sequence[SegmentDoc], maker: CampaignSettings, start: MDState
+) -> list[Difference]:
+    """What the stored logs of the MD say against a schedule and a time step; the first of each."""
+    plan, step_fs = maker.segment.plan(), maker.segment.dynamics().time_step(start)
+    found: dict[str, Difference] = {}
+    for segment in segments:
+        rows = zip(segment.log["step"], segment.log["time_fs"], segment.log["target"], strict=True)
+        for step, time_fs, target in rows:
+            if step <= plan.n_steps and not np.isclose(target, asked := plan.temperature(int(step)), rtol=1e-9):
+                entry = Difference("segment.schedule", f"{target:g} K at step {step:g}", f"{asked:g} K", allowed=False)
+                found.setdefault(entry.key, entry)
+            if step and np.isfinite(time_fs) and not np.isclose(time_fs, step * step_fs, rtol=1e-9):
+                entry = Difference("segment.sampler.timestep", time_fs / step, step_fs, allowed=False)
+                found.setdefault(entry.key, entry)
+    return list(found.values())
+
+
+def _schedules(before: Any, after: Any, done: int) -> list[Difference]:
+    one, other = (Schedule(Stage(**entry) for entry in stages) for stages in (before, after))
+    if other.n_steps < done:
+        raise InputError(
+            f"the schedule has {other.n_steps} steps, but the campaign has already run {done}; lengthen it"
+        )
+    if one == other:
+        return []
+    ends = np.cumsum([0, *(stage.steps for stage in (*one.stages,))]).tolist()
+    ends += np.cumsum([stage.steps for stage in other.stages]).tolist()
+    # both are straight lines between these
+    steps = sorted({step for end in ends for step in (end, end + 1) if 0 <= step <= done} | {0, done})
+    for step in steps:
+        if not np.isclose(one.temperature(step), other.temperature(step), rtol=1e-9, atol=0.0):
+            was, now = (f"{plan.temperature(step):g} K at step {step}" for plan in (one, other))
+            return [Difference("segment.schedule", f"{was} of {done} run", now, allowed=False)]
+    return [Difference("segment.schedule", before, after, allowed=True)]
+
+
+def _leaves(key: str, before: Any, after: Any, *, allowed: bool) -> Iterator[Difference]:
+    """Differing values, looked for inside mappings."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        if "sha256" in before and "sha256" in after:
+            if not _same_file(before, after):
+                yield Difference(key, before["file"], after["file"], allowed=allowed)
+            return
+        for name in sorted(before.keys() | after.keys()):
+            yield from _leaves(f"{key}.{name}", before.get(name, _NOT_SET), after.get(name, _NOT_SET), allowed=allowed)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        inner = [list(_leaves(key, *pair, allowed=allowed)) for pair in zip(before, after, strict=True)]
+        if any(inner):
+            yield Difference(key, before, after, allowed=allowed)
+    elif before != after:
+        yield Difference(key, before, after, allowed=allowed)
+
+
+def _same_file(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["sha256"] and other["sha256"]:
+        return bool(one["sha256"] == other["sha256"])
+    return Path(one["file"]).name == Path(other["file"]).name
+
+
+def _formula(state: MDState) -> str:
+    return f"{len(state.numbers)} atoms {state.atoms().get_chemical_formula()}"

@@ -1,0 +1,125 @@
+"""The settings of a campaign as plain data, key by key: what is kept of them, and compared when it is taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from monty.json import MontyEncoder
+
+from idealflow.core import SOAP
+from idealflow.core.dynamics import get_sampler, sampler_to_dict
+from idealflow.errors import InputError
+from idealflow.schemas import Artifact
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.settings import CampaignSettings
+from idealflow.workflow.jobs.identity import known_to_0_1
+
+__all__ = ["default_of", "load_settings", "save_settings", "settings_of", "whole_sampler", "without_new_keys"]
+
+#: settings of a call, not of the campaign, and what identifies it
+_NOT_COMPARED = ("campaign", "continuation", "max_rounds", "name")
+
+
+def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, Any]:
+    """All settings that are compared: ``section.name`` → plain value; files by their content.
+
+    Parameters
+    ----------
+    hashed
+        False where the files may have changed since: then they count by their names.
+    """
+    plain = _without_versions(json.loads(json.dumps(maker.as_dict(), cls=MontyEncoder)))
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        if key.startswith("@") or key in _NOT_COMPARED:
+            continue
+        if isinstance(value, dict) and "@class" in value:
+            section = {f"{key}.{name}": entry for name, entry in value.items() if not name.startswith("@")}
+            section.pop(f"{key}.name", None)
+            found |= section
+        else:
+            found[key] = value
+    bootstrap = maker.bootstrap
+    found["segment.sampler"] = sampler_to_dict(maker.segment.dynamics())
+    found["label.labeller"] = {key: value for key, value in found["label.labeller"].items() if key != "import_from"}
+    found["segment.schedule"] = maker.segment.plan().to_dict()["stages"]
+    found["bootstrap.soap"] = _whole_soap(bootstrap.soap)
+    found["bootstrap.dataset"] = None if bootstrap.dataset is None else _file(bootstrap.dataset, hashed)
+    if bootstrap.seeds is not None:
+        found["bootstrap.seeds"] = [_seed(entry, hashed) for entry in found["bootstrap.seeds"]]
+    if bootstrap.campaign is not None:
+        found["bootstrap.campaign"] = {"file": Path(bootstrap.campaign).name, "sha256": None}
+    return found
+
+
+def save_settings(store: ArtifactStore, settings: Mapping[str, Any]) -> Artifact:
+    """Keep settings as a file of their own: equal ones are one file, and the campaign's state does not grow."""
+    text = json.dumps(settings, sort_keys=True, indent=1)
+    return store.put_bytes(text.encode(), suffix=".json")
+
+
+def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
+    """What :func:`save_settings` kept."""
+    found: dict[str, Any] = json.loads(store.get(artifact).read_text())
+    return found
+
+
+def default_of(maker: CampaignSettings, key: str) -> Any:
+    """Default of a key, ``section.name``."""
+    section, _, name = key.rpartition(".")
+    entry = next(entry for entry in fields(getattr(maker, section) if section else maker) if entry.name == name)
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
+
+
+def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of ``settings``, what version 0.1.0 knew."""
+    kept = {}
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        kind = type(getattr(maker, section) if section else maker).__name__
+        if name in known_to_0_1(kind):
+            kept[key] = value
+    return kept
+
+
+def whole_sampler(settings: Any) -> Any:
+    """With the settings that a later version added, at their defaults."""
+    try:
+        return sampler_to_dict(get_sampler(**settings))
+    except InputError:  # a sampler that is registered no more is another one
+        return settings
+
+
+def _file(name: str, hashed: bool) -> dict[str, Any]:
+    path = Path(name)
+    if not (hashed and path.is_file()):
+        return {"file": name, "sha256": None}
+    with path.open("rb") as content:
+        return {"file": name, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _seed(entry: Any, hashed: bool) -> Any:
+    if isinstance(entry, str):
+        return _file(entry, hashed)
+    if isinstance(entry, dict) and isinstance(entry.get("file"), str):
+        return entry | {"file": _file(entry["file"], hashed)}
+    return entry
+
+
+def _whole_soap(settings: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        soap = SOAP(species=["H"], **settings)
+    except TypeError:  # a misspelt key, which check_campaign names
+        return dict(settings)
+    return {name: getattr(soap, name) for name in ("r_cut", "n_max", "l_max", "sigma")}
+
+
+def _without_versions(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _without_versions(value) for key, value in data.items() if key != "@version"}
+    return [_without_versions(value) for value in data] if isinstance(data, list) else data

@@ -1,0 +1,166 @@
+"""Learned labels that training must not use as they are: left out, or labelled again; then the model is brought in line.
+
+A campaign comes here when its labeller was changed (`label.other_method` says what becomes of the labels of the other method),
+and with labels that version 0.1.0 made without vacuum. Environments stay in the distribution and centres stay covered in
+every case: what was met was met, whatever labelled it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from jobflow import Flow, JobStore, Maker, OnMissing, Response
+from pydantic import Field
+
+from idealflow.forcefields import CommitteeUncertainty, ForceField
+from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext
+from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.learner.ledger import Ledger, fetch_structures
+from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.stages.label import LabelMaker, OtherMethod
+from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
+from idealflow.workflow.stages.update import mean_errors
+
+__all__ = ["RelabelMaker"]
+
+
+@dataclass
+class RelabelMaker(StableName, Maker):
+    """Sort out learned labels of another method, or without vacuum, and bring the model in line with the rest.
+
+    Attributes
+    ----------
+    fit_steps
+        Gradient steps where the force field is fitted anew; None leaves it to the force field.
+    category
+        FireWorks category of the workers that run it; default: the campaign's.
+    """
+
+    fit_steps: Annotated[int, Field(ge=1)] | None = None
+    category: str | None = None
+    name: str = "relabel"
+
+    @stage()
+    def make(self, context: StageContext, label: LabelMaker, learner: LearnerVersion, choice: OtherMethod) -> Response:
+        """Label again what has to be (for ``relabel``), then refit; the refit's output is a RelabelDoc."""
+        ledger = Ledger.load(artifact_store(context), learner.ledger)
+        sorted_labels = learned_labels(current_store(), context.campaign, ledger, label)
+        jobs, asked = [], {}
+        if choice == "relabel":
+            old = documents(current_store(), context.campaign, left_out(sorted_labels, choice))
+            for number, key in enumerate(sorted(old)):
+                asked[key] = f"{key}/by-{label.science}"
+                new = label.make(context, old[key].structure, request=asked[key], origin="relabelled", replaces=key)
+                jobs.append(named(new, context, "relabel-label", number))
+        refit = self.refit(context, label, learner, choice, asked, [new.output for new in jobs])
+        jobs.append(named(refit, context, "relabel-fit", missing=OnMissing.NONE))
+        return Response(detour=Flow(jobs, name=self.name))
+
+    @stage(output_schema=RelabelDoc)
+    def refit(
+        self,
+        context: StageContext,
+        label: LabelMaker,
+        learner: LearnerVersion,
+        choice: OtherMethod,
+        asked: dict[str, str],
+        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+    ) -> RelabelDoc:
+        """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one."""
+        if (done := committed(RelabelDoc)) is not None:
+            return done
+        started = time.perf_counter()
+        jobstore, store = current_store(), artifact_store(context)
+        before = Ledger.load(store, learner.ledger)
+        sorted_labels = learned_labels(jobstore, context.campaign, before, label)
+        out = left_out(sorted_labels, choice)
+        new = documents(jobstore, context.campaign, asked.values())
+        relabelled = {key: request for key, request in asked.items() if request in new}
+        ledger = _sorted_out(before, out, relabelled)
+
+        uncertainty = load_uncertainty_artifact(store, learner)
+        fitted: ForceField | None = None
+        if refits(len(ledger), len(ledger.left_out), choice):
+            fitted, uncertainty = self._fitted(context, ledger, learner, uncertainty)
+        elif ledger.keys:
+            structures = fetch_structures(jobstore, store, ledger.keys)
+            ledger.errors = load_force_field_artifact(store, learner).errors(structures).tolist()
+        after = store_learner(
+            store,
+            work_directory(context, "relabel", fresh=True),
+            learner.version + 1,
+            force_field=fitted,
+            uncertainty=uncertainty,
+            ledger=ledger,
+            before=learner,
+        )
+        trained = [error for error, held in zip(ledger.errors, ledger.held_out, strict=True) if not held]
+        return RelabelDoc(
+            campaign=context.campaign,
+            round=context.round,
+            choice=choice,
+            method=label.method,
+            n_kept=len(ledger),
+            left_out=sorted(ledger.left_out),
+            relabelled=relabelled,
+            failed={key: _cause(jobstore, request) for key, request in asked.items() if key not in relabelled},
+            n_without_vacuum=len(sorted_labels.without_vacuum & set(ledger.left_out)),
+            refitted=fitted is not None,
+            errors=None if fitted is None else mean_errors(np.asarray(trained)),
+            threshold=uncertainty.auto_threshold()
+            if fitted and isinstance(uncertainty, CommitteeUncertainty)
+            else None,
+            learner=after,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _fitted(
+        self, context: StageContext, ledger: Ledger, learner: LearnerVersion, uncertainty: Uncertainty
+    ) -> tuple[ForceField, Uncertainty]:
+        """Force field (and committee, if there is one) fitted to the ledger's structures; its errors are brought up to date."""
+        store = artifact_store(context)
+        if all(ledger.held_out):  # what is left was kept out of training
+            ledger.held_out = [False] * len(ledger)
+        structures = fetch_structures(current_store(), store, ledger.keys)
+        training = [atoms for atoms, held in zip(structures, ledger.held_out, strict=True) if not held]
+        validation = [atoms for atoms, held in zip(structures, ledger.held_out, strict=True) if held]
+        untrained = load_force_field_artifact(store, learner)
+        force_field = untrained.copy()
+        seed = child_seed(context.seed, 9, learner.version)
+        force_field.fit(training, steps=self.fit_steps, seed=seed, validation=validation or None)
+        if isinstance(uncertainty, CommitteeUncertainty):
+            size = len(uncertainty.members)
+            uncertainty = with_committee(
+                uncertainty.base, force_field, untrained, training, size=size, steps=self.fit_steps, seed=seed
+            )
+        ledger.errors = force_field.errors(structures).tolist()
+        return force_field, uncertainty
+
+
+def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Ledger:
+    """The ledger with new labels in place of old ones, and without those that are left out."""
+    unknown = [float("nan")] * 3
+    entries = list(zip(before.keys, before.errors, before.held_out, strict=True))
+    entries += [(key, unknown, False) for key in before.left_out]
+    after = Ledger()
+    for key, errors, held in entries:
+        if key in relabelled:
+            after.add([relabelled[key]], np.array([unknown]), held_out=[held])
+        elif key in out:
+            after.left_out.append(key)
+        else:
+            after.add([key], np.array([errors]), held_out=[held])
+    return after
+
+
+def _cause(store: JobStore, request: str) -> str:
+    """Why a new label failed."""
+    found = store.query_one({"output.request_key": request}, properties=["output.cause"])
+    return "the label left no document" if found is None else str(found["output"]["cause"])

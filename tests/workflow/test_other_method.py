@@ -1,0 +1,262 @@
+"""Labels of another method: refused unasked, kept, left out, or labelled again; and labels of 0.1.0 made without vacuum."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+
+import tiny
+from idealflow import Campaign, cli
+from idealflow.errors import InputError
+from idealflow.forcefields import load_force_field
+from idealflow.report import summarise
+from idealflow.schemas import CampaignState, RelabelDoc
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.state import after_relabel, next_action
+from idealflow.workflow.folder.directory import CampaignDirectory
+from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
+from idealflow.workflow.labellers.static import AseLabeller
+from idealflow.workflow.learner.ledger import Ledger
+
+STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
+
+LJ = {"sigma": 2.27, "epsilon": 0.167, "rc": 6.0}
+NAME = "Lennard-Jones (stands in for DFT)"
+
+
+def by_lennard_jones(other_method: str | None, **kwargs: float) -> dict[str, Any]:
+    labeller = {"calculator": "ase.calculators.lj.LennardJones", "kwargs": LJ | kwargs, "reference": NAME}
+    return {"labeller": labeller, "other_method": other_method}
+
+
+#: hot enough that the second round has labels
+HOT: dict[str, Any] = {
+    "segment": {"schedule": tiny.schedule(0, 30)[1:]},
+    "bootstrap": {"n_structures": 6},
+    "evaluation": {"n_frames": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def by_emt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a campaign that has learned from EMT, in its bootstrap and in a round; read only."""
+    folder = tmp_path_factory.mktemp("emt")
+    state, rounds = None, 1
+    while state is None or state.n_substructures == 0:
+        rounds += 1
+        state, _ = tiny.run(folder, max_rounds=1, **HOT)
+        assert rounds < 9
+    return folder
+
+
+@pytest.fixture
+def folder(by_emt: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(by_emt, tmp_path / "campaign")
+
+
+def ledger_of(state: CampaignState) -> Ledger:
+    return Ledger.load(ArtifactStore(state.artifacts), state.learner.ledger)
+
+
+def test_another_method_is_refused_unasked_and_the_three_choices_are_named(folder: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        tiny.run(folder, label=by_lennard_jones(None), **HOT)
+    text = str(caught.value)
+    assert f"by {tiny.REFERENCE}" in text
+    assert NAME in text
+    assert all(word in text for word in ("label.other_method", "keep", "leave_out", "relabel"))
+
+
+def test_another_name_or_time_limit_is_no_other_method(folder: Path) -> None:
+    label = {"labeller": {"calculator": tiny.EMT, "reference": "EMT again", "time_limit_s": 77}}
+    state, _ = tiny.run(folder, label=label, max_rounds=1, **HOT)
+    assert (state.other_method, state.sort_labels) == (None, None)
+
+
+def test_keep_trains_on_both(folder: Path) -> None:
+    before = Campaign(tiny.sqlite(folder), "tiny").state()
+    state, campaign = tiny.run(folder, label=by_lennard_jones("keep"), max_rounds=1, **HOT)
+    assert state.other_method == "keep"
+    assert campaign.relabellings() == []
+    keys = ledger_of(state).keys
+    assert set(ledger_of(before).keys) <= set(keys)
+    # and the config has to go on saying so
+    with pytest.raises(InputError, match=r"label\.other_method"):
+        tiny.run(folder, label=by_lennard_jones(None), max_rounds=1, **HOT)
+
+
+def test_leave_out_takes_the_others_from_training_and_back_again(folder: Path) -> None:
+    before = Campaign(tiny.sqlite(folder), "tiny").state()
+    learned = set(ledger_of(before).keys)
+    state, campaign = tiny.run(folder, label=by_lennard_jones("leave_out"), max_rounds=1, **HOT)
+    assert set(ledger_of(state).left_out) == learned
+    assert ledger_of(state).keys == []
+    assert (state.learner.force_field, state.learner.uncertainty) == (
+        before.learner.force_field,
+        before.learner.uncertainty,
+    )  # nothing else is known yet, and what was met was met
+    state, campaign = tiny.run(folder, label=by_lennard_jones("leave_out"), max_rounds=1, **HOT)
+    assert {key for update in campaign.updates() for key in update.replayed if update.round > before.round} == set()
+    # the first method is back: its labels are used again, the others are left out now
+    own = set(ledger_of(state).keys)
+    label = tiny.settings()["label"] | {"other_method": "leave_out"}
+    state, campaign = tiny.run(folder, label=label, max_rounds=1, **HOT)
+    assert set(ledger_of(state).keys) == learned
+    assert set(ledger_of(state).left_out) == own
+    assert campaign.relabellings()[-1].refitted
+
+
+def test_relabel_labels_every_structure_once_and_fits_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted and taken up again; each new label is the calculator's own, each old one stays in the store."""
+    computed: list[int] = []
+    whole = AseLabeller.label
+
+    def label(self: AseLabeller, atoms: Atoms, directory: Path) -> Any:
+        if len(computed) == 3 and interrupt:
+            raise KeyboardInterrupt
+        computed.append(len(atoms))
+        return whole(self, atoms, directory)
+
+    monkeypatch.setattr(AseLabeller, "label", label)
+    interrupt = True
+    before = Campaign(tiny.sqlite(folder), "tiny").state()
+    old = {atoms.info["request_key"]: atoms for atoms in Campaign(tiny.sqlite(folder), "tiny").dataset()}
+    learned = ledger_of(before)
+    assert set(old) == set(learned.keys)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
+    interrupt = False
+    state, campaign = tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
+    assert len(computed) == len(old)
+
+    (doc,) = campaign.relabellings()
+    assert set(doc.relabelled) == set(old)
+    assert (doc.left_out, doc.failed, doc.refitted) == ([], {}, True)
+    now = ledger_of(state)
+    assert now.keys == [doc.relabelled[key] for key in learned.keys]
+    assert now.held_out == learned.held_out
+    new = campaign.labels(origin="relabelled")
+    for one in new:
+        atoms = to_atoms(one.structure)
+        assert np.array_equal(atoms.positions, old[one.replaces].positions)
+        atoms.calc = LennardJones(**LJ)
+        assert one.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+        np.testing.assert_allclose(one.forces, atoms.get_forces(), atol=1e-9)
+    artifacts = ArtifactStore(state.artifacts)
+    errors = [
+        load_force_field(artifacts.get(version.force_field)).errors([labelled_atoms(one) for one in new])[:, 1].mean()
+        for version in (before.learner, state.learner)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+    assert state.learner.uncertainty == before.learner.uncertainty
+    assert {atoms.info["method"] for atoms in campaign.dataset()} == {NAME}
+    assert {one.method for one in campaign.labels(origin="bootstrap")} == {tiny.REFERENCE}
+    assert (state.sort_labels, summarise(campaign)["other_method"]) == (None, "relabel")
+
+    again, campaign = tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
+    assert len(campaign.relabellings()) == 1  # done is done
+    assert again.round == state.round + 1
+    # back to the first method: its labels are in the store, and cost nothing
+    n_computed, n_other = len(computed), len(ledger_of(again).keys) - len(old)
+    label_ = tiny.settings()["label"] | {"other_method": "relabel"}
+    tiny.run(folder, label=label_, max_rounds=1, **HOT)
+    assert len(computed) - n_computed == n_other
+
+
+def test_new_labels_that_fail_are_left_out_with_their_cause(folder: Path) -> None:
+    label = {"labeller": {"calculator": "failing_calculators.Never"}, "other_method": "relabel"}
+    state, campaign = tiny.run(folder, label=label, max_rounds=1, max_failed_fraction=None, **HOT)
+    (doc,) = campaign.relabellings()
+    large = {key for key, atoms in dataset_by_key(campaign).items() if len(atoms) > 32}
+    assert set(doc.failed) == set(doc.left_out) == large
+    assert all("MemoryError" in cause for cause in doc.failed.values())
+    assert state.n_failed_labels == len(large) > 0
+    assert set(ledger_of(state).left_out) == large
+
+
+def dataset_by_key(campaign: Campaign) -> dict[str, Atoms]:
+    docs = [*campaign.labels(origin="bootstrap"), *campaign.substructures(state="accepted")]
+    return {doc.request_key: to_atoms(doc.structure) for doc in docs}
+
+
+def test_sorting_comes_before_the_next_round_and_is_done_once(by_emt: Path) -> None:
+    state = Campaign(tiny.sqlite(by_emt), "tiny").state()
+    due = state.model_copy(update={"sort_labels": "relabel"})
+    assert next_action(due).kind == "relabel"
+    doc = RelabelDoc(
+        campaign="tiny", round=due.round, choice="relabel", method="m", n_kept=1, left_out=["b"], relabelled={"a": "a/by"},
+        failed={"b": "why"}, n_without_vacuum=0, refitted=True, errors=None, threshold=3.0, learner=due.learner, seconds=1.0,
+    )  # fmt: skip
+    after = after_relabel(due, doc, automatic=True)
+    assert next_action(after).kind == "round"
+    assert (after.round, after.threshold, after.n_failed_labels) == (due.round + 1, 3.0, state.n_failed_labels + 1)
+    assert after.recent_failures[-2:] == [False, True]
+    assert after_relabel(due, doc, automatic=False).threshold == state.threshold
+
+
+# labels of 0.1.0 without vacuum
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    with tarfile.open(STORED / "film.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "film"
+
+
+def run(folder: Path, *extra: str) -> int:
+    return cli.main(["run", str(folder.with_suffix(".yaml")), "--out", str(folder), "--quiet", *extra])
+
+
+def campaign_of(folder: Path) -> Campaign:
+    directory = CampaignDirectory(folder)
+    return Campaign(directory.job_store(), directory.campaign_name())
+
+
+def test_status_marks_labels_without_vacuum_and_names_the_remedy(
+    film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", str(film)]) == 0
+    shown = capsys.readouterr().out
+    assert "4 labels of version 0.1.0 were made without vacuum" in shown
+    assert "label.other_method: relabel" in shown
+
+
+def test_training_leaves_labels_without_vacuum_out(film: Path) -> None:
+    assert run(film, "--max-rounds", "1") == 0
+    campaign = campaign_of(film)
+    (doc,) = campaign.relabellings()
+    assert (doc.choice, doc.n_kept, len(doc.left_out), doc.n_without_vacuum) == ("leave_out", 0, 4, 4)
+    assert campaign.state().n_without_vacuum == 4
+    assert run(film, "--max-rounds", "1") == 0
+    assert len(campaign.relabellings()) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, under atomate2
+def test_labels_without_vacuum_are_labelled_again_on_request(film: Path) -> None:
+    config = film.with_suffix(".yaml")
+    settings = yaml.safe_load(config.read_text())
+    settings["label"]["other_method"] = "relabel"
+    config.write_text(yaml.safe_dump(settings))
+    assert run(film, "--max-rounds", "1") == 0
+    campaign = campaign_of(film)
+    (doc,) = campaign.relabellings()
+    assert (doc.n_kept, doc.left_out, doc.n_without_vacuum, doc.refitted) == (4, [], 0, True)
+    new = campaign.labels(origin="relabelled")
+    assert all(one.reused_from is None and "-" in one.geometry_key for one in new)
+    for one in new:
+        atoms = to_atoms(one.structure)
+        atoms.calc = EMT()
+        assert one.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+    assert campaign.state().n_without_vacuum == 0
+    assert summarise(campaign)["n_labels_without_vacuum"] == 0
