@@ -24,7 +24,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.state import after_relabel, next_action
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
-from idealflow.workflow.labellers.static import AseLabeller
+from idealflow.workflow.labellers import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"

@@ -31,7 +31,7 @@ from idealflow.workflow.drivers.local import open_state
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.progress import Progress, listening
-from idealflow.workflow.labellers.static import AseLabeller
+from idealflow.workflow.labellers import AseLabeller
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}
