@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane, FixScaled
 from ase.data import atomic_masses
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +35,7 @@ __all__ = [
     "of_the_label",
     "repeated_totals",
     "set_fixed",
+    "set_label",
     "to_arrays",
     "totals_of",
 ]
@@ -240,3 +242,22 @@ def constraints_of(fixed: ArrayLike) -> list[FixAtoms | FixCartesian]:
         if rows.size:
             constraints.append(FixCartesian(rows, mask=[bool(pattern & bit) for bit in (1, 2, 4)]))
     return constraints
+
+
+def set_label(atoms: Atoms, energy: float, forces: ArrayLike, stress: ArrayLike | None = None) -> Atoms:
+    """Attach a label to ``atoms``, which are returned.
+
+    Parameters
+    ----------
+    energy
+        eV.
+    forces
+        (n_atoms, 3), eV/Å.
+    stress
+        (6,) in Voigt's order, eV/Å³, ASE's sign; None where there is none.
+    """
+    results: dict[str, Any] = {"energy": float(energy), "forces": np.asarray(forces, dtype=np.float64)}
+    if stress is not None:
+        results["stress"] = np.asarray(stress, dtype=np.float64)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
-from idealflow.core.structure import from_arrays, of_the_label
+from idealflow.core.structure import from_arrays, of_the_label, set_label
 from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.provenance.calibration import calibration_table
@@ -383,10 +382,9 @@ def _labelled(doc: LabelledDoc) -> Atoms:
     if structure is None:
         raise InputError(f"label {doc.request_key} has no structure")
     atoms = of_the_label(from_arrays(dict(structure)))
-    results: dict[str, Any] = {"energy": doc.energy, "forces": np.asarray(doc.forces)}
-    if doc.stress is not None:
-        results["stress"] = np.asarray(doc.stress)
-    atoms.calc = SinglePointCalculator(atoms, **results)
+    if doc.energy is None or doc.forces is None:
+        raise InputError(f"label {doc.request_key} is {doc.state}: {doc.cause}")
+    set_label(atoms, doc.energy, doc.forces, doc.stress)
     atoms.info |= {"campaign": doc.campaign, "origin": doc.origin, "request_key": doc.request_key, "method": doc.method}
     if isinstance(doc, SubstructureDoc):
         for name in (

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import ArrayLike, NDArray
 
+from idealflow.core.structure import set_label
 from idealflow.errors import InputError
 from idealflow.forcefields.dataset import targets_of
 
@@ -96,13 +96,9 @@ class KeptFrames:
             atoms = Atoms(
                 arrays["numbers"][part], arrays["positions"][part], cell=arrays["cells"][i], pbc=arrays["pbc"][i]
             )
-            stress = {} if np.isnan(arrays["stresses"][i]).any() else {"stress": arrays["stresses"][i]}
-            made.frames.append(
-                _with_label(
-                    atoms, arrays["force_weights"][part], energy=float(arrays["energies"][i]),
-                    forces=arrays["forces"][part], **stress,
-                )
-            )  # fmt: skip
+            atoms.set_array("force_weight", arrays["force_weights"][part])
+            stress = None if np.isnan(arrays["stresses"][i]).any() else arrays["stresses"][i]
+            made.frames.append(set_label(atoms, arrays["energies"][i], arrays["forces"][part], stress))
             made.masks.append(arrays["masks"][part])
         return made
 
@@ -111,11 +107,5 @@ def _bare_copy(atoms: Atoms) -> Atoms:
     """Geometry and label, nothing else."""
     target = targets_of(atoms)
     made = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
-    stress = {} if target.stress is None else {"stress": target.stress}
-    return _with_label(made, target.force_weight, energy=target.energy, forces=target.forces, **stress)
-
-
-def _with_label(atoms: Atoms, force_weight: NDArray[np.float64], **results: Any) -> Atoms:
-    atoms.set_array("force_weight", force_weight)
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return atoms
+    made.set_array("force_weight", target.force_weight)
+    return set_label(made, target.energy, target.forces, target.stress)

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from idealflow.core.structure import set_label
 from idealflow.errors import InputError
 from idealflow.workflow.jobs.progress import note
 
@@ -145,16 +145,14 @@ class _Reader:
                 "both (eV and eV/Å); if they have other names there, give them in bootstrap.keys. It has "
                 f"{', '.join(sorted(_names(atoms))) or 'none at all'}"
             )
-        results = {
-            "energy": float(self._checked(number, "energy", energy, ())),
-            "forces": self._checked(number, "forces", forces, (len(atoms), 3)),
-        }
-        if (stress := self._stress(number, atoms)) is not None:
-            results["stress"] = stress
         made = atoms.copy()
         made.set_constraint()  # forces on fixed atoms are forces all the same
-        made.calc = SinglePointCalculator(made, **results)
-        return made
+        return set_label(
+            made,
+            float(self._checked(number, "energy", energy, ())),
+            self._checked(number, "forces", forces, (len(atoms), 3)),
+            self._stress(number, atoms),
+        )
 
     def _energy(self, atoms: Atoms) -> Any:
         free = _value(atoms, "free_energy") if self._free else None

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
-from idealflow.core.structure import from_arrays, of_the_label, to_arrays
+from idealflow.core.structure import from_arrays, of_the_label, set_label, to_arrays
 from idealflow.errors import InputError
 from idealflow.labelling import geometry_key
 from idealflow.schemas import Artifact
@@ -101,11 +100,8 @@ def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
         for i in range(int(data["n"])):
             names = [*_GEOMETRY, *(name for name in _CARRIED if f"{i}/{name}" in data.files)]
             atoms = from_arrays({name: data[f"{i}/{name}"] for name in names})
-            results = {"energy": float(data[f"{i}/energy"]), "forces": data[f"{i}/forces"]}
-            if f"{i}/stress" in data.files:
-                results["stress"] = data[f"{i}/stress"]
-            atoms.calc = SinglePointCalculator(atoms, **results)
-            frames.append(atoms)
+            stress = data[f"{i}/stress"] if f"{i}/stress" in data.files else None
+            frames.append(set_label(atoms, float(data[f"{i}/energy"]), data[f"{i}/forces"], stress))
     return frames
 
 

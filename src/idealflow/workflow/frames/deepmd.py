@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
+from idealflow.core.structure import set_label
 from idealflow.errors import InputError
 
 __all__ = ["read_system", "systems"]
@@ -61,7 +61,7 @@ def _read_set(folder: Path, symbols: list[str], types: np.ndarray, periodic: boo
             cell=boxes[i].reshape(3, 3),
             pbc=periodic,
         )
-        atoms.calc = SinglePointCalculator(atoms, energy=float(energies[i, 0]), forces=forces[i].reshape(-1, 3)[real])
+        set_label(atoms, energies[i, 0], forces[i].reshape(-1, 3)[real])
         if virials is not None:
             atoms.info["virial"] = virials[i].reshape(3, 3)
         yield atoms

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from idealflow.core.dynamics import frame_arrays
-from idealflow.core.structure import from_arrays, of_the_label, to_arrays
+from idealflow.core.structure import from_arrays, of_the_label, set_label, to_arrays
 from idealflow.errors import ArtifactError, InputError
 from idealflow.schemas import Artifact, LabelledDoc, StoredStructure
 from idealflow.storage import ArtifactStore
@@ -36,13 +34,10 @@ def to_stored(atoms: Atoms) -> StoredStructure:
 
 def labelled_atoms(doc: LabelledDoc) -> Atoms:
     """Training form of an accepted label: Atoms with energy (eV), forces (eV/Å) and, where given, stress (eV/Å³)."""
-    if doc.state != "accepted" or doc.structure is None:
+    if doc.state != "accepted" or doc.structure is None or doc.energy is None or doc.forces is None:
         raise InputError(f"only accepted labels can be learned, {doc.request_key} is {doc.state}: {doc.cause}")
     atoms = of_the_label(to_atoms(doc.structure))
-    results: dict[str, Any] = {"energy": doc.energy, "forces": np.asarray(doc.forces, dtype=float)}
-    if doc.stress is not None:
-        results["stress"] = np.asarray(doc.stress, dtype=float)
-    atoms.calc = SinglePointCalculator(atoms, **results)
+    set_label(atoms, doc.energy, doc.forces, doc.stress)
     atoms.info["request_key"] = doc.request_key
     return atoms
 
