@@ -98,7 +98,7 @@ def test_pause_resume_change_extend(rockets: Rockets, finished: Any) -> None:
 
     rockets.submit()  # nothing is left to do
     assert rockets.run() == 1
-    with pytest.raises(InputError, match="was started with seed = 1, got 2"):
+    with pytest.raises(InputError, match="seed = 1, now 2"):
         rockets.submit(seed=2)
 
     longer = {"segment": {"schedule": [*tiny.schedule(20, 40), {"kind": "hold", "temperature": 2000, "steps": 10}]}}
