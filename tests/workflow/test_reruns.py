@@ -259,6 +259,16 @@ def opened_of_0_1(folder: Path) -> CampaignState:
     return open_state(maker, to_stored(load_frame(ArtifactStore(directory.artifacts), frame)), store)
 
 
+def test_settings_that_nothing_will_run_with_are_not_taken_over(
+    of_0_1: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = of_0_1("finished", lambda settings: settings.update(threshold=99.0))
+    kept = (folder / "config.yaml").read_bytes()
+    assert run(folder) == 0
+    assert "nothing is left to run with changed settings" in capsys.readouterr().out
+    assert (folder / "config.yaml").read_bytes() == kept
+
+
 def test_without_that_config_the_logs_are_asked(of_0_1: Callable[..., Path]) -> None:
     folder = of_0_1("paused", lambda settings: settings["segment"]["sampler"].update(timestep=1.0))
     with pytest.raises(InputError, match=r"segment\.sampler\.timestep = 2\.0, now 1\.0"):

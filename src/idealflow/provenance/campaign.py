@@ -321,14 +321,24 @@ class Campaign:
         return calibration_table(self, recompute=recompute)
 
     def labels_by_method(self) -> dict[str, int]:
-        """How many accepted labels each method gave, the most first; those of evaluations, never learned, do not count."""
+        """How many accepted labels each method gave, the most first.
+
+        Labels of evaluations, which nothing learned from, do not count, nor do those in whose place a label of another
+        method stands.
+        """
         query = {
             "output.campaign": self.name,
             "output.kind": {"$in": ["label", "substructure"]},
             "output.state": "accepted",
         }
-        found = self.store.query(query, properties=["output.method", "output.origin"])
-        learned = [entry["output"]["method"] for entry in found if entry["output"]["origin"] != "evaluation"]
+        names = ["method", "origin", "request_key", "replaces"]
+        found = [entry["output"] for entry in self.store.query(query, properties=[f"output.{name}" for name in names])]
+        replaced = {output.get("replaces") for output in found}
+        learned = [
+            output["method"]
+            for output in found
+            if output["origin"] != "evaluation" and output["request_key"] not in replaced
+        ]
         return dict(Counter(sorted(learned)).most_common())
 
     def round_seconds(self, number: int) -> float:
