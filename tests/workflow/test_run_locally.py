@@ -102,7 +102,7 @@ def test_a_flow_refuses_bad_input_before_any_compute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"seed": 2}, "was started with seed = 1"), ({"n_walkers": 2}, "was started with n_walkers = 1")],
+    [({"seed": 2}, "seed = 1, now 2"), ({"n_walkers": 2}, "n_walkers = 1, now 2")],
 )
 def test_settings_that_contradict_the_stored_campaign_are_refused(
     changes: dict[str, Any], message: str, finished: Any
