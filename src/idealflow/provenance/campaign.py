@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,13 +258,27 @@ class Campaign:
             Include the labels of the bootstrap; evaluation labels, which nothing learned from, never are. A label in whose
             place training uses one of another method is left out; ``method`` in info says by what each was made.
         """
-        relabelled = self.labels(origin="relabelled", state="accepted")
+        relabelled = self._learned_anew()
+        replaced = {doc.replaces for doc in relabelled}
         if not bootstrap:
             relabelled = [doc for doc in relabelled if not str(doc.replaces).startswith(f"{self.name}/bootstrap/")]
-        replaced = {doc.replaces for doc in relabelled}
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
         docs = [*labels, *self.substructures(state="accepted"), *relabelled]
         return [self.labelled(doc) for doc in docs if doc.request_key not in replaced]
+
+    def _learned_anew(self) -> list[LabelledDoc]:
+        """Labels in whose favour training gave up others, and those in turn; not those of a relabelling that was given up."""
+        docs, state = self.labels(origin="relabelled", state="accepted"), self.state()
+        if not docs or state is None or state.learner is None:
+            return []
+        ledger = json.loads(self.fetch(state.learner.ledger).read_text())
+        known = {*ledger["keys"], *ledger.get("left_out", ())}
+        for doc in sorted(
+            docs, key=lambda doc: -len(doc.request_key)
+        ):  # a key begins with that of the label it replaces
+            if doc.request_key in known:
+                known.add(doc.replaces)
+        return [doc for doc in docs if doc.request_key in known]
 
     def labelled(self, doc: LabelledDoc) -> Atoms:
         """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""

@@ -138,7 +138,9 @@ class IdealMaker(CampaignSettings):
             frames[str(number)] = segment.output.frame
         updated = None
         if self.learn:
-            update = self.update.make(context, learner, frames, dispatched, state.lift_quarantine, state.lost_labels)
+            update = self.update.make(
+                context, learner, frames, dispatched, state.lift_quarantine, state.lost_labels, self.label
+            )
             jobs.append(named(update, context, "update", missing=OnMissing.NONE))
             updated = update.output
         commit = self.commit_round(state, segments, screens, updated, remaining)

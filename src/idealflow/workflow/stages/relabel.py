@@ -19,7 +19,7 @@ from pydantic import Field
 from idealflow.forcefields import CommitteeUncertainty, ForceField
 from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.jobs.keys import child_seed, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
@@ -74,7 +74,8 @@ class RelabelMaker(StableName, Maker):
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
     ) -> RelabelDoc:
         """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one."""
-        if (done := committed(RelabelDoc)) is not None:
+        what = settings_key([self.fit_steps, label.key, choice, learner.model_dump(), asked])
+        if (done := committed(RelabelDoc)) is not None and done.asked == what:
             return done
         started = time.perf_counter()
         jobstore, store = current_store(), artifact_store(context)
@@ -106,6 +107,7 @@ class RelabelMaker(StableName, Maker):
             campaign=context.campaign,
             round=context.round,
             choice=choice,
+            asked=what,
             method=label.method,
             n_kept=len(ledger),
             left_out=sorted(ledger.left_out),
