@@ -93,6 +93,29 @@ def test_what_contradicts_the_rounds_behind_is_refused_with_old_and_new(
         opened(begun, **changes)
 
 
+_SEED = tiny.settings()["bootstrap"]["seeds"][0]
+
+#: other ways to say what the campaign was run with
+THE_SAME: list[dict[str, Any]] = [
+    {"bootstrap": {"force_field_settings": {"cutoff": 4, "hidden": [8], "n_radial": 8, "batch_size": 8}}},
+    {"bootstrap": {"seeds": [_SEED | {"vacancies": 0, "seed": 0, "repeat": 2}]}},
+    {"bootstrap": {"soap": {"r_cut": 3, "n_max": 3, "l_max": 3, "sigma": 0.3}}},
+    {"bootstrap": {"min_atoms": 32, "rattle": (0.02, 0.08), "uncertainty": "soap"}},
+    {"segment": {"start_temperature": 300, "fixed_atoms": []}},
+    {"segment": {"sampler": {"name": "langevin", "timestep": 2, "friction": 0.02}}},
+]
+
+
+@pytest.mark.parametrize("changes", THE_SAME)
+def test_defaults_that_are_written_down_are_no_change(begun: Path, changes: dict[str, Any]) -> None:
+    assert opened(begun, **changes).changes == []
+
+
+def test_how_a_dataset_is_checked_may_change(begun: Path) -> None:
+    assert [entry.key for entry in opened(begun, bootstrap={"dataset_check": 0}).changes] == ["bootstrap.dataset_check"]
+    assert not may_change("bootstrap.dataset")
+
+
 def test_all_contradictions_are_listed_in_one_line(begun: Path) -> None:
     with pytest.raises(InputError) as caught:
         opened(begun, other_structures()["silver"], seed=3, bootstrap={"strain": 0.1})
