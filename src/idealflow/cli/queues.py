@@ -27,7 +27,7 @@ def submit(arguments: argparse.Namespace) -> int:
                 f"{labeller['import_from']} here and on the workers"
             )
     sys.stdout.writelines(f"{message}\n" for message in notes)
-    sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad) + "\n")
+    sys.stdout.write(submit_campaign(maker, atoms, arguments.launchpad, notes) + "\n")
     return 0
 
 
