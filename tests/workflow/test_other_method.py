@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from jobflow import Flow
+from monty.json import MontyEncoder
 
 import tiny
 from idealflow import Campaign, cli
@@ -27,6 +30,7 @@ from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
 from idealflow.workflow.labellers.static import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.stages import relabel
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 
@@ -137,8 +141,14 @@ def test_relabel_labels_every_structure_once_and_fits_anew(folder: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
     interrupt = False
+    asked: list[str] = []
+    monkeypatch.setattr(
+        relabel, "Flow", lambda *a, **k: asked.append(json.dumps(made := Flow(*a, **k), cls=MontyEncoder)) or made
+    )
     state, campaign = tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
     assert len(computed) == len(old)
+    assert [text for text in asked if "relabel-label" in text]
+    assert not [text for text in asked if '"positions"' in text]  # structures go as files
 
     (doc,) = campaign.relabellings()
     assert set(doc.relabelled) == set(old)

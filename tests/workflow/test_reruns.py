@@ -78,7 +78,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"segment": {"sampler": {"name": "langevin", "timestep": 1.0, "friction": 0.02}}},
         "segment.sampler.timestep = 2.0, now 1.0",
     ),
-    ({"segment": {"start_temperature": 500.0}}, "segment.start_temperature = null, now 500.0"),
+    ({"segment": {"start_temperature": 500.0}}, "segment.start_temperature = 300, now 500.0"),
     ({"segment": {"schedule": [{"kind": "hold", "temperature": 301, "steps": 60}]}}, "segment.schedule = .*300 K at step 0"),
     ({"segment": {"schedule": tiny.schedule(10, 50)}}, "segment.schedule = .*300 K at step 11 of 20 run"),
     ({"segment": {"schedule": tiny.schedule(15, 0)}}, "has 15 steps, but the campaign has already run 20"),
@@ -301,6 +301,8 @@ def test_keys_that_0_1_did_not_know_are_named(of_0_1: Callable[..., Path]) -> No
     assert state.changes == []
     (remark,) = [entry for entry in state.remarks if "did not know" in entry]
     assert "label.other_method" in remark
+    (remark,) = [entry for entry in state.remarks if entry.startswith("uncertainties are this version's")]
+    assert f"the threshold stays, {state.threshold:.4g}, where `auto` would now give " in remark
 
 
 # half-done work

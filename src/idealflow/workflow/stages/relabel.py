@@ -17,7 +17,8 @@ from jobflow import Flow, JobStore, Maker, OnMissing, Response
 from pydantic import Field
 
 from idealflow.forcefields import CommitteeUncertainty, ForceField
-from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext
+from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
+from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
@@ -57,7 +58,10 @@ class RelabelMaker(StableName, Maker):
             old = documents(current_store(), context.campaign, left_out(sorted_labels, choice))
             for number, key in enumerate(sorted(old)):
                 asked[key] = f"{key}/by-{label.science}"
-                new = label.make(context, old[key].structure, request=asked[key], origin="relabelled", replaces=key)
+                # as files: a queue keeps all these jobs in one document
+                file = save_frame(artifact_store(context), labelled_atoms(old[key]))
+                frame = StoredFrame(root=context.artifacts, file=file)
+                new = label.make(context, frame, request=asked[key], origin="relabelled", replaces=key)
                 jobs.append(named(new, context, "relabel-label", number))
         refit = self.refit(context, label, learner, choice, asked, [new.output for new in jobs])
         jobs.append(named(refit, context, "relabel-fit", missing=OnMissing.NONE))
