@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,9 +270,24 @@ def test_a_calculator_beside_the_config_is_found_and_its_folder_kept(
     assert "finished" in capsys.readouterr().out
 
 
+@pytest.fixture
+def heeded() -> Iterator[Callable[[signal.Signals], None]]:
+    """Function that gives a signal its usual effect: tests under nohup, or in the background, inherit that it has none."""
+    former: dict[signal.Signals, Any] = {}
+
+    def heed(number: signal.Signals) -> None:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        former[number] = signal.signal(number, usual)
+
+    yield heed
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_end_a_run_with_one_message_and_a_summary(
     number: signal.Signals,
+    heeded: Callable[[signal.Signals], None],
     config: Callable[..., Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -283,6 +298,7 @@ def test_signals_end_a_run_with_one_message_and_a_summary(
         pytest.fail("the signal did not arrive")
 
     monkeypatch.setattr("idealflow.workflow.drivers.local.run_campaign", run_campaign)
+    heeded(number)
     before = signal.getsignal(number)
     assert cli.main(["run", str(config()), "--out", str(tmp_path / "out"), "--quiet"]) == 128 + number
     assert signal.getsignal(number) == before

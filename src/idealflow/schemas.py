@@ -128,6 +128,7 @@ class WalkerState(Document):
     unresolved: bool = Field(description="the frame triggered and has to be screened again before any step")
     blow_up_step: int | None = Field(default=None, description="last good step before a blow-up, if one happened")
     finished: bool = Field(default=False, description="the schedule is done and its last frame is resolved")
+    failed: bool = Field(default=False, description="it cannot go on; `reason` says why")
 
 
 class LearnerVersion(Document):

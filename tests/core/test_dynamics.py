@@ -353,7 +353,8 @@ def test_a_calculator_that_refuses_nan_is_a_blow_up_and_other_failures_are_not()
     state = MDState.initial(atoms, 300.0, 0)
     wide = Limits(max_force=math.inf, max_temperature=math.inf)
     with np.errstate(all="ignore"):
-        huge = get_sampler("nve", timestep=1e8)
+        huge = get_sampler("nve", timestep=1.0)
+        object.__setattr__(huge, "timestep", 1e8)  # which the sampler itself refuses
         result = md_segment(Refuses(atoms.positions, k=0.0), state, schedule=HOLD, sampler=huge, limits=wide)
     assert result.reason == "blow_up"
     assert result.detail == "step 5: positions or cell are not finite (InputError: positions must be finite)"

@@ -23,7 +23,7 @@ import tiny
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import label_from_document
 from idealflow.testing import check_labeller
-from idealflow.workflow.labellers.static import labeller_from_settings, static_labeller
+from idealflow.workflow.labellers import labeller_from_settings, static_labeller
 from idealflow.workflow.labellers.vasp import VaspLabeller, vasp_static
 from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
 

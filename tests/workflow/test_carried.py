@@ -24,7 +24,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
-from idealflow.workflow.labellers.static import labeller_from_settings
+from idealflow.workflow.labellers import labeller_from_settings
 from idealflow.workflow.stages import label as label_stage
 
 pytestmark = [

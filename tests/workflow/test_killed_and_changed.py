@@ -21,7 +21,7 @@ from idealflow.workflow.campaign import ideal
 from idealflow.workflow.campaign.opening import initial_state
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.drivers.local import evaluate_campaign
-from idealflow.workflow.labellers.static import AseLabeller
+from idealflow.workflow.labellers import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.stages import evaluation, update
 
@@ -148,6 +148,7 @@ def test_relabelling_that_was_given_up_does_not_replace_labels_in_the_dataset(fo
     after = {atoms.info["request_key"]: atoms.info["method"] for atoms in campaign.dataset()}
     assert before.items() <= after.items()
     assert set(after.values()) == {tiny.REFERENCE}
+    assert campaign.labels_by_method() == {tiny.REFERENCE: len(after)}
 
 
 # evaluations

@@ -28,7 +28,7 @@ from idealflow.workflow.campaign.state import after_relabel, next_action
 from idealflow.workflow.config.load import kept_maker
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
-from idealflow.workflow.labellers.static import AseLabeller
+from idealflow.workflow.labellers import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.stages import relabel
 

@@ -31,7 +31,7 @@ from idealflow.workflow.drivers.local import open_state
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.progress import Progress, listening
-from idealflow.workflow.labellers.static import AseLabeller
+from idealflow.workflow.labellers import AseLabeller
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}
@@ -280,6 +280,16 @@ def opened_of_0_1(folder: Path) -> CampaignState:
     from idealflow.workflow.frames.encode import load_frame
 
     return open_state(maker, to_stored(load_frame(ArtifactStore(directory.artifacts), frame)), store)
+
+
+def test_settings_that_nothing_will_run_with_are_not_taken_over(
+    of_0_1: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = of_0_1("finished", lambda settings: settings.update(threshold=99.0))
+    kept = (folder / "config.yaml").read_bytes()
+    assert run(folder) == 0
+    assert "nothing is left to run with changed settings" in capsys.readouterr().out
+    assert (folder / "config.yaml").read_bytes() == kept
 
 
 def test_without_that_config_the_logs_are_asked(of_0_1: Callable[..., Path]) -> None:

@@ -41,20 +41,21 @@ def run(arguments: argparse.Namespace) -> int:
         campaign = Campaign(store, maker.campaign, directory)
         former = former_maker(directory.readable_config) if directory.exists() else None
         state = open_state(maker, structure, store, notes, None if former is None else directory.placed(former))
-        kept = directory.write_config(settings)
-        if kept.name != "config.yaml":
+        action, stored = next_action(state), campaign.state()
+        if action.kind == "stop" and stored is not None and len(state.changes) > len(stored.changes):
+            sys.stdout.write("nothing is left to run with changed settings: they are not taken over\n")
+        elif (kept := directory.write_config(settings)).name != "config.yaml":
             sys.stdout.write(
                 f"config.yaml in {directory.path} is not idealflow's and is kept; what runs is in {kept.name}\n"
             )
-        if not arguments.quiet:
-            _tell_changes(state, campaign.state())
-        action = next_action(state)
         if action.kind == "stop":
             write_summary(campaign, directory.summary_path, status=state.status, reason=state.reason)
             if not directory.report_path.exists():  # the process that finished the campaign was killed before it
                 write_report(campaign, campaign.fetch, directory.report_path, directory.figures)
             sys.stdout.write(f"campaign {maker.campaign} is {state.status}: {state.reason}; nothing to do\n")
             return 0 if state.status == "finished" else 1
+        if not arguments.quiet:
+            _tell_changes(state, stored)
 
         with contextlib.ExitStack() as stack:
             display = None if arguments.quiet else stack.enter_context(Display(state))

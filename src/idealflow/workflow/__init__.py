@@ -6,7 +6,7 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.drivers.fireworks import submit_action
 from idealflow.workflow.drivers.local import run_campaign
-from idealflow.workflow.labellers.static import AseLabeller, StaticLabeller
+from idealflow.workflow.labellers import AseLabeller, StaticLabeller
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
 from idealflow.workflow.stages.crop import CropSearchMaker
 from idealflow.workflow.stages.evaluation import EvaluationMaker

@@ -33,9 +33,10 @@ ENLARGE_TRIES = 4
 class _RefusalError(Exception):
     """A candidate broke a rule (internal; becomes a :class:`Refused`)."""
 
-    def __init__(self, reason: str, **figures: Any) -> None:
+    def __init__(self, reason: str, *, surface: bool = False, **figures: Any) -> None:
         super().__init__(reason)
         self.figures = figures
+        self.surface = surface
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def assemble_all(
         except _RefusalError as broken:
             volume = float(np.linalg.det(box.cell))
             figures = {"kind": box.kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
-            refused.append(Refused(str(broken), {**figures, **broken.figures}))
+            refused.append(Refused(str(broken), {**figures, **broken.figures}, broken.surface))
     return made, refused
 
 
@@ -155,9 +156,13 @@ def check_vacuum(box: Box, space: EmptySpace, n_atoms: int) -> None:
     has_vacuum = "vacuum" in box.axes
     if space.normal is not None and not has_vacuum:
         raise _RefusalError(
-            "the centre looks into empty space, the cell has none: its surface would be lost", n_atoms=n_atoms
+            "the centre looks into empty space, the cell has none: its surface would be lost",
+            surface=True,
+            n_atoms=n_atoms,
         )
     if space.fraction == 0.0 and has_vacuum:
         raise _RefusalError(
-            "the centre's core is bulk, the cell reaches into empty space: it would be given a surface", n_atoms=n_atoms
+            "the centre's core is bulk, the cell reaches into empty space: it would be given a surface",
+            surface=True,
+            n_atoms=n_atoms,
         )

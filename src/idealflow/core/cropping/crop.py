@@ -184,10 +184,13 @@ class Refused:
         The rule, the value and the limit, in words.
     figures
         Plain numbers of the cell.
+    surface
+        Whether the rule is that of surfaces: a surface is kept, and nothing is given one.
     """
 
     reason: str
     figures: dict[str, Any]
+    surface: bool = False
 
 
 class CropSearch(Sequence[Crop]):

@@ -134,7 +134,7 @@ def crop_search(
     drawn = (widths[0], min(widths[1], max(widths[0] + LEAST_MARGIN, roomy)))
     boxes = list(propose(sur, translations, n_candidates, drawn, rng, space.normal))
     made, refused = assemble_all(boxes, sur, rules, space, rng)
-    if not made and any("surface" in one.reason for one in refused):
+    if not made and any(one.surface for one in refused):
         # a core that is bulk in a body thinner than any cell, or a surface on a pore narrower than any cell
         strictly = refused
         made, refused = assemble_all(boxes, sur, rules, None, rng)

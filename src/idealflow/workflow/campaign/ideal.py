@@ -182,15 +182,17 @@ class IdealMaker(CampaignSettings):
         segment, screen = SegmentDoc.model_validate(segment), ScreenDoc.model_validate(screen)
         n_keep = max(self.n_attempts, self.relax.max_crops)
         jobs: list[Job] = []
+        settled: list[Any] = []
         for centre in screen.centres:
             where = (screen.walker, screen.step, centre.atom)
             crop = self.crop.make(context, segment.frame, screen, screen_uuid, centre, learner, self.embedding, n_keep)
             named(crop, context, "crop", *where)
-            jobs += [crop, *self._attempt(context, crop.output, crop.uuid, learner, where, 0)]
+            relax, label, settle = self._attempt(context, crop.output, crop.uuid, learner, where, 0)
+            jobs += [crop, relax, label, settle]
+            settled.append(settle.output)
         output = {"campaign": context.campaign, "n_centres": len(screen.centres)}
         if not jobs:
             return Response(output=output)
-        settled = [job.output for job in jobs if job.function.__name__ == "settle"]
         jobs.append(named(self.gather(context, settled), context, "gather", screen.walker, missing=OnMissing.NONE))
         return Response(output=output, detour=Flow(jobs, name="substructures"))
 
@@ -207,13 +209,13 @@ class IdealMaker(CampaignSettings):
         learner: LearnerVersion,
         where: tuple[int, ...],
         attempt: int,
-    ) -> list[Job]:
+    ) -> tuple[Job, Job, Job]:
         """Relax, label, and see whether another attempt is due."""
         relax = named(self.relax.make(context, crop, crop_uuid, learner, attempt), context, "relax", *where, attempt)
         label = named(self.label.make(context, relax.output), context, "label", *where, attempt)
         settle = self.settle(context, label.output, crop_uuid, learner, attempt)
         named(settle, context, "settle", *where, attempt, missing=OnMissing.NONE)
-        return [relax, label, settle]
+        return relax, label, settle
 
     @stage()
     def settle(
@@ -230,7 +232,7 @@ class IdealMaker(CampaignSettings):
         if attempt + 1 >= min(self.n_attempts, len(crop.chosen)):
             return Response(output={"campaign": context.campaign, "settled": "failed"})
         where = (doc.walker, doc.step, doc.atom)
-        jobs = self._attempt(context, crop, crop_uuid, learner, where, attempt + 1)
+        jobs = list(self._attempt(context, crop, crop_uuid, learner, where, attempt + 1))
         return Response(output={"campaign": context.campaign, "settled": "again"}, detour=Flow(jobs, name="next crop"))
 
     @stage()

@@ -100,7 +100,7 @@ def after_round(
     screened = {screen.walker: screen for screen in screens}
     moved = {segment.walker: _moved(state, segment, screened.get(segment.walker)) for segment in segments}
     walkers = [moved.get(walker.walker, walker) for walker in state.walkers]
-    failures = [walker for walker in moved.values() if walker.reason.startswith("failed: ")]
+    failures = [walker for walker in moved.values() if walker.failed]
     changes: dict[str, Any] = {"walkers": walkers, "wall_s": state.wall_s + seconds}
     if update is not None:
         changes |= _learned(state, update, walkers)
@@ -144,12 +144,14 @@ def _moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) 
         "reason": segment.reason,
         "unresolved": triggered and segment.reason != "blow_up",
         "finished": done,
+        "failed": False,
     }
     if segment.reason == "blow_up":
         if before.blow_up_step == segment.last_step or screen is None or not screen.centres:
             again = (
                 "a second blow-up" if before.blow_up_step == segment.last_step else "a blow-up with nothing to label"
             )
+            moved["failed"] = True
             moved["reason"] = (
                 f"failed: {again} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
                 f"{segment.detail}; shorten the time step, lower the threshold or enlarge the bootstrap"

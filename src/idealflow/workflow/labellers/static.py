@@ -1,4 +1,4 @@
-"""What computes labels: any ASE calculator in a worker of its own, or any atomate2 static maker."""
+"""Labels from any atomate2 static maker."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 import traceback
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -18,20 +18,11 @@ from jobflow import Flow, Job, Maker, Response
 from monty.json import MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from idealflow.errors import InputError, LabelError
-from idealflow.labelling import AseEngine, Label, in_a_box, label_from_document
+from idealflow.errors import LabelError
+from idealflow.labelling import Label, in_a_box, label_from_document
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 
-__all__ = [
-    "AseLabeller",
-    "Labeller",
-    "StaticLabeller",
-    "labeller_from_settings",
-    "static_labeller",
-    "to_pymatgen",
-    "vasp_labeller",
-]
+__all__ = ["StaticLabeller", "to_pymatgen"]
 
 
 #: settings of atomate2's makers that say how a program is run and its files are handled, and nothing of its results
@@ -40,101 +31,6 @@ _OF_THE_RUN = frozenset(
     for engine in ("vasp", "cp2k", "abinit")
     for verb, noun in (("run", "kwargs"), ("copy", "kwargs"))
 ) | {"name", "task_document_kwargs", "stop_children_kwargs", "store_output_data", "tags", "@version"}
-
-
-@runtime_checkable
-class Labeller(Protocol):
-    """Anything that labels: give it atoms and an empty directory, get energy, forces and maybe stress."""
-
-    @property
-    def method(self) -> str:
-        """What the labels are; stand-ins for DFT say so."""
-
-    def check_site(self, species: Iterable[str]) -> None:
-        """Raise InputError, naming the setting to make, where this machine cannot label these species."""
-
-    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
-        """Label (eV, eV/Å, eV/Å³) and the engine's own whole document as JSON, if it has one.
-
-        Raises
-        ------
-        LabelError
-            With the cause, if there is no label.
-        """
-
-    @property
-    def cores(self) -> int:
-        """Cores that a label takes, where the engine does not say."""
-
-    def science(self) -> dict[str, Any]:
-        """What decides a label, as plain values: a stored label of the same science and geometry is used again."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """MSON form, from which the labeller is made again; a change of its hash lifts the quarantine."""
-
-
-@dataclass
-class AseLabeller(StableName):
-    """Labels from an ASE calculator, computed in a separate process with a time limit.
-
-    Attributes
-    ----------
-    calculator
-        Import path of the calculator class, e.g. ``ase.calculators.emt.EMT``.
-    kwargs
-        Keyword arguments of the calculator; plain values.
-    time_limit_s
-        Seconds after which a label counts as failed.
-    reference
-        Name shown in output and documents, e.g. ``EMT (stands in for DFT)``; default: the class name.
-    import_from
-        Folder of the calculator's module, where that is neither installed nor on PYTHONPATH; a config sets it to its own
-        folder if need be.
-    """
-
-    calculator: str
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    time_limit_s: float | None = 600.0
-    reference: str | None = None
-    import_from: str | None = None
-
-    @property
-    def method(self) -> str:
-        """What the labels are."""
-        return self.reference or self.calculator.rsplit(".", 1)[-1]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Fields as they are: monty would spread an attribute named ``kwargs`` over the mapping, past reading back."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        if self.import_from is None:  # as labellers were stored before they had one
-            del values["import_from"]
-        return {"@module": self.stored_module(), "@class": type(self).__name__, **values}
-
-    @property
-    def cores(self) -> int:
-        """Threads of the worker."""
-        return self.engine().threads
-
-    def check_site(self, species: Iterable[str]) -> None:
-        """The calculator was imported when the labeller was made; it needs nothing else."""
-
-    def science(self) -> dict[str, Any]:
-        """The calculator and its arguments; not its time limit or the name it is shown by."""
-        return {"calculator": self.calculator, "kwargs": self.kwargs}
-
-    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:  # noqa: ARG002  # no files needed
-        """Label atoms in the worker; there is no document beyond the label itself."""
-        return self.engine().label(atoms), None
-
-    def engine(self) -> AseEngine:
-        """The engine that labels; InputError for impossible settings."""
-        return AseEngine(
-            self.calculator,
-            self.kwargs,
-            time_limit_s=self.time_limit_s,
-            name=self.method,
-            import_from=self.import_from,
-        )
 
 
 @dataclass
@@ -206,69 +102,6 @@ class StaticLabeller(StableName):
         whole = json.dumps(document, cls=MontyEncoder).encode()
         cost = seconds * self.cores if label.core_seconds is None else label.core_seconds
         return label.with_details(method=self.method, seconds=seconds, core_seconds=cost), whole
-
-
-def vasp_labeller() -> StaticLabeller:
-    """The default labeller: VASP through atomate2's StaticMaker, with this package's input set for metals."""
-    from idealflow.workflow.labellers.vasp import VaspLabeller, vasp_static
-
-    return VaspLabeller(vasp_static(), reference="VASP PBE")
-
-
-def static_labeller(maker: Maker, reference: str | None = None, cores: int = 1) -> StaticLabeller:
-    """The labeller of an atomate2 maker: one that knows VASP for a maker of VASP."""
-    if any(kind.__module__ == "atomate2.vasp.jobs.base" for kind in type(maker).__mro__):
-        from idealflow.workflow.labellers.vasp import VaspLabeller
-
-        return VaspLabeller(maker, reference=reference, cores=cores)
-    return StaticLabeller(maker, reference=reference, cores=cores)
-
-
-def labeller_from_settings(settings: Any) -> Labeller:
-    """The labeller that a config section, a Maker or a labeller describes.
-
-    A mapping has either ``calculator`` (with ``kwargs``, ``time_limit_s``, ``reference``) for ASE, or ``maker`` (the
-    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``); either may have ``import_from``, the
-    folder of a module that is not installed.
-
-    Raises
-    ------
-    InputError
-        For anything else, naming what is accepted.
-    """
-    if isinstance(settings, Maker):
-        return static_labeller(settings)
-    if isinstance(settings, Labeller):
-        return settings
-    if not isinstance(settings, dict):
-        raise InputError(f"a labeller is a Maker, a labeller or a mapping, got {type(settings).__name__}")
-    keys = set(settings) - {"@module", "@class", "@version"}
-    folder = settings.get("import_from")
-    if "calculator" in keys and keys <= {"calculator", "kwargs", "time_limit_s", "reference", "import_from"}:
-        check_calculator(settings["calculator"], import_class(settings["calculator"], folder))
-        labeller = AseLabeller(**{key: settings[key] for key in keys})
-        labeller.engine()
-        return labeller
-    if "maker" in keys and keys <= {"maker", "kwargs", "reference", "cores", "import_from"}:
-        return static_labeller(_made(settings, folder), settings.get("reference"), settings.get("cores", 1))
-    raise InputError(
-        f"labeller has keys {sorted(keys)}; give either calculator (kwargs, time_limit_s, reference) for an ASE "
-        "calculator, or maker (kwargs, reference, cores) for an atomate2 static maker"
-    )
-
-
-def _made(settings: dict[str, Any], folder: str | None) -> Maker:
-    """The maker that a mapping with ``maker`` and ``kwargs`` describes."""
-    make, kwargs = import_class(settings["maker"], folder), settings.get("kwargs", {})
-    try:
-        maker = make(**kwargs)
-    except Exception as error:  # a maker refuses its arguments in its own way; the cause is passed on
-        raise InputError(f"maker {settings['maker']} with kwargs {kwargs}: {one_line(error)}") from error
-    if not isinstance(maker, Maker):
-        raise InputError(
-            f"{settings['maker']} is no atomate2 static maker: it makes {type(maker).__name__}; calculators go to `calculator`"
-        )
-    return maker
 
 
 def to_pymatgen(boxed: Atoms) -> Any:

@@ -28,7 +28,7 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
-from idealflow.workflow.labellers.static import StaticLabeller, labeller_from_settings, vasp_labeller
+from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 
 __all__ = ["LabelMaker", "OtherMethod"]
@@ -45,8 +45,8 @@ class LabelMaker(StableName, Maker):
     Attributes
     ----------
     labeller
-        An atomate2 static Maker, an :class:`~idealflow.workflow.labellers.static.AseLabeller`, or the mapping of either
-        (see :func:`~idealflow.workflow.labellers.static.labeller_from_settings`). Default: VASP static.
+        An atomate2 static Maker, an :class:`~idealflow.workflow.labellers.AseLabeller`, or the mapping of either
+        (see :func:`~idealflow.workflow.labellers.labeller_from_settings`). Default: VASP static.
     other_method
         What becomes of learned labels of another method, after the labeller was changed: ``keep`` (training uses both),
         ``leave_out`` (training uses the present method's only) or ``relabel`` (they are labelled again by the present method,
