@@ -507,7 +507,9 @@ class BootstrapDoc(Document):
     campaign: str = Field(description="name of the campaign")
     round: int = Field(description="round in which it was made")
     source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
-    asked: str | None = Field(default=None, description="hash of the settings it was made with; None in version 0.1.0")
+    asked: str | None = Field(
+        default=None, description="hash of the settings and labels it was made with; None in version 0.1.0"
+    )
     n_structures: int = Field(description="labelled structures it was learned from or judged by")
     n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
     failed: dict[str, str] = Field(description="request key → cause")
@@ -538,6 +540,7 @@ class RelabelDoc(Document):
     choice: Literal["keep", "leave_out", "relabel"] = Field(
         description="labels of another method: used, left out of training, or labelled again"
     )
+    asked: str = Field(default="", description="hash of the settings and labels it was made with")
     method: str = Field(description="the present reference; stand-ins for DFT are named as such")
     n_kept: int = Field(description="structures that training uses, relabelled ones included")
     left_out: list[str] = Field(description="request keys of learned labels that training leaves out")

@@ -35,8 +35,8 @@ class Rockets:
     def maker(self, **changes: Any) -> IdealMaker:
         return tiny.maker(self.cluster.folder, **changes)
 
-    def submit(self, **changes: Any) -> str:
-        return submit_campaign(self.maker(**changes), tiny.frame(), self.cluster.launchpad_file)
+    def submit(self, *notes: str, **changes: Any) -> str:
+        return submit_campaign(self.maker(**changes), tiny.frame(), self.cluster.launchpad_file, notes)
 
     def pause(self) -> str:
         return pause_campaign("tiny", self.cluster.launchpad_file)
@@ -111,6 +111,38 @@ def test_pause_resume_change_extend(rockets: Rockets, finished: Any) -> None:
     assert (after.status, after.walkers[0].step, after.threshold) == ("finished", 70, 1e9)
     assert after.label_method == evaluation.method != state.label_method
     assert after.n_substructures == state.n_substructures
+
+
+def test_another_method_goes_the_way_of_the_local_driver(rockets: Rockets, tmp_path: Path) -> None:
+    """Labels made anew, changes and notes recorded: as a campaign in a folder does it."""
+    hot: dict[str, Any] = {"bootstrap": {"n_structures": 6}, "evaluation": {"n_frames": 0}}
+    first, longer = (
+        tiny.schedule(0, 30)[1:],
+        [*tiny.schedule(0, 30)[1:], {"kind": "hold", "temperature": 2000, "steps": 5}],
+    )
+    labeller = {
+        "calculator": "ase.calculators.lj.LennardJones",
+        "kwargs": {"sigma": 2.27, "epsilon": 0.167, "rc": 6.0},
+        "reference": "Lennard-Jones (stands in for DFT)",
+    }
+    anew = hot | {"label": {"labeller": labeller, "other_method": "relabel"}, "segment": {"schedule": longer}}
+    tiny.run(tmp_path / "alone", **hot, segment={"schedule": first})
+    alone, _ = tiny.run(tmp_path / "alone", **anew)
+
+    rockets.submit("cu.xyz has 2 frames; the last, 1, is taken", **hot, segment={"schedule": first})
+    rockets.run()
+    with pytest.raises(InputError, match=r"label\.other_method: keep"):
+        rockets.submit(**anew | {"label": {"labeller": labeller}})
+    rockets.submit(**anew)
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.walkers[0].step) == ("finished", 35)
+    assert state.notes == ["cu.xyz has 2 frames; the last, 1, is taken"]
+    assert len(rockets.campaign.relabellings()) == 1
+    assert state.learner.force_field.sha256 == alone.learner.force_field.sha256
+    recorded = [(entry.round, entry.key, entry.after) for entry in state.changes if entry.key != "launchpad"]
+    assert recorded == [(entry.round, entry.key, entry.after) for entry in alone.changes]
 
 
 def test_a_campaign_added_from_python_is_the_same(rockets: Rockets, finished: Any) -> None:

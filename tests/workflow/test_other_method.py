@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from jobflow import Flow
+from monty.json import MontyEncoder
 
 import tiny
 from idealflow import Campaign, cli
@@ -22,10 +25,12 @@ from idealflow.report import summarise
 from idealflow.schemas import CampaignState, RelabelDoc
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.state import after_relabel, next_action
+from idealflow.workflow.config.load import kept_maker
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
 from idealflow.workflow.labellers import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.stages import relabel
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 
@@ -136,8 +141,14 @@ def test_relabel_labels_every_structure_once_and_fits_anew(folder: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
     interrupt = False
+    asked: list[str] = []
+    monkeypatch.setattr(
+        relabel, "Flow", lambda *a, **k: asked.append(json.dumps(made := Flow(*a, **k), cls=MontyEncoder)) or made
+    )
     state, campaign = tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
     assert len(computed) == len(old)
+    assert [text for text in asked if "relabel-label" in text]
+    assert not [text for text in asked if '"positions"' in text]  # structures go as files
 
     (doc,) = campaign.relabellings()
     assert set(doc.relabelled) == set(old)
@@ -240,6 +251,21 @@ def test_training_leaves_labels_without_vacuum_out(film: Path) -> None:
     assert campaign.state().n_without_vacuum == 4
     assert run(film, "--max-rounds", "1") == 0
     assert len(campaign.relabellings()) == 1
+
+
+@pytest.mark.parametrize("other_method", [None, "keep"])
+def test_labels_without_vacuum_of_an_interrupted_round_are_made_anew(film: Path, other_method: Any) -> None:
+    """The settings are the same, the labels are not: a job that meets its own of version 0.1.0 does not take it."""
+    docs = campaign_of(film).labels(state="accepted")
+    made = kept_maker(film.with_suffix(".yaml")).label
+    made.other_method = other_method
+    assert docs
+    for doc in docs:
+        assert made.made(doc)
+        assert not made.learnable(doc)
+        assert not made._fits(doc, doc.structure)
+        closed = doc.model_copy(update={"structure": doc.structure.model_copy(update={"pbc": [True] * 3})})
+        assert made._fits(closed, closed.structure)
 
 
 @pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, under atomate2

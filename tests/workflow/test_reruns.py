@@ -78,7 +78,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"segment": {"sampler": {"name": "langevin", "timestep": 1.0, "friction": 0.02}}},
         "segment.sampler.timestep = 2.0, now 1.0",
     ),
-    ({"segment": {"start_temperature": 500.0}}, "segment.start_temperature = null, now 500.0"),
+    ({"segment": {"start_temperature": 500.0}}, "segment.start_temperature = 300, now 500.0"),
     ({"segment": {"schedule": [{"kind": "hold", "temperature": 301, "steps": 60}]}}, "segment.schedule = .*300 K at step 0"),
     ({"segment": {"schedule": tiny.schedule(10, 50)}}, "segment.schedule = .*300 K at step 11 of 20 run"),
     ({"segment": {"schedule": tiny.schedule(15, 0)}}, "has 15 steps, but the campaign has already run 20"),
@@ -91,6 +91,29 @@ def test_what_contradicts_the_rounds_behind_is_refused_with_old_and_new(
 ) -> None:
     with pytest.raises(InputError, match=message):
         opened(begun, **changes)
+
+
+_SEED = tiny.settings()["bootstrap"]["seeds"][0]
+
+#: other ways to say what the campaign was run with
+THE_SAME: list[dict[str, Any]] = [
+    {"bootstrap": {"force_field_settings": {"cutoff": 4, "hidden": [8], "n_radial": 8, "batch_size": 8}}},
+    {"bootstrap": {"seeds": [_SEED | {"vacancies": 0, "seed": 0, "repeat": 2}]}},
+    {"bootstrap": {"soap": {"r_cut": 3, "n_max": 3, "l_max": 3, "sigma": 0.3}}},
+    {"bootstrap": {"min_atoms": 32, "rattle": (0.02, 0.08), "uncertainty": "soap"}},
+    {"segment": {"start_temperature": 300, "fixed_atoms": []}},
+    {"segment": {"sampler": {"name": "langevin", "timestep": 2, "friction": 0.02}}},
+]
+
+
+@pytest.mark.parametrize("changes", THE_SAME)
+def test_defaults_that_are_written_down_are_no_change(begun: Path, changes: dict[str, Any]) -> None:
+    assert opened(begun, **changes).changes == []
+
+
+def test_how_a_dataset_is_checked_may_change(begun: Path) -> None:
+    assert [entry.key for entry in opened(begun, bootstrap={"dataset_check": 0}).changes] == ["bootstrap.dataset_check"]
+    assert not may_change("bootstrap.dataset")
 
 
 def test_all_contradictions_are_listed_in_one_line(begun: Path) -> None:
@@ -288,6 +311,8 @@ def test_keys_that_0_1_did_not_know_are_named(of_0_1: Callable[..., Path]) -> No
     assert state.changes == []
     (remark,) = [entry for entry in state.remarks if "did not know" in entry]
     assert "label.other_method" in remark
+    (remark,) = [entry for entry in state.remarks if entry.startswith("uncertainties are this version's")]
+    assert f"the threshold stays, {state.threshold:.4g}, where `auto` would now give " in remark
 
 
 # half-done work

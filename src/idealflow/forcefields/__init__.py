@@ -2,7 +2,13 @@
 
 from idealflow.forcefields.committee import CommitteeUncertainty
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField, TrainReport
-from idealflow.forcefields.registry import available, get_force_field, load_force_field, register_force_field
+from idealflow.forcefields.registry import (
+    available,
+    default_settings,
+    get_force_field,
+    load_force_field,
+    register_force_field,
+)
 
 __all__ = [
     "AtomicEnergies",
@@ -11,6 +17,7 @@ __all__ = [
     "ForceField",
     "TrainReport",
     "available",
+    "default_settings",
     "get_force_field",
     "load_force_field",
     "register_force_field",

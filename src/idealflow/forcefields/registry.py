@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from idealflow.errors import ArtifactError, InputError, MissingExtraError
+from idealflow.errors import ArtifactError, IdealflowError, InputError, MissingExtraError
 from idealflow.forcefields.protocol import ForceField
 
-__all__ = ["available", "get_force_field", "load_force_field", "register_force_field"]
+__all__ = ["available", "default_settings", "get_force_field", "load_force_field", "register_force_field"]
 
 #: name → (module:class, pip extra that it needs)
 _BUILT_IN = {"local": ("idealflow.forcefields.local:LocalForceField", None)}
@@ -51,6 +52,19 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
     except TypeError as error:
         raise InputError(f"force field {name!r}: {error}; check force_field_settings") from error
     return force_field
+
+
+def default_settings(name: str) -> dict[str, Any]:
+    """What a force field's settings are where they are not given, as its class says; none of a class that is not there.
+
+    Sequences are lists, as in a config.
+    """
+    try:
+        parameters = signature(_kind(name)).parameters.values()
+    except IdealflowError:
+        return {}
+    found = {each.name: each.default for each in parameters if each.default is not each.empty}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 def load_force_field(path: str | Path) -> ForceField:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,13 +258,36 @@ class Campaign:
             Include the labels of the bootstrap; evaluation labels, which nothing learned from, never are. A label in whose
             place training uses one of another method is left out; ``method`` in info says by what each was made.
         """
-        relabelled = self.labels(origin="relabelled", state="accepted")
+        anew = self._learned_anew()
+        relabelled = [doc for doc in self.labels(origin="relabelled", state="accepted") if doc.request_key in anew]
         if not bootstrap:
             relabelled = [doc for doc in relabelled if not str(doc.replaces).startswith(f"{self.name}/bootstrap/")]
-        replaced = {doc.replaces for doc in relabelled}
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
         docs = [*labels, *self.substructures(state="accepted"), *relabelled]
-        return [self.labelled(doc) for doc in docs if doc.request_key not in replaced]
+        return [self.labelled(doc) for doc in docs if doc.request_key not in anew.values()]
+
+    def _learned_anew(self) -> dict[str, str]:
+        """Request keys of labels in whose favour training gave up others → of those; none of a relabelling that was given up."""
+        query = {
+            "output.campaign": self.name,
+            "output.kind": "label",
+            "output.origin": "relabelled",
+            "output.state": "accepted",
+        }
+        found = [
+            entry["output"] for entry in self.store.query(query, properties=["output.request_key", "output.replaces"])
+        ]
+        state = self.state()
+        if not found or state is None or state.learner is None:
+            return {}
+        ledger = json.loads(self.fetch(state.learner.ledger).read_text())
+        known, anew = {*ledger["keys"], *ledger.get("left_out", ())}, {}
+        # a key begins with that of the label it replaces, which may be such a label itself
+        for output in sorted(found, key=lambda output: -len(output["request_key"])):
+            if output["request_key"] in known:
+                anew[output["request_key"]] = output["replaces"]
+                known.add(output["replaces"])
+        return anew
 
     def labelled(self, doc: LabelledDoc) -> Atoms:
         """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""
@@ -331,13 +355,15 @@ class Campaign:
             "output.kind": {"$in": ["label", "substructure"]},
             "output.state": "accepted",
         }
-        names = ["method", "origin", "request_key", "replaces"]
+        names = ["method", "origin", "request_key"]
         found = [entry["output"] for entry in self.store.query(query, properties=[f"output.{name}" for name in names])]
-        replaced = {output.get("replaces") for output in found}
+        anew = self._learned_anew()
+        replaced = set(anew.values())
         learned = [
             output["method"]
             for output in found
-            if output["origin"] != "evaluation" and output["request_key"] not in replaced
+            if output["request_key"] not in replaced
+            and (output["request_key"] in anew or output["origin"] not in ("evaluation", "relabelled"))
         ]
         return dict(Counter(sorted(learned)).most_common())
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from idealflow.core.dynamics import MDState, Schedule, Stage
 from idealflow.errors import InputError
 from idealflow.schemas import SegmentDoc
-from idealflow.workflow.campaign.record import whole_sampler
+from idealflow.workflow.campaign.record import in_full
 from idealflow.workflow.campaign.settings import CampaignSettings
 
 __all__ = [
@@ -34,8 +34,8 @@ __all__ = [
     "shown",
 ]
 
-#: where and by whom work is done; nothing of the results
-_SITE = ("artifacts", "work", "category", "launchpad", "workers")
+#: where and by whom work is done, and what is checked before; nothing of the results
+_SITE = ("artifacts", "work", "category", "launchpad", "bootstrap.dataset_check")
 
 _FREE_KEYS = (
     *_SITE, "threshold", "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
@@ -82,7 +82,7 @@ def may_change(key: str) -> bool:
 
 
 def of_the_site(key: str) -> bool:
-    """Whether a key says where and by whom work is done, and nothing of the results."""
+    """Whether a key says where and by whom work is done and what is checked before, and nothing of the results."""
     return key in _SITE or key.rpartition(".")[2] in ("category", "wall_time_s")
 
 
@@ -107,13 +107,12 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> 
         Steps that a walker has run; the schedule up to there is past.
     """
     found: list[Difference] = []
+    one, other = in_full(before), in_full(after)
     for key in sorted(before.keys() & after.keys()):
         if key == "segment.schedule":
             found += _schedules(before[key], after[key], done)
-        elif key == "segment.sampler":
-            found += _leaves(key, whole_sampler(before[key]), after[key], allowed=False)
         else:
-            found += _leaves(key, before[key], after[key], allowed=may_change(key))
+            found += _leaves(key, one[key], other[key], allowed=may_change(key))
     return found, sorted(after.keys() - before.keys())
 
 

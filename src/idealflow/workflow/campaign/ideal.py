@@ -58,23 +58,25 @@ class IdealMaker(CampaignSettings):
     Its fields are those of :class:`~idealflow.workflow.campaign.settings.CampaignSettings`.
     """
 
-    def make(self, structure: Any) -> Flow:
+    def make(self, structure: Any, notes: Sequence[str] = ()) -> Flow:
         """Flow that starts the campaign, or continues it where the store says it stands.
 
         Parameters
         ----------
         structure
             The frame at step 0: ase Atoms, pymatgen Structure, a file, or a builder mapping.
+        notes
+            What was said of it when it was read, to be kept with a new campaign beside what is said here.
 
         Raises
         ------
         InputError
             Before any compute, if structure or settings break a rule.
         """
-        with noted() as notes:
+        with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)
-        opening = self.open(kept(self, atoms), notes)
+        opening = self.open(kept(self, atoms), list(dict.fromkeys([*notes, *more])))
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
         if self.category is not None:
@@ -138,7 +140,9 @@ class IdealMaker(CampaignSettings):
             frames[str(number)] = segment.output.frame
         updated = None
         if self.learn:
-            update = self.update.make(context, learner, frames, dispatched, state.lift_quarantine, state.lost_labels)
+            update = self.update.make(
+                context, learner, frames, dispatched, state.lift_quarantine, state.lost_labels, self.label
+            )
             jobs.append(named(update, context, "update", missing=OnMissing.NONE))
             updated = update.output
         commit = self.commit_round(state, segments, screens, updated, remaining)

@@ -14,12 +14,14 @@ from monty.json import MontyEncoder
 from idealflow.core import SOAP
 from idealflow.core.dynamics import get_sampler, sampler_to_dict
 from idealflow.errors import InputError
+from idealflow.forcefields import default_settings
 from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.settings import CampaignSettings
+from idealflow.workflow.frames.build import STRUCTURE_DEFAULTS
 from idealflow.workflow.jobs.identity import known_to_0_1
 
-__all__ = ["default_of", "load_settings", "save_settings", "settings_of", "whole_sampler", "without_new_keys"]
+__all__ = ["default_of", "in_full", "load_settings", "save_settings", "settings_of", "without_new_keys"]
 
 #: settings of a call, not of the campaign, and what identifies it
 _NOT_COMPARED = ("campaign", "continuation", "max_rounds", "name")
@@ -87,12 +89,40 @@ def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> di
     return kept
 
 
-def whole_sampler(settings: Any) -> Any:
-    """With the settings that a later version added, at their defaults."""
+def in_full(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with what they leave to a default: so that one who writes a default down is asking for the same.
+
+    A setting that a later version added to a sampler or force field is at its default, too.
+    """
+    full = dict(settings)
+    if "segment.sampler" in full:
+        full["segment.sampler"] = _whole_sampler(full["segment.sampler"])
+    if {"bootstrap.force_field", "bootstrap.force_field_settings"} <= full.keys():
+        given = full["bootstrap.force_field_settings"]
+        full["bootstrap.force_field_settings"] = default_settings(full["bootstrap.force_field"]) | given
+    if full.get("bootstrap.seeds") is not None:
+        full["bootstrap.seeds"] = [_whole_seed(entry) for entry in full["bootstrap.seeds"]]
+    if full.get("segment.start_temperature", 0.0) is None:
+        full["segment.start_temperature"] = full["segment.schedule"][0]["temperature"]
+    return full
+
+
+def _whole_sampler(settings: Any) -> Any:
     try:
         return sampler_to_dict(get_sampler(**settings))
     except InputError:  # a sampler that is registered no more is another one
         return settings
+
+
+def _whole_seed(entry: Any) -> Any:
+    """A builder mapping or a file with all that may be said of it; what was given as an object is whole."""
+    if "sha256" in entry:
+        entry = {"file": entry}
+    if not {"file", "element"} & entry.keys():
+        return entry
+    entry = STRUCTURE_DEFAULTS | entry
+    repeat = entry["repeat"]
+    return entry | {"cubic": bool(entry["cubic"]), "repeat": repeat if isinstance(repeat, list) else [repeat] * 3}
 
 
 def _file(name: str, hashed: bool) -> dict[str, Any]:

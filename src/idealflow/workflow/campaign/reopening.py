@@ -39,6 +39,7 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import OtherMethod
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
@@ -196,7 +197,19 @@ def _differences(
     found += [Difference(key, f"not known to {version}", asked[key], allowed=may_change(key)) for key in sorted(given)]
     if unset := [key for key in new if key not in given]:
         remarks.append(f"{version} did not know, and the campaign goes on as it behaved: {', '.join(unset)}")
+    if by_0_1 and state.learner is not None:
+        remarks += _measured_anew(load_uncertainty_artifact(artifacts, state.learner), state)
     return [*differences, *found], remarks
+
+
+def _measured_anew(uncertainty: Uncertainty, state: CampaignState) -> list[str]:
+    """That uncertainties are others than in version 0.1.0, of whose the threshold is, which stays."""
+    if state.threshold is None or isinstance(uncertainty, CommitteeUncertainty):
+        return []
+    return [
+        f"uncertainties are this version's, to which few environments say less than to version 0.1.0; the threshold stays, "
+        f"{state.threshold:.4g}, where `auto` would now give {uncertainty.auto_threshold():.4g}"
+    ]
 
 
 def _known_of_0_1(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,13 @@ __all__ = ["pause_campaign", "submit_action", "submit_campaign"]
 _CAMPAIGNS = "idealflow_campaigns"
 
 
-def submit_campaign(maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None = None) -> str:
+def submit_campaign(
+    maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None = None, notes: Sequence[str] = ()
+) -> str:
     """Add the campaign's opening job to FireWorks, or take up a paused or finished campaign; says what was done.
 
-    Submitting a campaign that is under way does nothing and says so.
+    Submitting a campaign that is under way does nothing and says so. ``notes`` are what was said of the input when it was read;
+    a new campaign keeps them.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def submit_campaign(maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None
             return where
         _hold(launchpad, maker.campaign, on=False)
         number = launchpad.workflows.count_documents({"metadata.campaign": maker.campaign, "metadata.opening": True})
-        flow = maker.make(atoms)
+        flow = maker.make(atoms, notes)
         flow.jobs[0].set_uuid(stage_uuid(maker.campaign, "opening", number))
         key = stage_uuid(maker.campaign, "submission of opening", number)
         _add_once(launchpad, flow, key, {"campaign": maker.campaign, "opening": True, "settings": settings})

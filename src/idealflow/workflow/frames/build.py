@@ -17,7 +17,10 @@ from idealflow.workflow.frames.check import check_occupancies, check_structure
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.frames.read import from_pymatgen, plain, read_structure
 
-__all__ = ["build_structure", "perturbed"]
+__all__ = ["STRUCTURE_DEFAULTS", "build_structure", "perturbed"]
+
+#: what a mapping that describes a structure may leave out
+STRUCTURE_DEFAULTS = {"repeat": 1, "vacancies": 0, "seed": 0, "cubic": False}
 
 _FILE_KEYS = {"file", "frame", "repeat", "vacancies", "seed"}
 _BUILDER_KEYS = {"element", "crystal", "a", "c", "cubic", "repeat", "vacancies", "seed"}
@@ -115,6 +118,7 @@ def _built(settings: dict[str, Any]) -> Atoms:
     unknown = sorted(set(settings) - known)
     if unknown:
         raise InputError(f"unknown keys in structure: {unknown}; a structure of this kind has {sorted(known)}")
+    full = STRUCTURE_DEFAULTS | settings
     if "file" in settings:
         frame = settings.get("frame")
         if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int)):
@@ -123,12 +127,12 @@ def _built(settings: dict[str, Any]) -> Atoms:
         check_occupancies(atoms)
     else:
         atoms = _crystal(settings)
-    repeats = _repeats(settings.get("repeat", 1))
+    repeats = _repeats(full["repeat"])
     totals = repeated_totals(totals_of(atoms), int(np.prod(repeats)))
     atoms = atoms.repeat(repeats)
     atoms.info.update(totals)
-    vacancies = _whole("vacancies", settings.get("vacancies", 0))
-    seed = _whole("seed", settings.get("seed", 0))
+    vacancies = _whole("vacancies", full["vacancies"])
+    seed = _whole("seed", full["seed"])
     if seed < 0:
         raise InputError(f"seed of a structure must be at least 0, got {seed}")
     if not 0 <= vacancies < len(atoms):

@@ -18,6 +18,7 @@ from pydantic import Field
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.errors import CampaignError, InputError
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.earlier import open_earlier
@@ -196,29 +197,27 @@ class BootstrapMaker(StableName, Maker):
         ``waits_for`` has an entry for every label asked for; ``checks`` are those by which the dataset is checked: request
         key → number of the structure.
         """
-        asked = settings_key([_of_the_fit(self), species, threshold, len(waits_for)])
-        if (done := committed(BootstrapDoc)) is not None and done.asked in (None, asked):
-            return done
         started = time.perf_counter()
         store = artifact_store(context)
+        done = committed(BootstrapDoc)
+        if done is not None and (done.asked is None or Campaign(current_store(), context.campaign).state() is not None):
+            return done  # the campaign has gone on from it
+        keys, frames, failed, notes, what = self._known(context, len(waits_for), sorted(checks or {}))
+        asked = settings_key([_of_the_fit(self), species, threshold, context.seed, what])
+        if done is not None and done.asked == asked:
+            return done
         directory = work_directory(context, "bootstrap", fresh=True)
-        failed: dict[str, str] = {}
-        notes: list[str] = []
+        labelled_here = len(frames)
         if self.source == "campaign":
             force_field, uncertainty, ledger = self._carried_on(store)
             train_errors, held_errors = None, None
-            labelled_here = 0
         else:
             if self.source == "dataset":
-                with noted() as notes:
-                    frames = self.read()
+                with noted() as more:
                     labelled_here, failed = check_dataset(str(self.dataset), frames, checks or {}, context)
-                keys = shard_keys(write_shard(store, frames), len(frames))
-            else:
-                keys, frames, failed = _bootstrap_labels(current_store(), context, len(waits_for))
-                labelled_here = len(frames)
-                if len(frames) < 2 and failed:
-                    raise CampaignError(_nothing_labelled(len(frames), failed))
+                notes = list(dict.fromkeys([*notes, *more]))
+            elif len(frames) < 2 and failed:
+                raise CampaignError(_nothing_labelled(len(frames), failed))
             force_field, uncertainty, ledger, train, held = self._learned(context, frames, keys, species)
             train_errors, held_errors = mean_errors(train), mean_errors(held)
 
@@ -242,6 +241,24 @@ class BootstrapMaker(StableName, Maker):
             learner=learner,
             seconds=time.perf_counter() - started,
         )
+
+    def _known(
+        self, context: StageContext, n_asked: int, checks: Sequence[str]
+    ) -> tuple[list[str], list[Atoms], dict[str, str], list[str], Any]:
+        """What the first model is learned from: keys, structures, failed labels, notes; and what tells it from anything else."""
+        if self.source == "campaign":
+            _, _, learner = open_earlier(Path(str(self.campaign)))
+            return [], [], {}, [], learner.model_dump()
+        if self.source == "dataset":
+            with noted() as notes:
+                frames = self.read()
+            shard = write_shard(artifact_store(context), frames)
+            return shard_keys(shard, len(frames)), frames, {}, notes, [shard.sha256, checks]
+        docs = _bootstrap_labels(current_store(), context, n_asked)
+        accepted = [doc for doc in docs if doc.state == "accepted"]
+        failed = {doc.request_key: doc.cause or "unknown" for doc in docs if doc.state == "failed"}
+        keys, frames = [doc.request_key for doc in accepted], [labelled_atoms(doc) for doc in accepted]
+        return keys, frames, failed, [], [[doc.request_key, doc.geometry_key, doc.state] for doc in docs]
 
     def read(self) -> list[Atoms]:
         """The dataset's structures; InputError as :func:`~idealflow.workflow.frames.datasets.read_dataset`."""
@@ -300,10 +317,8 @@ def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:
     return f"the bootstrap has {n_labelled} labelled structures, at least 2 are needed; {len(failed)} labels failed: {causes}"
 
 
-def _bootstrap_labels(
-    store: JobStore, context: StageContext, n_asked: int
-) -> tuple[list[str], list[Atoms], dict[str, str]]:
-    """Keys and structures of accepted bootstrap labels in key order, and causes of the failed ones.
+def _bootstrap_labels(store: JobStore, context: StageContext, n_asked: int) -> list[LabelledDoc]:
+    """The bootstrap's labels in key order, failed ones too.
 
     An interrupted run that asked for more structures may have left labels with higher numbers; they are not learned.
     """
@@ -311,9 +326,5 @@ def _bootstrap_labels(
     docs = [
         LabelledDoc.model_validate(entry["output"]) for entry in store.query(query, properties=["output"], load=True)
     ]
-    docs = sorted(
-        (doc for doc in docs if int(doc.request_key.rsplit("/", 1)[1]) < n_asked), key=lambda doc: doc.request_key
-    )
-    accepted = [doc for doc in docs if doc.state == "accepted"]
-    failed = {doc.request_key: doc.cause or "unknown" for doc in docs if doc.state == "failed"}
-    return [doc.request_key for doc in accepted], [labelled_atoms(doc) for doc in accepted], failed
+    asked = (doc for doc in docs if int(doc.request_key.rsplit("/", 1)[1]) < n_asked)
+    return sorted(asked, key=lambda doc: doc.request_key)

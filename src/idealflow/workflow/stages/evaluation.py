@@ -21,7 +21,7 @@ from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVe
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.keys import former_key, generator
+from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
@@ -75,9 +75,10 @@ class EvaluationMaker(StableName, Maker):
         points = [[walker, step] for walker, step, _ in frames]
         temperatures = [float(atoms.info["temperature"]) for *_, atoms in frames]
         outputs = [new.output for new in jobs]
-        keys = [label.key, former_key(label.labeller)]
-        compare = self.compare(context, schedule, first, last, points, label.method, outputs, temperatures, keys)
-        parts = [self.n_frames, *own] if asked else []
+        labels = [new.uuid for new in jobs]
+        compare = self.compare(context, schedule, first, last, points, label.method, outputs, temperatures, labels)
+        # more frames may have come since another was asked for in the same round
+        parts = [self.n_frames, *own, zlib.crc32(str(points).encode())] if asked else []
         jobs.append(named(compare, context, "evaluation-compare", *parts, missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
 
@@ -92,7 +93,7 @@ class EvaluationMaker(StableName, Maker):
         method: str,
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
         temperatures: Sequence[float] = (),
-        labeller_keys: Sequence[str] = (),
+        labels: Sequence[str] = (),
     ) -> EvaluationDoc:
         """Errors of both models on every labelled frame.
 
@@ -102,9 +103,8 @@ class EvaluationMaker(StableName, Maker):
             (walker, step) of every frame.
         temperatures
             Temperatures that the frames had, K; none in jobs of earlier versions.
-        labeller_keys
-            Hashes of the label settings, in today's and in the former form; labels of the same frames by another labeller
-            are not looked at.
+        labels
+            Jobs that labelled the frames, in the order of ``points``; none in jobs of earlier versions.
         """
         if (done := committed(EvaluationDoc)) is not None:
             return done
@@ -114,9 +114,11 @@ class EvaluationMaker(StableName, Maker):
         calculators = [load_force_field_artifact(store, learner).calculator() for learner in (first, last)]
         frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
         had: Sequence[float | None] = temperatures or [None] * len(points)
-        for (walker, step), temperature in zip(points, had, strict=True):
-            query: dict[str, Any] = {"output.request_key": _request(context.campaign, walker, step)}
-            query |= {"output.labeller_key": {"$in": list(labeller_keys)}} if labeller_keys else {}
+        made: Sequence[str | None] = labels or [None] * len(points)
+        for (walker, step), temperature, uuid in zip(points, had, made, strict=True):
+            # one frame may have been asked for in several rounds, and by several labellers
+            request = {"output.request_key": _request(context.campaign, walker, step)}
+            query = request if uuid is None else {"uuid": uuid}
             found = current_store().query_one(query, properties=["output"], load=True)
             doc = LabelledDoc.model_validate(found["output"]) if found else None
             if doc is None or doc.state == "failed":

@@ -186,6 +186,8 @@ class LabelMaker(StableName, Maker):
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
         if not _same(done.structure, structure):
             why = "of another structure"
+        elif self._without_vacuum(done):
+            why = "of version 0.1.0, without vacuum"
         elif done.origin == "check" and done.state == "failed":  # a check waits for its labels
             return False
         elif done.labeller_key == self.key or (done.state == "accepted" and (mixed or self.made(done))):
@@ -194,6 +196,24 @@ class LabelMaker(StableName, Maker):
             why = f"by {done.method} with other settings"
         emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
         return False
+
+    def learnable(self, doc: LabelledDoc) -> bool:
+        """Whether a round's label counts: of the present method, or of any where labels of other methods are kept.
+
+        A rerun with another labeller may leave labels of the former one that are not asked for again.
+        """
+        if doc.structure is None or doc.labeller_key == self.key:
+            return True
+        if doc.state == "failed" or self._without_vacuum(doc):
+            return False
+        return self.other_method == "keep" or self.made(doc)
+
+    def _without_vacuum(self, doc: LabelledDoc) -> bool:
+        """Whether it is a label that version 0.1.0 made without vacuum, of a structure that is open in some direction."""
+        static = isinstance(self.labeller, StaticLabeller) and doc.state == "accepted"
+        return (
+            static and is_former_geometry_key(doc.geometry_key) and not all(doc.structure.pbc if doc.structure else ())
+        )
 
     def made(self, doc: LabelledDoc) -> bool:
         """Whether a stored label is of the present method: the same settings of all that decides a label."""

@@ -17,9 +17,10 @@ from jobflow import Flow, JobStore, Maker, OnMissing, Response
 from pydantic import Field
 
 from idealflow.forcefields import CommitteeUncertainty, ForceField
-from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext
+from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
+from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.jobs.keys import child_seed, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
@@ -57,7 +58,10 @@ class RelabelMaker(StableName, Maker):
             old = documents(current_store(), context.campaign, left_out(sorted_labels, choice))
             for number, key in enumerate(sorted(old)):
                 asked[key] = f"{key}/by-{label.science}"
-                new = label.make(context, old[key].structure, request=asked[key], origin="relabelled", replaces=key)
+                # as files: a queue keeps all these jobs in one document
+                file = save_frame(artifact_store(context), labelled_atoms(old[key]))
+                frame = StoredFrame(root=context.artifacts, file=file)
+                new = label.make(context, frame, request=asked[key], origin="relabelled", replaces=key)
                 jobs.append(named(new, context, "relabel-label", number))
         refit = self.refit(context, label, learner, choice, asked, [new.output for new in jobs])
         jobs.append(named(refit, context, "relabel-fit", missing=OnMissing.NONE))
@@ -74,7 +78,8 @@ class RelabelMaker(StableName, Maker):
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
     ) -> RelabelDoc:
         """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one."""
-        if (done := committed(RelabelDoc)) is not None:
+        what = settings_key([self.fit_steps, label.key, choice, learner.model_dump(), asked])
+        if (done := committed(RelabelDoc)) is not None and done.asked == what:
             return done
         started = time.perf_counter()
         jobstore, store = current_store(), artifact_store(context)
@@ -106,6 +111,7 @@ class RelabelMaker(StableName, Maker):
             campaign=context.campaign,
             round=context.round,
             choice=choice,
+            asked=what,
             method=label.method,
             n_kept=len(ledger),
             left_out=sorted(ledger.left_out),

@@ -24,6 +24,7 @@ from idealflow.workflow.jobs.stage import artifact_store, committed, current_sto
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.uncertainties import Uncertainty, learn
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel, late_labels, lost_labels
 
 __all__ = ["ModelUpdateMaker", "mean_errors"]
@@ -72,6 +73,7 @@ class ModelUpdateMaker(StableName, Maker):
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs; failed parents resolve to None
         lift_quarantine: bool = False,
         lost: Sequence[Sequence[int]] = (),
+        label: LabelMaker | None = None,
     ) -> ModelUpdateDoc:
         """Learn every accepted label of the round in key order; centres whose label failed are quarantined.
 
@@ -85,17 +87,21 @@ class ModelUpdateMaker(StableName, Maker):
             Forget quarantined centres first (the label settings have changed).
         lost
             (round, walker, step, atom) of earlier labels whose job was lost; those that have arrived since are learned too.
+        label
+            By which the round's labels are made: others do not count. None in jobs of earlier versions.
         """
         if (done := committed(ModelUpdateDoc)) is not None:
             return done
         started = time.perf_counter()
         store = artifact_store(context)
-        docs = _round_labels(context)
+        docs = [doc for doc in _round_labels(context) if label is None or label.learnable(doc)]
         open_requests: list[LostLabel] = [(entry[0], entry[1], entry[2], entry[3]) for entry in lost]
         late = late_labels(current_store(), context, open_requests)
         # an atom that was asked for again, under the same key, may have been learned meanwhile
         learned_keys = set(Ledger.load(store, learner.ledger).keys) if late else set()
-        arrived = [doc for doc in late if doc.request_key not in learned_keys]
+        arrived = [
+            doc for doc in late if doc.request_key not in learned_keys and (label is None or label.learnable(doc))
+        ]
         accepted = sorted(
             [*arrived, *(doc for doc in docs if doc.state == "accepted")], key=lambda doc: doc.request_key
         )
