@@ -24,6 +24,8 @@ from idealflow.config_text import dump_yaml, load_yaml
 from idealflow.workflow.config.load import load_config
 
 LABELLER = {"calculator": tiny.EMT}
+MAKER = {"maker": "idealflow.workflow.labellers.vasp.vasp_static"}
+SOAP = {"n_max": 3, "l_max": 3, "r_cut": 3.0, "sigma": 0.3}
 
 
 @pytest.fixture
@@ -81,6 +83,53 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key of a dataset": ({"bootstrap": {"dataset": "d", "keys": {"energi": "E"}}}, "bootstrap.keys: input should be"),
     "keys without a dataset": ({"bootstrap": {"keys": {"energy": "E"}}}, "keys are names in a dataset"),
     "maker of something else": ({"label": {"labeller": {"maker": "ase.Atoms"}}}, "is no atomate2 static maker: it makes Atoms"),
+    "time limit in words": ({"label": {"labeller": LABELLER | {"time_limit_s": "1h"}}},
+        "`time_limit_s` must be a number or null"),
+    "time limit of truth": ({"label": {"labeller": LABELLER | {"time_limit_s": True}}}, "number or null, got True"),
+    "kwargs as a list": ({"label": {"labeller": LABELLER | {"kwargs": [1]}}},
+        "label: labeller: `kwargs` must be a mapping, got [1]"),
+    "reference as a number": ({"label": {"labeller": LABELLER | {"reference": 5}}}, "`reference` must be text or null, got 5"),
+    "calculator as a number": ({"label": {"labeller": {"calculator": 5}}}, "`calculator` must be text, got 5"),
+    "cores in words": ({"label": {"labeller": MAKER | {"cores": "x"}}}, "`cores` must be a whole number, got 'x'"),
+    "no cores": ({"label": {"labeller": MAKER | {"cores": 0}}}, "`cores` must be at least 1, got 0"),
+    "key of a labeller": ({"label": {"labeller": LABELLER | {"references": "x"}}},
+        "unknown key labeller.references (did you mean 'reference'?)"),
+    "misspelt calculator": ({"label": {"labeller": {"calculater": tiny.EMT}}}, "(did you mean 'calculator'?); give either"),
+    "two engines": ({"label": {"labeller": LABELLER | MAKER}}, "labeller has both calculator and maker"),
+    "timestep in words": ({"segment": {"sampler": {"name": "langevin", "timestep": "two"}}},
+        "segment: sampler 'langevin': `timestep` must be a number or null, got 'two'"),
+    "no friction": ({"segment": {"sampler": {"name": "langevin", "friction": None}}},
+        "`friction` must be a number, got None; leave it out for the default, 0.01"),
+    "truth as friction": ({"segment": {"sampler": {"name": "langevin", "friction": True}}},
+        "`friction` must be a number, got True"),
+    "half an atom": ({"segment": {"sampler": {"name": "monte-carlo", "n_moved": 1.5}}},
+        "`n_moved` must be a whole number, got 1.5"),
+    "shape in words": ({"segment": {"sampler": {"name": "npt", "hydrostatic": "no"}}}, "`hydrostatic` must be true or false"),
+    "setting of a sampler": ({"segment": {"sampler": {"name": "nve", "timestap": 1}}}, "did you mean 'timestep'?"),
+    "sampler in a list": ({"segment": {"sampler": {"name": ["nve"]}}}, "unknown sampler ['nve']"),
+    "temperature in words": ({"segment": {"schedule": [{"kind": "hold", "temperature": "hot", "steps": 10}]}}, "got 'hot'"),
+    "no kind": ({"segment": {"schedule": [{"temperature": 300, "steps": 10}]}}, "kind is missing"),
+    "fixed atom beyond the last": ({"segment": {"fixed_atoms": [200]}},
+        "segment.fixed_atoms must be indices of the 107 atoms, 0 to 106"),
+    "negative fixed atom": ({"segment": {"fixed_atoms": [-1]}}, "0 to 106, got -1"),
+    "one width": ({"bootstrap": {"force_field_settings": {"hidden": 8}}},
+        "bootstrap.force_field_settings: hidden must be a list of whole numbers"),
+    "width in words": ({"bootstrap": {"force_field_settings": {"hidden": "8"}}}, "got '8'"),
+    "cutoff with its unit": ({"bootstrap": {"force_field_settings": {"cutoff": "4A"}}},
+        "bootstrap.force_field_settings: cutoff must be a positive number, got '4A'"),
+    "steps in words": ({"bootstrap": {"force_field_settings": {"fit_steps": "many"}}}, "fit_steps must be a whole number"),
+    "unknown setting of a force field": ({"bootstrap": {"force_field_settings": {"width": 8}}}, "argument 'width'"),
+    "species of a force field": ({"bootstrap": {"force_field_settings": {"species": ["Cu"]}}}, "species is the campaign's"),
+    "radius in words": ({"bootstrap": {"soap": SOAP | {"r_cut": "3.0x"}}}, "bootstrap.soap: r_cut must exceed 1 Å, got '3.0x'"),
+    "angles in words": ({"bootstrap": {"soap": SOAP | {"l_max": "x"}}}, "bootstrap.soap: l_max must be a whole number"),
+    "one rattle": ({"bootstrap": {"rattle": 0.1}},
+        "bootstrap.rattle: must be a pair [lowest, highest] of standard deviations in Å"),
+    "rattle of one": ({"bootstrap": {"rattle": [0.1]}}, "e.g. [0.02, 0.2], got [0.1]"),
+    "all held out": ({"bootstrap": {"held_out": 0.99}}, "bootstrap.held_out = 0.99 of 8 structures keeps 8 out of training"),
+    "unknown element": ({"structure": {"element": "Xx"}}, "structure.element 'Xx': unknown element 'Xx'; give a chemical symbol"),
+    "element in a list": ({"structure": {"element": ["Cu"]}}, "structure.element ['Cu']: it is no formula"),
+    "no repeat": ({"structure": {"element": "Cu", "repeat": 0}}, "structure.repeat must be a whole number of at least 1"),
+    "file as a number": ({"structure": {"file": 5}}, "structure.file must be the name of a file, got 5"),
 }  # fmt: skip
 
 

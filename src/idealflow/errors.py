@@ -6,6 +6,9 @@ broken rule (bad input, a damaged file, a failed label) from a bug.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "ArtifactError",
     "CampaignError",
@@ -14,6 +17,7 @@ __all__ = [
     "LabelError",
     "MissingExtraError",
     "OtherSegmentError",
+    "did_you_mean",
 ]
 
 
@@ -43,3 +47,9 @@ class CampaignError(IdealflowError):
 
 class MissingExtraError(IdealflowError, ImportError):
     """An optional package is not installed; the message names the pip command."""
+
+
+def did_you_mean(key: object, known: Iterable[str]) -> str:
+    """The known key nearest to a misspelt one, as the end of a message; nothing where none is near."""
+    close = difflib.get_close_matches(str(key), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -23,6 +23,7 @@ from idealflow.core.descriptors.kernel import (
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs
 from idealflow.core.descriptors.simd import LANES
 from idealflow.core.descriptors.threads import in_order
+from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import InputError
 
 __all__ = ["SOAP", "PreparedFrame", "chosen_atoms"]
@@ -100,11 +101,12 @@ class SOAP:
         numbers = sorted({_number(entry) for entry in species})
         for name, value, rule, good in (
             ("species", species, "not be empty", len(numbers) > 0),
-            ("r_cut", r_cut, "exceed 1 Å", np.isfinite(r_cut) and r_cut > 1.0),
-            ("n_max", n_max, "be a whole number, at least 1", int(n_max) == n_max and n_max >= 1),
-            ("l_max", l_max, "be a whole number, at least 0", int(l_max) == l_max and l_max >= 0),
-            ("sigma", sigma, "be positive, in Å", np.isfinite(sigma) and sigma > 0.0),
+            ("r_cut", r_cut, "exceed 1 Å", is_number(r_cut) and r_cut > 1.0),
+            ("n_max", n_max, "be a whole number, at least 1", is_whole(n_max) and n_max >= 1),
+            ("l_max", l_max, "be a whole number, at least 0", is_whole(l_max) and l_max >= 0),
+            ("sigma", sigma, "be positive, in Å", is_number(sigma) and sigma > 0.0),
             ("dtype", dtype, "be float64 or float32", dtype in ("float64", "float32")),
+            ("taper", taper, "be a number, in Å", is_number(taper)),
         ):
             if not good:
                 raise InputError(f"{name} must {rule}, got {value!r}")

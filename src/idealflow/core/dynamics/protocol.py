@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from idealflow.core.dynamics.outcome import Observation
 from idealflow.core.dynamics.state import MDState
-from idealflow.errors import InputError
+from idealflow.core.setting_types import check_settings
+from idealflow.errors import InputError, did_you_mean
 
 __all__ = [
     "Motion",
@@ -101,15 +102,24 @@ def get_sampler(name: str, **settings: Any) -> Sampler:
     Raises
     ------
     InputError
-        If the name or a setting is unknown, or a setting is impossible.
+        If the name or a setting is unknown, a setting is not of the type that its field is annotated with, or is impossible.
     """
-    if name not in _REGISTRY:
-        raise InputError(f"unknown sampler {name!r}; available: {', '.join(available_samplers())}")
+    if not isinstance(name, str) or name not in _REGISTRY:
+        raise InputError(
+            f"unknown sampler {name!r}{did_you_mean(name, _REGISTRY)}; available: {', '.join(available_samplers())}"
+        )
     kind: Any = _REGISTRY[name]
     known = [setting.name for setting in fields(kind)]
     unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise InputError(f"sampler {name!r} has no setting {unknown[0]!r}; its settings are {', '.join(known)}")
+        raise InputError(
+            f"sampler {name!r} has no setting {unknown[0]!r}{did_you_mean(unknown[0], known)}; its settings are "
+            f"{', '.join(known)}"
+        )
+    try:
+        check_settings(kind, settings)
+    except InputError as error:
+        raise InputError(f"sampler {name!r}: {error}") from error
     sampler: Sampler = kind(**settings)
     return sampler
 

@@ -6,12 +6,12 @@ temperatures as an uninterrupted one.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from idealflow.core.setting_types import is_number
 from idealflow.errors import InputError
 
 __all__ = ["Schedule", "Stage"]
@@ -49,8 +49,10 @@ class Stage:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise InputError(f"a stage needs a whole number of steps, at least 1, got {self.steps!r}; set `steps`")
         for name, value in (("temperature", self.temperature), ("to", self.to)):
-            if value is not None and not (math.isfinite(value) and value >= 0.0):
-                raise InputError(f"a stage's `{name}` must be at least 0 K and finite, got {value}; give kelvin")
+            if value is None and name == "to":
+                continue
+            if value is None or not (is_number(value) and value >= 0.0):
+                raise InputError(f"a stage's `{name}` must be at least 0 K and finite, got {value!r}; give kelvin")
         if (self.kind == "ramp") != (self.to is not None):
             raise InputError(
                 f"`to` is the end of a ramp and belongs to ramps only, got kind={self.kind!r} and to={self.to}; "

@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
+from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import IdealflowError, InputError
 from idealflow.forcefields.dataset import absolute_errors, check_dataset
 from idealflow.forcefields.local.atomic import LocalAtomicEnergies
@@ -68,7 +69,7 @@ class LocalForceField:
             "cutoff": cutoff,
             "n_radial": n_radial,
             "n_channels": n_channels,
-            "hidden": list(hidden),
+            "hidden": list(hidden) if isinstance(hidden, list | tuple) else hidden,
             "fit_steps": fit_steps,
             "batch_size": batch_size,
             "fit_lr": fit_lr,
@@ -280,15 +281,16 @@ def _check(settings: dict[str, Any]) -> None:
     if not species or any(symbol not in atomic_numbers or symbol == "X" for symbol in species):
         raise InputError(f"species must be chemical symbols, at least one, got {species}")
     for label in ("cutoff", "fit_lr"):
-        if not (np.isfinite(settings[label]) and settings[label] > 0):
-            raise InputError(f"{label} must be positive, got {settings[label]}")
+        if not (is_number(settings[label]) and settings[label] > 0):
+            raise InputError(f"{label} must be a positive number, got {settings[label]!r}")
     for label in ("n_radial", "n_channels", "fit_steps", "batch_size"):
-        if int(settings[label]) != settings[label] or settings[label] < 1:
-            raise InputError(f"{label} must be a whole number, at least 1, got {settings[label]}")
-    if int(settings["polish_steps"]) != settings["polish_steps"] or settings["polish_steps"] < 0:
-        raise InputError(f"polish_steps must be a whole number, at least 0, got {settings['polish_steps']}")
-    if not settings["hidden"] or any(int(width) != width or width < 1 for width in settings["hidden"]):
-        raise InputError(f"hidden must be whole numbers, at least one of them, got {settings['hidden']}")
+        if not is_whole(settings[label]) or settings[label] < 1:
+            raise InputError(f"{label} must be a whole number, at least 1, got {settings[label]!r}")
+    if not is_whole(settings["polish_steps"]) or settings["polish_steps"] < 0:
+        raise InputError(f"polish_steps must be a whole number, at least 0, got {settings['polish_steps']!r}")
+    widths = settings["hidden"]
+    if not isinstance(widths, list) or not widths or not all(is_whole(width) and width >= 1 for width in widths):
+        raise InputError(f"hidden must be a list of whole numbers, at least one of them, e.g. [32, 32], got {widths!r}")
 
 
 def _checked_steps(steps: int) -> int:

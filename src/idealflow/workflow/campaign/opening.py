@@ -51,7 +51,8 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
     ------
     InputError
         If the screen would see less than the model, a species is outside the descriptor, the bootstrap has nothing to
-        start from, the first velocities cannot be drawn, or frames are to be labelled whole that are too large for it.
+        start from or to learn from, the first velocities cannot be drawn, or frames are to be labelled whole that are too
+        large for it.
     """
     bootstrap = maker.bootstrap
     whole = "embedding = frame" if maker.embedding == "frame" else f"evaluation.n_frames = {maker.evaluation.n_frames}"
@@ -74,9 +75,18 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
         return
     try:
         soap = SOAP(species=species, **bootstrap.soap)
+    except InputError as error:
+        raise InputError(f"bootstrap.soap: {error}") from error
     except TypeError as error:
         raise InputError(f"bootstrap.soap has r_cut, n_max, l_max and sigma, got {bootstrap.soap} ({error})") from error
-    force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
+    if "species" in bootstrap.force_field_settings:
+        raise InputError(
+            "bootstrap.force_field_settings: species is the campaign's to give, from all structures; leave it out"
+        )
+    try:
+        force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
+    except InputError as error:
+        raise InputError(f"bootstrap.force_field_settings: {error}") from error
     check_kind(bootstrap.uncertainty, force_field)
     if soap.cutoff < (cutoff := force_field.cutoff):
         raise InputError(
@@ -85,10 +95,16 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
             "field's cutoff"
         )
     if bootstrap.source == "dataset":
-        _check_species(species, bootstrap.read(), f"the dataset {bootstrap.dataset}")
+        initial = bootstrap.read()
+        _check_species(species, initial, f"the dataset {bootstrap.dataset}")
     else:
         initial = bootstrap.initial_structures(atoms, maker.seed)
         _check_species(species, initial, f"the {len(initial)} structures of the bootstrap (bootstrap.seeds)")
+    if (n_held := bootstrap.n_held(len(initial))) >= len(initial):
+        raise InputError(
+            f"bootstrap.held_out = {bootstrap.held_out:g} of {len(initial)} structures keeps {n_held} out of training "
+            "and leaves none to learn from; lower it (0.1 is usual), or give more structures"
+        )
 
 
 def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) -> None:

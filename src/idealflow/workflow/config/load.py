@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from jobflow import Maker
 from pydantic import TypeAdapter, ValidationError
 
 from idealflow.config_text import load_yaml, read_config
-from idealflow.errors import InputError
+from idealflow.errors import InputError, did_you_mean
 from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
@@ -88,7 +87,7 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
     unknown = sorted(set(settings) - set(known), key=str)
     if unknown:
         raise InputError(
-            f"unknown key {_path(where, unknown[0])}{_nearest(str(unknown[0]), known)}; known: {', '.join(known)}"
+            f"unknown key {_path(where, unknown[0])}{did_you_mean(unknown[0], known)}; known: {', '.join(known)}"
         )
     values = {}
     for key, value in settings.items():
@@ -102,7 +101,7 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
             values[key] = TypeAdapter(hints[key]).validate_python(value)
         except ValidationError as error:
             problem = error.errors()[0]
-            raise InputError(f"{place}: {problem['msg'].lower()}, got {problem['input']!r}") from error
+            raise InputError(f"{place}: {_lowered(problem['msg'])}, got {problem['input']!r}") from error
     try:
         return kind(**values)
     except InputError as error:
@@ -121,13 +120,12 @@ def _refuse_infinite(value: Any, where: str) -> None:
         raise InputError(f"{where} must be a finite number, got {value}")
 
 
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _path(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]:

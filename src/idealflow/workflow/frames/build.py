@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
+from ase.data import atomic_numbers
+from ase.formula import Formula
 
 from idealflow.core.overlap import find_overlap
 from idealflow.core.structure import fixed_directions, of_the_label, repeated_totals, set_fixed, totals_of
@@ -120,6 +122,8 @@ def _built(settings: dict[str, Any]) -> Atoms:
         raise InputError(f"unknown keys in structure: {unknown}; a structure of this kind has {sorted(known)}")
     full = STRUCTURE_DEFAULTS | settings
     if "file" in settings:
+        if not isinstance(settings["file"], str | Path):
+            raise InputError(f"structure.file must be the name of a file, got {settings['file']!r}")
         frame = settings.get("frame")
         if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int)):
             raise InputError(f"frame must be a whole number, counted from 0 or from -1 backwards, got {frame!r}")
@@ -155,14 +159,17 @@ def _whole(name: str, value: Any) -> int:
 
 def _repeats(value: Any) -> list[int]:
     counts = value if isinstance(value, (list, tuple)) else [value] * 3
-    if len(counts) != 3 or not all(isinstance(count, int) and count >= 1 for count in counts):
-        raise InputError(f"repeat must be a whole number of at least 1, or three of them, got {value!r}")
+    if len(counts) != 3 or not all(
+        isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts
+    ):
+        raise InputError(f"structure.repeat must be a whole number of at least 1, or three of them, got {value!r}")
     return list(counts)
 
 
 def _crystal(settings: dict[str, Any]) -> Atoms:
     if "element" not in settings:
         raise InputError("a structure needs `file` or `element` (with crystal, a, repeat, vacancies)")
+    _check_element(settings["element"])
     optional = {key: settings[key] for key in ("a", "c") if key in settings}
     try:
         atoms = bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
@@ -170,3 +177,18 @@ def _crystal(settings: dict[str, Any]) -> Atoms:
         raise InputError(f"cannot build {settings}: {error or type(error).__name__}") from error
     atoms.set_initial_magnetic_moments(None)  # ASE's own guess for Fe, Co and Ni; nobody asked for it
     return atoms
+
+
+def _check_element(element: Any) -> None:
+    """Refuse what is no formula of known elements."""
+    try:
+        symbols = list(Formula(element).count()) if isinstance(element, str) else []
+    except ValueError:
+        symbols = []
+    unknown = next((symbol for symbol in symbols if symbol not in atomic_numbers or symbol == "X"), None)
+    if unknown is not None or not symbols:
+        what = f"unknown element {unknown!r}" if symbols else "it is no formula"
+        raise InputError(
+            f"structure.element {element!r}: {what}; give a chemical symbol such as Cu, or a formula such as NaCl "
+            "with its crystal"
+        )

@@ -6,13 +6,27 @@ from typing import Any
 
 from jobflow import Maker
 
-from idealflow.errors import InputError
+from idealflow.core.setting_types import check_types
+from idealflow.errors import InputError, did_you_mean
 from idealflow.workflow.labellers.ase import AseLabeller
 from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 from idealflow.workflow.labellers.protocol import Labeller
 from idealflow.workflow.labellers.static import StaticLabeller
 
 __all__ = ["labeller_from_settings", "static_labeller", "vasp_labeller"]
+
+#: what the mapping of a labeller may hold, by the key that says which kind it is
+_TYPES: dict[str, dict[str, Any]] = {
+    "calculator": {
+        "calculator": str,
+        "kwargs": dict,
+        "time_limit_s": float | None,
+        "reference": str | None,
+        "import_from": str | None,
+    },
+    "maker": {"maker": str, "kwargs": dict, "reference": str | None, "cores": int, "import_from": str | None},
+}
+_STORED = {"@module", "@class", "@version"}  # names of our classes in stored settings
 
 
 def vasp_labeller() -> StaticLabeller:
@@ -41,7 +55,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
     Raises
     ------
     InputError
-        For anything else, naming what is accepted.
+        For anything else, naming the key and what is accepted.
     """
     if isinstance(settings, Maker):
         return static_labeller(settings)
@@ -49,18 +63,41 @@ def labeller_from_settings(settings: Any) -> Labeller:
         return settings
     if not isinstance(settings, dict):
         raise InputError(f"a labeller is a Maker, a labeller or a mapping, got {type(settings).__name__}")
-    keys = set(settings) - {"@module", "@class", "@version"}
-    folder = settings.get("import_from")
-    if "calculator" in keys and keys <= {"calculator", "kwargs", "time_limit_s", "reference", "import_from"}:
-        check_calculator(settings["calculator"], import_class(settings["calculator"], folder))
-        labeller = AseLabeller(**{key: settings[key] for key in keys})
+    given = {key: value for key, value in settings.items() if key not in _STORED}
+    kind = _kind_of(given)
+    try:
+        check_types(_TYPES[kind], given)
+    except InputError as error:
+        raise InputError(f"labeller: {error}") from error
+    folder = given.get("import_from")
+    if kind == "calculator":
+        check_calculator(given["calculator"], import_class(given["calculator"], folder))
+        labeller = AseLabeller(**given)
         labeller.engine()
         return labeller
-    if "maker" in keys and keys <= {"maker", "kwargs", "reference", "cores", "import_from"}:
-        return static_labeller(_made(settings, folder), settings.get("reference"), settings.get("cores", 1))
+    cores = given.get("cores", 1)
+    if cores < 1:
+        raise InputError(f"labeller: `cores` must be at least 1, got {cores}")
+    return static_labeller(_made(given, folder), given.get("reference"), cores)
+
+
+def _kind_of(given: dict[str, Any]) -> str:
+    """``calculator`` or ``maker``; InputError for neither, both, or a key that this kind does not have."""
+    kinds = [kind for kind in _TYPES if kind in given]
+    if len(kinds) == 1:
+        known = _TYPES[kinds[0]]
+        unknown = sorted((key for key in given if key not in known), key=str)
+        if not unknown:
+            return kinds[0]
+        raise InputError(
+            f"unknown key labeller.{unknown[0]}{did_you_mean(unknown[0], known)}; a labeller with {kinds[0]} has "
+            f"{', '.join(known)}"
+        )
+    near = next((found for key in given if (found := did_you_mean(key, _TYPES))), "") if not kinds else ""
+    what = "both calculator and maker" if kinds else f"the keys {sorted(map(str, given))}{near}"
     raise InputError(
-        f"labeller has keys {sorted(keys)}; give either calculator (kwargs, time_limit_s, reference) for an ASE "
-        "calculator, or maker (kwargs, reference, cores) for an atomate2 static maker"
+        f"labeller has {what}; give either calculator (kwargs, time_limit_s, reference) for an ASE calculator, or maker "
+        "(kwargs, reference, cores) for an atomate2 static maker"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from idealflow.workflow.frames.build import build_structure, perturbed
 from idealflow.workflow.frames.dataset_keys import DatasetKey
 from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
 from idealflow.workflow.frames.encode import labelled_atoms, to_stored
+from idealflow.workflow.frames.rattle import Rattle, check_rattle
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import noted
@@ -91,7 +91,7 @@ class BootstrapMaker(StableName, Maker):
     seeds: list[Any] | None = None
     n_structures: Annotated[int, Field(ge=2)] = 48
     min_atoms: Annotated[int, Field(ge=1)] = 32
-    rattle: tuple[float, float] = (0.02, 0.2)
+    rattle: Rattle = (0.02, 0.2)
     strain: Annotated[float, Field(ge=0, lt=0.5)] = 0.04
     dataset: str | None = None
     keys: dict[DatasetKey, str] | None = None
@@ -113,9 +113,7 @@ class BootstrapMaker(StableName, Maker):
             raise InputError(
                 f"keys are names in a dataset, got {self.keys} without one; give dataset, or leave keys out"
             )
-        low, high = self.rattle
-        if not 0 <= low <= high < math.inf:
-            raise InputError(f"rattle must be two numbers in Å, 0 <= lowest <= highest, got {list(self.rattle)}")
+        check_rattle(self.rattle)
         if self.seeds is not None and not self.seeds:
             raise InputError(
                 "seeds must hold at least one structure, got an empty list; leave seeds out to perturb the frame"
@@ -132,6 +130,10 @@ class BootstrapMaker(StableName, Maker):
         if self.campaign is not None:
             return "campaign"
         return "dataset" if self.dataset is not None else "structures"
+
+    def n_held(self, n: int) -> int:
+        """How many of ``n`` structures ``held_out`` keeps out of training."""
+        return max(1, round(self.held_out * n))
 
     def make(
         self,
@@ -272,7 +274,10 @@ class BootstrapMaker(StableName, Maker):
             raise CampaignError(f"the bootstrap has {len(frames)} labelled structures; at least 2 are needed")
         rng = generator(context.seed, 4)
         held = np.zeros(len(frames), dtype=bool)
-        held[rng.choice(len(frames), max(1, round(self.held_out * len(frames))), replace=False)] = True
+        n_held = min(
+            self.n_held(len(frames)), len(frames) - 1
+        )  # labels that failed may have left fewer than were asked for
+        held[rng.choice(len(frames), n_held, replace=False)] = True
         training = [frames[int(i)] for i in np.flatnonzero(~held)]
         validation = [frames[int(i)] for i in np.flatnonzero(held)]
         everything = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()} | set(species))

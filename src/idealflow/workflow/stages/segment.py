@@ -127,7 +127,7 @@ class MDSegmentMaker(StableName, Maker):
         unknown = [key for entry in self.schedule for key in entry if key not in ("kind", "temperature", "to", "steps")]
         if unknown:
             raise InputError(f"unknown key {unknown[0]!r} in a schedule stage; it has kind, temperature, to, steps")
-        missing = [name for entry in self.schedule for name in ("temperature", "steps") if name not in entry]
+        missing = [name for entry in self.schedule for name in ("kind", "temperature", "steps") if name not in entry]
         if missing:
             raise InputError(f"a schedule stage needs kind, temperature and steps (ramps: to), {missing[0]} is missing")
         return Schedule([Stage(**entry) for entry in self.schedule])
@@ -143,7 +143,9 @@ class MDSegmentMaker(StableName, Maker):
         if self.fixed_atoms:
             outside = [i for i in self.fixed_atoms if not 0 <= i < len(atoms)]
             if outside:
-                raise InputError(f"fixed_atoms must be indices below the {len(atoms)} atoms, got {outside[0]}")
+                raise InputError(
+                    f"segment.fixed_atoms must be indices of the {len(atoms)} atoms, 0 to {len(atoms) - 1}, got {outside[0]}"
+                )
             fixed = fixed_directions(atoms)
             fixed[self.fixed_atoms] = True
             atoms = atoms.copy()
