@@ -154,6 +154,35 @@ def test_impossible_texts(text: str, message: str, refused: Callable[..., str], 
     assert message in refused("run", tmp_path / "c.yaml", "--out", tmp_path / "out")
 
 
+def test_a_default_labeller_that_is_not_there(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    (tmp_path / "c.yaml").write_text("structure: {element: Cu, a: 3.62, cubic: true}\nlearn: false\n")
+    message = refused("run", tmp_path / "c.yaml", "--out", tmp_path / "out")
+    assert "no labeller is given but the default, VASP; label: {labeller: {calculator: ...}} or" in message
+    assert "is not on PATH; set ATOMATE2_VASP_CMD" in message
+
+
+def test_a_later_labeller_that_is_not_there(
+    config: Callable[..., Path],
+    refused: Callable[..., str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    out, small = tmp_path / "out", {"bootstrap": {"n_structures": 3, "fit_steps": 5}}
+    assert cli.main(["run", str(config(**small)), "--out", str(out), "--quiet", "--max-rounds", "1"]) == 0
+    capsys.readouterr()
+    changed = config(**small, label={"labeller": MAKER, "other_method": "keep"})
+    before = (out / "config.yaml").read_text(), (out / "summary.json").read_text()
+    message = refused("run", changed, "--out", out)
+    assert "VASP cannot label on this machine" in message
+    assert "no labeller" not in message
+    assert ((out / "config.yaml").read_text(), (out / "summary.json").read_text()) == before
+
+
 def test_a_folder_as_config(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "is a folder" in refused("run", tmp_path, "--out", tmp_path / "out")
 

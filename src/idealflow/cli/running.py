@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idealflow.cli.inputs import checked_config
 from idealflow.config_text import read_config
 
 if TYPE_CHECKING:
-    from idealflow.schemas import CampaignState
+    from pathlib import Path
+
+    from idealflow.schemas import CampaignState, StoredStructure
+    from idealflow.workflow.campaign.ideal import IdealMaker
+    from idealflow.workflow.folder.directory import CampaignDirectory
 
 __all__ = ["evaluate", "run"]
 
@@ -28,16 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.config.load import former_maker
     from idealflow.workflow.drivers.local import open_state, run_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
-    from idealflow.workflow.frames.encode import to_stored
     from idealflow.workflow.jobs.progress import listening
 
-    maker, atoms, settings, notes = checked_config(arguments.config)
     directory = CampaignDirectory(arguments.out)
-    directory.check_name(maker.campaign)
-    directory.check_files()
-    maker = directory.placed(maker)
+    maker, structure, settings, notes = _checked(arguments.config, directory)
     with directory.locked():
-        store, structure = directory.job_store(), to_stored(atoms)
+        store = directory.job_store()
         campaign = Campaign(store, maker.campaign, directory)
         former = former_maker(directory.readable_config) if directory.exists() else None
         state = open_state(maker, structure, store, notes, None if former is None else directory.placed(former))
@@ -88,6 +88,22 @@ def run(arguments: argparse.Namespace) -> int:
     if directory.report_path.exists():
         sys.stdout.write(f"report:  {directory.report_path}\n")
     return 1 if state.status == "failed" else 0
+
+
+def _checked(
+    config: Path, directory: CampaignDirectory
+) -> tuple[IdealMaker, StoredStructure, dict[str, Any], list[str]]:
+    """The campaign's Maker, structure, config and notes, refused before anything is written into the folder."""
+    from idealflow.workflow.drivers.local import check_site
+    from idealflow.workflow.frames.encode import to_stored
+
+    maker, atoms, settings, notes = checked_config(config)
+    directory.check_name(maker.campaign)
+    directory.check_files()
+    maker, structure = directory.placed(maker), to_stored(atoms)
+    if not directory.exists():
+        check_site(maker, structure)
+    return maker, structure, settings, notes
 
 
 def _tell_changes(state: CampaignState, stored: CampaignState | None) -> None:

@@ -22,7 +22,7 @@ from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.locks import let_go
 from idealflow.workflow.jobs.progress import Progress, emit
 
-__all__ = ["evaluate_campaign", "open_state", "run_campaign"]
+__all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
 
 _ASKED_FRAMES = 5  # where neither the call nor the config says how many
 
@@ -37,9 +37,35 @@ def open_state(
     """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input.
 
     ``former`` is what a campaign of version 0.1.0 was last run with, where that is known.
+
+    Raises
+    ------
+    InputError
+        If this machine cannot label (:func:`check_site`), before anything is written, or as
+        :func:`~idealflow.workflow.campaign.reopening.reopened`.
     """
     stored, atoms = Campaign(store, maker.campaign).state(), to_atoms(structure)
-    return initial_state(maker, atoms, notes) if stored is None else reopened(maker, stored, atoms, store, former)
+    check_site(maker, structure, None if stored is None else next_action(stored))
+    if stored is None:
+        return initial_state(maker, atoms, notes)
+    opened = reopened(maker, stored, atoms, store, former)
+    check_site(maker, structure, next_action(opened))
+    return opened
+
+
+def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | None = None) -> None:
+    """Refuse to go on where this machine cannot label what will be labelled; ``action`` is the next, None: the first.
+
+    Raises
+    ------
+    InputError
+        Naming what is missing and the setting that mends it.
+    """
+    kind = "bootstrap" if action is None else action.kind
+    first = kind == "bootstrap" and maker.bootstrap.source == "structures"
+    later = kind != "stop" and (maker.learn or maker.evaluation.n_frames > 0)
+    if kind == "relabel" or first or later:
+        maker.label.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
 
 
 def run_campaign(
@@ -79,11 +105,9 @@ def run_campaign(
     Raises
     ------
     InputError
-        If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed.
+        If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed or written.
     """
     state = state or open_state(maker, structure, store, notes)
-    if next_action(state).kind == "relabel" or (maker.learn and next_action(state).kind != "stop"):
-        maker.label.labeller.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
     done = 0
     while (action := next_action(state)).kind != "stop":
         if max_rounds is not None and done >= max_rounds:
@@ -127,7 +151,7 @@ def evaluate_campaign(
     if not any(doc.trajectory for doc in campaign.segments()):
         raise InputError(f"campaign {maker.campaign} has stored no frame yet; let it run a round")
     state = state.model_copy(update={"artifacts": artifacts})
-    maker.label.labeller.check_site(sorted(set(first_frame(state).get_chemical_symbols())))
+    maker.label.check_site(sorted(set(first_frame(state).get_chemical_symbols())))
     flow = maker.asked_evaluation(state, n_frames or maker.evaluation.n_frames or _ASKED_FRAMES)
     _run_flow(flow, store, root_dir)
     doc = campaign.evaluation()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from ase import Atoms
 from jobflow import Maker
 
 from idealflow.core.structure import of_the_label
-from idealflow.errors import LabelError
+from idealflow.errors import InputError, LabelError
 from idealflow.labelling import RESOLUTION, Label, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.schemas import (
     Artifact,
@@ -96,6 +97,24 @@ class LabelMaker(StableName, Maker):
     def science(self) -> str:
         """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
         return settings_key(self.labeller.science())
+
+    def check_site(self, species: Iterable[str]) -> None:
+        """Refuse to start where this machine cannot label these species.
+
+        Raises
+        ------
+        InputError
+            The labeller's own; where it is the default, which nobody may have meant, that is said as well.
+        """
+        try:
+            self.labeller.check_site(species)
+        except InputError as error:
+            if self.key != LabelMaker().key:
+                raise
+            raise InputError(
+                "no labeller is given but the default, VASP; label: {labeller: {calculator: ...}} or {maker: ...} names another, "
+                f"and {error}"
+            ) from error
 
     @stage(alone=alone.label)
     def make(
