@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -238,6 +239,21 @@ def test_an_impossible_export(finished: Any, refused: Callable[..., str], tmp_pa
     assert "is a folder" in refused("export", finished.folder, tmp_path)
     assert "/proc/x.extxyz cannot be written" in refused("export", finished.folder, "/proc/x.extxyz")
     assert "File name too long" in refused("export", finished.folder, tmp_path / ("x" * 300))
+    message = refused("export", finished.folder, tmp_path / "foo.cif")
+    assert "foo.cif ends in .cif, but a dataset is extended XYZ; let the name end in .extxyz or .xyz" in message
+    message = refused("report", finished.folder, "--to", tmp_path / "r.pdf")
+    assert "r.pdf ends in .pdf, but a page is HTML; let the name end in .html" in message
+
+
+def test_a_report_into_a_folder_that_takes_no_files(
+    finished: Any, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "figures")
+
+    monkeypatch.setattr("idealflow.report.write_report", denied)
+    message = refused("report", finished.folder)
+    assert "takes no files (Permission denied); write the page elsewhere with --to FILE.html" in message
 
 
 FRICTION = """

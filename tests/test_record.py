@@ -308,6 +308,10 @@ def test_an_evaluation_when_asked_changes_nothing_of_the_campaign(
     assert cli.main(["evaluate", str(out), "--frames", "5"]) == 0
     assert len(Campaign.open(out).evaluation().frames) == 5
     assert Campaign.open(out).state() == state
+    n_stored = len(Campaign.open(out).trajectory())
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(out), "--frames", "500"]) == 0
+    assert f"500 frames were asked for, but the trajectory so far has {n_stored}: all" in capsys.readouterr().err
 
 
 def test_the_evaluation_has_the_frames_own_temperatures_and_signed_energy_errors(finished: Any) -> None:

@@ -59,6 +59,7 @@ def test_screen_crop_and_relaxation_equal_those_of_the_core(u: UncertaintyModel,
     screened = output(UncertaintyScreenMaker(max_centres=2).make(frame, u, threshold=threshold))
     centres = screen(u, frame, threshold=threshold, max_centres=2)
     assert [entry.atom for entry in screened.centres] == list(centres)
+    assert output(UncertaintyScreenMaker().make(frame, u)).threshold == u.auto_threshold()
 
     centre = int(centres[0])
     file = u.save(tmp_path / "u.npz")

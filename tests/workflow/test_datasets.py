@@ -100,6 +100,14 @@ def test_plain_labels_need_no_words(frames: list[Atoms], tmp_path: Path) -> None
     assert notes == []
 
 
+def test_a_dataset_with_some_stresses_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "d.xyz", [labelled(seed, stress=seed != 1) for seed in range(3)], format="extxyz")
+    with noted() as notes:
+        read = read_dataset(tmp_path / "d.xyz")
+    assert [atoms.calc.results.get("stress") is not None for atoms in read] == [True, False, True]
+    assert notes == ["d.xyz: 2 of 3 structures have a stress; from the other 1 energy and forces alone are learned"]
+
+
 def test_the_energy_is_the_one_whose_derivative_the_forces_are(frames: list[Atoms], tmp_path: Path) -> None:
     smeared = [atoms.copy() for atoms in frames]
     for i, (atoms, known) in enumerate(zip(smeared, frames, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 import tempfile
@@ -33,9 +34,17 @@ def report(arguments: argparse.Namespace) -> int:
     directory, page = target.directory, arguments.to
     if page is None:
         directory.check_report()
-        page = write_report(target.campaign, target.fetch, directory.report_path, directory.figures)
+        try:
+            page = write_report(target.campaign, target.fetch, directory.report_path, directory.figures)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            raise InputError(
+                f"{directory.path} takes no files ({error.strerror}); write the page elsewhere with --to FILE.html"
+            ) from error
     else:
         directory.refuse_target(page, target.campaign.artifacts.url, force=arguments.force)
+        _refuse_ending(page, (".html", ".htm"), "a page is HTML")
         with tempfile.TemporaryDirectory() as figures:  # the page holds them itself
             write_report(target.campaign, target.fetch, page.resolve(), Path(figures))
     sys.stdout.write(f"report: {page}\n")
@@ -51,6 +60,7 @@ def export(arguments: argparse.Namespace) -> int:
 
     target = find_campaign(arguments.target)
     target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
+    _refuse_ending(arguments.file, (".extxyz", ".xyz"), "a dataset is extended XYZ")
     dataset = target.campaign.dataset()
     if not dataset:
         raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
@@ -61,3 +71,9 @@ def export(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.file} cannot be written: {error.strerror}; choose another folder") from error
     sys.stdout.write(f"{len(dataset)} labelled structures: {arguments.file}\n")
     return 0
+
+
+def _refuse_ending(file: Path, endings: tuple[str, ...], what: str) -> None:
+    """Refuse a name whose ending promises another format; none promises nothing."""
+    if file.suffix and file.suffix.lower() not in endings:
+        raise InputError(f"{file} ends in {file.suffix}, but {what}; let the name end in {' or '.join(endings)}")

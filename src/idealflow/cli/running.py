@@ -141,6 +141,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     sys.stdout.write(f"campaign {campaign.name}: {len(doc.frames)} whole frames labelled with {doc.method}\n")
     for entry in summarise(campaign)["evaluation"]:
         sys.stdout.write(evaluation_line(entry) + "\n")
+    if arguments.frames is not None and (found := len(doc.frames) + len(doc.failed)) < arguments.frames:
+        sys.stderr.write(
+            f"idealflow: {arguments.frames} frames were asked for, but the trajectory so far has {found}: all of them are taken\n"
+        )
     for frame, cause in doc.failed.items():
         sys.stderr.write(f"idealflow: {frame} has no label: {cause}\n")
     return 0 if doc.frames else 1

@@ -123,6 +123,12 @@ class _Reader:
                 f"{self._path.name}: stress of {n} structures that are not periodic in all directions is left out, their "
                 "volume has no meaning",
             )
+        if (n := sources.count("none")) and (with_stress := sources.count("stress") + sources.count("virial")):
+            note(
+                "dataset",
+                f"{self._path.name}: {with_stress} of {len(sources)} structures have a stress; from the other {n} "
+                "energy and forces alone are learned",
+            )
 
     def _stress_source(self, atoms: Atoms) -> Literal["stress", "virial", "open", "none"]:
         """Where a structure's stress comes from."""

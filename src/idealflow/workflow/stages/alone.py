@@ -83,11 +83,23 @@ def segment(maker: _Starts, atoms: Any, learner: Any, threshold: float | None = 
     return context, walker, files, threshold
 
 
-def screen(_: Any, atoms: Any, uncertainty: Any, threshold: float) -> tuple[Any, ...]:
-    """Arguments of the screen of one frame; ``uncertainty`` as an object or a file."""
+def screen(_: Any, atoms: Any, uncertainty: Any, threshold: float | None = None) -> tuple[Any, ...]:
+    """Arguments of the screen of one frame.
+
+    Parameters
+    ----------
+    atoms
+        Anything :func:`~idealflow.workflow.frames.build.build_structure` takes.
+    uncertainty
+        Object or file.
+    threshold
+        Normalised uncertainty above which an atom triggers; None: the uncertainty's own, ``auto_threshold()``.
+    """
     context = _context()
     store = ArtifactStore(context.artifacts)
     files = LearnerFiles(uncertainty=_file(store, uncertainty, "uncertainty", ".npz"))
+    if threshold is None:
+        threshold = float(load_uncertainty_artifact(store, files).auto_threshold())
     frame = save_frame(store, build_structure(atoms))
     met = SegmentDoc(
         uuid=_NO_JOB, campaign=_NAME, round=0, walker=0, model_version=0, first_step=0, last_step=0, reason="segment_end",
