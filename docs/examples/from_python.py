@@ -13,14 +13,17 @@ del frame[100]
 maker = IdealMaker(
     campaign="from-python",
     bootstrap=BootstrapMaker(
-        seeds=[{"element": "Cu", "a": 3.62, "cubic": True, "repeat": [2, 2, 2]}], n_structures=12, fit_steps=100
+        seeds=[{"element": "Cu", "a": 3.62, "cubic": True, "repeat": [2, 2, 2]}],
+        n_structures=12,
+        rattle=(0.02, 0.1),
+        fit_steps=100,
     ),
     segment=MDSegmentMaker(
-        schedule=[{"kind": "hold", "temperature": 600.0, "steps": 40}],
+        schedule=[{"kind": "hold", "temperature": 300.0, "steps": 10}],
         sampler={"name": "langevin", "timestep": 2.0},
     ),
     label=LabelMaker(AseLabeller("ase.calculators.emt.EMT", reference="EMT (stands in for DFT)")),
-    max_rounds=3,
+    max_rounds=5,
 )
 store = JobStore(MemoryStore())
 run_locally(maker.make(frame), store=store, ensure_success=True)
