@@ -34,7 +34,7 @@ from idealflow.schemas import (
     SegmentDoc,
     SubstructureDoc,
 )
-from idealflow.storage import ArtifactStore
+from idealflow.storage import ArtifactStore, read_shard_keys
 
 __all__ = ["Campaign"]
 
@@ -252,6 +252,9 @@ class Campaign:
     def dataset(self, *, bootstrap: bool = True) -> list[Atoms]:
         """Every accepted training label as ase Atoms with energy, forces and (where given) stress; provenance in info.
 
+        Structures of the user's dataset, or of the earlier campaign that this one began with, come first (``origin`` in info is
+        ``dataset``).
+
         Parameters
         ----------
         bootstrap
@@ -264,7 +267,20 @@ class Campaign:
             relabelled = [doc for doc in relabelled if not str(doc.replaces).startswith(f"{self.name}/bootstrap/")]
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
         docs = [*labels, *self.substructures(state="accepted"), *relabelled]
-        return [self.labelled(doc) for doc in docs if doc.request_key not in anew.values()]
+        given = self._given() if bootstrap else []
+        return given + [self.labelled(doc) for doc in docs if doc.request_key not in anew.values()]
+
+    def _given(self) -> list[Atoms]:
+        """Labelled structures that the campaign began with, and that training still uses."""
+        state = self.state()
+        if state is None or state.learner is None:
+            return []
+        ledger = json.loads(self.artifacts.get(state.learner.ledger).read_text())
+        left_out = set(ledger.get("left_out", ()))
+        found = read_shard_keys(self.artifacts, [key for key in ledger["keys"] if key not in left_out])
+        for key, atoms in found.items():
+            atoms.info |= {"campaign": self.name, "origin": "dataset", "request_key": key}
+        return list(found.values())
 
     def _learned_anew(self) -> dict[str, str]:
         """Request keys of labels in whose favour training gave up others → of those; none of a relabelling that was given up."""
