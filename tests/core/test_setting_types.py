@@ -61,4 +61,5 @@ def test_what_fits_or_is_the_class_s_own_affair_is_taken() -> None:
 def test_numbers_are_finite_and_no_truth_values(value: Any) -> None:
     plain = type(value) in (int, float)
     assert is_number(value) == (plain and (type(value) is int or math.isfinite(value)))
+    assert not is_number(10**400)
     assert is_whole(value) == (is_number(value) and value % 1 == 0)

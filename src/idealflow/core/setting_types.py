@@ -27,8 +27,13 @@ _NAMES: dict[Any, str] = {
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite real number; true and false are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a real number that a float can hold, so a finite one; true and false are none."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
 
 
 def is_whole(value: object) -> bool:
