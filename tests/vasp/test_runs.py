@@ -160,7 +160,7 @@ def test_a_campaign_goes_on_through_every_failure(emulation: Any, tmp_path: Path
     emulation(*(turn for fate in CAUSES for turn in (fate, "ok")), spared=32)
     settings = campaign_settings(kwargs={"wall_time_s": DAY})
     state, campaign = tiny.run(
-        tmp_path, **settings, n_attempts=2, screen={"max_centres": 1}, evaluation={"n_frames": 0}
+        tmp_path, **settings, n_attempts=2, screen={"max_centres": 1}, evaluation={"n_frames": 0}, threshold=8.0
     )
     assert state.status == "finished"
     docs = campaign.substructures()
