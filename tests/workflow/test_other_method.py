@@ -21,7 +21,7 @@ import tiny
 from idealflow import Campaign, cli
 from idealflow.errors import InputError
 from idealflow.forcefields import load_force_field
-from idealflow.report import summarise
+from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState, RelabelDoc
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.state import after_relabel, next_action
@@ -193,6 +193,57 @@ def test_new_labels_that_fail_are_left_out_with_their_cause(folder: Path) -> Non
     assert all("MemoryError" in cause for cause in doc.failed.values())
     assert state.n_failed_labels == len(large) > 0
     assert set(ledger_of(state).left_out) == large
+    again = summarise(campaign)["labelled_again"]
+    assert (again["n"], again["n_failed"]) == (len(doc.relabelled), len(large))
+    assert f"{again['n']} were labelled again, {len(large)} failed and are left out (" in summary_text(
+        summarise(campaign)
+    )
+
+
+def test_new_labels_that_all_fail_end_the_campaign_with_their_causes_and_leave_the_model(folder: Path) -> None:
+    """And the same command tries again, now that the labeller works; the whole-frame comparison is made anew."""
+    switch = folder / "works"
+    calculator = {"calculator": "failing_calculators.Switched", "kwargs": {"switch": str(switch)}}
+    changes = HOT | {"label": {"labeller": calculator, "other_method": "relabel"}}
+    before = Campaign(tiny.sqlite(folder), "tiny").state()
+    n = len(ledger_of(before))
+    state, campaign = tiny.run(folder, max_failed_fraction=None, **changes)
+    (doc,) = campaign.relabellings()
+    assert state.learner == before.learner == doc.learner
+    assert (len(doc.failed), doc.relabelled, doc.refitted) == (n, {}, False)
+    assert state.status == "failed"
+    assert f"none of {n} learned labels could be made again by Switched: {n}× " in state.reason
+    assert "licence" in state.reason
+    summary = summarise(campaign)
+    (cause,) = set(doc.failed.values())
+    assert summary["labelled_again"] == {"n": 0, "n_failed": n, "causes": {cause: n}, "refitted": False}
+    assert f"none was labelled again, {n} failed ({n}× {cause}); the model is as before" in summary_text(summary)
+
+    switch.touch()
+    state, campaign = tiny.run(folder, max_failed_fraction=None, max_rounds=1, **changes)
+    assert len(campaign.relabellings()) == 2
+    assert (state.status, state.sort_labels) == ("paused", None)
+    assert state.learner.version == before.learner.version + 1
+    assert len(ledger_of(state)) == n
+    assert f"{n} were labelled again; the model was fitted anew" in summary_text(summarise(campaign))
+
+
+@pytest.mark.parametrize("other_method", ["relabel", "leave_out"])
+def test_the_comparison_of_a_finished_campaign_is_made_anew(other_method: str, finished: Any, tmp_path: Path) -> None:
+    folder = tiny.copied(finished.folder, tmp_path / "copy")
+    first = finished.campaign.evaluation()
+    label = by_lennard_jones(other_method)
+    paused, campaign = tiny.run(folder, label=label, max_rounds=1)
+    assert (paused.status, paused.evaluated, next_action(paused.model_copy(update={"status": "running"})).kind) == (
+        "paused", False, "evaluate",
+    )  # fmt: skip
+    assert f"of model version {first.last_version}, not of the present one" in summary_text(summarise(campaign))
+    state, campaign = tiny.run(folder, label=label)
+    second = campaign.evaluation()
+    assert (state.status, state.evaluated) == ("finished", True)
+    assert (second.method, second.last_version) == (NAME, state.learner.version)
+    assert second.frames[0].energy_reference != first.frames[0].energy_reference
+    assert "not of the present one" not in summary_text(summarise(campaign))
 
 
 def dataset_by_key(campaign: Campaign) -> dict[str, Atoms]:
