@@ -59,7 +59,7 @@ def config(tmp_path: Path) -> Callable[..., Path]:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an oxidation state missing": (
         {"crop": {"oxidation_states": {"O": -2}}},
-        "crop.oxidation_states must name every species of the frame; Cu missing, got O; add what is missing",
+        "crop.oxidation_states must name every species of the frame; Cu missing, got O; add them",
     ),
     "an oxidation state of no element": (
         {"crop": {"oxidation_states": {"Cu": 0, "Qq": 1}}},

@@ -207,7 +207,7 @@ class CampaignState(Document):
     )
     evaluation_frames: int = Field(description="whole frames to label for the final comparison; 0 for none")
     n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
-    n_bootstrap_labels: int = Field(default=0, description="labels computed for the first model")
+    n_bootstrap_labels: int = Field(default=0, description="labels computed and learned for the first model")
     n_failed_labels: int = Field(default=0, description="labels that failed, every attempt counted")
     failure_causes: dict[str, int] = Field(
         default_factory=dict, description="cause → how many labels of the whole campaign failed with it"

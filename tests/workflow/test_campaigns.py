@@ -16,6 +16,7 @@ import tiny
 from idealflow import cli
 from idealflow.core.dynamics import MDState
 from idealflow.forcefields import load_force_field
+from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms
@@ -145,7 +146,9 @@ def test_bootstrap_from_an_exported_dataset(finished: Any, tmp_path: Path) -> No
     assert (doc.source, doc.n_labelled_here) == ("dataset", 2)  # by which it is checked
     assert doc.n_structures == 8 + finished.state.n_substructures
     assert campaign.labels(origin="bootstrap") == []
-    assert state.n_bootstrap_labels == len(campaign.labels(origin="check")) == 2
+    assert (state.n_bootstrap_labels, len(campaign.labels(origin="check"))) == (0, 2)
+    assert f" {doc.n_structures} from the dataset, 0 failed" in summary_text(summarise(campaign))
+    assert campaign.labels_by_method().get(tiny.REFERENCE, 0) == state.n_substructures  # none of the check
     assert state.status == "finished"
     assert any(key.startswith("dataset:") for update in campaign.updates() for key in update.replayed)
 

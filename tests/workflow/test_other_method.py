@@ -112,6 +112,8 @@ def test_leave_out_takes_the_others_from_training_and_back_again(folder: Path) -
     )  # nothing else is known yet, and what was met was met
     state, campaign = tiny.run(folder, label=by_lennard_jones("leave_out"), max_rounds=1, **HOT)
     assert {key for update in campaign.updates() for key in update.replayed if update.round > before.round} == set()
+    assert {atoms.info["request_key"] for atoms in campaign.dataset()} == set(ledger_of(state).keys)
+    assert campaign.labels_by_method() == ({NAME: len(ledger_of(state))} if len(ledger_of(state)) else {})
     # the first method is back: its labels are used again, the others are left out now
     own = set(ledger_of(state).keys)
     label = tiny.settings()["label"] | {"other_method": "leave_out"}
@@ -119,6 +121,25 @@ def test_leave_out_takes_the_others_from_training_and_back_again(folder: Path) -
     assert set(ledger_of(state).keys) == learned
     assert set(ledger_of(state).left_out) == own
     assert campaign.relabellings()[-1].refitted
+    # no dataset mixes what training does not
+    assert {atoms.info["request_key"] for atoms in campaign.dataset()} == learned
+    assert {atoms.info["method"] for atoms in campaign.dataset()} == {tiny.REFERENCE}
+    assert campaign.labels_by_method() == {tiny.REFERENCE: len(learned)}
+
+
+def test_labels_that_no_model_learned_are_left_out_of_the_dataset_with_their_method(folder: Path) -> None:
+    """An update that was rejected leaves labels that are in no ledger."""
+    store = tiny.sqlite(folder).docs_store
+    extra = store.query_one({"output.kind": "substructure", "output.state": "accepted"})
+    extra = {key: value for key, value in extra.items() if key != "_id"} | {"uuid": "rejected"}
+    extra["output"] |= {"request_key": "tiny/rejected", "uuid": "rejected"}
+    store.update([extra], key=["uuid", "index"])
+    before = Campaign(tiny.sqlite(folder), "tiny")
+    assert "tiny/rejected" in {atoms.info["request_key"] for atoms in before.dataset()}
+    assert before.labels_by_method() == {tiny.REFERENCE: len(ledger_of(before.state())) + 1}
+    _, campaign = tiny.run(folder, label=by_lennard_jones("leave_out"), max_rounds=1, **HOT)
+    assert campaign.dataset() == []
+    assert campaign.labels_by_method() == {}
 
 
 def test_relabel_labels_every_structure_once_and_fits_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

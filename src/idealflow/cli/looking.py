@@ -53,7 +53,10 @@ def export(arguments: argparse.Namespace) -> int:
     target.directory.refuse_target(arguments.file, target.campaign.artifacts.url, force=arguments.force)
     dataset = target.campaign.dataset()
     if not dataset:
-        raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
+        raise InputError(
+            f"campaign {target.campaign.name} has no labels of its own that training uses; let it run further (labels that "
+            "label.other_method: leave_out leaves out, and a dataset that was given, are not exported)"
+        )
     try:
         with replacing(arguments.file.resolve()) as draft:
             write(draft, dataset, format="extxyz")

@@ -53,7 +53,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "rounds": state.round,
         "n_labelled_frames": state.n_labelled_frames,
         "n_substructures": state.n_substructures,
-        "n_bootstrap_labels": state.n_bootstrap_labels,
+        **_first_structures(campaign, state),
         "n_failed_labels": state.n_failed_labels,
         "failure_causes": state.failure_causes,
         "n_quarantined": state.n_quarantined,
@@ -99,7 +99,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"  {summary['n_atoms']} atoms, step {summary['n_steps']} of {summary['n_steps_planned']}, "
         f"{summary['rounds']} rounds, model version {summary['model_version']}",
         f"  labels by {_methods(summary)}: {summary['n_substructures']} substructures in "
-        f"{summary['n_labelled_frames']} frames, {summary['n_bootstrap_labels']} for the bootstrap, "
+        f"{summary['n_labelled_frames']} frames, {_first(summary)}, "
         f"{summary['n_failed_labels']} failed",
     ]
     lines += [f"  {count} failed: {cause}" for cause, count in summary["failure_causes"].items()]
@@ -138,6 +138,26 @@ def _without_vacuum(campaign: Campaign, state: CampaignState) -> int:
     if state.settings is None and state.learner is not None:
         return len(campaign.labels_without_vacuum())
     return state.n_without_vacuum
+
+
+def _first_structures(campaign: Campaign, state: CampaignState) -> dict[str, int]:
+    """What the first model was learned from: labels of the bootstrap, or structures that came with labels."""
+    doc = campaign.bootstrap()
+    source = "structures" if doc is None else doc.source
+    n = 0 if doc is None else doc.n_structures
+    return {
+        "n_bootstrap_labels": state.n_bootstrap_labels if source == "structures" else 0,
+        "n_dataset_structures": n if source == "dataset" else 0,
+        "n_carried_structures": n if source == "campaign" else 0,
+    }
+
+
+def _first(summary: dict[str, Any]) -> str:
+    if n := summary["n_dataset_structures"]:
+        return f"{n} from the dataset"
+    if n := summary["n_carried_structures"]:
+        return f"{n} from the earlier campaign"
+    return f"{summary['n_bootstrap_labels']} for the bootstrap"
 
 
 def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] | None:

@@ -171,7 +171,7 @@ def neutral_table(oxidation_states: dict[str, float], atoms: Atoms) -> dict[int,
     if missing:
         given = ", ".join(sorted(oxidation_states)) or "none"
         raise InputError(
-            f"oxidation_states must name every species of the frame; {', '.join(missing)} missing, got {given}; add what is missing"
+            f"oxidation_states must name every species of the frame; {', '.join(missing)} missing, got {given}; add them"
         )
     return charges
 

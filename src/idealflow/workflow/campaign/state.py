@@ -72,7 +72,7 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         first_learner=doc.learner,
         threshold=doc.threshold if threshold is None else threshold,
         too_few=doc.too_few,
-        n_bootstrap_labels=doc.n_labelled_here,
+        n_bootstrap_labels=doc.n_labelled_here if doc.source == "structures" else 0,  # else of a dataset's check
         wall_s=state.wall_s + doc.seconds,
         notes=list(dict.fromkeys([*state.notes, *doc.notes])),
         **_failures(state, Counter(doc.failed.values()), _bootstrap_outcomes(doc)),
@@ -211,7 +211,7 @@ def _uncropped(n_centres: int, causes: Counter[str]) -> str:
     """Why a campaign ends that could not make a single crop, and what helps."""
     if unknown := n_centres - causes.total():  # counted by an earlier version, which did not keep why
         causes = causes + Counter({"in earlier rounds": unknown})
-    budget = any("Raise crop.max_atoms" in cause for cause in causes)
+    budget = any("within crop.max_atoms" in cause for cause in causes)
     remedy = "Raise crop.max_atoms" if budget else "Do what the causes ask for"
     return (
         f"for none of {n_centres} centres a crop was found: {_told(causes)}. {remedy}, and run the same command again"
