@@ -46,7 +46,7 @@ def floors_of(contract: str) -> tuple[list[list[str]], str]:
 
 def arrows_between(floors: list[list[str]], root: str) -> dict[tuple[str, str], int]:
     """How many imports lead from each room to each other one."""
-    graph = grimp.build_graph(root)
+    graph = grimp.build_graph(root, cache_dir=None)
     inside = {
         module: room
         for floor in floors

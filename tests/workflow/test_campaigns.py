@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 
 import tiny
 from idealflow import cli
@@ -144,6 +144,12 @@ def test_bootstrap_from_an_exported_dataset(finished: Any, tmp_path: Path) -> No
     state, campaign = tiny.run(tmp_path / "out", campaign="again", bootstrap=bootstrap, threshold=2.0, **short())
     doc = campaign.bootstrap()
     assert (doc.source, doc.n_labelled_here) == ("dataset", 2)  # by which it is checked
+    given, labelled = read(dataset, index=":"), campaign.dataset()
+    assert len(labelled) == len(given) + len(campaign.substructures(state="accepted"))
+    for one, other in zip(given, labelled, strict=False):
+        assert other.info["origin"] == "dataset"
+        assert np.array_equal(one.get_forces(), other.get_forces())
+    assert len(campaign.dataset(bootstrap=False)) == len(labelled) - len(given)
     assert doc.n_structures == 8 + finished.state.n_substructures
     assert campaign.labels(origin="bootstrap") == []
     assert (state.n_bootstrap_labels, len(campaign.labels(origin="check"))) == (0, 2)

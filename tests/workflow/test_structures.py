@@ -17,9 +17,9 @@ from pymatgen.core import Lattice, Molecule, Structure
 from idealflow.core.structure import fixed_directions, of_the_label, to_arrays, totals_of
 from idealflow.errors import InputError
 from idealflow.schemas import StoredStructure
-from idealflow.storage import ArtifactStore
+from idealflow.storage import ArtifactStore, read_shard, write_shard
 from idealflow.workflow.frames.build import build_structure, perturbed
-from idealflow.workflow.frames.datasets import read_dataset, read_shard, write_shard
+from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import load_frame, save_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.progress import Progress, listening
 

@@ -54,8 +54,8 @@ def export(arguments: argparse.Namespace) -> int:
     dataset = target.campaign.dataset()
     if not dataset:
         raise InputError(
-            f"campaign {target.campaign.name} has no labels of its own that training uses; let it run further (labels that "
-            "label.other_method: leave_out leaves out, and a dataset that was given, are not exported)"
+            f"campaign {target.campaign.name} has no labels that training uses; let it run through its bootstrap, or further "
+            "where label.other_method: leave_out left all out"
         )
     try:
         with replacing(arguments.file.resolve()) as draft:

@@ -16,7 +16,7 @@ from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.provenance.calibration import calibration_table
 from idealflow.provenance.folder import CampaignFolder
-from idealflow.provenance.training_labels import training_labels
+from idealflow.provenance.training_labels import given_structures, training_labels
 from idealflow.provenance.trajectory import WalkerTrajectory
 from idealflow.schemas import (
     Artifact,
@@ -255,10 +255,13 @@ class Campaign:
         Labels of other methods that training leaves out, or in whose place it uses new ones, are not in it, nor are those of
         evaluations and of a dataset's check; ``method`` in info says by what each was made.
 
+        Structures of the user's dataset, or of the earlier campaign that this one began with, come first (``origin`` in info is
+        ``dataset``).
+
         Parameters
         ----------
         bootstrap
-            Include the labels of the bootstrap.
+            Include the labels of the bootstrap, and the structures that the campaign began with.
         """
         used = training_labels(self)
         relabelled = self.labels(origin="relabelled", state="accepted")
@@ -266,7 +269,8 @@ class Campaign:
             relabelled = [doc for doc in relabelled if not str(doc.replaces).startswith(f"{self.name}/bootstrap/")]
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
         docs = [*labels, *self.substructures(state="accepted"), *relabelled]
-        return [self.labelled(doc) for doc in docs if doc.round == used.get(doc.request_key, {}).get("round")]
+        given = given_structures(self) if bootstrap else []
+        return given + [self.labelled(doc) for doc in docs if doc.round == used.get(doc.request_key, {}).get("round")]
 
     def labelled(self, doc: LabelledDoc) -> Atoms:
         """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""
@@ -324,7 +328,7 @@ class Campaign:
         return calibration_table(self, recompute=recompute)
 
     def labels_by_method(self) -> dict[str, int]:
-        """How many of the labels in :meth:`dataset` each method gave, the most first."""
+        """How many of the campaign's own labels in :meth:`dataset` each method gave, the most first."""
         methods = [output["method"] for output in training_labels(self).values()]
         return dict(Counter(sorted(methods)).most_common())
 

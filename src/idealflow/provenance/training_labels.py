@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ase import Atoms
+
+from idealflow.storage import read_shard_keys
+
 if TYPE_CHECKING:
     from idealflow.provenance.campaign import Campaign
 
-__all__ = ["training_labels"]
+__all__ = ["given_structures", "training_labels"]
 
 _FIELDS = ("request_key", "labeller_key", "method", "origin", "replaces", "round")
 
@@ -53,6 +57,18 @@ def training_labels(campaign: Campaign) -> dict[str, dict[str, Any]]:
             and (output["origin"] != "relabelled" or key in learned)
         )
     }
+
+
+def given_structures(campaign: Campaign) -> list[Atoms]:
+    """Labelled structures that the campaign began with, and that training uses."""
+    state = campaign.state()
+    if state is None or state.learner is None:
+        return []
+    ledger = json.loads(campaign.fetch(state.learner.ledger).read_text())
+    found = read_shard_keys(campaign.artifacts, ledger["keys"])
+    for key, atoms in found.items():
+        atoms.info |= {"campaign": campaign.name, "origin": "dataset", "request_key": key}
+    return list(found.values())
 
 
 def _learned_anew(anew: Iterable[dict[str, Any]], known: set[str]) -> tuple[set[str], set[str]]:

@@ -2,6 +2,17 @@
 
 from idealflow.storage.artifacts import ArtifactStore
 from idealflow.storage.replace import replacing
+from idealflow.storage.shards import is_shard_key, read_shard, read_shard_keys, shard_keys, write_shard
 from idealflow.storage.sqlite_store import DuplicateDocumentError, SQLiteStore
 
-__all__ = ["ArtifactStore", "DuplicateDocumentError", "SQLiteStore", "replacing"]
+__all__ = [
+    "ArtifactStore",
+    "DuplicateDocumentError",
+    "SQLiteStore",
+    "is_shard_key",
+    "read_shard",
+    "read_shard_keys",
+    "replacing",
+    "shard_keys",
+    "write_shard",
+]

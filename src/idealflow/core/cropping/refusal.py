@@ -45,4 +45,4 @@ def nothing_fits(refused: list[Refused], sur: Surroundings, max_atoms: int, widt
 
 def _kind(reason: str) -> str:
     """How a refusal begins, where that is known; else its first part."""
-    return next((start for start in _KINDS if reason.startswith(start)), reason.split(";")[0])
+    return next((start for start in _KINDS if reason.startswith(start)), reason.split(";", maxsplit=1)[0])

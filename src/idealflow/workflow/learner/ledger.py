@@ -13,13 +13,10 @@ from jobflow import JobStore
 from idealflow.core import draw_replay
 from idealflow.errors import ArtifactError, CampaignError
 from idealflow.schemas import Artifact, LabelledDoc
-from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.datasets import read_shard
+from idealflow.storage import ArtifactStore, is_shard_key, read_shard_keys
 from idealflow.workflow.frames.encode import labelled_atoms
 
 __all__ = ["Ledger", "fetch_structures"]
-
-_SHARD = "dataset:"
 
 
 @dataclass
@@ -109,8 +106,8 @@ def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[s
     CampaignError
         If a label is no longer in the store.
     """
-    wanted = [key for key in keys if not key.startswith(_SHARD)]
-    found: dict[str, Atoms] = {}
+    wanted = [key for key in keys if not is_shard_key(key)]
+    found = read_shard_keys(artifacts, keys)
     if wanted:
         query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
         # a label that came late can share its key with the one that was asked for again: the younger was learned
@@ -120,13 +117,6 @@ def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[s
                 | {"kind": "label"}
             )
             found[doc.request_key] = labelled_atoms(doc)
-    shards: dict[str, list[Atoms]] = {}
-    for key in keys:
-        if key.startswith(_SHARD):
-            _, path, sha256, size, index = key.split(":")
-            if path not in shards:
-                shards[path] = read_shard(artifacts, Artifact(path=path, sha256=sha256, size=int(size)))
-            found[key] = shards[path][int(index)]
     lost = [key for key in keys if key not in found]
     if lost:
         raise CampaignError(f"{len(lost)} training labels are not in the store, first {lost[0]}; restore the store")

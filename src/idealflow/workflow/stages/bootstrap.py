@@ -20,11 +20,11 @@ from idealflow.errors import CampaignError, InputError
 from idealflow.forcefields import ForceField, get_force_field
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
-from idealflow.storage import ArtifactStore
+from idealflow.storage import ArtifactStore, shard_keys, write_shard
 from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.frames.build import build_structure, perturbed
 from idealflow.workflow.frames.dataset_keys import DatasetKey
-from idealflow.workflow.frames.datasets import read_dataset, shard_keys, write_shard
+from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import labelled_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key

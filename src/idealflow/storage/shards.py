@@ -1,0 +1,71 @@
+"""Labelled structures that were not labelled here, in one file: a dataset's, or an earlier campaign's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from ase import Atoms
+
+from idealflow.core.structure import from_arrays, of_the_label, set_label, to_arrays
+from idealflow.schemas import Artifact
+from idealflow.storage.artifacts import ArtifactStore
+
+__all__ = ["is_shard_key", "read_shard", "read_shard_keys", "shard_keys", "write_shard"]
+
+_GEOMETRY = ("numbers", "positions", "cell", "pbc")
+_CARRIED = ("moments", "charge", "spin")
+_SHARD = "dataset:"
+
+
+def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
+    """Store labelled structures as one npz artifact, exact to the last bit."""
+    arrays: dict[str, np.ndarray] = {"n": np.asarray(len(frames))}
+    for i, atoms in enumerate(frames):
+        results = atoms.calc.results
+        arrays |= {f"{i}/{name}": array for name, array in to_arrays(of_the_label(atoms)).items()}
+        arrays |= {
+            f"{i}/energy": np.asarray(results["energy"]),
+            f"{i}/forces": np.asarray(results["forces"]),
+        }
+        if results.get("stress") is not None:
+            arrays[f"{i}/stress"] = np.asarray(results["stress"])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keywords as flags
+    return store.put_bytes(buffer.getvalue(), suffix=".npz")
+
+
+def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
+    """The labelled structures of a shard."""
+    frames = []
+    with np.load(store.get(artifact), allow_pickle=False) as data:
+        for i in range(int(data["n"])):
+            names = [*_GEOMETRY, *(name for name in _CARRIED if f"{i}/{name}" in data.files)]
+            atoms = from_arrays({name: data[f"{i}/{name}"] for name in names})
+            stress = data[f"{i}/stress"] if f"{i}/stress" in data.files else None
+            frames.append(set_label(atoms, float(data[f"{i}/energy"]), data[f"{i}/forces"], stress))
+    return frames
+
+
+def shard_keys(artifact: Artifact, n: int) -> list[str]:
+    """Ledger keys of the structures of a shard."""
+    return [f"{_SHARD}{artifact.path}:{artifact.sha256}:{artifact.size}:{i}" for i in range(n)]
+
+
+def is_shard_key(key: str) -> bool:
+    """Whether a key of the ledger names a structure of a shard, and no label of a document."""
+    return key.startswith(_SHARD)
+
+
+def read_shard_keys(store: ArtifactStore, keys: Iterable[str]) -> dict[str, Atoms]:
+    """The labelled structures that keys of shards name, by key; other keys are passed over."""
+    shards: dict[str, list[Atoms]] = {}
+    found: dict[str, Atoms] = {}
+    for key in keys:
+        if is_shard_key(key):
+            path, sha256, size, index = key.removeprefix(_SHARD).split(":")
+            if path not in shards:
+                shards[path] = read_shard(store, Artifact(path=path, sha256=sha256, size=int(size)))
+            found[key] = shards[path][int(index)]
+    return found
