@@ -60,6 +60,14 @@ def config(tmp_path: Path) -> Callable[..., Path]:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "an oxidation state missing": (
+        {"crop": {"oxidation_states": {"O": -2}}},
+        "crop.oxidation_states must name every species of the frame; Cu missing, got O; add them",
+    ),
+    "an oxidation state of no element": (
+        {"crop": {"oxidation_states": {"Cu": 0, "Qq": 1}}},
+        "crop.oxidation_states must be keyed by chemical symbols, got ['Qq']",
+    ),
     "reversed rattle": ({"bootstrap": {"rattle": [0.2, 0.1]}}, "bootstrap: rattle must be two numbers in Å, 0 <= lowest"),
     "negative rattle": ({"bootstrap": {"rattle": [-0.2, 0.1]}}, "got [-0.2, 0.1]"),
     "no seeds": ({"bootstrap": {"seeds": []}}, "bootstrap: seeds must hold at least one structure"),

@@ -207,7 +207,7 @@ class CampaignState(Document):
     )
     evaluation_frames: int = Field(description="whole frames to label for the final comparison; 0 for none")
     n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
-    n_bootstrap_labels: int = Field(default=0, description="labels computed for the first model")
+    n_bootstrap_labels: int = Field(default=0, description="labels computed and learned for the first model")
     n_failed_labels: int = Field(default=0, description="labels that failed, every attempt counted")
     failure_causes: dict[str, int] = Field(
         default_factory=dict, description="cause → how many labels of the whole campaign failed with it"
@@ -215,6 +215,9 @@ class CampaignState(Document):
     n_quarantined: int = Field(default=0, description="centres whose every attempt failed")
     n_cropped: int = Field(default=0, description="labels that had a crop, since the settings changed")
     n_uncropped: int = Field(default=0, description="centres for which no crop was found, since the settings changed")
+    uncropped_causes: dict[str, int] = Field(
+        default_factory=dict, description="cause → for how many of these centres no crop was found, while none had one"
+    )
     other_method: Literal["keep", "leave_out", "relabel"] | None = Field(
         default=None, description="what became of learned labels of another method; None if there never were any"
     )
@@ -546,13 +549,13 @@ class RelabelDoc(Document):
     left_out: list[str] = Field(description="request keys of learned labels that training leaves out")
     relabelled: dict[str, str] = Field(description="request key of a replaced label → that of its new one")
     failed: dict[str, str] = Field(
-        description="request key → cause, of new labels that failed; the old ones are left out"
+        description="request key → cause, of new labels that failed; the old ones are left out, unless all failed"
     )
     n_without_vacuum: int = Field(description="of the labels left out, those of version 0.1.0 made without vacuum")
     refitted: bool = Field(description="whether the force field was fitted anew to what training uses now")
     errors: TrainingErrors | None = Field(description="on the structures trained on; None if it was not refitted")
     threshold: float | None = Field(description="the new automatic threshold where a committee was refitted, else None")
-    learner: LearnerVersion = Field(description="the version after it")
+    learner: LearnerVersion = Field(description="the version after it; the one before if every new label failed")
     seconds: float = Field(description="wall time of the stage, s")
 
 

@@ -65,6 +65,12 @@ def test_oxidation_states_make_every_crop_neutral():
     assert any(crop.notes["neutralised"] for crop in crops)
     plain = crop_search(Coordination(), frame, 9, 30, np.random.default_rng(0))
     assert any(sum(charges[s] for s in crop.atoms.symbols) for crop in plain)
+    with pytest.raises(
+        InputError,
+        match=r"atom and is neutral by oxidation_states \(correct.*; .* Correct oxidation_states or leave them out, widen",
+    ) as told:
+        crop_search(Coordination(), frame, 9, 10, oxidation_states={"Na": 0.31, "Cl": 0.17})  # no sum of these is zero
+    assert "aise max_atoms" not in str(told.value)
     with pytest.raises(InputError, match="Cl"):
         crop_search(Coordination(), frame, 9, oxidation_states={"Na": 1.0})
     with pytest.raises(InputError, match="symbols"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ase.calculators.emt import EMT
 
-__all__ = ["Flawed", "Never"]
+__all__ = ["Flawed", "Never", "Switched"]
 
 
 class Flawed(EMT):
@@ -56,4 +56,18 @@ class Never(EMT):
         """Fail for more than 32 atoms."""
         if len(atoms) > 32:
             raise MemoryError("not enough memory for the plane waves")
+        super().calculate(atoms, list(properties), list(system_changes))
+
+
+class Switched(EMT):
+    """Labels nothing until the file ``switch`` is there."""
+
+    def __init__(self, switch: str) -> None:
+        super().__init__()
+        self.switch = Path(switch)
+
+    def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = ("positions",)) -> None:
+        """Fail without the file."""
+        if not self.switch.exists():
+            raise RuntimeError("no licence")
         super().calculate(atoms, list(properties), list(system_changes))

@@ -21,7 +21,7 @@ import tiny
 from idealflow import Campaign, cli
 from idealflow.errors import InputError
 from idealflow.forcefields import load_force_field
-from idealflow.report import summarise
+from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState, RelabelDoc
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.state import after_relabel, next_action
@@ -112,6 +112,8 @@ def test_leave_out_takes_the_others_from_training_and_back_again(folder: Path) -
     )  # nothing else is known yet, and what was met was met
     state, campaign = tiny.run(folder, label=by_lennard_jones("leave_out"), max_rounds=1, **HOT)
     assert {key for update in campaign.updates() for key in update.replayed if update.round > before.round} == set()
+    assert {atoms.info["request_key"] for atoms in campaign.dataset()} == set(ledger_of(state).keys)
+    assert campaign.labels_by_method() == ({NAME: len(ledger_of(state))} if len(ledger_of(state)) else {})
     # the first method is back: its labels are used again, the others are left out now
     own = set(ledger_of(state).keys)
     label = tiny.settings()["label"] | {"other_method": "leave_out"}
@@ -119,6 +121,25 @@ def test_leave_out_takes_the_others_from_training_and_back_again(folder: Path) -
     assert set(ledger_of(state).keys) == learned
     assert set(ledger_of(state).left_out) == own
     assert campaign.relabellings()[-1].refitted
+    # no dataset mixes what training does not
+    assert {atoms.info["request_key"] for atoms in campaign.dataset()} == learned
+    assert {atoms.info["method"] for atoms in campaign.dataset()} == {tiny.REFERENCE}
+    assert campaign.labels_by_method() == {tiny.REFERENCE: len(learned)}
+
+
+def test_labels_that_no_model_learned_are_left_out_of_the_dataset_with_their_method(folder: Path) -> None:
+    """An update that was rejected leaves labels that are in no ledger."""
+    store = tiny.sqlite(folder).docs_store
+    extra = store.query_one({"output.kind": "substructure", "output.state": "accepted"})
+    extra = {key: value for key, value in extra.items() if key != "_id"} | {"uuid": "rejected"}
+    extra["output"] |= {"request_key": "tiny/rejected", "uuid": "rejected"}
+    store.update([extra], key=["uuid", "index"])
+    before = Campaign(tiny.sqlite(folder), "tiny")
+    assert "tiny/rejected" in {atoms.info["request_key"] for atoms in before.dataset()}
+    assert before.labels_by_method() == {tiny.REFERENCE: len(ledger_of(before.state())) + 1}
+    _, campaign = tiny.run(folder, label=by_lennard_jones("leave_out"), max_rounds=1, **HOT)
+    assert campaign.dataset() == []
+    assert campaign.labels_by_method() == {}
 
 
 def test_relabel_labels_every_structure_once_and_fits_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +214,57 @@ def test_new_labels_that_fail_are_left_out_with_their_cause(folder: Path) -> Non
     assert all("MemoryError" in cause for cause in doc.failed.values())
     assert state.n_failed_labels == len(large) > 0
     assert set(ledger_of(state).left_out) == large
+    again = summarise(campaign)["labelled_again"]
+    assert (again["n"], again["n_failed"]) == (len(doc.relabelled), len(large))
+    assert f"{again['n']} were labelled again, {len(large)} failed and are left out (" in summary_text(
+        summarise(campaign)
+    )
+
+
+def test_new_labels_that_all_fail_end_the_campaign_with_their_causes_and_leave_the_model(folder: Path) -> None:
+    """And the same command tries again, now that the labeller works; the whole-frame comparison is made anew."""
+    switch = folder / "works"
+    calculator = {"calculator": "failing_calculators.Switched", "kwargs": {"switch": str(switch)}}
+    changes = HOT | {"label": {"labeller": calculator, "other_method": "relabel"}}
+    before = Campaign(tiny.sqlite(folder), "tiny").state()
+    n = len(ledger_of(before))
+    state, campaign = tiny.run(folder, max_failed_fraction=None, **changes)
+    (doc,) = campaign.relabellings()
+    assert state.learner == before.learner == doc.learner
+    assert (len(doc.failed), doc.relabelled, doc.refitted) == (n, {}, False)
+    assert state.status == "failed"
+    assert f"none of {n} learned labels could be made again by Switched: {n}× " in state.reason
+    assert "licence" in state.reason
+    summary = summarise(campaign)
+    (cause,) = set(doc.failed.values())
+    assert summary["labelled_again"] == {"n": 0, "n_failed": n, "causes": {cause: n}, "refitted": False}
+    assert f"none was labelled again, {n} failed ({n}× {cause}); the model is as before" in summary_text(summary)
+
+    switch.touch()
+    state, campaign = tiny.run(folder, max_failed_fraction=None, max_rounds=1, **changes)
+    assert len(campaign.relabellings()) == 2
+    assert (state.status, state.sort_labels) == ("paused", None)
+    assert state.learner.version == before.learner.version + 1
+    assert len(ledger_of(state)) == n
+    assert f"{n} were labelled again; the model was fitted anew" in summary_text(summarise(campaign))
+
+
+@pytest.mark.parametrize("other_method", ["relabel", "leave_out"])
+def test_the_comparison_of_a_finished_campaign_is_made_anew(other_method: str, finished: Any, tmp_path: Path) -> None:
+    folder = tiny.copied(finished.folder, tmp_path / "copy")
+    first = finished.campaign.evaluation()
+    label = by_lennard_jones(other_method)
+    paused, campaign = tiny.run(folder, label=label, max_rounds=1)
+    assert (paused.status, paused.evaluated, next_action(paused.model_copy(update={"status": "running"})).kind) == (
+        "paused", False, "evaluate",
+    )  # fmt: skip
+    assert f"of model version {first.last_version}, not of the present one" in summary_text(summarise(campaign))
+    state, campaign = tiny.run(folder, label=label)
+    second = campaign.evaluation()
+    assert (state.status, state.evaluated) == ("finished", True)
+    assert (second.method, second.last_version) == (NAME, state.learner.version)
+    assert second.frames[0].energy_reference != first.frames[0].energy_reference
+    assert "not of the present one" not in summary_text(summarise(campaign))
 
 
 def dataset_by_key(campaign: Campaign) -> dict[str, Atoms]:

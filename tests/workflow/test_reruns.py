@@ -111,6 +111,14 @@ def test_defaults_that_are_written_down_are_no_change(begun: Path, changes: dict
     assert opened(begun, **changes).changes == []
 
 
+def test_a_copied_folder_with_its_own_places_is_no_change(begun: Path, tmp_path: Path) -> None:
+    copy = tiny.copied(begun, tmp_path / "copy")
+    assert opened(copy).changes == []
+    assert opened(copy).artifacts == str(copy / "artifacts")
+    elsewhere = [entry.key for entry in opened(copy, work=str(tmp_path / "scratch")).changes]
+    assert "work" in elsewhere  # a place that was asked for
+
+
 def test_how_a_dataset_is_checked_may_change(begun: Path) -> None:
     assert [entry.key for entry in opened(begun, bootstrap={"dataset_check": 0}).changes] == ["bootstrap.dataset_check"]
     assert not may_change("bootstrap.dataset")

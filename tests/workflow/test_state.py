@@ -127,7 +127,16 @@ def test_three_centres_without_a_crop_stop_the_campaign_unless_others_had_one() 
     assert (once.status, once.n_uncropped, once.n_cropped) == ("running", 2, 0)
     twice = after_round(once, [segment()], [screen()], without, 1.0)
     assert twice.status == "failed"
-    assert "for none of 4 centres a crop was found: 2× no" in twice.reason
+    assert "for none of 4 centres a crop was found: 4× no. Do what the causes ask for, and run" in twice.reason
+    assert "max_atoms" not in twice.reason
+    budget = without.model_copy(update={"causes": {"too large, not within crop.max_atoms": 2}})
+    both = after_round(once, [segment()], [screen()], budget, 1.0)
+    assert "found: 2× no; 2× too large, not within crop.max_atoms. Raise crop.max_atoms, and run" in both.reason
+    older = once.model_copy(update={"uncropped_causes": {}})  # of a version that kept none
+    assert (
+        "4 centres a crop was found: 2× no; 2× in earlier rounds."
+        in after_round(older, [segment()], [screen()], without, 1.0).reason
+    )
     fine = after_round(once, [segment()], [screen()], update([(0, 10)]), 1.0)
     assert after_round(fine, [segment()], [screen()], without, 1.0).status == "running"
 

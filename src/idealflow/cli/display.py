@@ -78,9 +78,9 @@ class Display:
         new = state.n_substructures - before.n_substructures
         failed = state.n_failed_labels - before.n_failed_labels
         if before.learner is None and state.learner is not None:
-            self._note(
-                f"bootstrap: {state.n_bootstrap_labels} labels by {state.label_method}, threshold {state.threshold:.2f}"
-            )
+            n = state.n_bootstrap_labels
+            learned = f"{n} labels by {state.label_method}" if n else "from structures that had labels"
+            self._note(f"bootstrap: {learned}, threshold {state.threshold:.2f}")
             if state.too_few:
                 from idealflow.report.summary import too_few_line  # with pandas, which takes a second to import
 

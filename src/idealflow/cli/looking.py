@@ -63,7 +63,10 @@ def export(arguments: argparse.Namespace) -> int:
     _refuse_ending(arguments.file, (".extxyz", ".xyz"), "a dataset is extended XYZ")
     dataset = target.campaign.dataset()
     if not dataset:
-        raise InputError(f"campaign {target.campaign.name} has no labels yet; let it run through its bootstrap")
+        raise InputError(
+            f"campaign {target.campaign.name} has no labels that training uses; let it run through its bootstrap, or further "
+            "where label.other_method: leave_out left all out"
+        )
     try:
         with replacing(arguments.file.resolve()) as draft:
             write(draft, dataset, format="extxyz")

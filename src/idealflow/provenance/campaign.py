@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.provenance.calibration import calibration_table
 from idealflow.provenance.folder import CampaignFolder
+from idealflow.provenance.training_labels import given_structures, training_labels
 from idealflow.provenance.trajectory import WalkerTrajectory
 from idealflow.schemas import (
     Artifact,
@@ -34,7 +34,7 @@ from idealflow.schemas import (
     SegmentDoc,
     SubstructureDoc,
 )
-from idealflow.storage import ArtifactStore, read_shard_keys
+from idealflow.storage import ArtifactStore
 
 __all__ = ["Campaign"]
 
@@ -250,7 +250,10 @@ class Campaign:
         return pd.DataFrame(rows, columns=list(_TABLE))
 
     def dataset(self, *, bootstrap: bool = True) -> list[Atoms]:
-        """Every accepted training label as ase Atoms with energy, forces and (where given) stress; provenance in info.
+        """Every accepted label that training uses as ase Atoms with energy, forces and (where given) stress; provenance in info.
+
+        Labels of other methods that training leaves out, or in whose place it uses new ones, are not in it, nor are those of
+        evaluations and of a dataset's check; ``method`` in info says by what each was made.
 
         Structures of the user's dataset, or of the earlier campaign that this one began with, come first (``origin`` in info is
         ``dataset``).
@@ -258,52 +261,16 @@ class Campaign:
         Parameters
         ----------
         bootstrap
-            Include the labels of the bootstrap; evaluation labels, which nothing learned from, never are. A label in whose
-            place training uses one of another method is left out; ``method`` in info says by what each was made.
+            Include the labels of the bootstrap, and the structures that the campaign began with.
         """
-        anew = self._learned_anew()
-        relabelled = [doc for doc in self.labels(origin="relabelled", state="accepted") if doc.request_key in anew]
+        used = training_labels(self)
+        relabelled = self.labels(origin="relabelled", state="accepted")
         if not bootstrap:
             relabelled = [doc for doc in relabelled if not str(doc.replaces).startswith(f"{self.name}/bootstrap/")]
         labels = self.labels(origin="bootstrap", state="accepted") if bootstrap else []
         docs = [*labels, *self.substructures(state="accepted"), *relabelled]
-        given = self._given() if bootstrap else []
-        return given + [self.labelled(doc) for doc in docs if doc.request_key not in anew.values()]
-
-    def _given(self) -> list[Atoms]:
-        """Labelled structures that the campaign began with, and that training still uses."""
-        state = self.state()
-        if state is None or state.learner is None:
-            return []
-        ledger = json.loads(self.artifacts.get(state.learner.ledger).read_text())
-        left_out = set(ledger.get("left_out", ()))
-        found = read_shard_keys(self.artifacts, [key for key in ledger["keys"] if key not in left_out])
-        for key, atoms in found.items():
-            atoms.info |= {"campaign": self.name, "origin": "dataset", "request_key": key}
-        return list(found.values())
-
-    def _learned_anew(self) -> dict[str, str]:
-        """Request keys of labels in whose favour training gave up others → of those; none of a relabelling that was given up."""
-        query = {
-            "output.campaign": self.name,
-            "output.kind": "label",
-            "output.origin": "relabelled",
-            "output.state": "accepted",
-        }
-        found = [
-            entry["output"] for entry in self.store.query(query, properties=["output.request_key", "output.replaces"])
-        ]
-        state = self.state()
-        if not found or state is None or state.learner is None:
-            return {}
-        ledger = json.loads(self.fetch(state.learner.ledger).read_text())
-        known, anew = {*ledger["keys"], *ledger.get("left_out", ())}, {}
-        # a key begins with that of the label it replaces, which may be such a label itself
-        for output in sorted(found, key=lambda output: -len(output["request_key"])):
-            if output["request_key"] in known:
-                anew[output["request_key"]] = output["replaces"]
-                known.add(output["replaces"])
-        return anew
+        given = given_structures(self) if bootstrap else []
+        return given + [self.labelled(doc) for doc in docs if doc.round == used.get(doc.request_key, {}).get("round")]
 
     def labelled(self, doc: LabelledDoc) -> Atoms:
         """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""
@@ -361,27 +328,9 @@ class Campaign:
         return calibration_table(self, recompute=recompute)
 
     def labels_by_method(self) -> dict[str, int]:
-        """How many accepted labels each method gave, the most first.
-
-        Labels of evaluations, which nothing learned from, do not count, nor do those in whose place a label of another
-        method stands.
-        """
-        query = {
-            "output.campaign": self.name,
-            "output.kind": {"$in": ["label", "substructure"]},
-            "output.state": "accepted",
-        }
-        names = ["method", "origin", "request_key"]
-        found = [entry["output"] for entry in self.store.query(query, properties=[f"output.{name}" for name in names])]
-        anew = self._learned_anew()
-        replaced = set(anew.values())
-        learned = [
-            output["method"]
-            for output in found
-            if output["request_key"] not in replaced
-            and (output["request_key"] in anew or output["origin"] not in ("evaluation", "relabelled"))
-        ]
-        return dict(Counter(sorted(learned)).most_common())
+        """How many of the campaign's own labels in :meth:`dataset` each method gave, the most first."""
+        methods = [output["method"] for output in training_labels(self).values()]
+        return dict(Counter(sorted(methods)).most_common())
 
     def round_seconds(self, number: int) -> float:
         """Seconds that the stages of one round took, summed."""

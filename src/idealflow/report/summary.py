@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,7 @@ from idealflow.storage import replacing
 
 __all__ = ["evaluation_line", "summarise", "summary_text", "too_few_line", "write_summary"]
 
-_CHOICES = {
-    "keep": "training uses them too",
-    "leave_out": "training leaves them out",
-    "relabel": "they were labelled again, and the model was fitted anew",
-}
+_CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them out"}
 
 
 def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False) -> dict[str, Any]:
@@ -56,7 +53,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "rounds": state.round,
         "n_labelled_frames": state.n_labelled_frames,
         "n_substructures": state.n_substructures,
-        "n_bootstrap_labels": state.n_bootstrap_labels,
+        **_first_structures(campaign, state),
         "n_failed_labels": state.n_failed_labels,
         "failure_causes": state.failure_causes,
         "n_quarantined": state.n_quarantined,
@@ -69,6 +66,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "settings_changes": [entry.model_dump() for entry in state.changes],
         "settings_remarks": state.remarks,
         "other_method": state.other_method,
+        "labelled_again": _labelled_again(campaign, state),
         "n_labels_without_vacuum": _without_vacuum(campaign, state),
         **_costs(state, evaluation, steps),
         "notes": state.notes,
@@ -81,6 +79,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
         summary["evaluation"] = [_stage_errors(evaluation, stage) for stage in stages]
+        summary["evaluation_version"] = evaluation.last_version
     return summary
 
 
@@ -100,7 +99,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"  {summary['n_atoms']} atoms, step {summary['n_steps']} of {summary['n_steps_planned']}, "
         f"{summary['rounds']} rounds, model version {summary['model_version']}",
         f"  labels by {_methods(summary)}: {summary['n_substructures']} substructures in "
-        f"{summary['n_labelled_frames']} frames, {summary['n_bootstrap_labels']} for the bootstrap, "
+        f"{summary['n_labelled_frames']} frames, {_first(summary)}, "
         f"{summary['n_failed_labels']} failed",
     ]
     lines += [f"  {count} failed: {cause}" for cause, count in summary["failure_causes"].items()]
@@ -110,7 +109,7 @@ def summary_text(summary: dict[str, Any]) -> str:
             "training leaves them out from the next round on; label.other_method: relabel labels them again"
         )
     if summary["other_method"] is not None:
-        lines.append(f"  labels of another method: {_CHOICES[summary['other_method']]}")
+        lines.append(f"  labels of another method: {_other_labels(summary)}")
     lines += [
         f"  from round {entry['round']} on {entry['key']} = {entry['after']}, before {entry['before']}"
         for entry in summary["settings_changes"]
@@ -126,6 +125,10 @@ def summary_text(summary: dict[str, Any]) -> str:
     if calibration := summary.get("calibration"):
         lines.append(_calibration_line(calibration))
     lines += [evaluation_line(entry) for entry in summary.get("evaluation", [])]
+    if (of := summary.get("evaluation_version")) is not None and of != summary["model_version"]:
+        lines.append(
+            f"  note: this comparison is of model version {of}, not of the present one; `idealflow evaluate` compares it"
+        )
     lines += [f"  {message}" for message in summary.get("notes", [])]
     return "\n".join(lines) + "\n"
 
@@ -135,6 +138,53 @@ def _without_vacuum(campaign: Campaign, state: CampaignState) -> int:
     if state.settings is None and state.learner is not None:
         return len(campaign.labels_without_vacuum())
     return state.n_without_vacuum
+
+
+def _first_structures(campaign: Campaign, state: CampaignState) -> dict[str, int]:
+    """What the first model was learned from: labels of the bootstrap, or structures that came with labels."""
+    doc = campaign.bootstrap()
+    source = "structures" if doc is None else doc.source
+    n = 0 if doc is None else doc.n_structures
+    return {
+        "n_bootstrap_labels": state.n_bootstrap_labels if source == "structures" else 0,
+        "n_dataset_structures": n if source == "dataset" else 0,
+        "n_carried_structures": n if source == "campaign" else 0,
+    }
+
+
+def _first(summary: dict[str, Any]) -> str:
+    if n := summary["n_dataset_structures"]:
+        return f"{n} from the dataset"
+    if n := summary["n_carried_structures"]:
+        return f"{n} from the earlier campaign"
+    return f"{summary['n_bootstrap_labels']} for the bootstrap"
+
+
+def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] | None:
+    """What became of learned labels the last time they were to be labelled again; None if they never were."""
+    if state.other_method != "relabel":
+        return None
+    again = [doc for doc in campaign.relabellings() if doc.choice == "relabel"]
+    if not again or (state.sort_labels is not None and state.status != "failed"):
+        return None
+    last = again[-1]
+    causes = dict(Counter(last.failed.values()).most_common())
+    return {"n": len(last.relabelled), "n_failed": len(last.failed), "causes": causes, "refitted": last.refitted}
+
+
+def _other_labels(summary: dict[str, Any]) -> str:
+    """What became of labels of another method, in words."""
+    if summary["other_method"] != "relabel":
+        return _CHOICES[summary["other_method"]]
+    again = summary["labelled_again"]
+    if again is None:
+        return "they are to be labelled again"
+    causes = "; ".join(f"{count}× {cause}" for cause, count in again["causes"].items())
+    if not again["n"] and again["n_failed"]:
+        return f"none was labelled again, {again['n_failed']} failed ({causes}); the model is as before"
+    failed = f", {again['n_failed']} failed and are left out ({causes})" if again["n_failed"] else ""
+    fitted = "the model was fitted anew" if again["refitted"] else "too few for a new fit: the model goes on as it is"
+    return f"{again['n']} were labelled again{failed}; {fitted}"
 
 
 def too_few_line(too_few: dict[str, int]) -> str:

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from idealflow.core.cropping.assembly import Rules, assemble_all
 from idealflow.core.cropping.contacts import Selection, composition_distance, smallest_distance
-from idealflow.core.cropping.crop import Crop, CropSearch, Refused
+from idealflow.core.cropping.crop import Crop, CropSearch
 from idealflow.core.cropping.lattice import find_translations
 from idealflow.core.cropping.proposals import Box, propose
+from idealflow.core.cropping.refusal import nothing_fits
 from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey, symbols_to_numbers
 from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, find_empty_space, seam_gap
 from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
-__all__ = ["crop_search", "vacuum_crop", "whole_frame"]
+__all__ = ["crop_search", "neutral_table", "vacuum_crop", "whole_frame"]
 
 DEFAULT_MARGIN = 3.0
 LEAST_MARGIN = 0.2
@@ -168,24 +169,11 @@ def neutral_table(oxidation_states: dict[str, float], atoms: Atoms) -> dict[int,
     charges = symbols_to_numbers(oxidation_states)
     missing = sorted({str(s) for s in atoms.symbols} - set(oxidation_states))
     if missing:
-        raise InputError(f"oxidation_states must name every species of the frame; {missing} are missing")
+        given = ", ".join(sorted(oxidation_states)) or "none"
+        raise InputError(
+            f"oxidation_states must name every species of the frame; {', '.join(missing)} missing, got {given}; add them"
+        )
     return charges
-
-
-def nothing_fits(refused: list[Refused], sur: Surroundings, max_atoms: int, widths: tuple[float, float]) -> str:
-    """Say why every candidate was refused."""
-    least = sur.density * (2.0 * sur.cutoff) ** 3
-    reasons: dict[str, int] = {}
-    for one in refused:
-        words = one.reason.split(";")[0]
-        reasons[words] = reasons.get(words, 0) + 1
-    common = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return (
-        f"no cell holds the core of {sur.cutoff:.2f} Å around this atom within max_atoms={max_atoms}; a cube of twice "
-        f"that width has about {least:.0f} atoms; {len(refused)} candidates of widths {widths[0]:.2f} to {widths[1]:.2f} "
-        f"Å were refused ({'; '.join(f'{n}x {text}' for text, n in common)}). "
-        "Raise max_atoms, widen cell_widths, or use a descriptor with a smaller r_cut or sigma"
-    )
 
 
 @dataclass(frozen=True)

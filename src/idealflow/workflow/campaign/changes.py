@@ -86,6 +86,16 @@ def of_the_site(key: str) -> bool:
     return key in _SITE or key.rpartition(".")[2] in ("category", "wall_time_s")
 
 
+def _moved_with_its_folder(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether ``artifacts`` and ``work`` differ because the campaign's folder, with its own places in it, is elsewhere."""
+    places = [[str(settings.get(key)) for key in ("artifacts", "work")] for settings in (before, after)]
+    if any("://" in place for pair in places for place in pair):
+        return False
+    folders = [{Path(place).parent for place in pair} for pair in places]
+    names = [[Path(place).name for place in pair] for pair in places]
+    return names == [["artifacts", "work"]] * 2 and all(len(each) == 1 for each in folders)
+
+
 def shown(value: Any) -> str:
     """A value as JSON in one line; a long one is shortened, and has its hash."""
     if value is _NOT_SET:
@@ -108,7 +118,10 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> 
     """
     found: list[Difference] = []
     one, other = in_full(before), in_full(after)
+    moved = _moved_with_its_folder(before, after)
     for key in sorted(before.keys() & after.keys()):
+        if moved and key in ("artifacts", "work"):
+            continue
         if key == "segment.schedule":
             found += _schedules(before[key], after[key], done)
         else:

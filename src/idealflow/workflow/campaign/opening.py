@@ -10,6 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from idealflow.core import SOAP
+from idealflow.core.cropping.search import neutral_table
 from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
@@ -51,8 +52,8 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
     ------
     InputError
         If the screen would see less than the model, a species is outside the descriptor, the bootstrap has nothing to
-        start from or to learn from, the first velocities cannot be drawn, or frames are to be labelled whole that are too
-        large for it.
+        start from or to learn from, the first velocities cannot be drawn, crops are to be made neutral by oxidation states
+        that leave a species out, or frames are to be labelled whole that are too large for it.
     """
     bootstrap = maker.bootstrap
     whole = "embedding = frame" if maker.embedding == "frame" else f"evaluation.n_frames = {maker.evaluation.n_frames}"
@@ -63,6 +64,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
         )
     maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
     _check_totals(maker, atoms)
+    _check_charges(maker, atoms)
     species = sorted(set(atoms.get_chemical_symbols()))
     if bootstrap.source == "campaign":
         known = earlier_species(Path(str(bootstrap.campaign)))
@@ -122,15 +124,30 @@ def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) 
 def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
     """A part of a charged frame has no charge of its own that anyone knows: such frames are labelled whole."""
     totals = totals_of(atoms)
-    whole = maker.embedding == "frame" or (
-        maker.embedding != "vacuum" and maker.crop.whole_if_small and len(atoms) <= maker.crop.max_atoms
-    )
-    if totals and maker.learn and not whole:
+    if totals and maker.learn and not _whole(maker, atoms):
         said = " and ".join(f"{name} = {value:g}" for name, value in totals.items())
         raise InputError(
             f"the structure has {said}, of which a part cut out of it has no known share; label frames whole (embedding: frame, "
             f"or crop.max_atoms of at least {len(atoms)}), or remove it from the structure"
         )
+
+
+def _check_charges(maker: CampaignSettings, atoms: Atoms) -> None:
+    """Oxidation states that leave a species out would fail every crop, each after its search."""
+    states = maker.crop.oxidation_states
+    if states is None or not maker.learn or maker.embedding == "vacuum" or _whole(maker, atoms):
+        return
+    try:
+        neutral_table(states, atoms)
+    except InputError as error:
+        raise InputError(f"crop.{error}") from error
+
+
+def _whole(maker: CampaignSettings, atoms: Atoms) -> bool:
+    """Whether frames are labelled whole."""
+    return maker.embedding == "frame" or (
+        maker.embedding != "vacuum" and maker.crop.whole_if_small and len(atoms) <= maker.crop.max_atoms
+    )
 
 
 def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:

@@ -75,7 +75,8 @@ def reopened(
     science = [entry for entry in differences if not of_the_site(entry.key)]
     changed = bool(science) or (state.settings is None and settings_changed(maker, state.settings_key))
     artifacts = root_of(maker, state)
-    if not changed and state.status in ("finished", "failed"):
+    again = state.status == "failed" and state.sort_labels is not None  # no label could be made again
+    if not changed and not again and state.status in ("finished", "failed"):
         return state.model_copy(update={"artifacts": artifacts})
     sorting = _sorting(maker, state, store, {entry.key for entry in science})
     threads = Settings().threads
@@ -86,10 +87,13 @@ def reopened(
         "changes": [*state.changes, *_recorded(state, differences, threads)],
         "remarks": [*state.remarks, *(remark for remark in remarks if remark not in state.remarks)],
         "threads": threads,
+        "sort_labels": None,
         **sorting,
     }
     if changed:
         changes |= _retaken(maker, state, {entry.key for entry in science})
+    elif again:
+        changes |= {"status": "running", "reason": "learned labels are made again", "recent_failures": []}
     elif state.status == "paused":
         changes |= {"status": "running", "reason": "under way"}
     after = state.model_copy(update=changes)
@@ -119,6 +123,7 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
         "recent_failures": [],  # whoever changes settings after a stop has mended something
         "n_cropped": 0,
         "n_uncropped": 0,
+        "uncropped_causes": {},
         "label_method": maker.label.method,
         "labeller_key": maker.label.key,
         "model_key": settings_key(model_of(maker)),

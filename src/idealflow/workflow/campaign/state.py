@@ -72,7 +72,7 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         first_learner=doc.learner,
         threshold=doc.threshold if threshold is None else threshold,
         too_few=doc.too_few,
-        n_bootstrap_labels=doc.n_labelled_here,
+        n_bootstrap_labels=doc.n_labelled_here if doc.source == "structures" else 0,  # else of a dataset's check
         wall_s=state.wall_s + doc.seconds,
         notes=list(dict.fromkeys([*state.notes, *doc.notes])),
         **_failures(state, Counter(doc.failed.values()), _bootstrap_outcomes(doc)),
@@ -110,17 +110,31 @@ def after_round(
 
 
 def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> CampaignState:
-    """State after learned labels were sorted out; ``automatic``: the threshold is the distribution's own."""
+    """State after learned labels were sorted out; ``automatic``: the threshold is the distribution's own.
+
+    The whole-frame comparison is due again: model and method are others. If every new label failed, the campaign has failed,
+    and tries again when it is taken up.
+    """
     outcomes = [key in doc.failed for key in sorted({*doc.failed, *doc.relabelled})]
-    return _settled(
-        state,
-        learner=doc.learner,
-        sort_labels=None,
-        n_without_vacuum=doc.n_without_vacuum,
-        threshold=doc.threshold if automatic and doc.threshold is not None else state.threshold,
-        wall_s=state.wall_s + doc.seconds,
-        **_failures(state, Counter(doc.failed.values()), outcomes),
-    )
+    causes = Counter(doc.failed.values())
+    changes: dict[str, Any] = {
+        "learner": doc.learner,
+        "sort_labels": None,
+        "n_without_vacuum": doc.n_without_vacuum,
+        "threshold": doc.threshold if automatic and doc.threshold is not None else state.threshold,
+        "wall_s": state.wall_s + doc.seconds,
+        "evaluated": False,
+        **_failures(state, causes, outcomes),
+    }
+    if doc.failed and not doc.relabelled:
+        changes |= {
+            "sort_labels": state.sort_labels,
+            "evaluated": state.evaluated,
+            "status": "failed",
+            "reason": f"none of {len(doc.failed)} learned labels could be made again by {doc.method}: {_told(causes)}; the model "
+            "is as before. Mend the labeller, and run the same command again",
+        }
+    return _settled(state, **changes)
 
 
 def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
@@ -184,15 +198,24 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
     cropped = state.n_cropped + len(outcomes) - update.uncropped
     uncropped = state.n_uncropped + update.uncropped
     changes |= {"n_cropped": cropped, "n_uncropped": uncropped}
-    ends = all(walker.finished for walker in walkers)
-    if update.uncropped and not cropped and (uncropped >= _TRIED_CENTRES or ends):
-        told = "; ".join(f"{count}× {cause}" for cause, count in update.causes.items())
-        changes |= {
-            "status": "failed",
-            "reason": f"for none of {uncropped} centres a crop was found: {told}. Raise crop.max_atoms, and run the same "
-            "command again",
-        }
+    if not cropped:  # then every cause is one of these centres'
+        causes = Counter(state.uncropped_causes) + Counter(update.causes)
+        changes["uncropped_causes"] = dict(causes)
+        ends = all(walker.finished for walker in walkers)
+        if update.uncropped and (uncropped >= _TRIED_CENTRES or ends):
+            changes |= {"status": "failed", "reason": _uncropped(uncropped, causes)}
     return changes | failures
+
+
+def _uncropped(n_centres: int, causes: Counter[str]) -> str:
+    """Why a campaign ends that could not make a single crop, and what helps."""
+    if unknown := n_centres - causes.total():  # counted by an earlier version, which did not keep why
+        causes = causes + Counter({"in earlier rounds": unknown})
+    budget = any("within crop.max_atoms" in cause for cause in causes)
+    remedy = "Raise crop.max_atoms" if budget else "Do what the causes ask for"
+    return (
+        f"for none of {n_centres} centres a crop was found: {_told(causes)}. {remedy}, and run the same command again"
+    )
 
 
 def _bootstrap_outcomes(doc: BootstrapDoc) -> list[bool]:
@@ -226,12 +249,16 @@ def _failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequenc
             f"{state.max_failed_fraction:g} allows"
         )
     if exceeded is not None:
-        told = "; ".join(f"{count}× {cause}" for cause, count in counted.most_common())
         changes |= {
             "status": "failed",
-            "reason": f"{exceeded}; in the whole campaign: {told}. Mend the labeller or raise the budget",
+            "reason": f"{exceeded}; in the whole campaign: {_told(counted)}. Mend the labeller or raise the budget",
         }
     return changes
+
+
+def _told(causes: Mapping[str, int]) -> str:
+    """Causes with their numbers, the most frequent first."""
+    return "; ".join(f"{count}× {cause}" for cause, count in Counter(causes).most_common())
 
 
 def _settled(state: CampaignState, **changes: Any) -> CampaignState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -33,6 +34,9 @@ from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
 __all__ = ["CropSearchMaker", "Embedding"]
+
+#: settings as the search names them, which a config has under `crop`
+_SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
 
 Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
@@ -158,7 +162,7 @@ class CropSearchMaker(StableName, Maker):
                 hydrogen_caps=self.hydrogen_caps,
             )
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
-            return [], [], f"no crop: {refusal}".replace("max_atoms", "crop.max_atoms")
+            return [], [], "no crop: " + _SETTINGS.sub(r"crop.\g<0>", str(refusal))
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]
         return list(found), refused, None if len(found) else "no crop: every candidate was refused"
 

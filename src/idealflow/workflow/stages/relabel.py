@@ -77,7 +77,10 @@ class RelabelMaker(StableName, Maker):
         asked: dict[str, str],
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
     ) -> RelabelDoc:
-        """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one."""
+        """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one.
+
+        Where labels were asked for and every one failed, the learner stays the version that it is.
+        """
         what = settings_key([self.fit_steps, label.key, choice, learner.model_dump(), asked])
         if (done := committed(RelabelDoc)) is not None and done.asked == what:
             return done
@@ -88,24 +91,29 @@ class RelabelMaker(StableName, Maker):
         out = left_out(sorted_labels, choice)
         new = documents(jobstore, context.campaign, asked.values())
         relabelled = {key: request for key, request in asked.items() if request in new}
-        ledger = _sorted_out(before, out, relabelled)
+        nothing = bool(asked) and not relabelled
+        ledger = before if nothing else _sorted_out(before, out, relabelled)
 
         uncertainty = load_uncertainty_artifact(store, learner)
         fitted: ForceField | None = None
-        if refits(len(ledger), len(ledger.left_out), choice):
+        if nothing:  # no label was made: the model and what it was trained on stay, until the labeller is mended
+            pass
+        elif refits(len(ledger), len(ledger.left_out), choice):
             fitted, uncertainty = self._fitted(context, ledger, learner, uncertainty)
         elif ledger.keys:
             structures = fetch_structures(jobstore, store, ledger.keys)
             ledger.errors = load_force_field_artifact(store, learner).errors(structures).tolist()
-        after = store_learner(
-            store,
-            work_directory(context, "relabel", fresh=True),
-            learner.version + 1,
-            force_field=fitted,
-            uncertainty=uncertainty,
-            ledger=ledger,
-            before=learner,
-        )
+        after = learner
+        if not nothing:
+            after = store_learner(
+                store,
+                work_directory(context, "relabel", fresh=True),
+                learner.version + 1,
+                force_field=fitted,
+                uncertainty=uncertainty,
+                ledger=ledger,
+                before=learner,
+            )
         trained = [error for error, held in zip(ledger.errors, ledger.held_out, strict=True) if not held]
         return RelabelDoc(
             campaign=context.campaign,
@@ -117,7 +125,7 @@ class RelabelMaker(StableName, Maker):
             left_out=sorted(ledger.left_out),
             relabelled=relabelled,
             failed={key: _cause(jobstore, request) for key, request in asked.items() if key not in relabelled},
-            n_without_vacuum=len(sorted_labels.without_vacuum & set(ledger.left_out)),
+            n_without_vacuum=len(sorted_labels.without_vacuum - relabelled.keys()),
             refitted=fitted is not None,
             errors=None if fitted is None else mean_errors(np.asarray(trained)),
             threshold=uncertainty.auto_threshold()
@@ -168,5 +176,5 @@ def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Le
 
 def _cause(store: JobStore, request: str) -> str:
     """Why a new label failed."""
-    found = store.query_one({"output.request_key": request}, properties=["output.cause"])
+    found = store.query_one({"output.request_key": request}, properties=["output.cause"], sort={"output.round": -1})
     return "the label left no document" if found is None else str(found["output"]["cause"])

@@ -1,0 +1,83 @@
+"""Which of a campaign's accepted labels training uses, or would: those that a dataset of it may hold together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from idealflow.storage import read_shard_keys
+
+if TYPE_CHECKING:
+    from idealflow.provenance.campaign import Campaign
+
+__all__ = ["given_structures", "training_labels"]
+
+_FIELDS = ("request_key", "labeller_key", "method", "origin", "replaces", "round")
+
+
+def training_labels(campaign: Campaign) -> dict[str, dict[str, Any]]:
+    """Labels that training uses or would use, by request key, with ``method``, ``origin``, ``replaces`` and ``round``.
+
+    Not among them are labels of evaluations and of a dataset's check; those that training leaves out, and any others by a
+    labeller of which it uses none; those in whose place it uses new ones, and new ones that it does not use. Of several labels
+    under one key the youngest counts, which was learned.
+    """
+    query = {
+        "output.campaign": campaign.name,
+        "output.kind": {"$in": ["label", "substructure"]},
+        "output.state": "accepted",
+        "output.origin": {"$in": ["bootstrap", "relabelled", "substructure"]},
+    }
+    names = [f"output.{name}" for name in _FIELDS]
+    found: dict[str, dict[str, Any]] = {}
+    for entry in campaign.store.query(query, properties=names, sort={"output.round": 1}):
+        found[entry["output"]["request_key"]] = entry["output"]
+    state = campaign.state()
+    anew = [output for output in found.values() if output["origin"] == "relabelled"]
+    if state is None or state.learner is None:
+        return {key: output for key, output in found.items() if output["origin"] != "relabelled"}
+    if not anew and state.other_method is None and not state.n_without_vacuum:
+        return found
+    ledger = json.loads(campaign.fetch(state.learner.ledger).read_text())
+    used, left_out = set(ledger["keys"]), set(ledger.get("left_out", ()))
+    learned, replaced = _learned_anew(anew, used | left_out)
+    out = left_out | replaced
+    others = {found[key]["labeller_key"] for key in out & found.keys()}
+    others -= {found[key]["labeller_key"] for key in used & found.keys()}
+    return {
+        key: output
+        for key, output in found.items()
+        if key in used
+        or (
+            key not in out
+            and output["labeller_key"] not in others
+            and (output["origin"] != "relabelled" or key in learned)
+        )
+    }
+
+
+def given_structures(campaign: Campaign) -> list[Atoms]:
+    """Labelled structures that the campaign began with, and that training uses."""
+    state = campaign.state()
+    if state is None or state.learner is None:
+        return []
+    ledger = json.loads(campaign.fetch(state.learner.ledger).read_text())
+    found = read_shard_keys(campaign.artifacts, ledger["keys"])
+    for key, atoms in found.items():
+        atoms.info |= {"campaign": campaign.name, "origin": "dataset", "request_key": key}
+    return list(found.values())
+
+
+def _learned_anew(anew: Iterable[dict[str, Any]], known: set[str]) -> tuple[set[str], set[str]]:
+    """Request keys of new labels that were learned, and of those that they replace; none of a relabelling that was given up."""
+    known, learned, replaced = set(known), set(), set()
+    # a key begins with that of the label it replaces, which may be such a label itself
+    for output in sorted(anew, key=lambda output: -len(output["request_key"])):
+        if output["request_key"] in known:
+            learned.add(output["request_key"])
+            replaced.add(output["replaces"])
+            known.add(output["replaces"])
+    return learned, replaced
