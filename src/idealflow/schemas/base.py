@@ -27,7 +27,7 @@ class Document(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_mson_keys(cls, data: Any) -> Any:
+    def _drop_mson_keys(cls, data: object) -> object:
         if isinstance(data, dict):
             return {key: value for key, value in data.items() if key not in _MSON_KEYS}
         return data

@@ -89,8 +89,7 @@ def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> di
     kept = {}
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
-        kind = type(getattr(maker, section) if section else maker).__name__
-        if name in known_to_0_1(kind):
+        if name in known_to_0_1(type(getattr(maker, section) if section else maker).__name__):
             kept[key] = value
     return kept
 

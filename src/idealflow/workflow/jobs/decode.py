@@ -12,12 +12,13 @@ from pydantic import TypeAdapter
 
 from idealflow.schemas import Document
 
-__all__ = ["decoded", "document_of"]
+__all__ = ["Body", "Read", "decoded", "document_of"]
 
-Read = Callable[[Any], Any]
+Body = Callable[..., Any]
+Read = Callable[[object], Any]
 
 
-def decoded(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+def decoded(method: Body, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
     """Arguments of a call, defaults included, each in the form that its annotation names.
 
     Documents are made of mappings, tuples of lists, and our own plain classes of what their ``to_dict`` wrote; everything else,
@@ -35,19 +36,19 @@ def decoded(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return given
 
 
-def document_of(method: Callable[..., Any]) -> Read | None:
+def document_of(method: Body) -> Read | None:
     """How to read a stored output of a method that gives a document; None for one that gives something else."""
     annotation: Any = _hints(method).get("return")
     return TypeAdapter(annotation).validate_python if _mentions(annotation, Document) else None
 
 
 @functools.cache
-def _hints(method: Callable[..., Any]) -> dict[str, Any]:
+def _hints(method: Body) -> dict[str, Any]:
     return get_type_hints(method, include_extras=True)
 
 
 @functools.cache
-def _readers(method: Callable[..., Any]) -> dict[str, Read]:
+def _readers(method: Body) -> dict[str, Read]:
     readers = {name: _reader(annotation) for name, annotation in _hints(method).items() if name != "return"}
     return {name: read for name, read in readers.items() if read is not None}
 
@@ -60,11 +61,11 @@ def _reader(annotation: Any) -> Read | None:
     return None
 
 
-def _mentions(annotation: Any, *kinds: type) -> bool:
+def _mentions(annotation: object, *kinds: type) -> bool:
     return any(issubclass(one, kinds) for one in _classes(annotation))
 
 
-def _classes(annotation: Any) -> Iterator[type]:
+def _classes(annotation: object) -> Iterator[type]:
     """Every class named in an annotation."""
     origin = getattr(annotation, "__origin__", None)
     for one in (annotation, origin):

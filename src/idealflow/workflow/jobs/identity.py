@@ -63,12 +63,12 @@ _FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
 _RENAMED: dict[str, dict[str, str]] = {"ModelUpdateMaker": {"n_judges": "n_validation"}}
 
 
-def present_names(kind: str) -> dict[str, str]:
+def present_names(class_name: str) -> dict[str, str]:
     """Former → present name of the fields of one of our classes that were renamed."""
-    return _RENAMED.get(kind, {})
+    return _RENAMED.get(class_name, {})
 
 
-def first_names(data: Any) -> Any:
+def first_names(data: object) -> object:
     """Settings with the names that fields had first, which is how they are hashed: a new name makes no new key.
 
     Parameters
@@ -84,10 +84,10 @@ def first_names(data: Any) -> Any:
     return {first.get(key, key): first_names(value) for key, value in data.items()}
 
 
-def known_to_0_1(kind: str) -> tuple[str, ...]:
+def known_to_0_1(class_name: str) -> tuple[str, ...]:
     """Fields that one of our classes had in version 0.1.0, by their present names; none for a class that it did not have."""
-    present = present_names(kind)
-    return tuple(present.get(name, name) for name in _FORMER.get(kind, ("", ()))[1])
+    present = present_names(class_name)
+    return tuple(present.get(name, name) for name in _FORMER.get(class_name, ("", ()))[1])
 
 
 class StableName(MSONable):
@@ -114,7 +114,7 @@ class StableName(MSONable):
         return _OWN if cls.__module__.startswith(f"{_OWN}.") else cls.__module__
 
 
-def former_form(data: Any) -> Any:
+def former_form(data: object) -> object:
     """Settings as version 0.1.0 would have written them: the path of each class of ours, the fields it had.
 
     Parameters

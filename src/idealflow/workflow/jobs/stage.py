@@ -20,11 +20,12 @@ from idealflow.errors import CampaignError
 from idealflow.schemas import Document, StageContext
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.jobs.decode import decoded, document_of
+from idealflow.workflow.jobs.decode import Body, Read, decoded, document_of
 from idealflow.workflow.jobs.keys import stage_uuid
 from idealflow.workflow.jobs.locks import hold
 
 __all__ = [
+    "Arguments",
     "artifact_store",
     "current_store",
     "current_uuid",
@@ -35,6 +36,9 @@ __all__ = [
     "work_directory",
 ]
 
+#: of a body, by name
+Arguments = Mapping[str, Any]
+
 #: the stage that this process is at, and when it began
 _running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running")
 
@@ -42,10 +46,10 @@ _running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running")
 def stage(
     output_schema: type[Document] | None = None,
     *,
-    alone: Callable[..., tuple[Any, ...]] | None = None,
-    reuse: bool | Callable[[Any, Any, Mapping[str, Any]], bool] = True,
-    then: Callable[[Any, Any, Mapping[str, Any]], Response] | None = None,
-) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
+    alone: Body | None = None,
+    reuse: bool | Callable[[Any, Any, Arguments], bool] = True,
+    then: Callable[[Any, Any, Arguments], Response] | None = None,
+) -> Callable[[Body], Callable[..., Job]]:
     """Decorate a Maker's ``make``: a jobflow job that does what is not the stage's own, so that its body is decode, core, encode.
 
     Before the body: threads are pinned, the arguments get the form that their annotations name
@@ -70,7 +74,7 @@ def stage(
     if output_schema is not None:
         settings["output_schema"] = output_schema
 
-    def decorate(method: Callable[..., Any]) -> Callable[..., Job]:
+    def decorate(method: Body) -> Callable[..., Job]:
         @functools.wraps(method)
         def body(*args: Any, **kwargs: Any) -> Any:
             pin_threads()
@@ -114,7 +118,7 @@ def stamp() -> dict[str, Any]:
 
 
 @functools.cache
-def _limited(threads: int) -> Any:
+def _limited(threads: int) -> threadpool_limits:
     """The linear-algebra libraries' limit, set once per process and kept."""
     return threadpool_limits(limits=threads)
 
@@ -182,7 +186,7 @@ def current_uuid() -> str:
     return str(CURRENT_JOB.job.uuid)
 
 
-def _stored_output(read: Callable[[Any], Any] | None) -> Any:
+def _stored_output(read: Read | None) -> Any:
     """The output this very job stored in an earlier process, or None.
 
     A job's uuid is derived from what it computes (:mod:`idealflow.workflow.jobs.keys`), so a stored output with the same

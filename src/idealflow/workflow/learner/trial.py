@@ -14,7 +14,7 @@ from idealflow.schemas import TrainingErrors
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 
-__all__ = ["Known", "Trial", "draw", "mean_errors", "rejection", "train"]
+__all__ = ["Known", "Trial", "Verdict", "draw", "mean_errors", "train"]
 
 #: the loss counts energy (eV/atom), forces (eV/Å) and stress (eV/Å³) so
 _WEIGHTS = np.array([1.0, 1.0, 0.1])
@@ -93,8 +93,33 @@ def train(
     return Trial(trained, known, new_before, new_after, validation_before, validation_after)
 
 
-def rejection(trial: Trial, factor: float) -> str | None:
-    """Why a trained copy must not stay, or None: errors that are not finite, or that grew by more than ``factor``."""
+@dataclass(frozen=True)
+class Verdict:
+    """Whether what a trial learned may stay.
+
+    Attributes
+    ----------
+    trial
+        None where there was nothing to learn.
+    rejected
+        Why its force field must not stay, or None.
+    """
+
+    trial: Trial | None
+    rejected: str | None
+
+    @property
+    def learned(self) -> Trial | None:
+        """The trial whose force field is the next version's, or None."""
+        return self.trial if self.rejected is None else None
+
+    @classmethod
+    def of(cls, trial: Trial | None, factor: float) -> Verdict:
+        """Judge a trial: it is rejected if its errors are not finite, or grew by more than ``factor``."""
+        return cls(trial, None if trial is None else _rejection(trial, factor))
+
+
+def _rejection(trial: Trial, factor: float) -> str | None:
     if not all(np.isfinite(errors[:, :2]).all() for errors in (trial.validation_after, trial.new_after)):
         return "the updated force field gives errors that are not finite"
     new_before, new_after = _loss(trial.new_before), _loss(trial.new_after)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
@@ -14,6 +15,8 @@ from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.uncertainties import Uncertainty, load_uncertainty
 
 __all__ = ["load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
+
+T = TypeVar("T")
 
 _CACHE_SIZE = 4
 _loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -55,13 +58,14 @@ def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | Le
     return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
 
 
-def _cached(kind: str, artifact: Artifact | None, store: ArtifactStore, load: Any) -> Any:
+def _cached(part: str, artifact: Artifact | None, store: ArtifactStore, load: Callable[[Path], T]) -> T:
     if artifact is None:
-        raise InputError(f"this stage needs a {kind.replace('_', ' ')}, and was given none")
-    key = (kind, artifact.sha256)
+        raise InputError(f"this stage needs a {part.replace('_', ' ')}, and was given none")
+    key = (part, artifact.sha256)
     if key not in _loaded:
         _loaded[key] = load(store.get(artifact))
         while len(_loaded) > _CACHE_SIZE:
             _loaded.popitem(last=False)
     _loaded.move_to_end(key)
-    return _loaded[key]
+    found: T = _loaded[key]
+    return found

@@ -20,7 +20,7 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.trial import Trial, draw, mean_errors, rejection, train
+from idealflow.workflow.learner.trial import Trial, Verdict, draw, mean_errors, train
 from idealflow.workflow.learner.uncertainties import Uncertainty, learn
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker
@@ -76,7 +76,7 @@ class ModelUpdateMaker(StableName, Maker):
         context: StageContext,
         learner: LearnerVersion,
         frames: dict[str, Artifact | None],
-        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs; failed parents resolve to None
+        waits_for: Sequence[object] = (),  # noqa: ARG002  # references that order the jobs; failed parents resolve to None
         lift_quarantine: bool = False,
         lost: Sequence[LostLabel] = (),
         label: LabelMaker | None = None,
@@ -101,49 +101,37 @@ class ModelUpdateMaker(StableName, Maker):
         labels = collect(current_store(), context, ledger, lost, label)
 
         trial = self._trained(context, store, learner, ledger, labels.accepted) if labels.accepted else None
-        rejected = rejection(trial, self.reject_factor) if trial is not None else None
-        learned = trial if rejected is None else None
-
-        uncertainty = load_uncertainty_artifact(store, learner)
-        changed = bool(labels.accepted or labels.failed_centres or lift_quarantine)
-        if changed:
+        verdict = Verdict.of(trial, self.reject_factor)
+        uncertainty, after = load_uncertainty_artifact(store, learner), learner
+        if labels.accepted or labels.failed_centres or lift_quarantine:
             uncertainty = uncertainty.copy()
-        if lift_quarantine:
-            uncertainty.forget_quarantined()
-        _quarantine(uncertainty, store, context, frames, labels.failed_centres)
-        if learned is not None:
-            learned.enter(ledger, labels.keys)
-            self._join(uncertainty, learned.force_field, labels.accepted)
-        elif trial is not None:
-            _quarantine(uncertainty, store, context, frames, labels.accepted)
-        after = learner
-        if changed:
+            if lift_quarantine:
+                uncertainty.forget_quarantined()
+            _quarantine(uncertainty, store, context, frames, labels.failed_centres)
+            if verdict.rejected is not None:
+                _quarantine(uncertainty, store, context, frames, labels.accepted)
+            if verdict.learned is not None:
+                self._join(uncertainty, verdict.learned.force_field, labels.accepted)
+                verdict.learned.enter(ledger, labels.keys)
             after = store_learner(
                 store,
                 work_directory(context, "update", fresh=True),
                 learner.version + 1,
-                force_field=learned.force_field if learned is not None else None,
+                force_field=None if verdict.learned is None else verdict.learned.force_field,
                 uncertainty=uncertainty,
-                ledger=ledger if learned is not None else None,
+                ledger=None if verdict.learned is None else ledger,
                 before=learner,
             )
+
         return ModelUpdateDoc(
-            **stamp(),
             version_before=learner.version,
             version_after=after.version,
-            **_outcome(trial, rejected, labels),
-            accepted=labels.keys,
-            learned=labels.keys if learned is not None else [],
-            failed=[doc.request_key for doc in labels.failed],
-            causes=labels.causes,
-            uncropped=labels.n_uncropped,
+            **_outcome(verdict, labels),
             centre_force_errors=_centre_errors(store, learner, labels.accepted),
             n_samples=dict(uncertainty.n_samples),
             too_few=uncertainty.too_few,
             learner=after,
-            labelled_frames=sorted({(doc.walker, doc.step) for doc in labels.accepted}),
-            lost=labels.lost,
-            label_seconds=float(sum(doc.seconds for doc in labels.accepted)),
+            **stamp(),
         )
 
     def _trained(
@@ -217,24 +205,31 @@ def _masked(doc: SubstructureDoc, mask_shell: bool) -> Atoms:
     return atoms
 
 
-def _outcome(trial: Trial | None, rejected: str | None, labels: RoundLabels) -> dict[str, Any]:
-    """What became of the update, and its errors."""
-    failed = labels.failed_centres
+def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
+    """What became of the round's labels, and the errors of what was trained on them."""
+    trial, failed, quarantined = verdict.trial, labels.failed_centres, labels.failed_centres
     if trial is None:
+        decision = "nothing_new"
         reason = f"{len(failed)} centres quarantined, no accepted label" if failed else "nothing triggered"
-        errors = dict.fromkeys(("new_before", "new_after", "held_out_before", "held_out_after"))
-        return {"decision": "nothing_new", "reason": reason, "replayed": [], **errors, "quarantined": _keys(failed)}
+    elif verdict.rejected is not None:
+        decision, reason, quarantined = "rejected", verdict.rejected, labels.last_attempts
+    else:
+        decision, reason = "accepted", "errors on held-out structures stayed within bounds"
     return {
-        "decision": "accepted" if rejected is None else "rejected",
-        "reason": rejected or "errors on held-out structures stayed within bounds",
-        "replayed": trial.known.replay_keys,
-        "new_before": mean_errors(trial.new_before),
-        "new_after": mean_errors(trial.new_after),
-        "held_out_before": mean_errors(trial.validation_before),
-        "held_out_after": mean_errors(trial.validation_after),
-        "quarantined": _keys(failed if rejected is None else labels.last_attempts),
+        "decision": decision,
+        "reason": reason,
+        "accepted": labels.keys,
+        "learned": labels.keys if decision == "accepted" else [],
+        "failed": [doc.request_key for doc in labels.failed],
+        "causes": labels.causes,
+        "uncropped": labels.n_uncropped,
+        "quarantined": [doc.request_key for doc in quarantined],
+        "replayed": trial.known.replay_keys if trial else [],
+        "new_before": mean_errors(trial.new_before) if trial else None,
+        "new_after": mean_errors(trial.new_after) if trial else None,
+        "held_out_before": mean_errors(trial.validation_before) if trial else None,
+        "held_out_after": mean_errors(trial.validation_after) if trial else None,
+        "labelled_frames": sorted({(doc.walker, doc.step) for doc in labels.accepted}),
+        "lost": labels.lost,
+        "label_seconds": float(sum(doc.seconds for doc in labels.accepted)),
     }
-
-
-def _keys(docs: Sequence[SubstructureDoc]) -> list[str]:
-    return [doc.request_key for doc in docs]
