@@ -7,12 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 __all__ = [
-    "Arrangement",
     "Artifact",
-    "Document",
-    "InRound",
-    "OfWalker",
-    "StageOutput",
     "StoredFrame",
     "StoredStructure",
 ]

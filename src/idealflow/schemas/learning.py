@@ -17,7 +17,6 @@ __all__ = [
     "FrameErrors",
     "Lineage",
     "ModelUpdateDoc",
-    "NewLearner",
     "RelabelDoc",
     "TrainingErrors",
 ]

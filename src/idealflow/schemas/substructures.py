@@ -9,19 +9,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from idealflow.schemas.base import Arrangement, Artifact, Document, OfWalker, StageOutput, StoredStructure
 
 __all__ = [
-    "AttemptAtCentre",
     "CandidateFigures",
     "CentreDoc",
-    "CentreOfFrame",
     "CropDoc",
-    "Embedding",
-    "MetInSegment",
-    "OfFrame",
     "RelaxationDoc",
-    "RelaxedCrop",
     "ScreenDoc",
     "SegmentDoc",
-    "StoredCrop",
 ]
 
 #: how an environment is made small enough to label

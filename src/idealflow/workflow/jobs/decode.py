@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 
 from idealflow.schemas import Document
 
-__all__ = ["Body", "Read", "decoded", "document_of"]
+__all__ = ["decoded", "document_of"]
 
+#: of a stage; and what makes the annotated form of a value
 Body = Callable[..., Any]
 Read = Callable[[object], Any]
 
@@ -28,6 +29,13 @@ def decoded(method: Body, args: tuple[Any, ...], kwargs: dict[str, Any]) -> insp
     ------
     pydantic.ValidationError
         If a mapping is not the document that it stands for.
+
+    Examples
+    --------
+    >>> from idealflow.schemas import CentreDoc
+    >>> def body(centre: CentreDoc, threshold: float = 1.0) -> None: ...
+    >>> decoded(body, ({"atom": 3, "species": "Cu", "uncertainty": 2.5},), {}).arguments["centre"].species
+    'Cu'
     """
     given = inspect.signature(method).bind(*args, **kwargs)
     given.apply_defaults()
@@ -37,7 +45,15 @@ def decoded(method: Body, args: tuple[Any, ...], kwargs: dict[str, Any]) -> insp
 
 
 def document_of(method: Body) -> Read | None:
-    """How to read a stored output of a method that gives a document; None for one that gives something else."""
+    """How to read a stored output of a method that gives a document; None for one that gives something else.
+
+    Examples
+    --------
+    >>> from idealflow.schemas import CentreDoc
+    >>> def body() -> CentreDoc: ...
+    >>> document_of(body)({"atom": 3, "species": "Cu", "uncertainty": 2.5}).atom
+    3
+    """
     annotation: Any = _hints(method).get("return")
     return TypeAdapter(annotation).validate_python if _mentions(annotation, Document) else None
 

@@ -64,7 +64,13 @@ _RENAMED: dict[str, dict[str, str]] = {"ModelUpdateMaker": {"n_judges": "n_valid
 
 
 def present_names(class_name: str) -> dict[str, str]:
-    """Former → present name of the fields of one of our classes that were renamed."""
+    """Former → present name of the fields of one of our classes that were renamed.
+
+    Examples
+    --------
+    >>> present_names("ModelUpdateMaker")
+    {'n_judges': 'n_validation'}
+    """
     return _RENAMED.get(class_name, {})
 
 
@@ -75,6 +81,11 @@ def first_names(data: object) -> object:
     ----------
     data
         MSON form of a Maker or labeller, or any part or list of it.
+
+    Examples
+    --------
+    >>> first_names({"@class": "ModelUpdateMaker", "n_validation": 8})
+    {'@class': 'ModelUpdateMaker', 'n_judges': 8}
     """
     if isinstance(data, (list, tuple)):
         return [first_names(value) for value in data]

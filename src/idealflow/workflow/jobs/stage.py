@@ -69,6 +69,30 @@ def stage(
     then
         Makes the job's response of the body's document or the earlier one: called with Maker, document and the body's arguments
         by name.
+
+    Examples
+    --------
+    A stage that counts the atoms of a frame, with a document of its own:
+
+    >>> from dataclasses import dataclass
+    >>> from jobflow import Maker, run_locally
+    >>> from idealflow.schemas import StageContext, StoredStructure
+    >>> from idealflow.schemas.base import StageOutput
+    >>> class CountDoc(StageOutput):
+    ...     n_atoms: int
+    >>> @dataclass
+    ... class CountMaker(Maker):
+    ...     name: str = "count"
+    ...
+    ...     @stage()
+    ...     def make(self, context: StageContext, structure: StoredStructure):
+    ...         return CountDoc(n_atoms=len(structure.numbers), **stamp())
+    >>> context = StageContext(campaign="ours", round=3, seed=0, artifacts="artifacts", work="work")
+    >>> cell = {"cell": [[4, 0, 0], [0, 4, 0], [0, 0, 4]], "pbc": [True, True, True]}
+    >>> job = CountMaker().make(context, {"numbers": [29], "positions": [[0, 0, 0]]} | cell)
+    >>> output = run_locally(job, log=False, ensure_success=True)[job.uuid][1].output
+    >>> output.n_atoms, output.round
+    (1, 3)
     """
     settings: dict[str, Any] = {"config": JobConfig(expose_store=True, pass_manager_config=False)}
     if output_schema is not None:
@@ -110,7 +134,13 @@ def stage(
 
 
 def stamp() -> dict[str, Any]:
-    """What every stage's document says alike: ``campaign``, ``round``, and ``seconds`` since the stage began."""
+    """What every stage's document says alike: ``campaign``, ``round``, and ``seconds`` since the stage began.
+
+    Raises
+    ------
+    CampaignError
+        In a stage that no StageContext was given to.
+    """
     context, started = _running.get()
     if context is None:
         raise CampaignError("only a stage with a context, which names campaign and round, can stamp its document")

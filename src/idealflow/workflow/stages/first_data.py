@@ -31,6 +31,12 @@ class FirstData:
         Request key of each label that failed → cause.
     notes
         What is to know of it.
+
+    Examples
+    --------
+    >>> FirstData(what=[], failed={"li/bootstrap/000000": "SCF did not converge"}).check_enough()
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 labels failed: ...
     """
 
     what: object
@@ -62,6 +68,15 @@ def of_labels(jobstore: JobStore, context: StageContext, n_asked: int) -> FirstD
     """The bootstrap's labels, in key order.
 
     An interrupted run that asked for more structures may have left labels with higher numbers; they are not learned.
+
+    Examples
+    --------
+    >>> from maggma.stores import MemoryStore
+    >>> store = JobStore(MemoryStore())
+    >>> store.connect()
+    >>> context = StageContext(campaign="li", round=0, seed=0, artifacts="artifacts", work="work")
+    >>> of_labels(store, context, n_asked=48).frames
+    []
     """
     query = {"output.kind": "label", "output.campaign": context.campaign, "output.origin": "bootstrap"}
     stored = jobstore.query(query, properties=["output"], load=True)
@@ -79,11 +94,34 @@ def of_labels(jobstore: JobStore, context: StageContext, n_asked: int) -> FirstD
 def of_a_dataset(
     store: ArtifactStore, frames: Sequence[Atoms], checks: Sequence[str], notes: Sequence[str]
 ) -> FirstData:
-    """A dataset's structures, which the campaign keeps a copy of; ``checks`` are request keys of the labels that check it."""
+    """A dataset's structures, which the campaign keeps a copy of; ``checks`` are request keys of the labels that check it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6)]  # labelled with EMT
+    >>> for cell in cells:
+    ...     cell.calc = EMT()
+    ...     forces = cell.get_forces()
+    >>> data = of_a_dataset(ArtifactStore(tempfile.mkdtemp()), cells, checks=[], notes=[])
+    >>> len(data.keys), len(data.frames)
+    (2, 2)
+    """
     shard = write_shard(store, frames)
     return FirstData([shard.sha256, checks], shard_keys(shard, len(frames)), list(frames), {}, list(notes))
 
 
 def of_an_earlier_campaign(learner: LearnerVersion) -> FirstData:
-    """Nothing to fit to: what the earlier campaign knows carries on."""
+    """Nothing to fit to: what the earlier campaign knows carries on.
+
+    Examples
+    --------
+    >>> from idealflow.schemas import Artifact
+    >>> file = Artifact(path="ab/abc.pt", sha256="abc", size=3)
+    >>> learner = LearnerVersion(version=4, force_field=file, uncertainty=file, ledger=file)
+    >>> of_an_earlier_campaign(learner).frames
+    []
+    """
     return FirstData(learner.model_dump())

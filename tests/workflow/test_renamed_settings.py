@@ -1,0 +1,63 @@
+"""A setting with a new name: the former one is read, and makes no other campaign."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from monty.json import MontyDecoder
+
+import tiny
+from idealflow.errors import InputError
+from idealflow.storage import ArtifactStore
+from idealflow.workflow import ModelUpdateMaker
+from idealflow.workflow.campaign.opening import science_key
+from idealflow.workflow.campaign.record import load_settings, save_settings, settings_of
+from idealflow.workflow.config.load import maker_from_settings
+from idealflow.workflow.jobs.keys import former_key, settings_key
+from idealflow.workflow.jobs.progress import noted
+
+#: of ModelUpdateMaker(n_judges=5), when that was its name
+KEY = "2-68c33554e8474e37"
+
+FORMER = {"n_steps": 5, "n_replay": 3, "n_judges": 2}
+
+
+def test_the_former_name_is_read_in_python_and_in_stored_makers() -> None:
+    maker = ModelUpdateMaker(n_validation=5)
+    assert ModelUpdateMaker(n_judges=5) == maker
+    stored = {"n_judges" if key == "n_validation" else key: value for key, value in maker.as_dict().items()}
+    assert MontyDecoder().decode(json.dumps(stored)) == maker
+    assert "n_judges" not in maker.as_dict()
+    assert replace(maker, n_steps=3).n_validation == 5
+
+
+def test_a_config_with_the_former_name_says_how_it_is_written_now() -> None:
+    with noted() as notes:
+        maker = maker_from_settings(tiny.settings() | {"update": FORMER})
+    assert maker.update == maker_from_settings(tiny.settings()).update
+    assert notes == ["update.n_judges is read as update.n_validation; write it so"]
+    with pytest.raises(InputError, match=r"update.n_judges is the former name of update.n_validation, got both"):
+        maker_from_settings(tiny.settings(update={"n_judges": 2}))
+
+
+def test_the_new_name_makes_no_new_key() -> None:
+    maker = ModelUpdateMaker(n_validation=5)
+    assert settings_key(maker) == KEY
+    stored = json.loads(json.dumps(maker.as_dict()))
+    stored["n_judges"] = stored.pop("n_validation")
+    assert settings_key(stored) == KEY
+    assert former_key(maker) == former_key(stored)
+    assert settings_key(ModelUpdateMaker(n_validation=6)) != KEY
+
+
+def test_settings_kept_under_the_former_name_are_no_change(tmp_path: Path) -> None:
+    maker = tiny.maker(tmp_path)
+    kept = settings_of(maker)
+    former = {"update.n_judges" if key == "update.n_validation" else key: value for key, value in kept.items()}
+    assert former != kept
+    store = ArtifactStore(str(tmp_path / "artifacts"))
+    assert load_settings(maker, store, save_settings(store, former)) == json.loads(json.dumps(kept))
+    assert science_key(maker) == science_key(maker_from_settings(tiny.settings() | {"update": FORMER}))
