@@ -12,10 +12,10 @@ import pytest
 from monty.json import MontyEncoder
 from pydantic import ValidationError
 
-import tiny
 from idealflow import schemas
 from idealflow.core import Crop
 from idealflow.schemas import LabelledDoc, RelaxationDoc, StoredCrop, SubstructureDoc
+from support import tiny
 
 STORED = Path(__file__).parent / "fixtures" / "version-0.1.0"
 KINDS = {

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from monty.json import MontyDecoder
 
-import tiny
 from idealflow.errors import InputError
 from idealflow.storage import ArtifactStore
 from idealflow.workflow import ModelUpdateMaker
@@ -18,6 +17,7 @@ from idealflow.workflow.campaign.record import load_settings, save_settings, set
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.jobs.keys import former_key, settings_key
 from idealflow.workflow.jobs.progress import noted
+from support import tiny
 
 #: of ModelUpdateMaker(n_judges=5), when that was its name
 KEY = "2-68c33554e8474e37"

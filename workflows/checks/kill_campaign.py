@@ -64,7 +64,7 @@ SETTINGS: dict[str, Any] = {
             "reference": "EMT (stands in for DFT)",
         }
     },
-    "update": {"n_steps": 20, "n_replay": 8, "n_judges": 4},
+    "update": {"n_steps": 20, "n_replay": 8, "n_validation": 4},
     "evaluation": {"n_frames": 3},
 }
 

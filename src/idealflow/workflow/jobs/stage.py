@@ -40,7 +40,7 @@ __all__ = [
 Arguments = Mapping[str, Any]
 
 #: the stage that this process is at, and when it began
-_running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running")
+_running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running", default=(None, 0.0))
 
 
 def stage(
@@ -139,7 +139,15 @@ def stamp() -> dict[str, Any]:
     Raises
     ------
     CampaignError
-        In a stage that no StageContext was given to.
+        Where no stage is under way, and in one that no StageContext was given to.
+
+    Examples
+    --------
+    See :func:`stage`, whose example stamps a document.
+
+    >>> stamp()
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: only a stage with a context, which names campaign and round, can stamp its document
     """
     context, started = _running.get()
     if context is None:
