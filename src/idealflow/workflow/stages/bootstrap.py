@@ -278,14 +278,9 @@ class BootstrapMaker(StableName, Maker):
         base = UncertaintyModel.fit(frames, soap, pooled=self.pooled, seed=child_seed(context.seed, 6))
         uncertainty: Uncertainty = base
         if self.uncertainty == "committee":
+            seed, size = child_seed(context.seed, 8), self.committee_size
             uncertainty = with_committee(
-                base,
-                force_field,
-                untrained,
-                training,
-                size=self.committee_size,
-                steps=self.fit_steps,
-                seed=child_seed(context.seed, 8),
+                base, force_field, untrained, training, size=size, steps=self.fit_steps, seed=seed
             )
         errors = np.zeros((len(frames), 3))
         errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)

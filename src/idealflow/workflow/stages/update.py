@@ -96,62 +96,64 @@ class ModelUpdateMaker(StableName, Maker):
         label
             By which the round's labels are made: others do not count. None in jobs of earlier versions.
         """
-        store = artifact_store(context)
-        ledger = Ledger.load(store, learner.ledger)
-        labels = collect(current_store(), context, ledger, lost, label)
+        now = _Round(context, artifact_store(context), learner, frames)
+        ledger = Ledger.load(now.store, learner.ledger)
 
-        trial = self._trained(context, store, learner, ledger, labels.accepted) if labels.accepted else None
+        labels = collect(current_store(), context, ledger, lost, label)
+        trial = self._trained(now, ledger, labels.accepted) if labels.accepted else None
         verdict = Verdict.of(trial, self.reject_factor)
-        uncertainty, after = load_uncertainty_artifact(store, learner), learner
-        if labels.accepted or labels.failed_centres or lift_quarantine:
-            uncertainty = uncertainty.copy()
-            if lift_quarantine:
-                uncertainty.forget_quarantined()
-            _quarantine(uncertainty, store, context, frames, labels.failed_centres)
-            if verdict.rejected is not None:
-                _quarantine(uncertainty, store, context, frames, labels.accepted)
-            if verdict.learned is not None:
-                self._join(uncertainty, verdict.learned.force_field, labels.accepted)
-                verdict.learned.enter(ledger, labels.keys)
-            after = store_learner(
-                store,
-                work_directory(context, "update", fresh=True),
-                learner.version + 1,
-                force_field=None if verdict.learned is None else verdict.learned.force_field,
-                uncertainty=uncertainty,
-                ledger=None if verdict.learned is None else ledger,
-                before=learner,
-            )
+        uncertainty, after = self._recorded(now, ledger, labels, verdict, lift_quarantine)
 
         return ModelUpdateDoc(
             version_before=learner.version,
             version_after=after.version,
             **_outcome(verdict, labels),
-            centre_force_errors=_centre_errors(store, learner, labels.accepted),
+            centre_force_errors=_centre_errors(now, labels.accepted),
             n_samples=dict(uncertainty.n_samples),
             too_few=uncertainty.too_few,
             learner=after,
             **stamp(),
         )
 
-    def _trained(
-        self,
-        context: StageContext,
-        store: ArtifactStore,
-        learner: LearnerVersion,
-        ledger: Ledger,
-        accepted: Sequence[SubstructureDoc],
-    ) -> Trial:
+    def _trained(self, now: _Round, ledger: Ledger, accepted: Sequence[SubstructureDoc]) -> Trial:
         """A copy of the force field, trained on the new labels and a replay."""
-        rng = generator(context.seed, 1, learner.version)
+        seed, version = now.context.seed, now.learner.version
+        known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, generator(seed, 1, version))
         return train(
-            load_force_field_artifact(store, learner),
+            load_force_field_artifact(now.store, now.learner),
             [_masked(doc, self.mask_shell_forces) for doc in accepted],
-            draw(current_store(), store, ledger, self.n_replay, self.n_validation, rng),
+            known,
             steps=self.n_steps,
             learning_rate=self.learning_rate,
-            seed=child_seed(context.seed, 2, learner.version),
+            seed=child_seed(seed, 2, version),
         )
+
+    def _recorded(
+        self, now: _Round, ledger: Ledger, labels: RoundLabels, verdict: Verdict, lift_quarantine: bool
+    ) -> tuple[Uncertainty, LearnerVersion]:
+        """The uncertainty and the version after the round: what was learned joins, what was not stops triggering."""
+        uncertainty = load_uncertainty_artifact(now.store, now.learner)
+        if not (labels.accepted or labels.failed_centres or lift_quarantine):
+            return uncertainty, now.learner
+        uncertainty = uncertainty.copy()
+        if lift_quarantine:
+            uncertainty.forget_quarantined()
+        now.quarantine(uncertainty, labels.failed_centres)
+        if verdict.rejected is not None:
+            now.quarantine(uncertainty, labels.accepted)
+        if verdict.learned is not None:
+            self._join(uncertainty, verdict.learned.force_field, labels.accepted)
+            verdict.learned.enter(ledger, labels.keys)
+        after = store_learner(
+            now.store,
+            work_directory(now.context, "update", fresh=True),
+            now.learner.version + 1,
+            force_field=None if verdict.learned is None else verdict.learned.force_field,
+            uncertainty=uncertainty,
+            ledger=None if verdict.learned is None else ledger,
+            before=now.learner,
+        )
+        return uncertainty, after
 
     def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
         """The substructures' environments join the distribution and their centres cover."""
@@ -172,27 +174,30 @@ class ModelUpdateMaker(StableName, Maker):
             uncertainty.cover(atoms, [doc.centre_of_cell])
 
 
-def _quarantine(
-    uncertainty: Uncertainty,
-    store: ArtifactStore,
-    context: StageContext,
-    frames: dict[str, Artifact | None],
-    docs: Sequence[SubstructureDoc],
-) -> None:
-    """Let centres stop triggering though nothing was learned of them; of an earlier round's, the frame is no longer at hand."""
-    for doc in docs:
-        frame = frames.get(str(doc.walker)) if doc.round == context.round else None
-        if frame is not None:
-            uncertainty.cover(load_frame(store, frame), [doc.atom], quarantined=True)
-        else:
-            uncertainty.cover(labelled_atoms(doc), [doc.centre_of_cell], quarantined=True)
+@dataclass(frozen=True)
+class _Round:
+    """Where an update stands: its context, its files, the version before it, and the frames that were screened, by walker."""
+
+    context: StageContext
+    store: ArtifactStore
+    learner: LearnerVersion
+    frames: dict[str, Artifact | None]
+
+    def quarantine(self, uncertainty: Uncertainty, docs: Sequence[SubstructureDoc]) -> None:
+        """Let centres stop triggering though nothing was learned of them."""
+        for doc in docs:
+            frame = self.frames.get(str(doc.walker)) if doc.round == self.context.round else None
+            if frame is not None:
+                uncertainty.cover(load_frame(self.store, frame), [doc.atom], quarantined=True)
+            else:  # an earlier round's frame is no longer at hand, its label is
+                uncertainty.cover(labelled_atoms(doc), [doc.centre_of_cell], quarantined=True)
 
 
-def _centre_errors(store: ArtifactStore, learner: LearnerVersion, accepted: Sequence[SubstructureDoc]) -> list[float]:
+def _centre_errors(now: _Round, accepted: Sequence[SubstructureDoc]) -> list[float]:
     """Force error at each centre before it is learned, eV/Å."""
     if not accepted:
         return []
-    calculator = load_force_field_artifact(store, learner).calculator()
+    calculator = load_force_field_artifact(now.store, now.learner).calculator()
     return [centre_force_error(calculator, labelled_atoms(doc), doc.centre_of_cell) for doc in accepted]
 
 
