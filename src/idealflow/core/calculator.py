@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import ArrayLike, NDArray
 
-from idealflow.core.conformance import AtomwiseUncertainty
+from idealflow.core.protocols import Uncertainty
 from idealflow.errors import InputError
 
 __all__ = ["UncertaintyCalculator"]
@@ -27,14 +27,34 @@ class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no t
     ----------
     model
         The uncertainty.
-    weights, reference
-        As in :meth:`UncertaintyModel.value_and_gradient`; (n_atoms,).
+    weights, reference : (n_atoms,), optional
+        As in :meth:`UncertaintyModel.value_and_gradient`.
+
+    Examples
+    --------
+    A crystal under strain relaxes towards what is known, by an optimiser of ASE:
+
+    >>> from ase.build import bulk
+    >>> from ase.optimize import BFGS
+    >>> from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel
+    >>> def crystal(seed, amplitude):
+    ...     atoms = bulk("Cu", cubic=True)
+    ...     atoms.rattle(amplitude, seed=seed)
+    ...     return atoms
+    >>> soap = SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
+    >>> u = UncertaintyModel.fit([crystal(seed, 0.05) for seed in range(20)], soap)
+    >>> atoms = crystal(50, 0.3)
+    >>> atoms.calc = UncertaintyCalculator(u)
+    >>> before = atoms.get_potential_energy()
+    >>> _ = BFGS(atoms, logfile=None).run(fmax=0.1, steps=20)
+    >>> atoms.get_potential_energy() < before
+    True
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress", "uncertainties"]
 
     def __init__(
-        self, model: AtomwiseUncertainty, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+        self, model: Uncertainty, weights: ArrayLike | None = None, reference: ArrayLike | None = None
     ) -> None:
         super().__init__()
         self.model = model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +16,7 @@ from idealflow.core.cropping.proposals import Box, propose
 from idealflow.core.cropping.refusal import nothing_fits
 from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey, symbols_to_numbers
 from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, find_empty_space, seam_gap
+from idealflow.core.protocols import Uncertainty
 from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
@@ -27,19 +27,6 @@ LEAST_MARGIN = 0.2
 CORNER_FACTOR = 1.75
 
 Floats = NDArray[np.float64]
-
-
-class Uncertainty(Protocol):
-    """What crop search asks of an uncertainty model."""
-
-    @property
-    def cutoff(self) -> float:
-        """True cutoff of the descriptor, Å."""
-        ...
-
-    def __call__(self, atoms: Atoms, indices: NDArray[np.int64] | None = None) -> Floats:
-        """Uncertainty per atom, 1 = in distribution."""
-        ...
 
 
 def crop_search(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from idealflow.core.cropping.crop import Crop
 from idealflow.core.embedding.objectives import Objective
-from idealflow.core.embedding.relax import MOST_WORSENING, DifferentiableUncertainty, Relaxed, relax_shell
+from idealflow.core.embedding.relax import MOST_WORSENING, Relaxed, relax_shell
+from idealflow.core.protocols import Uncertainty
 from idealflow.errors import InputError
 
 __all__ = ["GOOD_ENOUGH", "Embedded", "embed"]
@@ -39,7 +40,7 @@ class Embedded:
 
 
 def embed(
-    u: DifferentiableUncertainty,
+    u: Uncertainty,
     crops: Sequence[Crop],
     max_crops: int = 3,
     max_steps: int = 300,

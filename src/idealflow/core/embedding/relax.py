@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -16,6 +15,7 @@ from idealflow.core.embedding.constraints import GeometryRules
 from idealflow.core.embedding.lbfgs import minimise
 from idealflow.core.embedding.objectives import Objective, ShellObjective, check_objective
 from idealflow.core.embedding.variables import ShellVariables
+from idealflow.core.protocols import Uncertainty
 from idealflow.errors import InputError
 
 __all__ = ["MOST_WORSENING", "Relaxed", "relax_shell"]
@@ -29,23 +29,6 @@ HARDEN_TRIES = 3
 PATIENCE = 0.5
 
 Floats = NDArray[np.float64]
-
-
-class DifferentiableUncertainty(Protocol):
-    """What the relaxation asks of an uncertainty model."""
-
-    @property
-    def cutoff(self) -> float:
-        """True cutoff of the descriptor, Å."""
-        ...
-
-    def __call__(self, atoms: Atoms) -> Floats:
-        """Uncertainty per atom, 1 = in distribution."""
-        ...
-
-    def value_and_gradient(self, atoms: Atoms, weights: Floats | None = None) -> tuple[float, Floats, Floats]:
-        """Weighted mean, its gradient in positions, and in the cell at fixed positions."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +71,7 @@ class Relaxed:
 
 
 def relax_shell(
-    u: DifferentiableUncertainty,
+    u: Uncertainty,
     crop: Crop,
     max_steps: int = 300,
     cell: bool = True,
@@ -175,7 +158,7 @@ class _Run:
 
     def __init__(
         self,
-        u: DifferentiableUncertainty,
+        u: Uncertainty,
         crop: Crop,
         rules: GeometryRules,
         objective: ShellObjective,

@@ -10,9 +10,9 @@ from typing import Any
 from ase import Atoms
 from jobflow import JobStore
 
+from idealflow.core import Uncertainty, UncertaintyModel
 from idealflow.core.dynamics import MDState
 from idealflow.errors import InputError
-from idealflow.forcefields import CommitteeUncertainty
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
 from idealflow.settings import Settings
@@ -39,7 +39,6 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import OtherMethod
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
@@ -209,7 +208,7 @@ def _differences(
 
 def _measured_anew(uncertainty: Uncertainty, state: CampaignState) -> list[str]:
     """That uncertainties are others than in version 0.1.0, of whose the threshold is, which stays."""
-    if state.threshold is None or isinstance(uncertainty, CommitteeUncertainty):
+    if state.threshold is None or not isinstance(uncertainty, UncertaintyModel):
         return []
     return [
         f"uncertainties are this version's, to which few environments say less than to version 0.1.0; the threshold stays, "
@@ -277,9 +276,9 @@ def _sorting(maker: CampaignSettings, state: CampaignState, store: JobStore, cha
     n_used = len(ledger) + len(ledger.left_out) - len(out)
     if sort == "leave_out" and not refits(n_used, len(out), sort):
         uncertainty = load_uncertainty_artifact(artifacts, state.learner)
-        if isinstance(uncertainty, CommitteeUncertainty):
+        if uncertainty.learns_labels:
             raise InputError(
-                f"{len(out)} of the labels that the committee of campaign {state.campaign} has learned are to be left out, and "
-                "too few are left to fit it anew; use label.other_method: relabel"
+                f"{len(out)} of the labels that the uncertainty {uncertainty.name} of campaign {state.campaign} has "
+                "learned are to be left out, and too few are left to fit it anew; use label.other_method: relabel"
             )
     return kept | {"sort_labels": sort}
