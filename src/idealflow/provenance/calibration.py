@@ -90,5 +90,5 @@ def _recomputed(campaign: Campaign, keys: set[str]) -> dict[str, float]:
     for version, docs in sorted(asked.items()):
         calculator = load_force_field(campaign.fetch(learners[version].force_field)).calculator()
         for doc in docs:
-            errors[doc.request_key] = centre_force_error(calculator, campaign.labelled(doc), doc.centre)
+            errors[doc.request_key] = centre_force_error(calculator, campaign.labelled(doc), doc.centre_of_cell)
     return errors

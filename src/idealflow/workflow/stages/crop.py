@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -23,12 +22,14 @@ from idealflow.schemas import (
     LearnerVersion,
     ScreenDoc,
     StageContext,
+    StoredCrop,
 )
+from idealflow.schemas.substructures import Embedding
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, committed, stage
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
@@ -37,8 +38,6 @@ __all__ = ["CropSearchMaker", "Embedding"]
 
 #: settings as the search names them, which a config has under `crop`
 _SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
-
-Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
 
 @dataclass
@@ -107,9 +106,6 @@ class CropSearchMaker(StableName, Maker):
         n_keep: int = 3,
     ) -> CropDoc:
         """Find crops around ``centre``; keep the figures of all and the structures of the best ``n_keep``."""
-        if (done := committed(CropDoc)) is not None:
-            return done
-        started = time.perf_counter()
         store = artifact_store(context)
         atoms = load_frame(store, frame)
         uncertainty = load_uncertainty_artifact(store, learner)
@@ -121,8 +117,7 @@ class CropSearchMaker(StableName, Maker):
             emit(Progress("crop", walker=screen.walker, step=screen.step, message=f"{where}: {failure}"))
 
         return CropDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             walker=screen.walker,
             step=screen.step,
             atom=centre.atom,
@@ -134,9 +129,8 @@ class CropSearchMaker(StableName, Maker):
             embedding=embedding,
             seed=seed,
             candidates=[*(_figures(crop.figures()) for crop in crops), *refused],
-            chosen=[crop.to_dict() for crop in crops[:n_keep]],
+            chosen=[StoredCrop.model_validate(crop.to_dict()) for crop in crops[:n_keep]],
             failure=failure,
-            seconds=time.perf_counter() - started,
         )
 
     def _search(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +22,6 @@ from idealflow.core.dynamics import (
     Sampler,
     Schedule,
     SegmentResult,
-    Stage,
     get_sampler,
     md_segment,
 )
@@ -34,7 +32,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.stages import alone
@@ -130,7 +128,7 @@ class MDSegmentMaker(StableName, Maker):
         missing = [name for entry in self.schedule for name in ("kind", "temperature", "steps") if name not in entry]
         if missing:
             raise InputError(f"a schedule stage needs kind, temperature and steps (ramps: to), {missing[0]} is missing")
-        return Schedule([Stage(**entry) for entry in self.schedule])
+        return Schedule.from_dict({"stages": self.schedule})
 
     def dynamics(self) -> Sampler:
         """The sampler."""
@@ -164,9 +162,6 @@ class MDSegmentMaker(StableName, Maker):
         threshold: float | None,
     ) -> SegmentDoc:
         """Run one segment; ``threshold=None`` is plain inference MD: nothing is screened and nothing triggers."""
-        if (done := committed(SegmentDoc)) is not None:
-            return done
-        started = time.perf_counter()
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
@@ -212,9 +207,8 @@ class MDSegmentMaker(StableName, Maker):
         end = store.put_file(end_state, suffix=".npz")
         frame, frame_step = _screened_frame(store, end, result, uncertainty)
         doc = SegmentDoc(
+            **stamp(),
             uuid=current_uuid(),
-            campaign=context.campaign,
-            round=context.round,
             walker=walker.walker,
             model_version=learner.version,
             first_step=state.step,
@@ -227,7 +221,6 @@ class MDSegmentMaker(StableName, Maker):
             frame_step=frame_step,
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
-            seconds=time.perf_counter() - started,
         )
         shutil.rmtree(directory)
         return doc
