@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, Embedded, Objective, embed
+from idealflow.core import Crop, Embedded, Objective, RelaxRules, embed
 from idealflow.schemas import CropDoc, LearnerFiles, LearnerVersion, RelaxationDoc, RelaxedCrop, StageContext
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.identity import StableName
@@ -95,7 +95,7 @@ class UncertaintyRelaxMaker(StableName, Maker):
         if attempt >= len(crop.chosen):
             return _nothing(common, crop.failure or f"no crop: only {len(crop.chosen)} cells stood the search")
         start = Crop.from_dict(crop.chosen[attempt])
-        if crop.embedding != "ides" or start.kind == "whole":
+        if crop.embedding != "ides" or start.cell_kind == "whole":
             return RelaxationDoc(
                 **common,
                 structure=to_stored(start.atoms),
@@ -115,9 +115,8 @@ class UncertaintyRelaxMaker(StableName, Maker):
         uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
         crops = [Crop.from_dict(kept) for kept in crop.chosen]
 
-        tried = embed(
-            uncertainty, crops, self.max_crops, self.max_steps, self.cell, self.objective, n_wanted=attempt + 1
-        )
+        rules = RelaxRules(max_steps=self.max_steps, cell=self.cell, objective=self.objective)
+        tried = embed(uncertainty, crops, max_crops=self.max_crops, n_wanted=attempt + 1, rules=rules)
         best = tried[attempt]
 
         return RelaxationDoc(
