@@ -5,7 +5,7 @@ Knows no jobflow and no database.
 
 from idealflow.core.borrowed import BorrowedCoverage
 from idealflow.core.calculator import UncertaintyCalculator
-from idealflow.core.cropping import Crop, CropSearch, crop_search, vacuum_crop, whole_frame
+from idealflow.core.cropping import Crop, CropRules, CropSearch, CropWeights, crop_search, vacuum_crop, whole_frame
 from idealflow.core.descriptors import SOAP
 from idealflow.core.dynamics import (
     CheckOutcome,
@@ -13,16 +13,19 @@ from idealflow.core.dynamics import (
     Limits,
     MDState,
     Schedule,
+    SegmentChecks,
+    SegmentEnds,
+    SegmentFiles,
     SegmentResult,
     Stage,
+    Trajectory,
     get_sampler,
     md_segment,
-    read_trajectory,
 )
-from idealflow.core.embedding import Embedded, Objective, Relaxed, embed, relax_shell
+from idealflow.core.embedding import Embedded, Objective, Relaxed, RelaxRules, embed, relax_shell
 from idealflow.core.left_out import FEWEST
 from idealflow.core.replay import draw_replay, replay_probabilities
-from idealflow.core.screening import ScreenedFrame, screen, screen_frame
+from idealflow.core.screening import ScreenedFrame, screen
 from idealflow.core.uncertainty import UncertaintyModel
 
 __all__ = [
@@ -32,16 +35,23 @@ __all__ = [
     "CheckOutcome",
     "Checkpoint",
     "Crop",
+    "CropRules",
     "CropSearch",
+    "CropWeights",
     "Embedded",
     "Limits",
     "MDState",
     "Objective",
+    "RelaxRules",
     "Relaxed",
     "Schedule",
     "ScreenedFrame",
+    "SegmentChecks",
+    "SegmentEnds",
+    "SegmentFiles",
     "SegmentResult",
     "Stage",
+    "Trajectory",
     "UncertaintyCalculator",
     "UncertaintyModel",
     "crop_search",
@@ -49,11 +59,9 @@ __all__ = [
     "embed",
     "get_sampler",
     "md_segment",
-    "read_trajectory",
     "relax_shell",
     "replay_probabilities",
     "screen",
-    "screen_frame",
     "vacuum_crop",
     "whole_frame",
 ]

@@ -8,7 +8,7 @@ from typing import overload
 
 from ase import Atoms
 
-from idealflow.core import read_trajectory
+from idealflow.core import Trajectory
 
 __all__ = ["WalkerTrajectory"]
 
@@ -27,7 +27,7 @@ class WalkerTrajectory(Sequence[Atoms]):
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._files = [read_trajectory(path) for path in files]
+        self._files = [Trajectory(path) for path in files]
         found = {
             int(step): (number, frame)
             for number, file in enumerate(self._files)

@@ -11,7 +11,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, crop_search, vacuum_crop, whole_frame
+from idealflow.core import Crop, CropRules, crop_search, vacuum_crop, whole_frame
 from idealflow.errors import InputError
 from idealflow.schemas import (
     Artifact,
@@ -141,20 +141,17 @@ class CropSearchMaker(StableName, Maker):
             return [whole_frame(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
         if embedding == "vacuum":
             return [vacuum_crop(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
+        rules = CropRules(
+            max_atoms=self.max_atoms,
+            whole_if_small=self.whole_if_small,
+            max_composition_error=self.max_composition_error,
+            oxidation_states=self.oxidation_states,
+            vacuum=self.vacuum,
+            hydrogen_caps=self.hydrogen_caps,
+        )
+        rng = np.random.default_rng(seed)
         try:
-            found = crop_search(
-                uncertainty,
-                atoms,
-                centre,
-                n_candidates=self.n_candidates,
-                rng=np.random.default_rng(seed),
-                max_atoms=self.max_atoms,
-                whole_if_small=self.whole_if_small,
-                max_composition_error=self.max_composition_error,
-                oxidation_states=self.oxidation_states,
-                vacuum=self.vacuum,
-                hydrogen_caps=self.hydrogen_caps,
-            )
+            found = crop_search(uncertainty, atoms, centre, self.n_candidates, rng, rules=rules)
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
             return [], [], "no crop: " + _SETTINGS.sub(r"crop.\g<0>", str(refusal))
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]

@@ -9,7 +9,7 @@ import numpy as np
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, Embedded, Objective, embed
+from idealflow.core import Crop, Embedded, Objective, RelaxRules, embed
 from idealflow.schemas import (
     CentreOfFrame,
     CropDoc,
@@ -88,13 +88,12 @@ class UncertaintyRelaxMaker(StableName, Maker):
         result: dict[str, Any]
         if attempt >= len(crops):
             result = _NONE | {"reason": crop.failure or f"no crop: only {len(crops)} cells stood the search"}
-        elif crop.embedding != "ides" or crops[attempt].kind == "whole":
+        elif crop.embedding != "ides" or crops[attempt].cell_kind == "whole":
             result = _unchanged(crops[attempt], attempt)
         else:
             uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
-            tried = embed(
-                uncertainty, crops, self.max_crops, self.max_steps, self.cell, self.objective, n_wanted=attempt + 1
-            )
+            rules = RelaxRules(max_steps=self.max_steps, cell=self.cell, objective=self.objective)
+            tried = embed(uncertainty, crops, max_crops=self.max_crops, n_wanted=attempt + 1, rules=rules)
             result = _relaxed(tried[attempt]) | {"tried": [_figures(one) for one in tried]}
         return RelaxationDoc(
             **stamp(),

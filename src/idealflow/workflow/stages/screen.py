@@ -9,7 +9,7 @@ import numpy as np
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import screen_frame
+from idealflow.core import ScreenedFrame
 from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
@@ -71,7 +71,7 @@ class UncertaintyScreenMaker(StableName, Maker):
         uncertainty = load_uncertainty_artifact(store, learner)
         blown_up = segment.reason == "blow_up"
 
-        result = screen_frame(uncertainty, frame, 0.0 if blown_up else threshold, max_centres=self.max_centres)
+        result = ScreenedFrame.of(uncertainty, frame, 0.0 if blown_up else threshold, max_centres=self.max_centres)
 
         finite = result.values[np.isfinite(result.values)]
         quantiles = np.quantile(finite, [0.5, 0.9, 0.99]) if finite.size else np.full(3, np.inf)

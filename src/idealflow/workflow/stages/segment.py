@@ -13,7 +13,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import screen_frame
+from idealflow.core import ScreenedFrame
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -21,6 +21,9 @@ from idealflow.core.dynamics import (
     MDState,
     Sampler,
     Schedule,
+    SegmentChecks,
+    SegmentEnds,
+    SegmentFiles,
     SegmentResult,
     get_sampler,
     md_segment,
@@ -176,16 +179,22 @@ class MDSegmentMaker(StableName, Maker):
             state,
             schedule=plan,
             sampler=self.dynamics(),
-            stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
-            check_interval=self.check_interval,
-            check=watch.check,
-            check_first=walker.unresolved,
-            on_step=watch.on_step,
-            trajectory=trajectory,
-            trajectory_interval=self.trajectory_interval,
-            limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
-            wall_time_s=self.wall_time_s,
-            checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+            ends=SegmentEnds(
+                stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
+                wall_time_s=self.wall_time_s,
+                limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
+            ),
+            checks=SegmentChecks(
+                check=watch.check,
+                check_interval=self.check_interval,
+                check_first=walker.unresolved,
+                on_step=watch.on_step,
+            ),
+            files=SegmentFiles(
+                trajectory=trajectory,
+                trajectory_interval=self.trajectory_interval,
+                checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+            ),
         )
 
         try:
@@ -240,7 +249,7 @@ class _Watch:
         """Stop at the first frame in which an uncovered atom is above the threshold."""
         if self.threshold is None or self.uncertainty is None:
             return CheckOutcome(stop=False)
-        screened = screen_frame(self.uncertainty, atoms, self.threshold, max_centres=1)
+        screened = ScreenedFrame.of(self.uncertainty, atoms, self.threshold, max_centres=1)
         self.latest = float(screened.values.max())
         return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
 
