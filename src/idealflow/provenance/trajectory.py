@@ -8,8 +8,6 @@ from typing import overload
 
 from ase import Atoms
 
-from idealflow.core import read_trajectory
-
 __all__ = ["WalkerTrajectory"]
 
 
@@ -27,6 +25,8 @@ class WalkerTrajectory(Sequence[Atoms]):
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
+        from idealflow.core import read_trajectory  # with numba, which takes a second to import
+
         self._files = [read_trajectory(path) for path in files]
         found = {
             int(step): (number, frame)
