@@ -8,8 +8,6 @@ from typing import overload
 
 from ase import Atoms
 
-from idealflow.core import Trajectory
-
 __all__ = ["WalkerTrajectory"]
 
 
@@ -27,6 +25,8 @@ class WalkerTrajectory(Sequence[Atoms]):
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
+        from idealflow.core import Trajectory  # with numba, which takes a second to import
+
         self._files = [Trajectory(path) for path in files]
         found = {
             int(step): (number, frame)
