@@ -8,7 +8,6 @@ DIR is what `idealflow run workflows/li_gpaw/li-gpaw.yaml --out DIR` wrote.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ from idealflow import Campaign
 from idealflow.analysis import acceleration
 from idealflow.provenance import INDEXED_FIELDS
 from idealflow.storage import SQLiteStore
+from workbench.power_law import frames_law
 
 SCALING = Path(__file__).parent.parent / "scaling"
-sys.path.insert(0, str(SCALING))
-
-from fit import frames_law  # noqa: E402  # lies beside this folder
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from fit import SMALLEST, PowerLaw, frames_law, read
+
+from workbench.power_law import SMALLEST, PowerLaw, frames_law, read
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the choice of backend
