@@ -17,7 +17,7 @@ from idealflow import Campaign
 from idealflow.analysis import acceleration
 from idealflow.provenance import INDEXED_FIELDS
 from idealflow.storage import SQLiteStore
-from workbench.power_law import frames_law
+from workbench.power_law import frames_law, read
 
 SCALING = Path(__file__).parent.parent / "scaling"
 
@@ -49,7 +49,7 @@ def main() -> None:
     if whole:
         rows.append(("measured", float(np.mean([doc.core_seconds for doc in whole]))))
     if arguments.frames.exists():
-        law = frames_law(arguments.frames)
+        law = frames_law(read(arguments.frames))
         error = np.exp(law.relative_error(state.n_atoms))
         name = f"fit of workflows/scaling, exponent {law.exponent:.2f} ± {law.exponent_error:.2f}, ×/÷ {error:.2f}"
         rows.append((name, law(state.n_atoms)))
