@@ -23,9 +23,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-
 import bson
 import jobflow
 from fireworks import FWorker
@@ -40,6 +37,7 @@ from idealflow.provenance.maggma_internals import mongo_collection
 from idealflow.storage import SQLiteStore
 from idealflow.workflow.drivers.fireworks import submit_campaign
 from workbench.cluster import Cluster, running_server
+from workbench.threads import one_thread
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
 WINDOW = 9
@@ -187,6 +185,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100_000)
     parser.add_argument("--memory", action="store_true", help="a stand-in that writes no file")
     arguments = parser.parse_args()
+    one_thread()
     traffic = Traffic()
     monitoring.register(traffic)
     stand_in = f"mongo-java-server {'in memory' if arguments.memory else 'with H2'}, standing in for MongoDB"

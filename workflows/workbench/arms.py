@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from systems import System
 
 from idealflow.core import (
     SOAP,
@@ -29,6 +29,7 @@ from idealflow.core.cropping.proposals import aligned_box
 from idealflow.core.cropping.rules import CropWeights, check_widths
 from idealflow.core.cropping.search import CORNER_FACTOR
 from idealflow.core.cropping.surroundings import survey
+from workbench.systems import System
 
 N_CANDIDATES = 50
 #: name in the tables of each arm: the paper's three, its baselines, and the questions to decide
@@ -176,6 +177,26 @@ def structures(
     if "ides-masked" in arms:
         made["ides-masked"] = made["ides"]
     return made
+
+
+def substructure_figures(
+    crop: Crop, values: np.ndarray, atoms: Atoms, there: float, seconds: float, note: str
+) -> dict[str, Any]:
+    """What is kept of one substructure; `there` is the centre's uncertainty in the frame."""
+    ended = replace(crop, atoms=atoms, values=values)
+    return {
+        "n_atoms": len(atoms),
+        "shell_mean": ended.uncertainty,
+        "shell_max": ended.uncertainty_max,
+        "shell_over_frame": over_frame(crop, values),
+        "volume_error": abs(ended.volume_error),
+        "core_worsening": ended.core_worsening,
+        "centre": there,
+        "centre_change": abs(float(values[crop.centre]) / there - 1.0),
+        "composition_error": crop.composition_error,
+        "seconds": seconds,
+        "note": note,
+    }
 
 
 def first_distribution(system: System, known: list[Atoms]) -> UncertaintyModel:
