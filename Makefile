@@ -77,6 +77,7 @@ docs: $(VENV)/.docs
 
 benchmarks: $(VENV)/.dev
 	$(BIN)/python workflows/benchmarks/uncertainty_engine.py
+	$(BIN)/python workflows/benchmarks/simd.py
 	$(BIN)/python workflows/benchmarks/local_force_field.py
 	$(BIN)/python workflows/benchmarks/flat_rounds.py
 
