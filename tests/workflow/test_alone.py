@@ -12,7 +12,6 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from jobflow import run_locally
 
-import tiny
 from idealflow import (
     AseLabeller,
     CropSearchMaker,
@@ -25,6 +24,7 @@ from idealflow.core import SOAP, Crop, UncertaintyModel, crop_search, relax_shel
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.workflow.jobs.keys import child_seed
+from support import tiny
 
 
 @pytest.fixture(autouse=True)
