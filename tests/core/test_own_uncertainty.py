@@ -13,13 +13,13 @@ from idealflow.core import (
     SOAP,
     FirstEnvironments,
     ForceFieldFit,
+    ScreenedFrame,
     SOAPCoverage,
     Uncertainty,
     UncertaintyModel,
     available_uncertainties,
     load_uncertainty,
     register_uncertainty,
-    screen_frame,
     uncertainty_class,
 )
 from idealflow.core.registry import UNCERTAINTIES, check_registered
@@ -79,7 +79,7 @@ def test_one_of_a_few_lines_keeps_the_conventions(scaled, base):
     assert begun.auto_threshold() == 3.0 * threshold
     frame = alloy(70)
     frame.positions[3] += 0.6
-    expected, found = screen_frame(base, frame, threshold), screen_frame(begun, frame, 3.0 * threshold)
+    expected, found = ScreenedFrame.of(base, frame, threshold), ScreenedFrame.of(begun, frame, 3.0 * threshold)
     assert len(expected.centres) > 0
     np.testing.assert_array_equal(found.centres, expected.centres)
     begun.cover(frame, expected.centres[:1])

@@ -87,6 +87,6 @@ def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def is_former_geometry_key(key: str) -> bool:
-    """Whether a stored key was written by version 0.1.0."""
-    return bool(key) and "-" not in key
+def is_former_geometry_key(key: str | None) -> bool:
+    """Whether a stored key was written by version 0.1.0; None is that of nothing."""
+    return key is not None and "-" not in key

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
-
-from jobflow import Flow
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from idealflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jobflow import Flow
 
 __all__ = ["FollowUp", "Submitted", "follow_up", "register"]
 

@@ -19,7 +19,7 @@ from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.build import STRUCTURE_DEFAULTS
-from idealflow.workflow.jobs.identity import known_to_0_1
+from idealflow.workflow.jobs.identity import known_to_0_1, present_names
 
 __all__ = ["default_of", "in_full", "load_settings", "save_settings", "settings_of", "without_new_keys"]
 
@@ -66,10 +66,16 @@ def save_settings(store: ArtifactStore, settings: Mapping[str, Any]) -> Artifact
     return store.put_bytes(text.encode(), suffix=".json")
 
 
-def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
-    """What :func:`save_settings` kept."""
+def load_settings(maker: CampaignSettings, store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
+    """What :func:`save_settings` kept, by the present names of the maker's settings."""
     found: dict[str, Any] = json.loads(store.get(artifact).read_text())
-    return found
+    return {_present(maker, key): value for key, value in found.items()}
+
+
+def _present(maker: CampaignSettings, key: str) -> str:
+    section, _, name = key.rpartition(".")
+    renamed = present_names(type(getattr(maker, section, None)).__name__) if section else {}
+    return f"{section}.{renamed[name]}" if name in renamed else key
 
 
 def default_of(maker: CampaignSettings, key: str) -> Any:

@@ -15,6 +15,7 @@ from idealflow.core.dynamics import MDState
 from idealflow.errors import InputError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
+from idealflow.schemas.campaign import OtherMethod
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.changes import (
@@ -40,7 +41,6 @@ from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
-from idealflow.workflow.stages.label import OtherMethod
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
 
 __all__ = ["reopened"]
@@ -185,7 +185,7 @@ def _differences(
     seed = child_seed(maker.seed, 0, 0)
     differences, remarks = differences_of_the_start(start, maker.segment.initial_state(atoms, seed), by_0_1=by_0_1)
     if state.settings is not None:
-        found, new = compared(load_settings(artifacts, state.settings), asked, done)
+        found, new = compared(load_settings(maker, artifacts, state.settings), asked, done)
         version = "an earlier version"
     elif (known := _known_of_0_1(maker, state, former)) is not None:
         known_settings = without_new_keys(known, settings_of(known, hashed=False))

@@ -17,6 +17,8 @@ from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.frames.build import build_structure
+from idealflow.workflow.jobs.identity import present_names
+from idealflow.workflow.jobs.progress import note
 
 __all__ = ["former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
@@ -82,6 +84,7 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
     """A Maker from a mapping: each field checked against its annotation."""
     if not isinstance(settings, dict):
         raise InputError(f"{where or 'the config'} must be a mapping, got {settings!r}")
+    settings = _by_present_names(kind, settings, where)
     hints = get_type_hints(kind, include_extras=True)
     known = [entry.name for entry in fields(kind) if entry.name != "name"]
     unknown = sorted(set(settings) - set(known), key=str)
@@ -106,6 +109,20 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
         return kind(**values)
     except InputError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from error
+
+
+def _by_present_names(kind: type, settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Settings with former names replaced; says how they are written now."""
+    for former, present in present_names(kind.__name__).items():
+        if former not in settings:
+            continue
+        if present in settings:
+            raise InputError(
+                f"{_path(where, former)} is the former name of {_path(where, present)}, got both; leave {former} out"
+            )
+        note("config", f"{_path(where, former)} is read as {_path(where, present)}; write it so")
+        settings = {present if key == former else key: value for key, value in settings.items()}
+    return settings
 
 
 def _refuse_infinite(value: Any, where: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from idealflow.workflow.jobs.identity import former_form
+from idealflow.workflow.jobs.identity import first_names, former_form
 
 __all__ = ["child_seed", "former_key", "generator", "is_key_of", "request_key", "settings_key", "stage_uuid"]
 
@@ -48,12 +48,12 @@ def settings_key(settings: Any) -> str:
 
     Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name.
     """
-    return f"{_VERSION}-{_digest(_plain(settings))}"
+    return f"{_VERSION}-{_digest(first_names(_plain(settings)))}"
 
 
 def former_key(settings: Any) -> str:
     """The key that version 0.1.0 gave the same settings."""
-    return _digest(former_form(_plain(settings)))
+    return _digest(former_form(first_names(_plain(settings))))
 
 
 def is_key_of(stored: str, settings: Any) -> bool:
