@@ -24,6 +24,7 @@ from idealflow.forcefields.committee.scale import Scale, deviations, scale_of
 from idealflow.forcefields.dataset import check_dataset
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField
 from idealflow.forcefields.registry import load_force_field
+from idealflow.former_names import formerly
 
 __all__ = ["CommitteeUncertainty"]
 
@@ -182,13 +183,14 @@ class CommitteeUncertainty(BorrowedCoverage):
                 in_cell += cell_part
         return float(np.concatenate(parts).sum()), in_positions, in_cell
 
+    @formerly(lr="learning_rate")
     def update(
         self,
         frames: Sequence[Atoms],
         masks: Sequence[ArrayLike] | None = None,
         *,
         steps: int = 20,
-        lr: float = 3e-4,
+        learning_rate: float = 3e-4,
         n_replay: int = 16,
         leader: ForceField | None = None,
     ) -> None:
@@ -200,8 +202,8 @@ class CommitteeUncertainty(BorrowedCoverage):
         ----------
         frames, masks
             Labelled structures, and which of their atoms join the distribution; as :meth:`UncertaintyModel.update`.
-        steps, lr
-            Of each member's update.
+        steps, learning_rate
+            Of each member's update: gradient steps, and Adam's step size.
         n_replay
             Earlier structures, drawn for each member, that it trains on as well.
         leader
@@ -220,7 +222,7 @@ class CommitteeUncertainty(BorrowedCoverage):
             members = checked_members([leader, *members[1:]], self.base)
         for number in range(0 if leader is None else 1, len(members)):
             trained, seed = members[number].copy(), int(rng.integers(2**31))
-            report = trained.update(frames, self._kept.drawn(n_replay, rng), steps=steps, lr=lr, seed=seed)
+            report = trained.update(frames, self._kept.drawn(n_replay, rng), steps=steps, lr=learning_rate, seed=seed)
             members[number] = trained if np.isfinite(report.loss[-1]) else members[number]
         kept = self._kept.with_more(frames, masks, rng)
         scale = scale_of([member.atomic_energies() for member in members], kept, self.species, self._kinds)

@@ -35,12 +35,11 @@ __all__ = [
 ]
 
 #: where and by whom work is done, and what is checked before; nothing of the results
-_SITE = ("artifacts", "work", "category", "launchpad", "bootstrap.dataset_check")
+_SITE = ("artifacts", "work", "queues", "launchpad", "bootstrap.dataset_check", "segment.time_limit_s")
 
 _FREE_KEYS = (
     *_SITE, "threshold", "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
     "segment.segment_steps", "segment.trajectory_interval", "segment.max_force", "segment.max_temperature",
-    "segment.wall_time_s",
 )  # fmt: skip
 _FREE_SECTIONS = ("screen", "crop", "relax", "label", "update", "evaluation")
 
@@ -77,13 +76,13 @@ class Difference:
 
 def may_change(key: str) -> bool:
     """Whether a rerun may change a key (``section.name``); of the schedule only what no walker has reached."""
-    section, _, name = key.partition(".")
-    return key in _FREE_KEYS or section in _FREE_SECTIONS or name == "category"
+    section = key.partition(".")[0]
+    return key in _FREE_KEYS or section in _FREE_SECTIONS
 
 
 def of_the_site(key: str) -> bool:
     """Whether a key says where and by whom work is done and what is checked before, and nothing of the results."""
-    return key in _SITE or key.rpartition(".")[2] in ("category", "wall_time_s")
+    return key in _SITE or key.startswith("queues.")
 
 
 def _moved_with_its_folder(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from jobflow import Flow, Job, OnMissing, Response
 
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import (
     BootstrapDoc,
@@ -23,7 +24,7 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.continuation import Submitted, follow_up
+from idealflow.workflow.campaign.continuation import Submitted, check_rounds, follow_up, rounds_of_a_flow
 from idealflow.workflow.campaign.opening import (
     check_campaign,
     context_of,
@@ -51,6 +52,7 @@ from idealflow.workflow.stages.relabel import RelabelMaker
 __all__ = ["IdealMaker"]
 
 
+@formerly("category")
 @dataclass
 class IdealMaker(CampaignSettings):
     """Run an IDEAL campaign: MD that is screened, cropped, relaxed, labelled and learned from as it goes.
@@ -73,14 +75,15 @@ class IdealMaker(CampaignSettings):
         InputError
             Before any compute, if structure or settings break a rule.
         """
+        check_rounds(self.continuation, self.max_rounds)
         with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)
         opening = self.open(kept(self, atoms), list(dict.fromkeys([*notes, *more])))
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
-        if self.category is not None:
-            opening.config.manager_config = {"_category": self.category}
+        if "default" in self.queues:
+            opening.config.manager_config = {"_category": self.queues["default"]}
         return Flow([opening], name=f"{self.name} {self.campaign}")
 
     def flow(self, state: CampaignState, action: Action, remaining: int | None) -> Flow:
@@ -115,7 +118,7 @@ class IdealMaker(CampaignSettings):
         if self.continuation == "launchpad":
             self._submit(state, action)
             return Response(output=output)
-        return Response(output=output, addition=self.flow(state, action, self.max_rounds - 1))
+        return Response(output=output, addition=self.flow(state, action, rounds_of_a_flow(self.max_rounds) - 1))
 
     def _bootstrap_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
         inner = self.bootstrap.make(context, first_frame(state), self.label, self.threshold, check=self.learn)
@@ -297,14 +300,14 @@ class IdealMaker(CampaignSettings):
             return Response(output=state, addition=self.flow(state, action, remaining - 1))
         paused = {
             "status": "paused",
-            "reason": f"max_rounds = {self.max_rounds} rounds of this call are done at round {state.round}; run the same "
-            "flow again on the same store to go on",
+            "reason": f"max_rounds = {rounds_of_a_flow(self.max_rounds)} rounds of this call are done at round {state.round}; "
+            "run the same flow again on the same store to go on",
         }
         return Response(output=state.model_copy(update=paused))
 
     def _submit(self, state: CampaignState, action: Action) -> Submitted:
         """Hand the flow of the next action to whoever drives the campaign, once."""
-        submit = follow_up(self.continuation)
+        submit = follow_up("launchpad")
         return submit(
             self.flow(state, action, 1),
             campaign=state.campaign,

@@ -17,6 +17,7 @@ from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.queues import categories_of
 from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
@@ -25,7 +26,7 @@ from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.uncertainties import check_kind
 
 #: settings that say where, by whom, under what name and after which checks work is done, and nothing of its results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name", "dataset_check")
+_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
 
 #: most atoms of a frame that is labelled whole: its documents take some 100 bytes an atom, of the 16 MB MongoDB allows
 _LARGEST_WHOLE = 20_000
@@ -158,30 +159,8 @@ def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
         seed=state.seed,
         artifacts=state.artifacts,
         work=_work(maker, state.artifacts),
-        categories=_categories(maker),
+        categories=categories_of(maker.queues),
     )
-
-
-def _categories(maker: CampaignSettings) -> dict[str, str]:
-    """Category of worker by stage, where one was asked for; `other`: of all that are not named."""
-    wanted = {
-        "segment": maker.segment.category,
-        "screen": maker.screen.category,
-        "crop": maker.crop.category,
-        "relax": maker.relax.category,
-        "label": maker.label.category,
-        "update": maker.update.category,
-        "bootstrap-label": maker.label.category,
-        "check-label": maker.label.category,
-        "bootstrap-fit": maker.bootstrap.category,
-        "evaluate": maker.evaluation.category,
-        "evaluation-label": maker.label.category,
-        "relabel-label": maker.label.category,
-        "relabel-fit": maker.bootstrap.category,
-        "evaluation-compare": maker.evaluation.category,
-        "other": maker.category,
-    }
-    return {stage_name: category for stage_name, category in wanted.items() if category is not None}
 
 
 def kept(maker: CampaignSettings, atoms: Atoms) -> StoredFrame:

@@ -14,9 +14,10 @@ from monty.json import MontyEncoder
 from idealflow.core import SOAP
 from idealflow.core.dynamics import get_sampler, sampler_to_dict
 from idealflow.errors import InputError
-from idealflow.forcefields import default_settings
+from idealflow.forcefields import default_settings, present_settings
 from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.queues import queues_of_sections
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.build import STRUCTURE_DEFAULTS
 from idealflow.workflow.jobs.identity import known_to_0_1
@@ -66,9 +67,28 @@ def save_settings(store: ArtifactStore, settings: Mapping[str, Any]) -> Artifact
 
 
 def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
-    """What :func:`save_settings` kept."""
+    """What :func:`save_settings` kept, under the names that the settings have now."""
     found: dict[str, Any] = json.loads(store.get(artifact).read_text())
-    return found
+    return _under_present_names(found)
+
+
+def _under_present_names(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier version kept: ``category`` of each section, fields that have another name now."""
+    kept: dict[str, Any] = {}
+    categories: dict[str, str | None] = {}
+    for key, value in stored.items():
+        section, _, name = key.rpartition(".")
+        if name == "category":
+            categories[section or "default"] = value
+        elif key == "segment.wall_time_s":
+            kept["segment.time_limit_s"] = value
+        elif key == "bootstrap.force_field_settings":
+            kept[key] = present_settings(stored["bootstrap.force_field"], value)
+        else:
+            kept[key] = value
+    if categories:
+        kept["queues"] = queues_of_sections({}, categories)
+    return kept
 
 
 def default_of(maker: CampaignSettings, key: str) -> Any:
@@ -84,7 +104,7 @@ def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> di
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
         kind = type(getattr(maker, section) if section else maker).__name__
-        if name in known_to_0_1(kind):
+        if name in known_to_0_1(kind) or key == "queues":  # which were a `category` in each section
             kept[key] = value
     return kept
 
@@ -98,8 +118,9 @@ def in_full(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "segment.sampler" in full:
         full["segment.sampler"] = _whole_sampler(full["segment.sampler"])
     if {"bootstrap.force_field", "bootstrap.force_field_settings"} <= full.keys():
-        given = full["bootstrap.force_field_settings"]
-        full["bootstrap.force_field_settings"] = default_settings(full["bootstrap.force_field"]) | given
+        name = full["bootstrap.force_field"]
+        given = present_settings(name, full["bootstrap.force_field_settings"])
+        full["bootstrap.force_field_settings"] = default_settings(name) | given
     if full.get("bootstrap.seeds") is not None:
         full["bootstrap.seeds"] = [_whole_seed(entry) for entry in full["bootstrap.seeds"]]
     if full.get("segment.start_temperature", 0.0) is None:

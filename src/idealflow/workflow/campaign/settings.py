@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from jobflow import Maker
 from pydantic import Field
 
+from idealflow.workflow.campaign.queues import PARTS, checked_queues, former_category, queues_of_sections
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
 from idealflow.workflow.stages.crop import CropSearchMaker, Embedding
@@ -34,10 +35,13 @@ class CampaignSettings(StableName, Maker):
     embedding
         What is labelled: ``ides`` (relaxed crops), ``crop`` (unrelaxed), ``vacuum`` (clusters), ``frame`` (whole frames).
     continuation
-        What follows a round: ``return`` adds the next round to the running flow, up to ``max_rounds``; ``launchpad``
-        submits it as a new FireWorks workflow.
+        Who runs the round after this one, for a flow that you make yourself: ``return`` adds it to the running flow;
+        ``launchpad`` submits it as a new FireWorks workflow. Default: ``return``. `idealflow run`, `idealflow submit` and
+        :func:`~idealflow.workflow.drivers.local.run_campaign` say it themselves: leave it out for them.
     max_rounds
-        Rounds per call with ``continuation="return"``; then the campaign is ``paused`` and the same call goes on.
+        Rounds that one call runs at most; then the campaign is ``paused`` and the same call goes on. Default: all there
+        are by `idealflow run` and ``run_campaign``, 20 by ``run_locally``, which nests them. `idealflow run --max-rounds`
+        sets it for one call. A submitted campaign has no calls: `idealflow pause` stops it.
     n_walkers
         Independent walkers that share one learner; each has its own velocities and generator.
     threshold
@@ -56,18 +60,20 @@ class CampaignSettings(StableName, Maker):
         settings.
     work
         Local folder for files in progress, in a config relative to it; default: the site's settings.
-    category
-        FireWorks category of the workers that run the stages which name none of their own.
+    queues
+        Part of the campaign → FireWorks category of the workers that run its jobs, e.g. ``{default: cpu, segment: gpu}``.
+        Parts are ``bootstrap``, ``segment``, ``screen``, ``crop``, ``relax``, ``label``, ``update`` and ``evaluation``;
+        ``default`` is that of all others. Default: workers of any category.
     launchpad
         Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
-        `idealflow submit --launchpad` sets it.
+        `idealflow submit --launchpad` sets it, where it is not set here.
     """
 
     campaign: Annotated[str, Field(min_length=1, max_length=200)] = "ideal"
     learn: bool = True
     embedding: Embedding = "ides"
-    continuation: Literal["return", "launchpad"] = "return"
-    max_rounds: Annotated[int, Field(ge=1, le=100)] = 20
+    continuation: Literal["return", "launchpad"] | None = None
+    max_rounds: Annotated[int, Field(ge=1)] | None = None
     n_walkers: Annotated[int, Field(ge=1)] = 1
     threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     n_attempts: Annotated[int, Field(ge=1)] = 3
@@ -76,7 +82,7 @@ class CampaignSettings(StableName, Maker):
     seed: Annotated[int, Field(ge=0)] = 0
     artifacts: str | None = None
     work: str | None = None
-    category: str | None = None
+    queues: dict[str, str] = field(default_factory=dict)
     launchpad: str | None = None
     bootstrap: BootstrapMaker = field(default_factory=BootstrapMaker)
     segment: MDSegmentMaker = field(default_factory=MDSegmentMaker)
@@ -87,3 +93,11 @@ class CampaignSettings(StableName, Maker):
     update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
     evaluation: EvaluationMaker = field(default_factory=EvaluationMaker)
     name: str = "IDEAL"
+
+    def __post_init__(self) -> None:
+        """Check the queues, and take in what was once given as the ``category`` of a stage."""
+        former = {part: former_category(self if part == "default" else getattr(self, part)) for part in PARTS}
+        self.queues = queues_of_sections(checked_queues(self.queues), former)
+        for part, category in former.items():
+            if category is not None and part != "default":  # the stage that was given stays as it is
+                setattr(self, part, replace(getattr(self, part)))

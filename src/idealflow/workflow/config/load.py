@@ -16,7 +16,9 @@ from idealflow.errors import InputError, did_you_mean
 from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.frames.build import build_structure
+from idealflow.workflow.jobs.progress import SPELLING, Progress, emit
 
 __all__ = ["former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
@@ -39,6 +41,9 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     Settings()
     if "structure" not in settings:
         raise InputError(f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)")
+    settings, renamed = present_spelling(settings)
+    for line in renamed:
+        emit(Progress(SPELLING, message=line))
     settings = _with_absolute_files(settings, path.absolute().parent)
     maker = maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
     atoms = build_structure(settings["structure"])
@@ -75,7 +80,7 @@ def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
     InputError
         Naming every key that is unknown and every value that is impossible.
     """
-    return _validated(IdealMaker, settings, "")
+    return _validated(IdealMaker, present_spelling(settings)[0] if isinstance(settings, dict) else settings, "")
 
 
 def _validated(kind: type, settings: Any, where: str) -> Any:
@@ -141,8 +146,8 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
 
     settings = dict(settings)
     settings["structure"] = structure(settings["structure"])
-    for key in ("artifacts", "work"):
-        if key in settings:
+    for key in ("artifacts", "work", "launchpad"):
+        if settings.get(key) is not None:
             settings[key] = absolute(settings[key])
     bootstrap = settings.get("bootstrap")
     if isinstance(bootstrap, dict):

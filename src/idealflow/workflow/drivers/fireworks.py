@@ -14,7 +14,7 @@ from jobflow.core.flow import get_flow
 
 from idealflow.errors import CampaignError, InputError, MissingExtraError
 from idealflow.provenance import Campaign, ensure_indexes
-from idealflow.workflow.campaign.continuation import Submitted
+from idealflow.workflow.campaign.continuation import Submitted, check_rounds
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.campaign.reopening import reopened
@@ -45,11 +45,11 @@ def submit_campaign(
     CampaignError
         If the campaign is under way with other settings.
     """
-    file = None if launchpad_file is None else str(launchpad_file.absolute())
-    maker = replace(maker, continuation="launchpad", launchpad=file)
+    file = _launchpad_file(maker, launchpad_file)
+    maker = replace(maker, continuation="launchpad", launchpad=None if file is None else str(file))
     _check_store(maker, atoms)
     settings = science_key(maker)
-    with opened_launchpad(launchpad_file) as launchpad:
+    with opened_launchpad(file) as launchpad:
         _index(launchpad)
         latest = _latest(launchpad, maker.campaign)
         if latest is not None and (unfinished := _unfinished(launchpad, latest)):
@@ -68,6 +68,24 @@ def submit_campaign(
         key = stage_uuid(maker.campaign, "submission of opening", number)
         _add_once(launchpad, flow, key, {"campaign": maker.campaign, "opening": True, "settings": settings})
         return f"campaign {maker.campaign} is on the launchpad {launchpad.name}; start it with `rlaunch rapidfire`"
+
+
+def _launchpad_file(maker: IdealMaker, given: Path | None) -> Path | None:
+    """The launchpad file, from the Maker or the call; InputError where they, or other settings, contradict a submission."""
+    if maker.continuation == "return":
+        raise InputError(
+            "continuation = return keeps the rounds in one flow, but a submitted campaign adds each to the launchpad; leave "
+            "continuation out"
+        )
+    check_rounds("launchpad", maker.max_rounds)
+    own = None if maker.launchpad is None else Path(maker.launchpad).absolute()
+    asked = None if given is None else given.absolute()
+    if own is not None and asked is not None and own != asked:
+        raise InputError(
+            f"the launchpad is {own} in the settings and {asked} in the call; give it once (`launchpad` in the config, or "
+            "--launchpad)"
+        )
+    return asked or own
 
 
 def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:

@@ -18,9 +18,10 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import first_frame, initial_state
 from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.state import Action, next_action
-from idealflow.workflow.frames.encode import to_atoms
+from idealflow.workflow.frames.build import build_structure
+from idealflow.workflow.frames.encode import to_atoms, to_stored
 from idealflow.workflow.jobs.locks import let_go
-from idealflow.workflow.jobs.progress import Progress, emit
+from idealflow.workflow.jobs.progress import Progress, emit, noted
 
 __all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
 
@@ -70,7 +71,7 @@ def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | N
 
 def run_campaign(
     maker: IdealMaker,
-    structure: StoredStructure,
+    structure: Any,
     store: JobStore,
     *,
     state: CampaignState | None = None,
@@ -79,23 +80,30 @@ def run_campaign(
     root_dir: Any = None,
     notes: Sequence[str] = (),
 ) -> CampaignState:
-    """Run, or continue, a campaign until it is finished, failed, or ``max_rounds`` are done.
+    """Run, or continue, a campaign on this machine until it is finished, failed, or has run ``max_rounds`` rounds.
 
-    Every action is a flow of its own, run by jobflow's local manager and then forgotten, so memory and time per round
-    do not depend on the rounds behind it. A process killed anywhere continues from what is stored.
+    Each action (the bootstrap, a round, the evaluation) is a flow of its own, run by jobflow's local manager and then forgotten:
+    memory and time per round do not depend on the rounds behind it. If the process is killed, at any moment, the same call
+    goes on from what is stored.
 
     Parameters
     ----------
+    maker
+        The campaign. How many actions this call runs at most is the Maker's ``max_rounds``.
+    structure
+        The frame at step 0: ase Atoms, a pymatgen Structure, a file, a builder mapping, or a stored structure.
+    store
+        Any jobflow JobStore; it is connected if need be.
     state
-        What :func:`open_state` gave, by a caller who looked at it; None: it is opened here.
+        The campaign's state, if :func:`open_state` has opened it already.
     max_rounds
-        Actions (bootstrap, rounds, evaluation) to run at most; None: all there are.
+        The same as the Maker's ``max_rounds``, for callers that give it here.
     on_round
-        Called with every committed state.
+        Function that is called with the state after each action, a :class:`~idealflow.schemas.CampaignState`.
     root_dir
-        Folder in which the jobs run.
+        Folder in which the jobs run; default: the current one.
     notes
-        What was said of the input when it was read, to be kept with a new campaign.
+        Messages about the input, kept with a new campaign: what was said when its file was read.
 
     Returns
     -------
@@ -105,20 +113,54 @@ def run_campaign(
     Raises
     ------
     InputError
-        If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed or written.
+        Before anything is computed or written: if a setting or the structure breaks a rule, if ``max_rounds`` is given
+        twice, or if this machine cannot label (VASP or its pseudopotentials are missing).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import IdealMaker, run_campaign
+    >>> maker = IdealMaker(campaign="copper", continuation="launchpad")
+    >>> run_campaign(maker, bulk("Cu", cubic=True), JobStore(MemoryStore()))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: continuation = launchpad is for rounds that are submitted to FireWorks, ...
     """
+    rounds = _max_rounds(maker, max_rounds)
+    if not isinstance(structure, StoredStructure):
+        with noted() as more:
+            structure = to_stored(build_structure(structure))
+        notes = list(dict.fromkeys([*notes, *more]))
+    store.connect()
     state = state or open_state(maker, structure, store, notes)
     done = 0
     while (action := next_action(state)).kind != "stop":
-        if max_rounds is not None and done >= max_rounds:
+        if rounds is not None and done >= rounds:
             return state.model_copy(
-                update={"status": "paused", "reason": f"{max_rounds} rounds done; the same command goes on from here"}
+                update={"status": "paused", "reason": f"{rounds} rounds done; the same command goes on from here"}
             )
         state = _run_action(maker, state, action, store, root_dir)
         done += 1
         if on_round is not None:
             on_round(state)
     return state
+
+
+def _max_rounds(maker: IdealMaker, given: int | None) -> int | None:
+    """Rounds that a call runs at most; InputError where Maker and call contradict each other."""
+    if maker.continuation == "launchpad":
+        raise InputError(
+            "continuation = launchpad is for rounds that are submitted to FireWorks, but run_campaign runs them here; leave "
+            "continuation out"
+        )
+    if given is None or maker.max_rounds is None:
+        return maker.max_rounds if given is None else given
+    if given != maker.max_rounds:
+        raise InputError(
+            f"max_rounds is {maker.max_rounds} in the Maker and {given} in the call; give it once, to the Maker"
+        )
+    return given
 
 
 def evaluate_campaign(

@@ -8,7 +8,7 @@ from jobflow import Maker
 
 from idealflow.core.setting_types import check_types
 from idealflow.errors import InputError, did_you_mean
-from idealflow.workflow.labellers.ase import AseLabeller
+from idealflow.labelling import AseLabeller
 from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 from idealflow.workflow.labellers.protocol import Labeller
 from idealflow.workflow.labellers.static import StaticLabeller
@@ -23,6 +23,7 @@ _TYPES: dict[str, dict[str, Any]] = {
         "time_limit_s": float | None,
         "reference": str | None,
         "import_from": str | None,
+        "threads": int,
     },
     "maker": {"maker": str, "kwargs": dict, "reference": str | None, "cores": int, "import_from": str | None},
 }
@@ -72,9 +73,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
     folder = given.get("import_from")
     if kind == "calculator":
         check_calculator(given["calculator"], import_class(given["calculator"], folder))
-        labeller = AseLabeller(**given)
-        labeller.engine()
-        return labeller
+        return AseLabeller(**given)
     cores = given.get("cores", 1)
     if cores < 1:
         raise InputError(f"labeller: `cores` must be at least 1, got {cores}")

@@ -58,7 +58,7 @@ def learn(
     force_field: ForceField,
     *,
     steps: int,
-    lr: float,
+    learning_rate: float,
     n_replay: int,
 ) -> None:
     """Let labelled structures join the distribution.
@@ -67,7 +67,9 @@ def learn(
     learned them already, leads, so that the committee judges the model version it is stored with.
     """
     if isinstance(uncertainty, CommitteeUncertainty):
-        uncertainty.update(structures, masks, steps=steps, lr=lr, n_replay=n_replay, leader=force_field)
+        uncertainty.update(
+            structures, masks, steps=steps, learning_rate=learning_rate, n_replay=n_replay, leader=force_field
+        )
     else:
         uncertainty.update(structures, masks=masks)
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.errors import CampaignError, InputError
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
@@ -40,6 +41,7 @@ from idealflow.workflow.stages.update import mean_errors
 __all__ = ["BootstrapMaker"]
 
 
+@formerly("category")
 @dataclass
 class BootstrapMaker(StableName, Maker):
     """Make the first force field and the first distribution.
@@ -84,8 +86,6 @@ class BootstrapMaker(StableName, Maker):
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     seeds: list[Any] | None = None
@@ -105,7 +105,6 @@ class BootstrapMaker(StableName, Maker):
     uncertainty: UncertaintyKind = "soap"
     committee_size: Annotated[int, Field(ge=2)] = 4
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:
@@ -313,8 +312,8 @@ class BootstrapMaker(StableName, Maker):
 
 
 def _of_the_fit(maker: BootstrapMaker) -> dict[str, Any]:
-    """The settings without those of the queue."""
-    return {key: value for key, value in maker.as_dict().items() if key not in ("category", "name")}
+    """The settings without the name."""
+    return {key: value for key, value in maker.as_dict().items() if key != "name"}
 
 
 def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:

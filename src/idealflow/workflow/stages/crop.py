@@ -14,6 +14,7 @@ from pydantic import Field
 
 from idealflow.core import Crop, crop_search, vacuum_crop, whole_frame
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.schemas import (
     Artifact,
     CandidateFigures,
@@ -41,6 +42,7 @@ _SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
 Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
 
+@formerly("category")
 @dataclass
 class CropSearchMaker(StableName, Maker):
     """Search the best periodic cell around one uncertain atom.
@@ -62,8 +64,6 @@ class CropSearchMaker(StableName, Maker):
         Empty space where a crop meets vacuum, Å.
     hydrogen_caps
         Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -91,7 +91,6 @@ class CropSearchMaker(StableName, Maker):
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
     hydrogen_caps: bool = False
-    category: str | None = None
     name: str = "crop search"
 
     @stage(output_schema=CropDoc, alone=alone.crop)

@@ -11,6 +11,7 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.core import screen_frame
+from idealflow.former_names import formerly
 from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
@@ -21,6 +22,7 @@ from idealflow.workflow.stages import alone
 __all__ = ["UncertaintyScreenMaker"]
 
 
+@formerly("category")
 @dataclass
 class UncertaintyScreenMaker(StableName, Maker):
     """Screen one frame and choose the centres of its substructures.
@@ -29,8 +31,6 @@ class UncertaintyScreenMaker(StableName, Maker):
     ----------
     max_centres
         Most substructures asked for from one frame and round; the frame is screened again after every update.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -51,7 +51,6 @@ class UncertaintyScreenMaker(StableName, Maker):
     """
 
     max_centres: Annotated[int, Field(ge=1)] = 4
-    category: str | None = None
     name: str = "uncertainty screen"
 
     @stage(output_schema=ScreenDoc, alone=alone.screen)

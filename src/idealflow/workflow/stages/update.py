@@ -14,6 +14,7 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.forcefields import ForceField
+from idealflow.former_names import formerly
 from idealflow.provenance import centre_force_error
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc, TrainingErrors
 from idealflow.storage import ArtifactStore
@@ -30,6 +31,7 @@ from idealflow.workflow.stages.lost_labels import LostLabel, late_labels, lost_l
 __all__ = ["ModelUpdateMaker", "mean_errors"]
 
 
+@formerly("category")
 @dataclass
 class ModelUpdateMaker(StableName, Maker):
     """Update force field, distribution and coverage with the labels of a round.
@@ -50,8 +52,6 @@ class ModelUpdateMaker(StableName, Maker):
         Held-out and earlier structures (at most so many of each) by which an update is judged.
     reject_factor
         An update whose mean error on them grows by more than this factor is rejected.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_steps: Annotated[int, Field(ge=1)] = 20
@@ -61,7 +61,6 @@ class ModelUpdateMaker(StableName, Maker):
     mask_shell_forces: bool = False
     n_judges: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
-    category: str | None = None
     name: str = "model update"
 
     @stage(output_schema=ModelUpdateDoc)
@@ -227,7 +226,7 @@ class ModelUpdateMaker(StableName, Maker):
             masks,
             force_field,
             steps=self.n_steps,
-            lr=self.learning_rate,
+            learning_rate=self.learning_rate,
             n_replay=self.n_replay,
         )
         for atoms, doc in zip(structures, accepted, strict=True):

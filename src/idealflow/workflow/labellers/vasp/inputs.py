@@ -26,6 +26,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Kpoints
 
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
 
@@ -198,6 +199,7 @@ def vacuum_directions(structure: Structure, gap: float) -> np.ndarray:
     return np.asarray(widest * heights >= gap, dtype=bool)
 
 
+@formerly(wall_time_s="time_limit_s")
 def vasp_static(
     kind: Kind = "metal",
     variant: Variant = "standard",
@@ -208,7 +210,7 @@ def vasp_static(
     spin: bool | None = None,
     vacuum_gap: float = 5.0,
     vasp_cmd: str | None = None,
-    wall_time_s: int | None = None,
+    time_limit_s: float | None = None,
 ) -> StaticMaker:
     """atomate2's StaticMaker with the input sets for substructures; usable as ``label: {labeller: {maker: …}}``.
 
@@ -222,7 +224,7 @@ def vasp_static(
         Pseudopotentials by element that win over the Materials Project's, such as ``{"Li": "Li"}``.
     vasp_cmd
         Command that starts VASP; default: atomate2's setting VASP_CMD.
-    wall_time_s
+    time_limit_s
         Seconds that one label may take: VASP is asked to stop 300 s before (the label has then failed). The queue's own
         limit, where custodian knows it (PBS_WALLTIME, SBATCH_TIMELIMIT), holds as well.
 
@@ -240,13 +242,13 @@ def vasp_static(
         user_incar_settings=dict(incar or {}),
         config_dict=_configuration() | {"POTCAR": _configuration()["POTCAR"] | (potcar or {})},
     )
-    run: dict[str, Any] = {"handlers": label_handlers(wall_time_s)}
+    run: dict[str, Any] = {"handlers": label_handlers(time_limit_s)}
     if vasp_cmd is not None:
         run["vasp_cmd"] = vasp_cmd
     return StaticMaker(input_set_generator=generator, run_vasp_kwargs=run)
 
 
-def label_handlers(wall_time_s: int | None) -> list[ErrorHandler]:
+def label_handlers(time_limit_s: float | None) -> list[ErrorHandler]:
     """Custodian's handlers that mend the electronic minimisation or the run; none that changes smearing or k points."""
     handlers = [
         VaspErrorHandler(),
@@ -259,4 +261,4 @@ def label_handlers(wall_time_s: int | None) -> list[ErrorHandler]:
         # comes in time
         WalltimeHandler(electronic_step_stop=True),
     ]
-    return handlers if wall_time_s is None else [*handlers, LabelTimeHandler(wall_time_s)]
+    return handlers if time_limit_s is None else [*handlers, LabelTimeHandler(time_limit_s)]
