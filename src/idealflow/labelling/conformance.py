@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -16,6 +19,13 @@ __all__ = ["LabellerCheck", "check_labeller"]
 
 _COMPONENTS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _NAMES = ("xx", "yy", "zz", "yz", "xz", "xy")
+
+
+class Labels(Protocol):
+    """What is asked of a labeller here: a label, and the engine's own document if it has one."""
+
+    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
+        """Label ``atoms`` with the files in ``directory``, which is empty."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class LabellerCheck:
 
 
 def check_labeller(
-    label: Callable[[Atoms], Label],
+    label: Callable[[Atoms], Label] | Labels,
     atoms: Atoms,
     *,
     displacement: float = 0.005,
@@ -56,8 +66,8 @@ def check_labeller(
     Parameters
     ----------
     label
-        Labels a structure, such as ``AseEngine(...).label`` or a function that runs an atomate2 maker and converts its
-        document with :func:`idealflow.labelling.label_from_document`.
+        A labeller, such as :class:`~idealflow.AseLabeller` or :class:`~idealflow.StaticLabeller`; or a function of a structure
+        that returns its :class:`~idealflow.labelling.Label`.
     atoms
         A structure out of equilibrium. To prove the order of shear components its cell must be sheared, or rattled
         enough, that they differ.
@@ -84,6 +94,17 @@ def check_labeller(
         were changed, or labels are not Label objects; the message names the likely mistake.
     InputError
         When `atoms` cannot prove what is asked: forces or shear components too small or too alike.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller
+    >>> from idealflow.testing import check_labeller
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.set_cell(atoms.cell.array @ [[1, 0.08, -0.05], [0, 1, 0.03], [0, 0, 1]], scale_atoms=True)
+    >>> atoms.rattle(0.1, seed=0)
+    >>> check_labeller(AseLabeller("ase.calculators.emt.EMT"), atoms).n_labels
+    20
     """
     rng = np.random.default_rng(seed)
     calls = 0
@@ -92,7 +113,7 @@ def check_labeller(
         nonlocal calls
         calls += 1
         sent = structure.copy()
-        result = label(sent)
+        result = label(sent) if callable(label) else _in_a_folder(label, sent)
         if not isinstance(result, Label):
             raise AssertionError(f"a labeller returns a Label, got {type(result).__name__}")
         if result.n_atoms != len(structure):
@@ -122,6 +143,12 @@ def check_labeller(
             f"forces differ by {order_error:.3g} eV/Å after reordering and wrapping: they are not in the order of the atoms"
         )
     return LabellerCheck(force_errors, stress_errors, order_error, calls)
+
+
+def _in_a_folder(labeller: Labels, atoms: Atoms) -> Label:
+    """The label by a labeller that wants an empty folder for its files."""
+    with TemporaryDirectory() as folder:
+        return labeller.label(atoms, Path(folder))[0]
 
 
 def _force_error(

@@ -28,6 +28,7 @@ __all__ = [
     "current_uuid",
     "is_private",
     "named",
+    "site_store",
     "stage",
     "work_directory",
 ]
@@ -135,6 +136,11 @@ def current_store() -> JobStore:
         )
     common.connect()
     return common
+
+
+def site_store() -> JobStore:
+    """The JOB_STORE of jobflow's settings, in which campaigns are looked for by name."""
+    return SETTINGS.JOB_STORE
 
 
 def is_private(store: JobStore) -> bool:
