@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from md_worker import ExactEMT, copper
 
 from idealflow.core.dynamics import MDState, Schedule, Stage, TrajectoryWriter, md_segment, read_trajectory
 from idealflow.core.dynamics.trajectory import Trajectory
+from support.md_worker import ExactEMT, copper
 
 
 def first_version(content: bytes) -> bytes:
