@@ -142,7 +142,13 @@ _LOCKS: dict[str, threading.Lock] = {}
 
 
 def close_workers() -> None:
-    """End all workers of this process; the next label starts a new one."""
+    """End all worker processes of this one. The next label starts a new one, and they end by themselves with this process.
+
+    Examples
+    --------
+    >>> from idealflow.labelling import close_workers
+    >>> close_workers()
+    """
     for key in list(_WORKERS):
         _WORKERS.pop(key).kill()
 

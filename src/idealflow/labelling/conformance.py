@@ -1,4 +1,4 @@
-"""Proof that a labeller's units, signs and orders are ours: its forces and stress are derivatives of its own energy."""
+"""The check that a labeller's units, signs and order of atoms are right: forces and stress are derivatives of its own energy."""
 
 from __future__ import annotations
 
@@ -35,13 +35,21 @@ class LabellerCheck:
     Parameters
     ----------
     force_errors
-        (n_directions,), difference between a force and the energy's slope along each random direction, eV/Å.
+        (n_directions,), difference between the force along each random direction and the slope of the energy, eV/Å.
     stress_errors
-        (6,), difference between stress and the energy's slope with strain, eV/Å³; None without stress.
+        (6,), difference between each stress component and the slope of the energy with strain, eV/Å³; None without stress.
     order_error
-        Largest difference of forces (eV/Å) after the atoms were reordered and moved by lattice vectors.
+        Largest difference of forces after the atoms were reordered and moved by lattice vectors, eV/Å.
     n_labels
         Labels computed.
+
+    Examples
+    --------
+    Returned by :func:`check_labeller`, which shows one.
+
+    >>> import numpy as np
+    >>> LabellerCheck(np.zeros(3), None, 0.0, 8).n_labels
+    8
     """
 
     force_errors: NDArray[np.float64]
@@ -61,7 +69,7 @@ def check_labeller(
     n_directions: int = 3,
     seed: int = 0,
 ) -> LabellerCheck:
-    """Check a labeller against finite differences of its own energy.
+    """Check a labeller against finite differences of its own energy. It needs no other code to compare with.
 
     Parameters
     ----------
@@ -78,9 +86,9 @@ def check_labeller(
     force_tolerance, stress_tolerance
         Largest accepted differences, eV/Å and eV/Å³; widen them for an engine whose energies are noisy.
     n_directions
-        Random directions in which forces are checked (each costs two labels; stress costs twelve).
+        Random directions in which forces are checked. Each costs two labels; the stress costs twelve.
     seed
-        Of the directions and of the reordering.
+        Seed of the directions and of the reordering.
 
     Returns
     -------
@@ -101,8 +109,8 @@ def check_labeller(
     >>> from idealflow import AseLabeller
     >>> from idealflow.testing import check_labeller
     >>> atoms = bulk("Cu", cubic=True)
-    >>> atoms.set_cell(atoms.cell.array @ [[1, 0.08, -0.05], [0, 1, 0.03], [0, 0, 1]], scale_atoms=True)
-    >>> atoms.rattle(0.1, seed=0)
+    >>> atoms.set_cell(atoms.cell.array @ [[1, 0.12, -0.04], [0, 1, 0.07], [0, 0, 1]], scale_atoms=True)
+    >>> atoms.rattle(0.05, seed=0)
     >>> check_labeller(AseLabeller("ase.calculators.emt.EMT"), atoms).n_labels
     20
     """

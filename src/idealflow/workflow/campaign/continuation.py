@@ -16,22 +16,38 @@ __all__ = ["FollowUp", "Submitted", "check_rounds", "follow_up", "register", "ro
 #: rounds that a flow adds to itself where nobody says how many, and at most: run_locally calls itself for each
 _USUAL, _DEEPEST = 20, 100
 
-#: ``already``: the flow was submitted before; ``held``: the campaign pauses, nothing was submitted
+#: ``already``: the flow was submitted before. ``held``: the campaign is to pause, and nothing was submitted
 Submitted = Literal["submitted", "already", "held"]
 
 
 class FollowUp(Protocol):
-    """Submits a flow exactly once, however often it is called with the same campaign and number."""
+    """Submits a flow exactly once, however often it is called with the same campaign and number.
+
+    Examples
+    --------
+    >>> def by_mail(flow, *, campaign, number, settings, launchpad):
+    ...     return "submitted"
+    >>> register("mail", by_mail)
+    >>> follow_up("mail")(None, campaign="copper", number=1, settings="2-0123", launchpad=None)
+    'submitted'
+    >>> del _drivers["mail"]
+    """
 
     def __call__(self, flow: Flow, *, campaign: str, number: int, settings: str, launchpad: str | None) -> Submitted:
-        """Submit ``flow``, the ``number``-th action of ``campaign``; ``settings`` is their key."""
+        """Submit ``flow``, the ``number``-th action of ``campaign``; ``settings`` is the key of the campaign's settings."""
 
 
 _drivers: dict[str, FollowUp] = {}
 
 
 def register(continuation: str, submit: FollowUp) -> None:
-    """Let a driver take the flows of campaigns with this ``continuation``."""
+    """Let a driver take the flows of campaigns with this ``continuation``.
+
+    Examples
+    --------
+    >>> register("nowhere", lambda flow, *, campaign, number, settings, launchpad: "held")
+    >>> del _drivers["nowhere"]
+    """
     _drivers[continuation] = submit
 
 
@@ -42,6 +58,12 @@ def follow_up(continuation: str) -> FollowUp:
     ------
     InputError
         If no driver has registered for it.
+
+    Examples
+    --------
+    >>> import idealflow.workflow  # registers FireWorks
+    >>> follow_up("launchpad").__name__
+    'submit_action'
     """
     if continuation not in _drivers:
         known = ", ".join(["return", *sorted(_drivers)])

@@ -1,4 +1,4 @@
-"""What a campaign is told: the settings of all its stages, and of the campaign itself."""
+"""The settings of a campaign: its own, and those of all its stages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["CampaignSettings"]
 
 @dataclass
 class CampaignSettings(StableName, Maker):
-    """Settings of an IDEAL campaign.
+    """Settings of an IDEAL campaign: the keys of a config.
 
     Attributes
     ----------
     campaign
         Name of the campaign, unique in its store; the same name on the same store continues it.
     learn
-        False: plain inference MD on the first model; nothing is screened.
+        False: MD on the first model alone; nothing is screened or labelled.
     embedding
         What is labelled: ``ides`` (relaxed crops), ``crop`` (unrelaxed), ``vacuum`` (clusters), ``frame`` (whole frames).
     continuation
@@ -51,8 +51,8 @@ class CampaignSettings(StableName, Maker):
     max_failed_labels
         Failed labels after which the campaign stops as failed; None: never.
     max_failed_fraction
-        The campaign stops as failed when more than this share of its last 20 labels failed (those of the bootstrap
-        count); None: never.
+        The campaign stops as failed when more than this share of its last 20 labels failed, those of the bootstrap
+        included; None: never.
     seed
         Seed of every random choice.
     artifacts

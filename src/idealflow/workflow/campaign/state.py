@@ -1,6 +1,6 @@
-"""The loop's logic, pure: what comes next (`next_action`), and the state after a round (`after_*`).
+"""The logic of a campaign: what comes next (`next_action`), and the state after it is done (`after_*`).
 
-Nothing here touches a store, a file or a clock; the local driver, run_locally and rockets all call these functions.
+The functions are pure: they touch no store, file or clock. The local driver, run_locally and rockets all call them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from idealflow.schemas import (
     WalkerState,
 )
 
-_TRIED_CENTRES = 3  # without a crop for any of them, a campaign stops
+_TRIED_CENTRES = 3  # a campaign stops if none of its first so many centres could be cropped
 
-_WINDOW = 20  # labels whose failures are compared with max_failed_fraction
+_WINDOW = 20  # last labels, whose failures are compared with max_failed_fraction
 
 __all__ = ["Action", "after_bootstrap", "after_evaluation", "after_relabel", "after_round", "next_action"]
 
@@ -41,6 +41,11 @@ class Action:
         Walkers that take part in a round.
     reason
         Why, in words; shown to the user on ``stop``.
+
+    Examples
+    --------
+    >>> Action("round", walkers=(0, 1), reason="2 of 2 walkers are under way").kind
+    'round'
     """
 
     kind: Literal["bootstrap", "relabel", "round", "evaluate", "stop"]
@@ -49,7 +54,21 @@ class Action:
 
 
 def next_action(state: CampaignState) -> Action:
-    """Decide what comes next from the state alone."""
+    """What a campaign does next. It follows from the state alone.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> from idealflow.workflow import next_action
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> state = initial_state(IdealMaker(label=label, artifacts="memory://copper"), bulk("Cu", cubic=True) * 3)
+    >>> next_action(state).kind, next_action(state).reason
+    ('bootstrap', 'there is no model yet')
+    >>> next_action(state.model_copy(update={"status": "failed", "reason": "no licence"})).kind
+    'stop'
+    """
     if state.status in ("finished", "failed"):
         return Action("stop", reason=state.reason)
     if state.learner is None:

@@ -1,4 +1,4 @@
-"""Drive a campaign on this machine: one bounded flow after another, no server."""
+"""Run a campaign on this machine: one flow after another, each of one round, without a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from idealflow.workflow.jobs.progress import Progress, emit, noted
 
 __all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
 
-_ASKED_FRAMES = 5  # where neither the call nor the config says how many
+_ASKED_FRAMES = 5  # if neither the call nor the config says how many
 
 
 def open_state(
@@ -35,15 +35,40 @@ def open_state(
     notes: Sequence[str] = (),
     former: IdealMaker | None = None,
 ) -> CampaignState:
-    """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input.
+    """The campaign's stored state, brought in line with the Maker's settings; or the first state of a new campaign.
 
-    ``former`` is what a campaign of version 0.1.0 was last run with, where that is known.
+    Parameters
+    ----------
+    maker
+        The campaign.
+    structure
+        The frame at step 0.
+    store
+        Any jobflow JobStore.
+    notes
+        Messages about the input, kept with a new campaign.
+    former
+        The Maker with which a campaign of version 0.1.0 was last run, if it is known: that version did not store it.
 
     Raises
     ------
     InputError
-        If this machine cannot label (:func:`check_site`), before anything is written, or as
-        :func:`~idealflow.workflow.campaign.reopening.reopened`.
+        If this machine cannot label (:func:`check_site`), before anything is written; and as
+        :func:`~idealflow.workflow.campaign.reopening.reopened` for settings that contradict what was run.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> from idealflow.workflow.drivers.local import open_state
+    >>> from idealflow.workflow.frames.encode import to_stored
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> state = open_state(maker, to_stored(bulk("Cu", cubic=True) * 3), JobStore(MemoryStore()))
+    >>> state.campaign, state.status, state.round, state.n_atoms
+    ('copper', 'running', 0, 108)
     """
     stored, atoms = Campaign(store, maker.campaign).state(), to_atoms(structure)
     check_site(maker, structure, None if stored is None else next_action(stored))
@@ -55,12 +80,32 @@ def open_state(
 
 
 def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | None = None) -> None:
-    """Refuse to go on where this machine cannot label what will be labelled; ``action`` is the next, None: the first.
+    """Refuse to go on if something will be labelled and this machine cannot do it.
+
+    Parameters
+    ----------
+    maker
+        The campaign.
+    structure
+        The frame at step 0: its species are those to be labelled.
+    action
+        The campaign's next action; None: its first.
 
     Raises
     ------
     InputError
         Naming what is missing and the setting that mends it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import IdealMaker, LabelMaker, vasp_static
+    >>> from idealflow.workflow.drivers.local import check_site
+    >>> from idealflow.workflow.frames.encode import to_stored
+    >>> maker = IdealMaker(label=LabelMaker(vasp_static(vasp_cmd="absent_vasp")))
+    >>> check_site(maker, to_stored(bulk("Cu")))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: VASP cannot label on this machine: `absent_vasp` of the command ...
     """
     kind = "bootstrap" if action is None else action.kind
     first = kind == "bootstrap" and maker.bootstrap.source == "structures"
@@ -166,25 +211,42 @@ def _max_rounds(maker: IdealMaker, given: int | None) -> int | None:
 def evaluate_campaign(
     maker: IdealMaker, store: JobStore, artifacts: str, *, n_frames: int | None = None, root_dir: Any = None
 ) -> EvaluationDoc:
-    """Compare the first and the present model with the reference now, wherever the campaign stands.
+    """Compare the first and the present model with the reference now, at whatever point the campaign is: `idealflow evaluate`.
 
-    The campaign's state is left as it is, so what follows is what would have followed without it.
+    The campaign's state is not changed: it goes on as if there had been no evaluation.
 
     Parameters
     ----------
     maker
-        The campaign, with the settings it was last run with.
-    store, artifacts
-        Its documents; root of its artifact store.
+        The campaign, with the settings of its last run.
+    store
+        The job store that has its documents.
+    artifacts
+        Root URL of its artifact store.
     n_frames
-        Whole frames to label; None: as many as the config says, or 5 where it says none.
+        Whole frames to label; None: as many as the Maker's ``evaluation`` says, or 5 if it says none.
     root_dir
-        Folder in which the jobs run.
+        Folder in which the jobs run; default: the current one.
+
+    Returns
+    -------
+    EvaluationDoc
+        Errors of both models on every frame that was labelled.
 
     Raises
     ------
     InputError
         If there is no model or no stored frame yet, or this machine cannot label.
+
+    Examples
+    --------
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import IdealMaker
+    >>> from idealflow.workflow.drivers.local import evaluate_campaign
+    >>> evaluate_campaign(IdealMaker(campaign="copper"), JobStore(MemoryStore()), "artifacts")
+    Traceback (most recent call last):
+    idealflow.errors.InputError: campaign copper has no model yet; let it run at least through its bootstrap
     """
     campaign = Campaign(store, maker.campaign)
     state = campaign.state()

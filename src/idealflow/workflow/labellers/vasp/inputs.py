@@ -1,6 +1,6 @@
 """VASP input sets for substructures: every tag that decides a label is set here on purpose, and can be overridden.
 
-The reasons stand in the how-to page on VASP. The paper's own tables of tags reached us without numbers: these are ours.
+The how-to page on VASP gives the reasons. The tables of the paper reached us without their numbers, so the values are our own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,22 @@ Variant = Literal["standard", "accelerated"]
 
 @dataclass(frozen=True)
 class Preset:
-    """INCAR tags of one kind of system in one variant, and the spacing of its k points (Å⁻¹, 2π included)."""
+    """INCAR tags of one kind of system in one variant, and the spacing of its k points.
+
+    Attributes
+    ----------
+    incar
+        Tags and values.
+    k_spacing
+        Largest spacing of k points, Å⁻¹, 2π included.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers.vasp import PRESETS
+    >>> preset = PRESETS["metal", "standard"]
+    >>> preset.incar["ENCUT"], preset.incar["SIGMA"], preset.k_spacing  # eV, eV, Å⁻¹
+    (520, 0.2, 0.2)
+    """
 
     incar: dict[str, Any]
     k_spacing: float
@@ -83,9 +98,9 @@ _K_SPACING: dict[tuple[Kind, Variant], float] = {
     ("reactive", "accelerated"): 0.35,
 }
 
-#: start moments, μB; an element that is not here starts without one. Their presence makes a cell spin-polarised
+#: start moments, μB. A cell with one of these elements is spin-polarised; elements that are not here start without a moment
 _MAGNETIC: dict[str, float] = {"Cr": 4.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0, "Eu": 7.0, "Gd": 7.0}
-#: start moment of any other atom where spin is on: radicals and broken bonds find their own from here
+#: start moment, μB, of all other atoms of a spin-polarised cell, from which radicals and broken bonds find their own
 _SMALL_MOMENT = 0.6
 
 PRESETS: dict[tuple[Kind, Variant], Preset] = {
@@ -110,22 +125,37 @@ def _configuration() -> dict[str, Any]:
 class SubstructureSetGenerator(StableName, VaspInputGenerator):
     """Static VASP inputs for cells of any size, shape and number of vacuum directions.
 
-    All fields of atomate2's ``VaspInputGenerator`` can be given too; ``user_incar_settings`` wins over every tag of the
-    preset (None removes a tag), ``user_kpoints_settings`` over the k points.
+    All fields of atomate2's ``VaspInputGenerator`` can be given too. ``user_incar_settings`` takes precedence over the tags of
+    the preset (the value None removes a tag), ``user_kpoints_settings`` over its k points.
 
     Attributes
     ----------
     kind
-        ``metal``, ``oxide`` or ``reactive`` (surfaces and molecules that bind and break). One for a whole campaign.
+        ``metal``, ``oxide`` or ``reactive`` (surfaces, and molecules whose bonds form and break). One for a whole campaign.
     variant
         ``standard`` or ``accelerated`` (coarser k points, grids and convergence; same functional and cutoff).
     k_spacing
         Largest spacing of k points along a reciprocal vector, Å⁻¹ with 2π, as VASP's KSPACING; default: the preset's.
     vacuum_gap
-        A direction with an empty slab at least this wide, Å, has Γ alone.
+        Width of an empty slab, Å, from which a direction counts as vacuum: it gets one k point, Γ.
     spin
-        Spin-polarised or not; None: as the preset says, and polarised for cells with an element that is magnetic, with moments
-        or a spin multiplicity of their own.
+        Whether cells are spin-polarised. None: as the preset says, and always for cells with a magnetic element, with
+        moments, or with a spin multiplicity of their own.
+
+    Raises
+    ------
+    InputError
+        For a kind or variant that does not exist, or a spacing or gap that is not positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from pymatgen.io.ase import AseAtomsAdaptor
+    >>> from idealflow.workflow.labellers.vasp import SubstructureSetGenerator
+    >>> generator = SubstructureSetGenerator(kind="metal", variant="accelerated")
+    >>> inputs = generator.get_input_set(AseAtomsAdaptor.get_structure(bulk("Li", cubic=True)), potcar_spec=True)
+    >>> inputs["INCAR"]["ENCUT"], inputs["KPOINTS"].kpts  # eV, divisions
+    (520.0, [(7, 7, 7)])
     """
 
     config_dict: dict[str, Any] = field(default_factory=_configuration)
@@ -192,7 +222,20 @@ class SubstructureSetGenerator(StableName, VaspInputGenerator):
 
 
 def vacuum_directions(structure: Structure, gap: float) -> np.ndarray:
-    """(3,) bool: cell vectors across which no atom lies in a slab of at least ``gap`` Å (measured normal to the faces)."""
+    """Which directions of a cell are vacuum: those with an empty slab of at least ``gap`` Å, measured normal to its faces.
+
+    Returns
+    -------
+    (3,) bool
+        One for each cell vector.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> film = Structure(Lattice.from_parameters(3, 3, 20, 90, 90, 90), ["Cu"], [[0, 0, 0]])
+    >>> vacuum_directions(film, gap=5.0).tolist()
+    [False, False, True]
+    """
     heights = 2 * np.pi / np.asarray(structure.lattice.reciprocal_lattice.abc)
     fractional = np.sort(structure.frac_coords % 1.0, axis=0)
     widest = np.diff(np.vstack([fractional, fractional[:1] + 1.0]), axis=0).max(axis=0)
@@ -219,9 +262,9 @@ def vasp_static(
     kind, variant, k_spacing, spin, vacuum_gap
         As in :class:`SubstructureSetGenerator`.
     incar
-        Tags that win over the preset's; None as a value removes a tag.
+        Tags that take precedence over the preset's; the value None removes a tag.
     potcar
-        Pseudopotentials by element that win over the Materials Project's, such as ``{"Li": "Li"}``.
+        Pseudopotentials by element that take precedence over the Materials Project's, such as ``{"Li": "Li"}``.
     vasp_cmd
         Command that starts VASP; default: atomate2's setting VASP_CMD.
     time_limit_s
@@ -232,6 +275,15 @@ def vasp_static(
     ------
     InputError
         For a kind or variant that does not exist.
+
+    Examples
+    --------
+    >>> from idealflow import LabelMaker, vasp_static
+    >>> maker = vasp_static("oxide", "standard", incar={"ENCUT": 600}, time_limit_s=7200)
+    >>> maker.input_set_generator.user_incar_settings
+    {'ENCUT': 600}
+    >>> LabelMaker(maker).method
+    'vasp static'
     """
     generator = SubstructureSetGenerator(
         kind=kind,
@@ -249,7 +301,7 @@ def vasp_static(
 
 
 def label_handlers(time_limit_s: float | None) -> list[ErrorHandler]:
-    """Custodian's handlers that mend the electronic minimisation or the run; none that changes smearing or k points."""
+    """Custodian's handlers that mend the electronic minimisation or the run, without those that change smearing or k points."""
     handlers = [
         VaspErrorHandler(),
         UnconvergedErrorHandler(),
