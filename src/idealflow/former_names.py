@@ -16,6 +16,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 #: class → {former name: present name} of the fields that were renamed; keys of settings go on using the former ones
 FORMER: dict[str, dict[str, str]] = {
     "MDSegmentMaker": {"wall_time_s": "time_limit_s"},
+    "ModelUpdateMaker": {"n_judges": "n_validation"},
     "LocalForceField": {"fit_lr": "fit_learning_rate"},
 }
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 from ase.build import bulk
 
-from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel, crop_search, relax_shell, screen, screen_frame
+from idealflow.core import (
+    SOAP,
+    ScreenedFrame,
+    UncertaintyCalculator,
+    UncertaintyModel,
+    crop_search,
+    relax_shell,
+    screen,
+)
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, get_force_field
 from idealflow.forcefields.committee.kept_frames import KEPT, KeptFrames
@@ -295,7 +303,7 @@ def test_a_round_on_it(hot):
     """Screen, crop, relax, cover: the shell becomes known, and what was learned does not trigger again."""
     committee, frame = hot
     threshold = committee.auto_threshold()
-    found = screen_frame(committee, frame, threshold)
+    found = ScreenedFrame.of(committee, frame, threshold)
     np.testing.assert_array_equal(found.values, committee(frame))
     centre = int(found.centres[0])
     assert centre == int(np.argmax(found.values))
@@ -308,7 +316,7 @@ def test_a_round_on_it(hot):
     committee = committee.copy()
     committee.cover(relaxed.atoms, [relaxed.centre])
     assert committee.covered(frame, threshold, [centre]).all()
-    assert not screen_frame(committee, frame, threshold).triggering[centre]
+    assert not ScreenedFrame.of(committee, frame, threshold).triggering[centre]
 
 
 def test_the_calculator_takes_it(fitted):

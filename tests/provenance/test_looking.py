@@ -14,7 +14,7 @@ import pytest
 from ase import Atoms
 
 from idealflow import Campaign
-from idealflow.core import read_trajectory
+from idealflow.core import Trajectory
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import load_force_field
 from idealflow.provenance import CampaignFolder, WalkerTrajectory
@@ -78,7 +78,7 @@ def test_the_trajectory_is_the_segments_frames_in_order_of_step(finished: Any) -
     stored: dict[int, Atoms] = {}
     for segment in finished.campaign.segments(walker=0):
         if segment.trajectory is not None:
-            stored |= {frame.info["step"]: frame for frame in read_trajectory(artifacts.get(segment.trajectory))}
+            stored |= {frame.info["step"]: frame for frame in Trajectory(artifacts.get(segment.trajectory))}
     log = campaign.log().set_index("step")
     steps = []
     for atoms in campaign.trajectory(walker=0):
@@ -103,11 +103,11 @@ def test_a_step_that_was_run_again_appears_once_as_it_was_run_last(finished: Any
         for doc in finished.campaign.segments()
         if doc.trajectory
     ]
-    longest = max(files, key=lambda path: len(read_trajectory(path)))
+    longest = max(files, key=lambda path: len(Trajectory(path)))
     other = next(path for path in files if path != longest)
     track = WalkerTrajectory([longest, other, longest])
     assert [atoms.info["step"] for atoms in track] == sorted(
-        {*read_trajectory(longest).steps().tolist(), *read_trajectory(other).steps().tolist()}
+        {*Trajectory(longest).steps().tolist(), *Trajectory(other).steps().tolist()}
     )
     assert len(WalkerTrajectory([])) == 0
 

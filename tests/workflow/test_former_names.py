@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import yaml
 from ase.build import bulk
 from ase.io import write
@@ -16,7 +17,6 @@ from jobflow import JobStore
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
-import tiny
 from idealflow import AseLabeller, IdealMaker, LabelMaker, MDSegmentMaker, ModelUpdateMaker, run_campaign, vasp_static
 from idealflow.cli import main
 from idealflow.cli.inputs import checked_config

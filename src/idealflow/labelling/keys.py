@@ -104,8 +104,8 @@ def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def is_former_geometry_key(key: str) -> bool:
-    """Whether a stored key was written by version 0.1.0.
+def is_former_geometry_key(key: str | None) -> bool:
+    """Whether a stored key was written by version 0.1.0; None is the key of nothing.
 
     Examples
     --------
@@ -113,4 +113,4 @@ def is_former_geometry_key(key: str) -> bool:
     >>> is_former_geometry_key(former_geometry_key(bulk("Cu"), {})), is_former_geometry_key(geometry_key(bulk("Cu"), {}))
     (True, False)
     """
-    return bool(key) and "-" not in key
+    return key is not None and "-" not in key

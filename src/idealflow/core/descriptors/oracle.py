@@ -1,4 +1,4 @@
-"""DScribe's SOAP behind our interface: the oracle of tests and benchmarks. Needs the extra ``oracle``."""
+"""DScribe's SOAP behind our interface: the oracle of tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.descriptors.soap import SOAP
-from idealflow.errors import MissingExtraError
 
 __all__ = ["DScribeSOAP"]
 
@@ -25,12 +24,9 @@ class DScribeSOAP:
     """
 
     def __init__(self, soap: SOAP) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its docstrings hold invalid escapes, compiled at first import
-                import dscribe.descriptors
-        except ImportError as error:
-            raise MissingExtraError("DScribe is not installed; run: pip install 'idealflow[oracle]'") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its docstrings hold invalid escapes, compiled at first import
+            import dscribe.descriptors
         settings: dict[str, Any] = {
             "species": list(soap.species), "r_cut": soap.r_cut, "n_max": soap.n_max, "l_max": soap.l_max,
             "sigma": soap.sigma, "rbf": "gto",

@@ -5,11 +5,12 @@ A driver that submits flows elsewhere, such as the one of FireWorks, says so wit
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
-
-from jobflow import Flow
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from idealflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jobflow import Flow
 
 __all__ = ["FollowUp", "Submitted", "check_rounds", "follow_up", "register", "rounds_of_a_flow"]
 

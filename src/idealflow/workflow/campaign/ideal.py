@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ from idealflow.workflow.campaign.state import (
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import committed, current_store, named, stage
+from idealflow.workflow.jobs.stage import current_store, named, stage
 from idealflow.workflow.stages.relabel import RelabelMaker
 
 __all__ = ["IdealMaker"]
@@ -208,7 +208,6 @@ class IdealMaker(CampaignSettings):
         self, context: StageContext, segment: SegmentDoc, screen: ScreenDoc, screen_uuid: str, learner: LearnerVersion
     ) -> Response:
         """Start crop search, relaxation and label for every chosen centre, side by side."""
-        segment, screen = SegmentDoc.model_validate(segment), ScreenDoc.model_validate(screen)
         n_keep = max(self.n_attempts, self.relax.max_crops)
         jobs: list[Job] = []
         settled: list[Any] = []
@@ -248,73 +247,29 @@ class IdealMaker(CampaignSettings):
 
     @stage()
     def settle(
-        self, context: StageContext, label: Any, crop_uuid: str, learner: LearnerVersion, attempt: int
+        self,
+        context: StageContext,
+        label: SubstructureDoc | None,
+        crop_uuid: str,
+        learner: LearnerVersion,
+        attempt: int,
     ) -> Response:
         """After a failed label, try the next best crop while there is one and ``n_attempts`` allows."""
         if label is None:
             return Response(output={"campaign": context.campaign, "settled": "the label's job was lost"})
-        doc = SubstructureDoc.model_validate(label)
-        if doc.state == "accepted":
+        if label.state == "accepted":
             return Response(output={"campaign": context.campaign, "settled": "accepted"})
         found = current_store().query_one({"uuid": crop_uuid}, properties=["output"], load=True)
         crop = CropDoc.model_validate(found["output"])
         if attempt + 1 >= min(self.n_attempts, len(crop.chosen)):
             return Response(output={"campaign": context.campaign, "settled": "failed"})
-        where = (doc.walker, doc.step, doc.atom)
+        where = (label.walker, label.step, label.atom)
         jobs = list(self._attempt(context, crop, crop_uuid, learner, where, attempt + 1))
         return Response(output={"campaign": context.campaign, "settled": "again"}, detour=Flow(jobs, name="next crop"))
 
-    @stage()
-    def commit_bootstrap(self, state: CampaignState, bootstrap: BootstrapDoc, remaining: int | None) -> Response:
-        """Commit the state after the bootstrap."""
-        if (done := committed(CampaignState)) is not None:
-            return self._committed(done, remaining)
-        threshold = None if self.threshold == "auto" else float(self.threshold)
-        return self._committed(after_bootstrap(state, BootstrapDoc.model_validate(bootstrap), threshold), remaining)
-
-    @stage()
-    def commit_round(
-        self,
-        state: CampaignState,
-        segments: Sequence[Any],
-        screens: Sequence[Any],
-        update: ModelUpdateDoc | None,
-        remaining: int | None,
-    ) -> Response:
-        """Commit the state after a round."""
-        if (done := committed(CampaignState)) is not None:
-            return self._committed(done, remaining)
-        seconds = Campaign(current_store(), state.campaign).round_seconds(state.round)
-        after = after_round(
-            state,
-            [SegmentDoc.model_validate(doc) for doc in segments],
-            [ScreenDoc.model_validate(doc) for doc in screens],
-            None if update is None else ModelUpdateDoc.model_validate(update),
-            seconds,
-        )
-        return self._committed(after, remaining)
-
-    @stage()
-    def commit_relabel(self, state: CampaignState, relabel: Any, remaining: int | None) -> Response:  # noqa: ARG002  # orders the jobs
-        """Commit the state after learned labels were sorted out."""
-        if (done := committed(CampaignState)) is not None:
-            return self._committed(done, remaining)
-        doc = Campaign(current_store(), state.campaign).relabellings()[-1]
-        return self._committed(after_relabel(state, doc, automatic=self.threshold == "auto"), remaining)
-
-    @stage()
-    def commit_evaluation(self, state: CampaignState, evaluate: Any, remaining: int | None) -> Response:  # noqa: ARG002  # orders the jobs
-        """Commit the state after the whole-frame comparison."""
-        if (done := committed(CampaignState)) is not None:
-            return self._committed(done, remaining)
-        doc = Campaign(current_store(), state.campaign).evaluation()
-        if doc is None:
-            raise InputError(f"campaign {state.campaign}: the evaluation left no document")
-        return self._committed(after_evaluation(state, doc), remaining)
-
-    def _committed(self, state: CampaignState, remaining: int | None) -> Response:
-        """The state as the job's output, with the flow that follows, if any."""
-        action = next_action(state)
+    def _go_on(self, state: CampaignState, given: Mapping[str, Any]) -> Response:
+        """The committed state as the job's output, with the flow that follows, if any."""
+        remaining, action = given["remaining"], next_action(state)
         if action.kind == "stop" or remaining is None:
             return Response(output=state)
         if self.continuation == "launchpad":
@@ -330,6 +285,38 @@ class IdealMaker(CampaignSettings):
             "run the same flow again on the same store to go on",
         }
         return Response(output=state.model_copy(update=paused))
+
+    @stage(then=_go_on)
+    def commit_bootstrap(self, state: CampaignState, bootstrap: BootstrapDoc, remaining: int | None) -> CampaignState:  # noqa: ARG002  # what follows is added by it
+        """Commit the state after the bootstrap."""
+        return after_bootstrap(state, bootstrap, None if self.threshold == "auto" else float(self.threshold))
+
+    @stage(then=_go_on)
+    def commit_round(
+        self,
+        state: CampaignState,
+        segments: Sequence[SegmentDoc],
+        screens: Sequence[ScreenDoc],
+        update: ModelUpdateDoc | None,
+        remaining: int | None,  # noqa: ARG002  # the same
+    ) -> CampaignState:
+        """Commit the state after a round."""
+        seconds = Campaign(current_store(), state.campaign).round_seconds(state.round)
+        return after_round(state, segments, screens, update, seconds)
+
+    @stage(then=_go_on)
+    def commit_relabel(self, state: CampaignState, relabel: Any, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `relabel` orders the jobs
+        """Commit the state after learned labels were sorted out."""
+        doc = Campaign(current_store(), state.campaign).relabellings()[-1]
+        return after_relabel(state, doc, automatic=self.threshold == "auto")
+
+    @stage(then=_go_on)
+    def commit_evaluation(self, state: CampaignState, evaluate: Any, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `evaluate` orders the jobs
+        """Commit the state after the whole-frame comparison."""
+        doc = Campaign(current_store(), state.campaign).evaluation()
+        if doc is None:
+            raise InputError(f"campaign {state.campaign}: the evaluation left no document")
+        return after_evaluation(state, doc)
 
     def _submit(self, state: CampaignState, action: Action) -> Submitted:
         """Hand the flow of the next action to the driver that submits flows; it does so once, however often this runs."""

@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from idealflow.core import SOAP
-from idealflow.core.cropping.search import neutral_table
+from idealflow.core.cropping.rules import neutral_table
 from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field

@@ -15,10 +15,11 @@ from idealflow.core import SOAP
 from idealflow.core.dynamics import get_sampler, sampler_to_dict
 from idealflow.errors import InputError
 from idealflow.forcefields import default_settings, present_settings
+from idealflow.former_names import FORMER
 from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.queues import queues_of_sections
-from idealflow.workflow.campaign.settings import CampaignSettings
+from idealflow.workflow.campaign.settings import CampaignSettings, kinds_of_sections
 from idealflow.workflow.frames.build import STRUCTURE_DEFAULTS
 from idealflow.workflow.jobs.identity import known_to_0_1
 
@@ -104,16 +105,16 @@ def _under_present_names(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that an earlier version kept: ``category`` of each section, fields that have another name now."""
     kept: dict[str, Any] = {}
     categories: dict[str, str | None] = {}
+    kinds = kinds_of_sections()
     for key, value in stored.items():
         section, _, name = key.rpartition(".")
         if name == "category":
             categories[section or "default"] = value
-        elif key == "segment.wall_time_s":
-            kept["segment.time_limit_s"] = value
         elif key == "bootstrap.force_field_settings":
             kept[key] = present_settings(stored["bootstrap.force_field"], value)
         else:
-            kept[key] = value
+            present = FORMER.get(kinds.get(section, ""), {}).get(name, name)
+            kept[f"{section}.{present}" if section else present] = value
     if categories:
         kept["queues"] = queues_of_sections({}, categories)
     return kept

@@ -15,6 +15,7 @@ from idealflow.errors import InputError
 from idealflow.forcefields import CommitteeUncertainty
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
+from idealflow.schemas.campaign import OtherMethod
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.changes import (
@@ -41,7 +42,6 @@ from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
-from idealflow.workflow.stages.label import OtherMethod
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
 
 __all__ = ["reopened"]

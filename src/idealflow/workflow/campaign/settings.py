@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 from jobflow import Maker
 from pydantic import Field
@@ -19,7 +19,7 @@ from idealflow.workflow.stages.screen import UncertaintyScreenMaker
 from idealflow.workflow.stages.segment import MDSegmentMaker
 from idealflow.workflow.stages.update import ModelUpdateMaker
 
-__all__ = ["CampaignSettings"]
+__all__ = ["CampaignSettings", "kinds_of_sections"]
 
 
 @dataclass
@@ -101,3 +101,16 @@ class CampaignSettings(StableName, Maker):
         for part, category in former.items():
             if category is not None and part != "default":  # the stage that was given stays as it is
                 setattr(self, part, replace(getattr(self, part)))
+
+
+def kinds_of_sections() -> dict[str, str]:
+    """Class of the Maker of each section of a config, by the section's name.
+
+    Examples
+    --------
+    >>> kinds_of_sections()["segment"]
+    'MDSegmentMaker'
+    """
+    hints = get_type_hints(CampaignSettings)
+    kinds = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Maker)}
+    return {name: kind.__name__ for name, kind in kinds.items()}

@@ -9,6 +9,7 @@ from idealflow.config_text import dump_yaml
 from idealflow.errors import InputError
 from idealflow.former_names import FORMER, present_names
 from idealflow.workflow.campaign.queues import PARTS, queues_of_sections
+from idealflow.workflow.campaign.settings import kinds_of_sections
 
 __all__ = ["present_spelling"]
 
@@ -64,7 +65,9 @@ def present_spelling(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 
 def _renamed(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
     """Places of a config whose keys were renamed, with the names."""
-    yield ("segment",), FORMER["MDSegmentMaker"]
+    for section, kind in kinds_of_sections().items():
+        if kind in FORMER:
+            yield (section,), FORMER[kind]
     bootstrap = settings.get("bootstrap")
     if isinstance(bootstrap, Mapping) and bootstrap.get("force_field", "local") == "local":
         yield ("bootstrap", "force_field_settings"), FORMER["LocalForceField"]

@@ -12,7 +12,7 @@ from ase import Atoms
 from jobflow import SETTINGS, Flow
 from jobflow.core.flow import get_flow
 
-from idealflow.errors import CampaignError, InputError, MissingExtraError
+from idealflow.errors import CampaignError, InputError
 from idealflow.provenance import Campaign, ensure_indexes
 from idealflow.workflow.campaign.continuation import Submitted, check_rounds
 from idealflow.workflow.campaign.ideal import IdealMaker
@@ -52,8 +52,6 @@ def submit_campaign(
 
     Raises
     ------
-    MissingExtraError
-        If FireWorks is not installed.
     InputError
         If the launchpad file does not exist or is given twice, ``max_rounds`` or ``continuation`` are set, jobflow's JOB_STORE
         cannot be shared, or the settings contradict what the campaign has run.
@@ -205,15 +203,11 @@ def opened_launchpad(path: Path | None) -> Iterator[Any]:
 
     Raises
     ------
-    MissingExtraError
-        If FireWorks is not installed.
     InputError
         If the file does not exist.
     """
-    try:
-        from fireworks import LaunchPad
-    except ImportError as error:
-        raise MissingExtraError("FireWorks is not installed; run: pip install 'idealflow[fireworks]'") from error
+    from fireworks import LaunchPad  # here: commands that need no queue start without it
+
     if path is not None and not path.is_file():
         raise InputError(f"launchpad file {path} does not exist; `lpad init` writes one")
     launchpad = LaunchPad.auto_load() if path is None else LaunchPad.from_file(str(path))

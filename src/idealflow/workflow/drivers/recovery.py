@@ -16,6 +16,7 @@ from typing import Any
 
 from idealflow.errors import InputError
 from idealflow.workflow.drivers.fireworks import opened_launchpad
+from idealflow.workflow.drivers.fireworks_internals import refresh
 
 __all__ = ["Recovered", "recover_campaign"]
 
@@ -177,7 +178,7 @@ def _refresh(launchpad: Any, fw_id: int) -> int:
     jobs that it had added. Such a job is run again, with all that follow it; they find their stored outputs.
     """
     try:
-        launchpad._refresh_wf(fw_id)  # what `lpad admin refresh` calls; there is no public name
+        refresh(launchpad, fw_id)
     except RuntimeError:
         launchpad.rerun_fw(fw_id)
     return 1

@@ -30,7 +30,7 @@ class Ledger:
     errors
         Cached errors, (n, 3): energy eV/atom, forces eV/Å, stress eV/Å³ (NaN where there is none).
     held_out
-        True for structures kept out of training, by which updates are judged.
+        True for structures kept out of training, for validation.
     left_out
         Request keys of labels that were learned and that training must not use: of another method, or without vacuum.
     """
@@ -63,8 +63,8 @@ class Ledger:
         chosen = draw_replay(np.asarray(self.errors)[rows], min(size, rows.size), rng)
         return [self.keys[rows[i]] for i in chosen]
 
-    def judges(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:
-        """Structures to judge an update by: the held-out ones and as many learned ones, at most ``size`` of each."""
+    def validation(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:
+        """Draw a validation set for one update: held-out structures and learned ones, at most ``size`` of each."""
         excluded = set(exclude)
         roles = np.asarray(self.held_out, dtype=bool)
         picked: list[str] = []

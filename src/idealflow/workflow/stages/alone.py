@@ -24,6 +24,7 @@ from idealflow.schemas import (
     ScreenDoc,
     SegmentDoc,
     StageContext,
+    StoredCrop,
     WalkerState,
 )
 from idealflow.settings import Settings
@@ -153,7 +154,7 @@ def relax(_: Any, crop: Any, uncertainty: Any, attempt: int = 0) -> tuple[Any, .
             campaign=_NAME, round=0, walker=0, step=0, atom=int(crop.parent_indices[crop.centre]),
             species=crop.atoms.get_chemical_symbols()[crop.centre], centre_uncertainty=float(crop.reference[crop.centre]),
             screen_uuid=_NO_JOB, segment_uuid=_NO_JOB, model_version=0, embedding="ides", seed=[], candidates=[],
-            chosen=[crop.to_dict()], seconds=0.0,
+            chosen=[StoredCrop.model_validate(crop.to_dict())], seconds=0.0,
         )  # fmt: skip
     return context, crop, _NO_JOB, files, attempt
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,13 +29,13 @@ from idealflow.workflow.frames.rattle import Rattle, check_rattle
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
+from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.label import LabelMaker
-from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["BootstrapMaker"]
 
@@ -72,7 +71,7 @@ class BootstrapMaker(StableName, Maker):
     campaign
         Directory of an earlier campaign: its model, optimiser, labels, distribution and coverage carry on.
     held_out
-        Fraction of structures kept out of training, by which updates are judged.
+        Fraction of structures kept out of training: the validation set of the first fit, and part of that of every update.
     force_field, force_field_settings
         Registered name of the architecture and its settings.
     soap
@@ -184,7 +183,20 @@ class BootstrapMaker(StableName, Maker):
             for i in range(self.n_structures)
         ]
 
-    @stage(output_schema=BootstrapDoc)
+    def _goes_on(self, done: BootstrapDoc, given: Mapping[str, Any]) -> bool:
+        """Whether an interrupted run's first model stays: the campaign has gone on from it, or it is what is asked for now."""
+        context = given["context"]
+        if done.asked is None or Campaign(current_store(), context.campaign).state() is not None:
+            return True
+        *_, what = self._known(context, len(given["waits_for"]), sorted(given["checks"] or {}))
+        return done.asked == self._asked(context, given["species"], given["threshold"], what)
+
+    def _asked(self, context: StageContext, species: list[str], threshold: float | str, what: Any) -> str:
+        """Hash of what the first model is made with."""
+        settings = {key: value for key, value in self.as_dict().items() if key not in ("category", "name")}
+        return settings_key([settings, species, threshold, context.seed, what])
+
+    @stage(output_schema=BootstrapDoc, reuse=_goes_on)
     def fit(
         self,
         context: StageContext,
@@ -198,15 +210,8 @@ class BootstrapMaker(StableName, Maker):
         ``waits_for`` has an entry for every label asked for; ``checks`` are those by which the dataset is checked: request
         key → number of the structure.
         """
-        started = time.perf_counter()
         store = artifact_store(context)
-        done = committed(BootstrapDoc)
-        if done is not None and (done.asked is None or Campaign(current_store(), context.campaign).state() is not None):
-            return done  # the campaign has gone on from it
         keys, frames, failed, notes, what = self._known(context, len(waits_for), sorted(checks or {}))
-        asked = settings_key([_of_the_fit(self), species, threshold, context.seed, what])
-        if done is not None and done.asked == asked:
-            return done
         directory = work_directory(context, "bootstrap", fresh=True)
         labelled_here = len(frames)
         if self.source == "campaign":
@@ -227,10 +232,9 @@ class BootstrapMaker(StableName, Maker):
             store, directory, 0, force_field=force_field, uncertainty=uncertainty, ledger=ledger, before=None
         )
         return BootstrapDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             source=self.source,
-            asked=asked,
+            asked=self._asked(context, species, threshold, what),
             n_structures=len(ledger),
             n_labelled_here=labelled_here,
             failed=failed,
@@ -240,7 +244,6 @@ class BootstrapMaker(StableName, Maker):
             threshold=value,
             too_few=uncertainty.too_few,
             learner=learner,
-            seconds=time.perf_counter() - started,
         )
 
     def _known(
@@ -309,11 +312,6 @@ class BootstrapMaker(StableName, Maker):
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
         ledger.keys, ledger.left_out = shard_keys(write_shard(store, frames), len(frames)), []
         return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
-
-
-def _of_the_fit(maker: BootstrapMaker) -> dict[str, Any]:
-    """The settings without the name."""
-    return {key: value for key, value in maker.as_dict().items() if key != "name"}
 
 
 def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:

@@ -7,8 +7,7 @@ every case: what was met was met, whatever labelled it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,16 +18,17 @@ from pydantic import Field
 from idealflow.forcefields import CommitteeUncertainty, ForceField
 from idealflow.former_names import formerly
 from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
+from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, settings_key
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
+from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
-from idealflow.workflow.stages.label import LabelMaker, OtherMethod
+from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
-from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["RelabelMaker"]
 
@@ -66,7 +66,16 @@ class RelabelMaker(StableName, Maker):
         jobs.append(named(refit, context, "relabel-fit", missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
 
-    @stage(output_schema=RelabelDoc)
+    def _asked(self, given: Mapping[str, Any]) -> str:
+        """Hash of what a refit with these arguments is made with."""
+        learner = given["learner"].model_dump()
+        return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
+
+    def _same_asked(self, done: RelabelDoc, given: Mapping[str, Any]) -> bool:
+        """Whether an interrupted run's refit is the one asked for now."""
+        return done.asked == self._asked(given)
+
+    @stage(output_schema=RelabelDoc, reuse=_same_asked)
     def refit(
         self,
         context: StageContext,
@@ -80,10 +89,6 @@ class RelabelMaker(StableName, Maker):
 
         Where labels were asked for and every one failed, the learner stays the version that it is.
         """
-        what = settings_key([self.fit_steps, label.key, choice, learner.model_dump(), asked])
-        if (done := committed(RelabelDoc)) is not None and done.asked == what:
-            return done
-        started = time.perf_counter()
         jobstore, store = current_store(), artifact_store(context)
         before = Ledger.load(store, learner.ledger)
         sorted_labels = learned_labels(jobstore, context.campaign, before, label)
@@ -115,10 +120,9 @@ class RelabelMaker(StableName, Maker):
             )
         trained = [error for error, held in zip(ledger.errors, ledger.held_out, strict=True) if not held]
         return RelabelDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             choice=choice,
-            asked=what,
+            asked=self._asked({"learner": learner, "label": label, "choice": choice, "asked": asked}),
             method=label.method,
             n_kept=len(ledger),
             left_out=sorted(ledger.left_out),
@@ -131,7 +135,6 @@ class RelabelMaker(StableName, Maker):
             if fitted and isinstance(uncertainty, CommitteeUncertainty)
             else None,
             learner=after,
-            seconds=time.perf_counter() - started,
         )
 
     def _fitted(

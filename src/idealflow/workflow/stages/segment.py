@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +13,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import screen_frame
+from idealflow.core import ScreenedFrame
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -22,8 +21,10 @@ from idealflow.core.dynamics import (
     MDState,
     Sampler,
     Schedule,
+    SegmentChecks,
+    SegmentEnds,
+    SegmentFiles,
     SegmentResult,
-    Stage,
     get_sampler,
     md_segment,
 )
@@ -35,7 +36,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.stages import alone
@@ -129,7 +130,7 @@ class MDSegmentMaker(StableName, Maker):
         missing = [name for entry in self.schedule for name in ("kind", "temperature", "steps") if name not in entry]
         if missing:
             raise InputError(f"a schedule stage needs kind, temperature and steps (ramps: to), {missing[0]} is missing")
-        return Schedule([Stage(**entry) for entry in self.schedule])
+        return Schedule.from_dict({"stages": self.schedule})
 
     def dynamics(self) -> Sampler:
         """The sampler."""
@@ -163,9 +164,6 @@ class MDSegmentMaker(StableName, Maker):
         threshold: float | None,
     ) -> SegmentDoc:
         """Run one segment; ``threshold=None`` is plain inference MD: nothing is screened and nothing triggers."""
-        if (done := committed(SegmentDoc)) is not None:
-            return done
-        started = time.perf_counter()
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
@@ -180,16 +178,22 @@ class MDSegmentMaker(StableName, Maker):
             state,
             schedule=plan,
             sampler=self.dynamics(),
-            stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
-            check_interval=self.check_interval,
-            check=watch.check,
-            check_first=walker.unresolved,
-            on_step=watch.on_step,
-            trajectory=trajectory,
-            trajectory_interval=self.trajectory_interval,
-            limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
-            wall_time_s=self.time_limit_s,
-            checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+            ends=SegmentEnds(
+                stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
+                wall_time_s=self.time_limit_s,
+                limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
+            ),
+            checks=SegmentChecks(
+                check=watch.check,
+                check_interval=self.check_interval,
+                check_first=walker.unresolved,
+                on_step=watch.on_step,
+            ),
+            files=SegmentFiles(
+                trajectory=trajectory,
+                trajectory_interval=self.trajectory_interval,
+                checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+            ),
         )
 
         try:
@@ -211,9 +215,8 @@ class MDSegmentMaker(StableName, Maker):
         end = store.put_file(end_state, suffix=".npz")
         frame, frame_step = _screened_frame(store, end, result, uncertainty)
         doc = SegmentDoc(
+            **stamp(),
             uuid=current_uuid(),
-            campaign=context.campaign,
-            round=context.round,
             walker=walker.walker,
             model_version=learner.version,
             first_step=state.step,
@@ -226,7 +229,6 @@ class MDSegmentMaker(StableName, Maker):
             frame_step=frame_step,
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
-            seconds=time.perf_counter() - started,
         )
         shutil.rmtree(directory)
         return doc
@@ -246,7 +248,7 @@ class _Watch:
         """Stop at the first frame in which an uncovered atom is above the threshold."""
         if self.threshold is None or self.uncertainty is None:
             return CheckOutcome(stop=False)
-        screened = screen_frame(self.uncertainty, atoms, self.threshold, max_centres=1)
+        screened = ScreenedFrame.of(self.uncertainty, atoms, self.threshold, max_centres=1)
         self.latest = float(screened.values.max())
         return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from atomate2.vasp.jobs.core import StaticMaker
-from atomate2.vasp.sets.base import _BASE_VASP_SET, VaspInputGenerator
+from atomate2.vasp.sets.base import VaspInputGenerator
 from custodian.custodian import ErrorHandler
 from custodian.vasp.handlers import (
     FrozenJobErrorHandler,
@@ -113,12 +113,8 @@ PRESETS: dict[tuple[Kind, Variant], Preset] = {
 
 def _configuration() -> dict[str, Any]:
     """Pseudopotentials of atomate2's base set (Materials Project's choice), and nothing else of it."""
-    return {
-        "INCAR": {},
-        "KPOINTS": {},
-        "POTCAR_FUNCTIONAL": _BASE_VASP_SET["POTCAR_FUNCTIONAL"],
-        "POTCAR": deepcopy(_BASE_VASP_SET["POTCAR"]),
-    }
+    base = deepcopy(VaspInputGenerator().config_dict)
+    return {"INCAR": {}, "KPOINTS": {}, "POTCAR_FUNCTIONAL": base["POTCAR_FUNCTIONAL"], "POTCAR": base["POTCAR"]}
 
 
 @dataclass
