@@ -38,7 +38,9 @@ def imported(folder: str) -> dict[str, str]:
     Not those of the standard library, and no scripts that lie in the folder themselves.
     """
     files = sorted(file for file in (ROOT / folder).rglob("*.py") if "_build" not in file.parts)
-    own = {"idealflow", *sys.stdlib_module_names, *(file.stem for file in files if folder != "src")}
+    own = {"idealflow", "support", "workbench", *sys.stdlib_module_names}
+    if folder != "src":
+        own |= {file.stem for file in files}
     found: dict[str, str] = {}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

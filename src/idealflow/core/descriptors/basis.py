@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import inv, sqrtm
 from scipy.special import gamma
 
-from idealflow.core.descriptors.simd import LANES, SPLINE_DEGREE
+from idealflow.core.descriptors.vectors import LANES, SPLINE_DEGREE
 from idealflow.errors import InputError
 
 __all__ = ["RadialTable", "gto_basis", "radial_functions", "radial_table"]

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from idealflow.core.descriptors.simd import add_product, set_product
+from idealflow.core.descriptors.vectors import CACHED, add_product, set_product
 
 __all__ = ["harmonic_constants", "harmonics", "harmonics_reverse"]
 
@@ -45,7 +45,7 @@ def harmonic_constants(l_max: int, dtype: str = "float64") -> NDArray[Any]:
     return out.astype(dtype)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
     """S_lm of eight vectors.
 
@@ -80,7 +80,7 @@ def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped
             set_product(out, (middle - m) * 8, one, q, here, powers, sine + m * 8)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, out):  # type: ignore[no-untyped-def]
     """Σ_lm w_lm ∇S_lm of the eight vectors into ``out`` (24,): x, y and z parts.
 

@@ -21,8 +21,8 @@ from idealflow.core.descriptors.kernel import (
     scatter,
 )
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs
-from idealflow.core.descriptors.simd import LANES
 from idealflow.core.descriptors.threads import in_order
+from idealflow.core.descriptors.vectors import LANES
 from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import InputError
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from idealflow.core.descriptors.harmonics import harmonic_constants
-from idealflow.core.descriptors.simd import SPLINE_DEGREE
 from idealflow.core.descriptors.soap import SOAP
 from idealflow.core.descriptors.torch_neighbours import TorchPairs
+from idealflow.core.descriptors.vectors import SPLINE_DEGREE
 
 __all__ = ["Neighbourhood", "TorchSOAP", "neighbourhoods", "padded"]
 
