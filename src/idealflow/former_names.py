@@ -78,7 +78,17 @@ def formerly(*gone: str, **names: str) -> Callable[[Decorated], Decorated]:
 
 
 def given_formerly(owner: Any, name: str) -> Any:
-    """What an object was given for a former argument that has no successor (see :func:`formerly`); None for nothing."""
+    """What an object was given for a former argument that has no successor (see :func:`formerly`); None for nothing.
+
+    Examples
+    --------
+    >>> @formerly("category")
+    ... class Stage:
+    ...     def __init__(self, steps: int) -> None:
+    ...         self.steps = steps
+    >>> given_formerly(Stage(steps=3, category="gpu"), "category")
+    'gpu'
+    """
     return vars(owner).get(_GIVEN, {}).get(name)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import yaml
 from ase.build import bulk
 from ase.io import write
@@ -31,6 +30,7 @@ from idealflow.workflow.campaign.record import load_settings, save_settings, set
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.drivers.fireworks import submit_campaign
 from idealflow.workflow.jobs.keys import settings_key
+from support import tiny
 
 KEYS = json.loads((Path(__file__).parents[1] / "fixtures" / "version-0.1.0" / "keys.json").read_text())
 

@@ -183,7 +183,13 @@ class AseLabeller(MSONable):
 class AseEngine(AseLabeller):
     """The former name of :class:`AseLabeller`, whose ``label`` gives the label alone; scripts that use it go on working.
 
-    The arguments ``name`` and ``reference`` are the same, and no limit of time is set unless one is given.
+    ``name`` is what ``reference`` is now, and there is no time limit unless one is given.
+
+    Examples
+    --------
+    >>> from idealflow.labelling import AseEngine
+    >>> AseEngine("ase.calculators.emt.EMT", name="EMT").time_limit_s is None
+    True
     """
 
     def __init__(

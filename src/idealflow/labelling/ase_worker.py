@@ -190,6 +190,13 @@ def ask_worker(
     ------
     LabelError
         With the cause, when the calculator raises, the worker crashes or exceeds the limit.
+
+    Examples
+    --------
+    >>> atoms = {"numbers": [29], "positions": [[0, 0, 0]], "pbc": False}
+    >>> ask_worker(atoms, "absent.Calculator", {}, limit_s=60.0, threads=1, import_from=None)
+    Traceback (most recent call last):
+    idealflow.errors.LabelError: ModuleNotFoundError: No module named 'absent'
     """
     key = json.dumps([calculator, kwargs, threads, import_from], sort_keys=True)
     with _LOCKS.setdefault(key, threading.Lock()):

@@ -93,6 +93,13 @@ def queues_of_sections(queues: Mapping[str, str], categories: Mapping[str, str |
 
 
 def former_category(maker: Any) -> str | None:
-    """The ``category`` that a Maker was given, as configs, scripts and stored Makers did before there was ``queues``."""
+    """The ``category`` that a Maker was given, as scripts and stored Makers did before there was ``queues``; None for none.
+
+    Examples
+    --------
+    >>> from idealflow import CropSearchMaker
+    >>> former_category(CropSearchMaker(category="cpu"))
+    'cpu'
+    """
     found: str | None = given_formerly(maker, "category")
     return found

@@ -174,7 +174,13 @@ def current_store() -> JobStore:
 
 
 def site_store() -> JobStore:
-    """The JOB_STORE of jobflow's settings, in which campaigns are looked for by name."""
+    """The JOB_STORE of jobflow's settings, in which campaigns are looked for by name.
+
+    Examples
+    --------
+    >>> type(site_store()).__name__
+    'JobStore'
+    """
     return SETTINGS.JOB_STORE
 
 
