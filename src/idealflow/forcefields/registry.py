@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from idealflow.errors import ArtifactError, IdealflowError, InputError
 from idealflow.forcefields.protocol import ForceField
+from idealflow.former_names import FORMER, present_names
 from idealflow.plugins import Plugins
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "default_settings",
     "get_force_field",
     "load_force_field",
+    "present_settings",
     "register_force_field",
 ]
 
@@ -73,6 +76,31 @@ def default_settings(name: str) -> dict[str, Any]:
         return {}
     found = {each.name: each.default for each in parameters if each.default is not each.empty}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+
+def present_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a force field under the names that they have now.
+
+    Parameters
+    ----------
+    name
+        One of :func:`available`; settings of any other are returned as they are.
+    settings
+        Some perhaps under a name of an earlier version.
+
+    Raises
+    ------
+    InputError
+        When a setting is given under both names.
+
+    Examples
+    --------
+    >>> present_settings("local", {"cutoff": 4.0, "fit_lr": 0.01})
+    {'cutoff': 4.0, 'fit_learning_rate': 0.01}
+    """
+    location, _ = FORCE_FIELDS.built_in.get(name, ("", None))
+    former = {} if name in FORCE_FIELDS.registered else FORMER.get(location.rpartition(":")[2], {})
+    return present_names(settings, former, f"force field {name!r}")
 
 
 def load_force_field(path: str | Path) -> ForceField:

@@ -26,6 +26,7 @@ from idealflow.forcefields.committee.scale import Scale, deviations, scale_of
 from idealflow.forcefields.dataset import check_dataset
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField
 from idealflow.forcefields.registry import load_force_field
+from idealflow.former_names import formerly
 
 __all__ = ["CommitteeUncertainty"]
 
@@ -225,6 +226,7 @@ class CommitteeUncertainty(SOAPCoverage):
                 in_cell += cell_part
         return float(np.concatenate(parts).sum()), in_positions, in_cell
 
+    @formerly(lr="learning_rate")
     def update(
         self,
         frames: Sequence[Atoms],

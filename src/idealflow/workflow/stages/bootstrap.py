@@ -16,6 +16,7 @@ from pydantic import Field
 from idealflow.core import SOAP, FirstEnvironments, ForceFieldFit, Uncertainty, uncertainty_class
 from idealflow.errors import CampaignError, InputError
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
@@ -39,6 +40,7 @@ from idealflow.workflow.stages.label import LabelMaker
 __all__ = ["BootstrapMaker"]
 
 
+@formerly("category")
 @dataclass
 class BootstrapMaker(StableName, Maker):
     """Make the first force field and the first distribution.
@@ -85,8 +87,6 @@ class BootstrapMaker(StableName, Maker):
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     seeds: list[Any] | None = None
@@ -107,7 +107,6 @@ class BootstrapMaker(StableName, Maker):
     uncertainty_settings: dict[str, Any] = field(default_factory=dict)
     committee_size: Annotated[int, Field(ge=2)] = 4
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from idealflow.core import ForceFieldFit, Uncertainty
 from idealflow.forcefields import ForceField
+from idealflow.former_names import formerly
 from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
 from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
@@ -32,6 +33,7 @@ from idealflow.workflow.stages.learned_labels import documents, learned_labels, 
 __all__ = ["RelabelMaker"]
 
 
+@formerly("category")
 @dataclass
 class RelabelMaker(StableName, Maker):
     """Sort out learned labels of another method, or without vacuum, and bring the model in line with the rest.
@@ -40,12 +42,9 @@ class RelabelMaker(StableName, Maker):
     ----------
     fit_steps
         Gradient steps where the force field is fitted anew; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "relabel"
 
     @stage()
