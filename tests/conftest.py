@@ -25,8 +25,8 @@ class Finished(NamedTuple):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The tiny campaign, run once by the local driver."""
-    import tiny
     from idealflow.workflow.folder.directory import CampaignDirectory
+    from support import tiny
 
     folder, states = tmp_path_factory.mktemp("finished"), []
     state, campaign = tiny.run(folder, on_round=states.append)

@@ -19,10 +19,10 @@ from ase.io import write
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tiny
 from idealflow import cli
 from idealflow.config_text import dump_yaml, load_yaml
 from idealflow.workflow.config.load import load_config
+from support import tiny
 
 LABELLER = {"calculator": tiny.EMT}
 MAKER = {"maker": "idealflow.workflow.labellers.vasp.vasp_static"}

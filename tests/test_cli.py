@@ -18,12 +18,12 @@ import yaml
 from ase.io import read, write
 from filelock import FileLock
 
-import tiny
 from idealflow import __version__, cli
 from idealflow.errors import ArtifactError
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.config.load import load_config
 from idealflow.workflow.config.templates import available_templates
+from support import tiny
 
 SUMMARY_KEYS = {
     "campaign", "status", "n_atoms", "n_steps", "rounds", "n_labelled_frames", "n_substructures", "n_failed_labels",

@@ -16,10 +16,10 @@ import yaml
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
-import tiny
 from idealflow import Campaign, cli
 from idealflow.workflow.config.load import load_config
 from idealflow.workflow.folder.directory import CampaignDirectory
+from support import tiny
 
 
 @pytest.fixture

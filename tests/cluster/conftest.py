@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from cluster import Cluster, drop, missing_tools, running_server
+from support import TESTS
+from workbench.cluster import Cluster, drop, missing_tools, running_server
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def cluster(server: str, tmp_path: Path) -> Iterator[Cluster]:
     """Launchpad, job store and workers with a database of their own."""
-    made = Cluster(tmp_path / "cluster", server, python_path=(Path(__file__).resolve().parents[1],))
+    made = Cluster(tmp_path / "cluster", server, python_path=(TESTS,))
     yield made
     made.end()
     drop(server, made.database)

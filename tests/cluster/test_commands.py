@@ -16,13 +16,13 @@ from fireworks.core.rocket_launcher import launch_rocket
 from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.errors import AutoReconnect
 
-import tiny
-from cluster import Cluster
 from idealflow import Campaign
 from idealflow.errors import CampaignError, InputError
 from idealflow.workflow import IdealMaker
 from idealflow.workflow.drivers.fireworks import pause_campaign, submit_campaign
 from idealflow.workflow.drivers.recovery import Recovered, recover_campaign
+from support import tiny
+from workbench.cluster import Cluster
 
 
 class Rockets:

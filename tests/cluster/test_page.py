@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ase.io import write
 
-import tiny
-from cluster import PATIENCE_S, Cluster
+from support import tiny
+from workbench.cluster import PATIENCE_S, Cluster
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "fireworks.md"
 

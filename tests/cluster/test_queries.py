@@ -13,12 +13,12 @@ from jobflow import JobStore
 from maggma.stores import GridFSStore, MongoStore
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-import tiny
-from cluster import Cluster
 from idealflow import Campaign
 from idealflow.provenance import COMPOUND_INDEXES, ensure_indexes
 from idealflow.workflow import run_campaign
 from idealflow.workflow.frames.encode import to_stored
+from support import tiny
+from workbench.cluster import Cluster
 
 
 class Questions(CommandListener):

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ase.io import write
 
-import tiny
-from cluster import PATIENCE_S, Cluster, wait_for
+from support import tiny
+from workbench.cluster import PATIENCE_S, Cluster, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "fireworks.md"
 

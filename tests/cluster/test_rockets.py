@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ase.io import write
 
-import tiny
-from cluster import PATIENCE_S, Cluster, wait_for
+from support import tiny
+from workbench.cluster import PATIENCE_S, Cluster, wait_for
 
 CATEGORIES: dict[str, Any] = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
 GPU_STAGES = {"segment", "update"}

@@ -12,10 +12,9 @@ import numpy as np
 from ase.io import write
 from fireworks.utilities.fw_serializers import reconstitute_dates
 
-import tiny
-from cluster import PATIENCE_S, Cluster, wait_for
+from support import tiny
+from workbench.cluster import PATIENCE_S, Cluster, wait_for
 
-HERE = Path(__file__).resolve().parent
 WALKERS: dict[str, Any] = {
     "n_walkers": 2,
     "segment": {"schedule": tiny.schedule(10, 20)},
@@ -44,12 +43,9 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
 ) -> None:
     expected, local = tiny.run(tmp_path / "local", **WALKERS)
     log = tmp_path / "labels.log"
-    cluster.environment |= {
-        "SLOW_LABELS": str(log),
-        "PYTHONPATH": f"{HERE}:{cluster.environment['PYTHONPATH']}",
-    }
+    cluster.environment["SLOW_LABELS"] = str(log)
     labeller = {
-        "calculator": "slow_emt.SlowEMT",
+        "calculator": "support.slow_emt.SlowEMT",
         "reference": tiny.REFERENCE,
         "kwargs": {"pause_s": 40.0, "spared": 40},
     }

@@ -12,7 +12,6 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms, FixBondLength
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from md_worker import ExactEMT, Springs, copper
 
 from idealflow.core.dynamics import (
     CheckOutcome,
@@ -28,6 +27,7 @@ from idealflow.core.dynamics import (
     sampler_to_dict,
 )
 from idealflow.errors import ArtifactError, InputError
+from support.md_worker import ExactEMT, Springs, copper
 
 HOLD = Schedule([Stage("hold", 300.0, steps=100)])
 temperatures = st.floats(0.0, 3000.0)

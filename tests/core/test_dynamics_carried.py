@@ -8,11 +8,11 @@ import pytest
 from ase import units
 from ase.build import bulk
 from ase.constraints import FixAtoms, FixCartesian
-from md_worker import ExactEMT, copper
 
 from idealflow.core.dynamics import MDState, Schedule, Stage, Trajectory, TrajectoryWriter, get_sampler, md_segment
 from idealflow.core.structure import fixed_directions, totals_of
 from idealflow.errors import ArtifactError, InputError
+from support.md_worker import ExactEMT, copper
 
 SIXTY = Schedule([Stage("hold", 500.0, steps=60)])
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.build import bulk
-from md_worker import SCHEDULE, ExactEMT, copper, segment_with_checkpoints, widest
 
 from idealflow.core.dynamics import (
     CheckOutcome,
@@ -25,6 +23,8 @@ from idealflow.core.dynamics import (
     md_segment,
 )
 from idealflow.errors import ArtifactError, InputError
+from support import environment_with_support
+from support.md_worker import SCHEDULE, ExactEMT, Springs, copper, segment_with_checkpoints, widest
 
 HUNDRED = Schedule([Stage("hold", 300.0, steps=30), Stage("ramp", 300.0, 800.0, steps=70)])
 
@@ -100,10 +100,11 @@ def undisturbed(tmp_path_factory):
 
 def test_kill_9_then_again(tmp_path, undisturbed):
     result, trajectory = undisturbed
-    worker = Path(__file__).with_name("md_worker.py")
     resumed_from = []
     for kill_after_bytes in (40_000, 60_000):
-        process = subprocess.Popen([sys.executable, str(worker), str(tmp_path)])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "support.md_worker", str(tmp_path)], env=environment_with_support()
+        )
         deadline = time.monotonic() + 600
         file = tmp_path / "md.trj"
         while not (file.exists() and file.stat().st_size > kill_after_bytes):
@@ -231,8 +232,6 @@ def test_state_file_is_exact_and_refuses_damage(tmp_path):
 
 
 def _springs(atoms):
-    from md_worker import Springs
-
     return Springs(atoms.positions)
 
 

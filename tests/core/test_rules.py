@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from ase.build import bulk
-from md_worker import ExactEMT
 from test_cropping import Coordination, rattled
 
 from idealflow.core.cropping import CropRules, CropWeights, crop_search
 from idealflow.core.dynamics import MDState, Schedule, SegmentChecks, SegmentEnds, SegmentFiles, Stage, md_segment
 from idealflow.core.embedding import RelaxRules, embed, relax_shell
 from idealflow.errors import InputError
+from support.md_worker import ExactEMT
 
 
 def search(**rules):

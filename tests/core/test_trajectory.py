@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from md_worker import ExactEMT, copper
 
 from idealflow.core.dynamics import MDState, Schedule, Stage, Trajectory, TrajectoryWriter, md_segment
+from support.md_worker import ExactEMT, copper
 
 
 def first_version(content: bytes) -> bytes:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-import tiny
 from idealflow.workflow import run_campaign
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import to_stored
+from support import tiny
 
 ROOT = Path(__file__).parents[2]
 AGAIN = "; run workflows/checks/figures.py"

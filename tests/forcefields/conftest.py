@@ -1,9 +1,9 @@
 import pytest
 import torch
 from ase import Atoms
-from labelled_cells import copper_cells
 
 from idealflow.forcefields import ForceField, get_force_field
+from support.labelled_cells import copper_cells
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from labelled_cells import copper_cells, distorted, labelled
 
 from idealflow.core import (
     SOAP,
@@ -21,6 +20,7 @@ from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, get_force_field
 from idealflow.forcefields.committee.kept_frames import KEPT, KeptFrames
 from idealflow.testing import check_uncertainty
+from support.labelled_cells import copper_cells, distorted, labelled
 
 MEMBERS, STEPS = 3, 80
 

@@ -5,13 +5,13 @@ from ase.build import bulk
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from labelled_cells import alloy_cells, labelled
 
 from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, get_force_field
 from idealflow.forcefields.conformance import relabelled
 from idealflow.forcefields.local import calculator as calculator_module
 from idealflow.testing import check_force_field
+from support.labelled_cells import alloy_cells, labelled
 
 TIGHT = {"displacement": 1e-4, "force_tolerance": 1e-6, "stress_tolerance": 1e-7, "symmetry_tolerance": 1e-10}
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from labelled_cells import copper_cells
 
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.forcefields.local import polish as polish_module
 from idealflow.forcefields.local.polish import polish
 from idealflow.forcefields.local.training import loss_of
+from support.labelled_cells import copper_cells
 
 
 def weights(force_field):

@@ -16,77 +16,16 @@ from ase.calculators.emt import EMT
 
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import AseEngine, ase_worker, close_workers
+from support import environment_with_support
 
 EMT_PATH = "ase.calculators.emt.EMT"
 PATIENCE_S = 300  # with a machine that does much else; what is waited for comes at once or never
 
-CALCULATORS = '''
-import ctypes, os, sys, time
-import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
-from ase.calculators.emt import EMT
-
-class Odd(EMT):
-    """Does what it is told when the first atom stands where a test puts it.
-
-    Before that it opens the pipe ``sign``, for itself and all that it starts, and writes a byte: who reads learns that it
-    has begun, and, by the end of the pipe, that none of them lives.
-    """
-    def __init__(self, do, sign=None, **kwargs):
-        super().__init__(**kwargs)
-        self.do = do
-        self.sign = sign
-    def calculate(self, *args, **kwargs):
-        super().calculate(*args, **kwargs)
-        if self.atoms.positions[0, 0] > 0.5:
-            if self.sign is not None:
-                sign = os.open(self.sign, os.O_WRONLY)
-                os.set_inheritable(sign, True)
-                os.write(sign, b".")
-            getattr(self, self.do)()
-    def raises(self):
-        raise RuntimeError("SCF did not converge in 60 cycles")
-    def nan(self):
-        self.results["forces"][1, 2] = np.nan
-    def hangs(self):
-        os.system("sleep infinity")
-    def segfaults(self):
-        print("about to read address zero", flush=True)
-        ctypes.string_at(0)
-    def exits(self):
-        sys.exit("no licence")
-    def prints(self):
-        print("x" * 100_000)
-        os.write(1, b"y" * 100_000)
-    def drops(self):
-        self.results["forces"] = self.results["forces"][:-1]
-    def writes(self):
-        open("scratch.txt", "w").write("here")
-    def threads(self):
-        self.results["energy"] = self.results["free_energy"] = float(os.environ["OMP_NUM_THREADS"])
-
-class NoStress(Calculator):
-    implemented_properties = ["energy", "forces"]
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        self.results = {"energy": 1.0, "forces": np.zeros((len(atoms), 3))}
-
-class Smeared(NoStress):
-    implemented_properties = ["energy", "forces", "free_energy"]
-    def calculate(self, *args, **kwargs):
-        super().calculate(*args, **kwargs)
-        self.results["free_energy"] = 0.5
-'''
-
 
 @pytest.fixture(scope="module", autouse=True)
-def calculators(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("calculators")
-    (folder / "odd_calculators.py").write_text(CALCULATORS)
-    sys.path.insert(0, str(folder))
+def _no_worker_outlives_the_tests():
     yield
     close_workers()
-    sys.path.remove(str(folder))
 
 
 @pytest.fixture
@@ -104,7 +43,7 @@ def moved(atoms):
 
 
 def odd(do, limit=30.0, **options):
-    return AseEngine("odd_calculators.Odd", {"do": do, **options}, time_limit_s=limit, name="odd")
+    return AseEngine("support.odd_calculators.Odd", {"do": do, **options}, time_limit_s=limit, name="odd")
 
 
 def test_label_equals_the_calculator_to_the_bit(atoms):
@@ -208,20 +147,18 @@ def none_lives(sign, pipe):
 
 PARENT = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from ase.build import bulk
 from idealflow.labelling import AseEngine
 atoms = bulk("Cu", cubic=True)
 atoms.positions[0, 0] += 1
-AseEngine("odd_calculators.Odd", {"do": sys.argv[2], "sign": sys.argv[3]}).label(atoms)
+AseEngine("support.odd_calculators.Odd", {"do": sys.argv[1], "sign": sys.argv[2]}).label(atoms)
 """
 
 
 @pytest.mark.parametrize("do", ["hangs", "prints"])
 def test_worker_dies_with_its_parent(do, sign):
-    folder = next(p for p in sys.path if os.path.exists(os.path.join(p, "odd_calculators.py")))  # noqa: PTH110, PTH118
     pipe = os.open(sign, os.O_RDONLY | os.O_NONBLOCK)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, folder, do, sign])
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, do, sign], env=environment_with_support())
     assert has_begun(pipe)
     if do == "hangs":
         assert select.select([pipe], [], [], 0)[0] == []  # and lives
@@ -240,18 +177,18 @@ def test_prints_and_files_do_no_harm(atoms, tmp_path, monkeypatch):
 
 def test_one_thread_unless_told(atoms):
     assert odd("threads").label(moved(atoms)).energy == 1
-    two = AseEngine("odd_calculators.Odd", {"do": "threads"}, threads=2)
+    two = AseEngine("support.odd_calculators.Odd", {"do": "threads"}, threads=2)
     assert two.label(moved(atoms)).energy == 2
 
 
 def test_stress_is_absent_where_there_is_none(atoms):
-    assert AseEngine("odd_calculators.NoStress").label(atoms).stress is None
+    assert AseEngine("support.odd_calculators.NoStress").label(atoms).stress is None
     assert AseEngine(EMT_PATH).label(molecule("H2O")).stress is None
 
 
 def test_energy_is_the_one_forces_derive_from(atoms):
-    assert AseEngine("odd_calculators.NoStress").label(atoms).energy == 1.0
-    assert AseEngine("odd_calculators.Smeared").label(atoms).energy == 0.5
+    assert AseEngine("support.odd_calculators.NoStress").label(atoms).energy == 1.0
+    assert AseEngine("support.odd_calculators.Smeared").label(atoms).energy == 0.5
 
 
 def test_threads_of_the_caller_share_a_worker(atoms):
@@ -284,7 +221,7 @@ def test_wrong_settings_are_refused(atoms):
     with pytest.raises(LabelError, match="No module named 'absent'"):
         AseEngine("absent.Calculator").label(atoms)
     with pytest.raises(LabelError, match="missing 1 required positional argument: 'do'"):
-        AseEngine("odd_calculators.Odd").label(atoms)
+        AseEngine("support.odd_calculators.Odd").label(atoms)
     with pytest.raises(InputError, match="import path"):
         AseEngine("EMT")
     with pytest.raises(InputError, match="plain values"):

@@ -10,7 +10,6 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 
-import tiny
 from idealflow import Campaign
 from idealflow.core import UncertaintyModel
 from idealflow.core.dynamics import Trajectory
@@ -18,6 +17,7 @@ from idealflow.errors import InputError
 from idealflow.provenance import INDEXED_FIELDS, ensure_indexes
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms
+from support import tiny
 
 
 def test_filters_select_what_they_say(finished: Any) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-import tiny
 from idealflow import Campaign
 from idealflow.core import Trajectory
 from idealflow.errors import ArtifactError, InputError
@@ -20,6 +19,7 @@ from idealflow.forcefields import load_force_field
 from idealflow.provenance import CampaignFolder, WalkerTrajectory
 from idealflow.schemas import ModelUpdateDoc
 from idealflow.storage import ArtifactStore
+from support import tiny
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -4,9 +4,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-import tiny
 from idealflow.errors import ArtifactError
 from idealflow.storage import ArtifactStore
+from support import tiny
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import emulated_vasp
 import numpy as np
 import pytest
 from ase import Atoms
@@ -14,6 +13,7 @@ from ase.calculators.emt import EMT
 
 from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.jobs.progress import noted
+from support import emulated_vasp
 
 INCAR = {"NELM": "60", "NSW": "0", "ISMEAR": "1", "ISPIN": "1", "EDIFF": "1E-6", "ENCUT": "520", "GGA": "PE"}
 

@@ -15,17 +15,17 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from emulated_maker import emulated
-from emulated_vasp import OFFSET, Run, outcar
 from monty.json import MontyDecoder, MontyEncoder
 
-import tiny
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import label_from_document
 from idealflow.testing import check_labeller
 from idealflow.workflow.labellers import labeller_from_settings, static_labeller
 from idealflow.workflow.labellers.vasp import VaspLabeller, vasp_static
 from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
+from support import tiny
+from support.emulated_maker import emulated
+from support.emulated_vasp import OFFSET, Run, outcar
 
 # pymatgen, emmet and custodian warn of the POTCARs that are not there and of tags that the emulation leaves out
 pytestmark = [
@@ -152,7 +152,7 @@ def test_the_time_of_a_label_begins_with_the_label(tmp_path: Path) -> None:
 
 
 def campaign_settings(**fields: Any) -> dict[str, Any]:
-    return {"label": {"labeller": {"maker": "emulated_maker.emulated", "reference": REFERENCE, **fields}}}
+    return {"label": {"labeller": {"maker": "support.emulated_maker.emulated", "reference": REFERENCE, **fields}}}
 
 
 def test_a_campaign_goes_on_through_every_failure(emulation: Any, tmp_path: Path) -> None:

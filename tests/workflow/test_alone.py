@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from jobflow import run_locally
 
-import tiny
 from idealflow import (
     AseLabeller,
     CropSearchMaker,
@@ -26,6 +24,7 @@ from idealflow.core import SOAP, Crop, UncertaintyModel, crop_search, relax_shel
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.workflow.jobs.keys import child_seed
+from support import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -121,13 +120,3 @@ def test_what_a_stage_alone_cannot_do_it_says_before_there_is_a_job(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make(u)
-
-
-@pytest.mark.parametrize(
-    "maker", [MDSegmentMaker, UncertaintyScreenMaker, CropSearchMaker, UncertaintyRelaxMaker, LabelMaker]
-)
-def test_the_example_of_each_maker_runs(maker: type) -> None:
-    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
-    (example,) = finder.find(maker, maker.__name__, globs={})
-    assert runner.run(example).failed == 0
-    assert example.examples

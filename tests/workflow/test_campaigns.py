@@ -12,7 +12,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 
-import tiny
 from idealflow import cli
 from idealflow.core.dynamics import MDState
 from idealflow.forcefields import load_force_field
@@ -20,6 +19,7 @@ from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms
+from support import tiny
 
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}
 

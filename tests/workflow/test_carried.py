@@ -13,7 +13,6 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
-import tiny
 from idealflow import Campaign, LabelMaker
 from idealflow.core.dynamics import Trajectory
 from idealflow.core.structure import fixed_directions
@@ -26,6 +25,7 @@ from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.labellers import labeller_from_settings
 from idealflow.workflow.stages import label as label_stage
+from support import tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:cd is deprecated:FutureWarning"),
@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     seed = to_stored(alternating(bulk("Cu", "fcc", 3.62, cubic=True).repeat(2))).model_dump()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parent))
-        labeller = {"calculator": "recorder.Recorder", "kwargs": {"record": str(folder / "record.txt")}}
+        labeller = {"calculator": "support.recorder.Recorder", "kwargs": {"record": str(folder / "record.txt")}}
         _, campaign = tiny.run(
             folder,
             atoms=frame,

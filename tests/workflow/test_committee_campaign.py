@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tiny
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import CommitteeUncertainty, load_force_field, register_force_field
@@ -16,6 +15,7 @@ from idealflow.forcefields.local import LocalForceField
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.learner.uncertainties import load_uncertainty
+from support import tiny
 
 COMMITTEE = {"uncertainty": "committee", "committee_size": 2}
 

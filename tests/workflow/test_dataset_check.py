@@ -13,13 +13,13 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-import tiny
 from idealflow import Campaign, cli
 from idealflow.schemas import BootstrapDoc, CampaignState
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.build import perturbed
+from support import tiny
 
-COUNTED = "counting.CountedEMT"
+COUNTED = "support.counting.CountedEMT"
 
 
 def labelled(n: int, stress_factor: float = 1.0) -> list[Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from ase import Atoms
 
-import tiny
 from idealflow.core import UncertaintyModel
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame
+from support import tiny
 
 
 def labeller(calculator: str, limit: float = 120.0, **kwargs: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def labeller(calculator: str, limit: float = 120.0, **kwargs: Any) -> dict[str, 
 
 def flawed(folder: Path, *fates: str, limit: float = 120.0) -> dict[str, Any]:
     """Substructures meet these fates in turn, over and over."""
-    return labeller("failing_calculators.Flawed", limit, fates=fates, log=str(folder / "cells.txt"))
+    return labeller("support.failing_calculators.Flawed", limit, fates=fates, log=str(folder / "cells.txt"))
 
 
 def check_records(campaign: Any, state: Any, n_attempts: int) -> None:
@@ -82,7 +82,7 @@ def test_nan_and_hanging_labels(tmp_path: Path) -> None:
 
 def test_a_labeller_that_always_fails_quarantines_and_finishes(tmp_path: Path) -> None:
     """Quarantined centres cover like learned ones, in the distribution only: nothing is learned from them."""
-    state, campaign = tiny.run(tmp_path, label=labeller("failing_calculators.Never"), n_attempts=1)
+    state, campaign = tiny.run(tmp_path, label=labeller("support.failing_calculators.Never"), n_attempts=1)
     assert state.status == "finished"
     check_records(campaign, state, n_attempts=1)
     assert state.n_substructures == 0
@@ -106,7 +106,7 @@ def test_a_labeller_that_always_fails_quarantines_and_finishes(tmp_path: Path) -
 
 
 def test_a_labeller_that_fails_systematically_stops_the_campaign(tmp_path: Path) -> None:
-    never = labeller("failing_calculators.Never")
+    never = labeller("support.failing_calculators.Never")
     state, campaign = tiny.run(tmp_path, label=never, n_attempts=1, max_failed_labels=2)
     assert state.status == "failed"
     assert state.n_failed_labels == len(campaign.substructures(state="failed")) > 2
@@ -118,7 +118,7 @@ def test_a_labeller_that_fails_systematically_stops_the_campaign(tmp_path: Path)
 
 
 def test_another_labeller_lifts_the_quarantine(tmp_path: Path) -> None:
-    never = labeller("failing_calculators.Never")
+    never = labeller("support.failing_calculators.Never")
     short = {"schedule": tiny.schedule(20, 20)}
     state, campaign = tiny.run(tmp_path, label=never, n_attempts=1, segment=short, evaluation={"n_frames": 0})
     assert (state.status, state.n_substructures) == ("finished", 0)

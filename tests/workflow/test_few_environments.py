@@ -12,8 +12,8 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-import tiny
 from idealflow.report import summarise, summary_text
+from support import tiny
 
 
 def volumes(path: Path, n: int) -> str:

@@ -12,7 +12,6 @@ import pytest
 from ase import Atoms
 from jobflow import run_locally
 
-import tiny
 from idealflow import Campaign
 from idealflow.errors import LabelError
 from idealflow.schemas import CampaignState
@@ -24,6 +23,7 @@ from idealflow.workflow.drivers.local import evaluate_campaign
 from idealflow.workflow.labellers import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.stages import evaluation, update
+from support import tiny
 
 LJ = "Lennard-Jones (stands in for DFT)"
 HOT: dict[str, Any] = {

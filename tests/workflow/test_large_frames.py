@@ -12,12 +12,12 @@ from ase.build import bulk
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-import tiny
 from idealflow.errors import InputError
 from idealflow.schemas import CampaignState
 from idealflow.workflow import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.campaign.state import next_action
+from support import tiny
 
 #: no document may be larger, in bytes; MongoDB refuses more than 16 MB
 LARGE = 100_000

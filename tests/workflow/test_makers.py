@@ -17,7 +17,6 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
-import tiny
 from idealflow import schemas
 from idealflow.errors import CampaignError
 from idealflow.labelling import geometry_key
@@ -40,6 +39,7 @@ from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.keys import settings_key, stage_uuid
 from idealflow.workflow.jobs.stage import named
+from support import tiny
 
 KINDS = {
     "state": CampaignState, "segment": SegmentDoc, "screen": ScreenDoc, "crop": CropDoc, "relaxation": RelaxationDoc,
@@ -250,7 +250,7 @@ def test_every_label_says_what_it_cost(finished: Any) -> None:
 
 
 def test_neither_a_restart_nor_another_campaign_of_the_store_pays_twice(tmp_path: Path) -> None:
-    counted = {"labeller": {"calculator": "counting.CountedEMT", "kwargs": {"log": str(tmp_path / "log")}}}
+    counted = {"labeller": {"calculator": "support.counting.CountedEMT", "kwargs": {"log": str(tmp_path / "log")}}}
     for max_rounds in (1, 4, None):
         tiny.run(tmp_path, label=counted, evaluation={"n_frames": 0}, max_rounds=max_rounds)
     paid = (tmp_path / "log").read_text().splitlines()

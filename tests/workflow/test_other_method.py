@@ -17,7 +17,6 @@ from ase.calculators.lj import LennardJones
 from jobflow import Flow
 from monty.json import MontyEncoder
 
-import tiny
 from idealflow import Campaign, cli
 from idealflow.errors import InputError
 from idealflow.forcefields import load_force_field
@@ -31,6 +30,7 @@ from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
 from idealflow.workflow.labellers import AseLabeller
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.stages import relabel
+from support import tiny
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 
@@ -206,7 +206,7 @@ def test_relabel_labels_every_structure_once_and_fits_anew(folder: Path, monkeyp
 
 
 def test_new_labels_that_fail_are_left_out_with_their_cause(folder: Path) -> None:
-    label = {"labeller": {"calculator": "failing_calculators.Never"}, "other_method": "relabel"}
+    label = {"labeller": {"calculator": "support.failing_calculators.Never"}, "other_method": "relabel"}
     state, campaign = tiny.run(folder, label=label, max_rounds=1, max_failed_fraction=None, **HOT)
     (doc,) = campaign.relabellings()
     large = {key for key, atoms in dataset_by_key(campaign).items() if len(atoms) > 32}
@@ -224,7 +224,7 @@ def test_new_labels_that_fail_are_left_out_with_their_cause(folder: Path) -> Non
 def test_new_labels_that_all_fail_end_the_campaign_with_their_causes_and_leave_the_model(folder: Path) -> None:
     """And the same command tries again, now that the labeller works; the whole-frame comparison is made anew."""
     switch = folder / "works"
-    calculator = {"calculator": "failing_calculators.Switched", "kwargs": {"switch": str(switch)}}
+    calculator = {"calculator": "support.failing_calculators.Switched", "kwargs": {"switch": str(switch)}}
     changes = HOT | {"label": {"labeller": calculator, "other_method": "relabel"}}
     before = Campaign(tiny.sqlite(folder), "tiny").state()
     n = len(ledger_of(before))

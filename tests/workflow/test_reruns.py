@@ -18,7 +18,6 @@ from ase.build import bulk
 from ase.io import write
 from jobflow import Maker
 
-import tiny
 from idealflow import Campaign, cli
 from idealflow.cli.display import Display
 from idealflow.errors import InputError
@@ -32,6 +31,7 @@ from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.progress import Progress, listening
 from idealflow.workflow.labellers import AseLabeller
+from support import tiny
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}

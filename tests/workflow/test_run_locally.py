@@ -10,11 +10,11 @@ from jobflow import JobStore
 from jobflow.managers.local import run_locally
 from maggma.stores import MemoryStore
 
-import tiny
 from idealflow import Campaign
 from idealflow.errors import InputError
 from idealflow.schemas import CampaignState
 from idealflow.workflow import IdealMaker
+from support import tiny
 
 
 def memory(_: Path) -> JobStore:

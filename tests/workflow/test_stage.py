@@ -13,10 +13,10 @@ import pytest
 from jobflow import CURRENT_JOB, JobStore
 from maggma.stores import JSONStore, MemoryStore
 
-import tiny
 from idealflow.errors import CampaignError
 from idealflow.workflow.jobs.locks import hold, let_go
 from idealflow.workflow.jobs.stage import current_store
+from support import tiny
 
 HOLDER = """
 import sys, time

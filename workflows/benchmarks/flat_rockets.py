@@ -16,7 +16,6 @@ import argparse
 import copy
 import datetime as dt
 import os
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -26,9 +25,6 @@ from typing import Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
-# the science that costs nothing, and the server of the tests
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "cluster"))
 
 import bson
 import jobflow
@@ -38,11 +34,11 @@ from flat_rounds import frame, free_campaign
 from jobflow import JobStore
 from pymongo import monitoring
 
-from cluster import Cluster, running_server
 from idealflow import Campaign
 from idealflow.provenance import INDEXED_FIELDS
 from idealflow.storage import SQLiteStore
 from idealflow.workflow.drivers.fireworks import submit_campaign
+from workbench.cluster import Cluster, running_server
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
 WINDOW = 9

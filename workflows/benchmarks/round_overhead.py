@@ -28,15 +28,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 # the campaign and the labeller of the checks, and the server of the tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checks"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "cluster"))
 
 import numpy as np
 from jobflow import JobStore
 from kill_campaign import SETTINGS
 from kill_rockets import Trial, local_run
 
-from cluster import running_server, wait_for
 from idealflow.workflow.folder.directory import CampaignDirectory
+from workbench.cluster import running_server, wait_for
 
 #: kinds of stage documents whose seconds are science
 SCIENCE = ("segment", "crop", "relaxation", "substructure", "update")

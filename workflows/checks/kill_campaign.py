@@ -28,11 +28,9 @@ from typing import Any
 
 import yaml
 
-LONGEST_PAUSE_S = 0.6
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+from workbench.counting_emt import fingerprint
 
-from counting_emt import fingerprint  # noqa: E402  # lies beside this script
+LONGEST_PAUSE_S = 0.6
 
 SETTINGS: dict[str, Any] = {
     "campaign": "kills",
@@ -61,7 +59,7 @@ SETTINGS: dict[str, Any] = {
     "relax": {"max_steps": 20},
     "label": {
         "labeller": {
-            "calculator": "counting_emt.CountingEMT",
+            "calculator": "workbench.counting_emt.CountingEMT",
             "kwargs": {"pause_s": 0.2},
             "reference": "EMT (stands in for DFT)",
         }
@@ -97,9 +95,8 @@ class Kills:
 
 
 def start(config: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start ``idealflow run`` as a user would, with the counting labeller on its path."""
-    path = os.pathsep.join(part for part in (str(HERE), os.environ.get("PYTHONPATH", "")) if part)
-    environment = os.environ | {"PYTHONPATH": path, "COUNTED_LABELS": str(log), "PYTHONWARNINGS": "ignore"}
+    """Start ``idealflow run`` as a user would."""
+    environment = os.environ | {"COUNTED_LABELS": str(log), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "idealflow.cli", "run", str(config), "--out", str(out), "--quiet"]
     with (out.parent / f"{out.name}.output").open("ab") as output:
         return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -49,17 +49,12 @@ from statistics import median
 from typing import Any
 
 import yaml
+from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start
+from rebuild import rebuild
 
-HERE = Path(__file__).resolve().parent
-CLUSTER = HERE.parents[1] / "tests" / "cluster"
-sys.path[:0] = [str(HERE), str(CLUSTER)]  # the labeller that counts, and the server and workers of the tests
-
-from counting_emt import fingerprint  # noqa: E402
-from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start  # noqa: E402
-from rebuild import rebuild  # noqa: E402
-
-from cluster import Cluster, DocumentServer, Worker, running_server, wait_for  # noqa: E402
-from idealflow import Campaign  # noqa: E402
+from idealflow import Campaign
+from workbench.cluster import Cluster, DocumentServer, Worker, running_server, wait_for
+from workbench.counting_emt import fingerprint
 
 PARTS = ("workers", "kills", "server", "lazy", "stock")
 STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
@@ -144,7 +139,7 @@ class Trial:
     def __init__(self, folder: Path, uri: str, settings: dict[str, Any]) -> None:
         folder.mkdir(parents=True)
         self.log = folder / "labels.log"
-        self.cluster = Cluster(folder / "cluster", uri, python_path=(HERE, CLUSTER))
+        self.cluster = Cluster(folder / "cluster", uri)
         self.cluster.environment |= {
             "COUNTED_LABELS": str(self.log),
             "DOOM_LOG": str(folder / "steps.log"),
@@ -165,7 +160,7 @@ class Trial:
     def worker(self, category: str | None = None, doom: str = "") -> Worker:
         """A worker, with a bomb if asked."""
         self.cluster.environment["DOOM"] = doom
-        program = (sys.executable, str(CLUSTER / "doomed_worker.py"))
+        program = (sys.executable, "-m", "workbench.doomed_worker")
         return self.cluster.worker(category, "--nlaunches", "infinite", "--timeout", "900", program=program)
 
     def ended(self) -> bool:

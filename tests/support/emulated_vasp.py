@@ -303,3 +303,7 @@ def oszicar(run: Run) -> str:
     )
     head = "       N       E                     dE             d eps       ncg     rms          rms(c)\n"
     return f"{head}{lines}   1 F= {run.energy:.8E} E0= {run.energy:.8E}  d E =0.000000E+00\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

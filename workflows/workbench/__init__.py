@@ -1,0 +1,1 @@
+"""What the scripts beside this package share, and the tests with them."""
