@@ -49,7 +49,7 @@ def test_segments_are_the_same_by_object_and_by_keyword(tmp_path):
     [
         (lambda: search(max_atmos=200), r"crop_search has no rule 'max_atmos' \(did you mean 'max_atoms'\?\)"),
         (lambda: relax_shell(None, None, steps=3), r"relax_shell has no rule 'steps'.*max_steps, cell, threshold"),
-        (lambda: relax_shell(None, None, RelaxRules(), cells=False), r"did you mean 'cell'"),
+        (lambda: relax_shell(None, None, rules=RelaxRules(), cells=False), r"did you mean 'cell'"),
         (lambda: embed(None, [], objectiv="mean"), r"embed has no rule 'objectiv' \(did you mean 'objective'\?\)"),
         (lambda: md_segment(None, None, schedule=None, stop=3, sampler="nve"), r"did you mean 'stop_step'"),
     ],

@@ -208,9 +208,8 @@ def _left_out_in_turn(rows: Float, most: int, relative_cut: float, noise: float)
     for number in range(len(rows)):
         others = _from_rows(np.delete(rows, number, axis=0), most, relative_cut, noise)
         along, outside[number] = (part[0] for part in others.split(rows[[number]]))
-        inside[number, : len(along)] = (
-            along  # others may show fewer directions: along those that are missing, everything is outside
-        )
+        # others may show fewer directions: along those that are missing, everything is outside
+        inside[number, : len(along)] = along
     return inside, outside
 
 

@@ -96,7 +96,6 @@ def draw_replay(errors: ArrayLike, size: int, rng: np.random.Generator) -> NDArr
     draws = rng.exponential(size=len(probabilities))
     with np.errstate(divide="ignore"):
         due = np.where(probabilities > 0.0, draws / probabilities, np.inf)
-    order = np.lexsort(
-        (draws, due)
-    )  # structures without error never come due; ties are broken by their exponential draws
+    # structures without error never come due; ties are broken by their exponential draws
+    order = np.lexsort((draws, due))
     return order[:size].astype(np.int64)
