@@ -1,4 +1,4 @@
-"""The uncertainty as an ASE calculator: any ASE optimiser or sampler can work on it."""
+"""The uncertainty as an ASE calculator, with which any optimiser or sampler of ASE can lower or explore it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["UncertaintyCalculator"]
 
 
 class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no types
-    """Objective of the uncertainties as an energy.
+    """The objective of the uncertainties as an energy.
 
     ``energy`` is the objective of :meth:`UncertaintyModel.value_and_gradient` (dimensionless, not eV), ``forces`` its
-    negative gradient in positions (per Å), ``stress`` its strain derivative per volume (per Å³), ``uncertainties`` the
-    values of all atoms.
+    negative gradient in positions, (n_atoms, 3) per Å, ``stress`` its derivative in the strain divided by the volume, (6,)
+    per Å³ (if the cell has one), and ``uncertainties`` are the values of all atoms, (n_atoms,).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no t
         Raises
         ------
         InputError
-            Where the objective is infinite: no direction lowers it.
+            If the objective is infinite: then no direction lowers it.
         """
         super().calculate(atoms, properties, system_changes)
         if "uncertainties" in properties:

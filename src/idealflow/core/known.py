@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from idealflow.core.coverage import Coverage
 from idealflow.core.distinct import DistinctSample, alike, hashes
 from idealflow.core.distribution import Moments
-from idealflow.core.left_out import FEWEST, LeftOut, judged
+from idealflow.core.left_out import FEWEST, LeftOut, estimate_metric
 from idealflow.core.objective import objective
 from idealflow.core.whitening import Whitener
 from idealflow.errors import InputError
@@ -233,7 +233,7 @@ class KnownEnvironments:
             seen = [group for group, moments in self.moments.items() if moments.n]
             for group in seen:
                 if group not in self._alone:
-                    self._alone[group] = judged(self.moments[group], self.samples[group], self.relative_cut)
+                    self._alone[group] = estimate_metric(self.moments[group], self.samples[group], self.relative_cut)
             highest = max((self._alone[group].threshold for group in seen if not self._alone[group].few), default=0.0)
             self._judged = {
                 group: found.at_least(highest) if found.few else found for group, found in self._alone.items()

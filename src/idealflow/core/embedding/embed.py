@@ -118,7 +118,7 @@ def embed(
 
     def relaxed(index: int) -> Embedded:
         crop = crops[index]
-        return Embedded(index, crop, relax_shell(u, crop, rules))
+        return Embedded(index, crop, relax_shell(u, crop, rules=rules))
 
     tried: list[Embedded] = []
     for index in range(min(max_crops, len(crops))):

@@ -88,7 +88,7 @@ class Relaxed:
     min_contact: float
 
 
-def relax_shell(u: Uncertainty, crop: Crop, rules: RelaxRules | None = None, **single: Any) -> Relaxed:
+def relax_shell(u: Uncertainty, crop: Crop, *, rules: RelaxRules | None = None, **single: Any) -> Relaxed:
     """Move shell atoms and cell until the shell looks like what the model knows: from the crop χ̃ to the substructure χ̃*.
 
     The core stands still in Cartesian space, bit for bit. Shell positions and the free components of the cell move together along
