@@ -31,6 +31,7 @@ extensions = [
     "config_reference",
     "document_fields",
     "mathml",
+    "results",
     "rooms",
 ]
 exclude_patterns = ["_build", "_ext", "_templates"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from checks import figures
 from idealflow.workflow import run_campaign
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.frames.build import build_structure
@@ -21,20 +21,12 @@ AGAIN = "; run workflows/checks/figures.py"
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(ROOT / "workflows" / "checks")
-    yield __import__("figures")
-    for name in ("figures", "processors"):
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
 def stored() -> dict[str, Any]:
     return dict(json.loads((ROOT / "docs" / "examples" / "figures.json").read_text()))
 
 
-def test_pages_show_what_is_stored(script: Any, stored: dict[str, Any]) -> None:
-    for page, text in script.rendered(stored).items():
+def test_pages_show_what_is_stored(stored: dict[str, Any]) -> None:
+    for page, text in figures.rendered(stored).items():
         assert (ROOT / page).read_text() == text, page + AGAIN
 
 

@@ -11,16 +11,16 @@ from monty.json import MontyDecoder
 
 from idealflow.errors import InputError
 from idealflow.storage import ArtifactStore
-from idealflow.workflow import ModelUpdateMaker
+from idealflow.workflow import AseLabeller, IdealMaker, LabelMaker, ModelUpdateMaker
 from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.campaign.record import load_settings, save_settings, settings_of
 from idealflow.workflow.config.load import maker_from_settings
+from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.jobs.keys import former_key, settings_key
-from idealflow.workflow.jobs.progress import noted
 from support import tiny
 
-#: of ModelUpdateMaker(n_judges=5), when that was its name
-KEY = "2-68c33554e8474e37"
+#: science key of a campaign with every setting but the labeller at its default, when `n_judges` was one of them
+KEY = "2-c53ab6fe0c070a71"
 
 FORMER = {"n_steps": 5, "n_replay": 3, "n_judges": 2}
 
@@ -35,22 +35,21 @@ def test_the_former_name_is_read_in_python_and_in_stored_makers() -> None:
 
 
 def test_a_config_with_the_former_name_says_how_it_is_written_now() -> None:
-    with noted() as notes:
-        maker = maker_from_settings(tiny.settings() | {"update": FORMER})
-    assert maker.update == maker_from_settings(tiny.settings()).update
-    assert notes == ["update.n_judges is read as update.n_validation; write it so"]
-    with pytest.raises(InputError, match=r"update.n_judges is the former name of update.n_validation, got both"):
-        maker_from_settings(tiny.settings(update={"n_judges": 2}))
+    settings, lines = present_spelling(tiny.settings() | {"update": FORMER})
+    assert settings == tiny.settings()
+    assert lines == ["update.n_judges is called update.n_validation now"]
+    with pytest.raises(InputError, match=r"n_judges is called n_validation now; give n_validation alone"):
+        present_spelling(tiny.settings(update={"n_judges": 2}))
 
 
 def test_the_new_name_makes_no_new_key() -> None:
-    maker = ModelUpdateMaker(n_validation=5)
-    assert settings_key(maker) == KEY
-    stored = json.loads(json.dumps(maker.as_dict()))
-    stored["n_judges"] = stored.pop("n_validation")
-    assert settings_key(stored) == KEY
-    assert former_key(maker) == former_key(stored)
-    assert settings_key(ModelUpdateMaker(n_validation=6)) != KEY
+    label = LabelMaker(AseLabeller(tiny.EMT, reference="EMT"))
+    assert science_key(IdealMaker(label=label)) == KEY
+    stored = json.loads(json.dumps(ModelUpdateMaker(n_validation=5).as_dict()))
+    first = {"n_judges" if key == "n_validation" else key: value for key, value in stored.items()}
+    assert settings_key(stored) == settings_key(first)
+    assert former_key(stored) == former_key(first)
+    assert settings_key(ModelUpdateMaker(n_validation=6)) != settings_key(stored)
 
 
 def test_settings_kept_under_the_former_name_are_no_change(tmp_path: Path) -> None:
@@ -59,5 +58,5 @@ def test_settings_kept_under_the_former_name_are_no_change(tmp_path: Path) -> No
     former = {"update.n_judges" if key == "update.n_validation" else key: value for key, value in kept.items()}
     assert former != kept
     store = ArtifactStore(str(tmp_path / "artifacts"))
-    assert load_settings(maker, store, save_settings(store, former)) == json.loads(json.dumps(kept))
+    assert load_settings(store, save_settings(store, former)) == json.loads(json.dumps(kept))
     assert science_key(maker) == science_key(maker_from_settings(tiny.settings() | {"update": FORMER}))

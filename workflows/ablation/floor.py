@@ -13,21 +13,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-if __name__ == "__main__":  # one core; before numpy and numba are imported, and not where this is imported
-    for library in ("OMP", "MKL", "NUMBA"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
 import numpy as np
-from ablate import CUTOFF, first_model, frames_of, learning_frames, say
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
 from scipy.special import erfc
-from systems import BORN_CUTOFF, COULOMB_CUTOFF, DAMPING, MATSUI, SYSTEMS, born
-from training import frame_errors, train
+
+from workbench.matsui import BORN_CUTOFF, COULOMB_CUTOFF, DAMPING, MATSUI, born
+from workbench.runs import CUTOFF, first_model, frames_of, learning_frames, say
+from workbench.systems import SYSTEMS
+from workbench.threads import one_thread
+from workbench.training import frame_errors, train
 
 COULOMB = 14.399645  # e²/(4πε₀), eV Å, as LAMMPS has it in metal units
 AGREED = 1e-4  # eV/Å, between the pairs here and the engine
@@ -98,6 +96,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     args = parser.parse_args()
+    one_thread()
     system = SYSTEMS["al2o3"]
     run = json.loads((args.out / f"al2o3-{args.seed}.json").read_text())
     frames = frames_of(system, args.seed, args.out)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,17 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # one core; before numpy and numba are imported, and not where this is imported
-    for library in ("OMP", "MKL", "NUMBA"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
 import numpy as np
-from ablate import frames_of
-from arms import first_distribution, over_frame, spread_centres
 from ase import Atoms
-from systems import SYSTEMS, System
 
 from idealflow.core import Crop, CropSearch, Objective, Relaxed, UncertaintyModel, crop_search, embed, relax_shell
+from workbench.ablation_tables import shell_table
+from workbench.arms import first_distribution, spread_centres, substructure_figures
+from workbench.runs import frames_of
+from workbench.systems import SYSTEMS, System
+from workbench.threads import one_thread
 
 KICKS, KICK, KICK_RADIUS, KICK_STEPS = 6, 0.5, 4.0, 100  # restarts; Å; Å; evaluations each
 WIDER = 2.0  # Å
@@ -112,50 +109,13 @@ def measure(
         widths = (2.0 * u.cutoff + WIDER, 2.0 * u.cutoff + WIDER + 3.0)
         roomy = {"cell_widths": widths, "size_weight": 0.0, "max_atoms": 2 * system.max_atoms}
         wide = search(rng=np.random.default_rng([seed, atom]), **roomy)
-        rows["crop"].append(figures(crops[0], crops[0].values, crops[0].atoms, there, search_s, ""))
+        rows["crop"].append(substructure_figures(crops[0], crops[0].values, crops[0].atoms, there, search_s, ""))
         for name, method in METHODS.items():
             started = time.process_time()
             crop, relaxed = method(u, crops, wide, np.random.default_rng([seed, atom]))
             spent = time.process_time() - started
-            rows[name].append(figures(crop, relaxed.values, relaxed.atoms, there, spent, relaxed.reason))
+            rows[name].append(substructure_figures(crop, relaxed.values, relaxed.atoms, there, spent, relaxed.reason))
     return rows
-
-
-def figures(crop: Crop, values: np.ndarray, atoms: Atoms, there: float, seconds: float, note: str) -> dict[str, Any]:
-    """What is kept of one substructure; `there` is the centre's uncertainty in the frame."""
-    ended = replace(crop, atoms=atoms, values=values)
-    return {
-        "n_atoms": len(atoms),
-        "shell_mean": ended.uncertainty,
-        "shell_max": ended.uncertainty_max,
-        "shell_over_frame": over_frame(crop, values),
-        "volume_error": abs(ended.volume_error),
-        "core_worsening": ended.core_worsening,
-        "centre": there,
-        "centre_change": abs(float(values[crop.centre]) / there - 1.0),
-        "composition_error": crop.composition_error,
-        "seconds": seconds,
-        "note": note,
-    }
-
-
-def table(rows: dict[str, list[dict[str, Any]]]) -> str:
-    """Markdown table of the medians, 90th percentiles and worst cases."""
-    lines = [
-        "| | shell, median | 90 % | over the frame's, median | 90 % | worst atom, median | core, worst | centre changed by "
-        "| atoms | composition error | volume error | s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, found in rows.items():
-        of = {key: np.array([one[key] for one in found]) for key in found[0] if key != "note"}
-        lines.append(
-            f"| {name} | {np.median(of['shell_mean']):.2f} | {np.quantile(of['shell_mean'], 0.9):.2f} "
-            f"| {np.median(of['shell_over_frame']):.2f} | {np.quantile(of['shell_over_frame'], 0.9):.2f} "
-            f"| {np.median(of['shell_max']):.0f} | {of['core_worsening'].max():.2f} | {of['centre_change'].max():.0e} "
-            f"| {of['n_atoms'].mean():.0f} | {of['composition_error'].mean():.3f} "
-            f"| {of['volume_error'].mean():.3f} | {of['seconds'].mean():.2f} |"
-        )
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -167,6 +127,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     parser.add_argument("--asap", action="store_true", help="move the metals by ASAP's EMT, as ablate.py's option")
     args = parser.parse_args()
+    one_thread()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.systems:
         system = SYSTEMS[name]
@@ -177,7 +138,7 @@ def main() -> None:
         print(
             f"\n{system.title} ({system.reference}), {len(rows['crop'])} centres, threshold {u.auto_threshold():.1f}\n"
         )
-        print(table(rows), flush=True)
+        print(shell_table(rows), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-
 import bson
 import jobflow
 from fireworks import FWorker
@@ -36,9 +33,11 @@ from pymongo import monitoring
 
 from idealflow import Campaign
 from idealflow.provenance import INDEXED_FIELDS
+from idealflow.provenance.maggma_internals import mongo_collection
 from idealflow.storage import SQLiteStore
 from idealflow.workflow.drivers.fireworks import submit_campaign
 from workbench.cluster import Cluster, running_server
+from workbench.threads import one_thread
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
 WINDOW = 9
@@ -122,7 +121,7 @@ def _rounds(launchpad: Any) -> int:
 
 def _largest(campaign: Campaign) -> float:
     """Largest document of the last stages, kB."""
-    found = campaign.store.docs_store._collection.find({}, {"_id": 0}).sort("_id", -1).limit(20)
+    found = mongo_collection(campaign.store.docs_store).find({}, {"_id": 0}).sort("_id", -1).limit(20)
     return max(len(bson.encode(document)) for document in found) / 1e3
 
 
@@ -154,7 +153,7 @@ def run_queries(folder: Path, cluster: Cluster, n: int) -> None:
             }
             documents.append(document)
         embedded.docs_store.update(documents, key=["uuid", "index"])
-        shared.docs_store._collection.insert_many(documents)
+        mongo_collection(shared.docs_store).insert_many(documents)
     questions: dict[str, dict[str, Any]] = {
         "by species (1 %)": {"species": "Ni", "round": {"$lt": 1000}},
         "by model version": {"model_version": n // 4},
@@ -186,6 +185,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100_000)
     parser.add_argument("--memory", action="store_true", help="a stand-in that writes no file")
     arguments = parser.parse_args()
+    one_thread()
     traffic = Traffic()
     monitoring.register(traffic)
     stand_in = f"mongo-java-server {'in memory' if arguments.memory else 'with H2'}, standing in for MongoDB"

@@ -8,24 +8,16 @@ milliseconds, for cells of 4 to 256 atoms.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from idealflow.labelling import AseEngine, close_workers
+from idealflow.labelling import AseLabeller, close_workers
+from workbench.timing import fastest
 
-
-def fastest(call: Callable[[], object], n_calls: int = 50) -> float:
-    """Milliseconds of the fastest call."""
-    times = []
-    for _ in range(n_calls):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+N_CALLS = 50
 
 
 def direct(atoms: Atoms) -> None:
@@ -37,13 +29,13 @@ def direct(atoms: Atoms) -> None:
 
 def main() -> None:
     """Print the table."""
-    engine = AseEngine("ase.calculators.emt.EMT")
+    labeller = AseLabeller("ase.calculators.emt.EMT")
     print(f"{'atoms':>6} {'worker':>9} {'direct':>9} {'overhead':>9}  ms")
     for repeat in (1, 2, 3, 4):
         atoms = bulk("Cu", cubic=True) * repeat
         atoms.rattle(0.1, seed=1)
-        engine.label(atoms)
-        label, alone = fastest(lambda atoms=atoms: engine.label(atoms)), fastest(lambda atoms=atoms: direct(atoms))
+        labeller.compute(atoms)
+        label, alone = (1e3 * fastest(partial(call, atoms), N_CALLS) for call in (labeller.compute, direct))
         print(f"{len(atoms):6d} {label:9.2f} {alone:9.2f} {label - alone:9.2f}")
     close_workers()
 

@@ -13,25 +13,20 @@ The training budget is gradient steps; the steps that fit into the seconds are m
 """
 
 import argparse
-import os
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
 import numpy as np
-import torch
 from ase import Atoms, units
-from ase.build import bulk
 from ase.calculators.calculator import Calculator
-from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from idealflow.forcefields import ForceField, get_force_field
+from workbench.crystals import copper, lithium
+from workbench.threads import one_thread
+from workbench.trajectories import trajectory
 
 TEMPERATURES = (300, 900, 1600, 2500, 3000)
 FS = units.fs
@@ -44,10 +39,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="training time, one core")
     parser.add_argument("--md-steps", type=int, default=5000)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    one_thread()
     print("Reference: ASE's EMT potential, standing in for first principles. One thread.")
-    train = [cell for k in range(20) for cell in trajectory(k, n=8, every=60)]
-    held_out = [cell for k in range(100, 115) for cell in trajectory(k, n=3, every=120)]
+    train = [cell for k in range(20) for cell in cells_of(k, n=8, every=60)]
+    held_out = [cell for k in range(100, 115) for cell in cells_of(k, n=3, every=120)]
     print(f"{len(train)} training cells, {len(held_out)} held-out cells of other trajectories")
 
     force_field = get_force_field("local", species=["Cu"])
@@ -62,42 +57,28 @@ def main() -> None:
     errors = 1e3 * force_field.errors(held_out).mean(axis=0)
     print(f"held-out errors: {errors[0]:.2f} meV/atom, {errors[1]:.1f} meV/Å (goal 20), {errors[2]:.2f} meV/Å³")
 
-    crystal = bulk("Cu", cubic=True, a=3.65).repeat(5)
+    crystal = copper(5, a=3.65)
     report_speed("Cu fcc", crystal, 0.1, force_field.calculator())
     liquid = molten(force_field.calculator(), arguments.md_steps)
     report_speed("Cu liquid", liquid, 0.0, force_field.calculator())
-    lithium = bulk("Li", cubic=True, a=3.5).repeat(6)
-    report_speed("Li bcc", lithium, 0.1, untaught("Li", lithium).calculator())
+    light = lithium(6, a=3.5)
+    report_speed("Li bcc", light, 0.1, untaught("Li", light).calculator())
     report_drift(force_field.calculator())
 
 
-def trajectory(seed: int, n: int, every: int) -> list[Atoms]:
+def cells_of(seed: int, n: int, every: int) -> list[Atoms]:
     """Labelled cells along a trajectory of the reference, from its beginning as a crystal."""
     rng = np.random.default_rng(seed)
     temperature = TEMPERATURES[seed % len(TEMPERATURES)]
-    atoms = bulk("Cu", cubic=True, a=rng.uniform(3.58, 3.80)).repeat(2)
+    atoms = copper(2, a=rng.uniform(3.58, 3.80))
     if seed % 3 == 0:
         del atoms[int(rng.integers(len(atoms)))]
-    atoms.calc = EMT()
-    thermalize_momenta(atoms, temperature_K=2 * temperature, rng=rng)
-    dynamics = Langevin(atoms, 3 * FS, temperature_K=temperature, friction=0.02 / FS, rng=rng, fixcm=False)
-    cells = []
-    for _ in range(n):
-        dynamics.run(every)
-        cell = atoms.copy()
-        cell.calc = SinglePointCalculator(
-            cell,
-            energy=atoms.get_potential_energy(),
-            forces=atoms.get_forces().copy(),
-            stress=atoms.get_stress(),
-        )
-        cells.append(cell)
-    return cells
+    return trajectory(atoms, n, every, rng, temperature=temperature, timestep=3.0)
 
 
 def molten(calculator: Calculator, steps: int) -> Atoms:
     """500 Cu atoms after a run at 2200 K, timed."""
-    atoms = bulk("Cu", cubic=True, a=3.85).repeat(5)
+    atoms = copper(5, a=3.85)
     atoms.calc = calculator
     rng = np.random.default_rng(0)
     thermalize_momenta(atoms, temperature_K=4400, rng=rng)
@@ -139,7 +120,7 @@ def untaught(symbol: str, atoms: Atoms) -> ForceField:
 
 
 def report_drift(calculator: Calculator) -> None:
-    atoms = bulk("Cu", cubic=True, a=3.63).repeat(4)
+    atoms = copper(4, a=3.63)
     atoms.calc = calculator
     thermalize_momenta(atoms, temperature_K=600, rng=np.random.default_rng(0))
     energies: list[float] = []

@@ -24,18 +24,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-# the campaign and the labeller of the checks, and the server of the tests
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checks"))
-
 import numpy as np
 from jobflow import JobStore
-from kill_campaign import SETTINGS
-from kill_rockets import Trial, local_run
 
 from idealflow.workflow.folder.directory import CampaignDirectory
 from workbench.cluster import running_server, wait_for
+from workbench.threads import one_thread
+from workbench.trials import SETTINGS, Trial, local_run
 
 #: kinds of stage documents whose seconds are science
 SCIENCE = ("segment", "crop", "relaxation", "substructure", "update")
@@ -97,6 +92,7 @@ def main() -> int:
     parser.add_argument("--ways", nargs="+", choices=("local", "rockets"), default=["local", "rockets"])
     parser.add_argument("--steps", type=int, default=600, help="MD steps of the schedule")
     arguments = parser.parse_args()
+    one_thread()
     print(f"server: {os.environ.get('MONGODB_URI', 'mongo-java-server with H2, standing in for MongoDB')}")
     print(f"{'way':10s} {'rounds':14s} {'number':>6s} {'median s':>9s} {'90 % s':>9s} {'load':>8s}", flush=True)
     medians: dict[str, float] = {}

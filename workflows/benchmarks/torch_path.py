@@ -20,19 +20,12 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
-from ase import Atoms
-from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel
+from workbench.crystals import lithium, rattled
 
 BASIS = {"r_cut": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5}
-
-
-def lithium(shape: int | tuple[int, int, int], seed: int) -> Atoms:
-    """Body-centred cubic lithium, displaced as at room temperature."""
-    atoms = bulk("Li", "bcc", a=3.49, cubic=True).repeat(shape)
-    atoms.positions += np.random.default_rng(seed).normal(scale=0.15, size=atoms.positions.shape)
-    return atoms
+WIDTH = 0.15  # Å per component, as at room temperature
 
 
 def finished(device: torch.device) -> None:
@@ -68,7 +61,7 @@ def worst(found: np.ndarray, expected: np.ndarray) -> float:
 
 def models(device: str) -> tuple[UncertaintyModel, UncertaintyModel]:
     """One distribution: on the device, and on numba; both in double precision."""
-    ours = UncertaintyModel.fit([lithium(6, seed) for seed in range(10)], SOAP(["Li"], **BASIS))
+    ours = UncertaintyModel.fit([rattled(lithium(6), WIDTH, seed) for seed in range(10)], SOAP(["Li"], **BASIS))
     with tempfile.TemporaryDirectory() as folder:
         return UncertaintyModel.load(ours.save(Path(folder) / "model"), device=device), ours
 
@@ -76,10 +69,10 @@ def models(device: str) -> tuple[UncertaintyModel, UncertaintyModel]:
 def large_frame(arguments: argparse.Namespace, device: torch.device) -> None:
     """Every atom of a frame screened."""
     ours, theirs = models(arguments.device)
-    atoms = lithium(max(1, round((arguments.atoms / 2) ** (1 / 3))), seed=99)
+    atoms = rattled(lithium(max(1, round((arguments.atoms / 2) ** (1 / 3)))), WIDTH, 99)
     some = np.random.default_rng(0).permutation(len(atoms))[: arguments.numba_atoms]
-    ours(lithium(8, seed=1))  # compile and load kernels
-    theirs(lithium(8, seed=1))
+    ours(rattled(lithium(8), WIDTH, 1))  # compile and load kernels
+    theirs(rattled(lithium(8), WIDTH, 1))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     values = ours(atoms)
@@ -103,14 +96,14 @@ def large_frame(arguments: argparse.Namespace, device: torch.device) -> None:
     )
     difference, same = worst(values[some], theirs(frame, some)), np.array_equal(values, ours(atoms))
     print(f"largest relative difference of values from numba's: {difference:.1e}; the same again: {same}", flush=True)
-    ours.cover(lithium(8, seed=5), np.arange(1000))
+    ours.cover(rattled(lithium(8), WIDTH, 5), np.arange(1000))
     print(f"coverage by 1000 centres of every atom: {timed(lambda: ours.covered(atoms, 2.0), device, 1):.2f} s")
 
 
 def one_step(arguments: argparse.Namespace, device: torch.device) -> None:
     """Value and gradient in positions and cell of a small periodic cell."""
     ours, theirs = models(arguments.device)
-    atoms = lithium((3, 5, 4), seed=0)
+    atoms = rattled(lithium((3, 5, 4)), WIDTH, 0)
     found, expected = ours.value_and_gradient(atoms), theirs.value_and_gradient(atoms)
     errors = [np.abs(np.subtract(a, b)).max() / np.abs(b).max() for a, b in zip(found, expected, strict=True)]
     torch_time = timed(lambda: ours.value_and_gradient(atoms), device, 20)

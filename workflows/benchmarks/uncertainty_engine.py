@@ -2,7 +2,7 @@
 
     python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale coverage profile]
 
-Needs the extra ``oracle`` (DScribe). Every comparison alternates the two engines in one run and prints the median ratio of
+Every comparison alternates the two engines in one run and prints the median ratio of
 the pairs with its spread (lowest to highest), so that a noisy machine disturbs both alike. One thread unless said.
 """
 
@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numba
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.spacegroup import crystal
 
 from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell
 from idealflow.core.descriptors.oracle import DScribeSOAP
+from workbench import crystals
+from workbench.crystals import rattled, repeated
+from workbench.threads import one_thread
+from workbench.timing import compared, cpu_seconds, ratio_text, seconds
 
 BASIS = {"r_cut": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5}
 SMALL = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
@@ -36,16 +34,12 @@ SMALL = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
 
 def lithium(n_atoms: int, seed: int = 0) -> Atoms:
     """Body-centred cubic lithium of about so many atoms, displaced as at room temperature."""
-    atoms = bulk("Li", "bcc", a=3.49, cubic=True).repeat(max(1, round((n_atoms / 2) ** (1 / 3))))
-    return rattled(atoms, 0.15, seed)
+    return rattled(crystals.lithium(max(1, round((n_atoms / 2) ** (1 / 3)))), 0.15, seed)
 
 
 def alumina(n_atoms: int, seed: int = 0) -> Atoms:
     """Corundum."""
-    cell = crystal(
-        ("Al", "O"), [(0, 0, 0.35219), (0.30633, 0, 0.25)], spacegroup=167, cellpar=[4.76, 4.76, 12.99, 90, 90, 120]
-    )
-    return rattled(repeated(cell, n_atoms), 0.08, seed)
+    return rattled(repeated(crystals.corundum(), n_atoms), 0.08, seed)
 
 
 def nitrides(n_atoms: int, seed: int = 0) -> Atoms:
@@ -61,39 +55,8 @@ def nitrides(n_atoms: int, seed: int = 0) -> Atoms:
 SYSTEMS: dict[str, Callable[..., Atoms]] = {"Li": lithium, "Al2O3": alumina, "Ir-N-H": nitrides}
 
 
-def repeated(cell: Atoms, n_atoms: int) -> Atoms:
-    """Supercell of about so many atoms, as cubic as it gets."""
-    counts = np.ones(3, dtype=int)
-    while len(cell) * counts.prod() < n_atoms:
-        counts[np.argmin(counts * cell.cell.lengths())] += 1
-    return cell.repeat(counts)
-
-
-def rattled(atoms: Atoms, width: float, seed: int) -> Atoms:
-    atoms.positions += np.random.default_rng(seed).normal(scale=width, size=atoms.positions.shape)
-    return atoms
-
-
 def species_of(atoms: Atoms) -> list[str]:
     return sorted(set(atoms.get_chemical_symbols()))
-
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def compared(theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times of both, (repeats,) each, taken in turns; ours ran once before, to compile."""
-    ours()
-    pairs = np.array([(seconds(theirs), seconds(ours)) for _ in range(repeats)])
-    return pairs[:, 0], pairs[:, 1]
-
-
-def ratio(theirs: np.ndarray, ours: np.ndarray) -> str:
-    each = theirs / ours
-    return f"{np.median(each):6.1f} ({each.min():.1f} to {each.max():.1f})"
 
 
 def values(quick: bool) -> None:
@@ -114,7 +77,7 @@ def values(quick: bool) -> None:
             scale = 1e6 / len(atoms)
             print(
                 f"{system:8s}{len(atoms):9d}{scale * np.median(theirs):10.1f}{scale * np.median(ours):10.1f}"
-                f"{scale * np.median(fast):10.1f}   {ratio(theirs, ours):18s} {ratio(again, fast)}",
+                f"{scale * np.median(fast):10.1f}   {ratio_text(theirs / ours):18s} {ratio_text(again / fast)}",
                 flush=True,
             )
 
@@ -128,13 +91,13 @@ def gradients(quick: bool) -> None:
         atoms = {"Li": lithium_cell, "Al2O3": alumina}[system](n)
         soap = SOAP(species_of(atoms), **BASIS)
         oracle = DScribeSOAP(soap)
-        model = UncertaintyModel.fit([rattled(atoms.copy(), 0.05, seed) for seed in range(60)], soap)
+        model = UncertaintyModel.fit([rattled(atoms, 0.05, seed) for seed in range(60)], soap)
         ours = np.array([seconds(lambda m=model, a=atoms: m.value_and_gradient(a)) for _ in range(12)])[2:]
         theirs = np.array([seconds(lambda o=oracle, a=atoms: o.derivatives(a)) for _ in range(2 if n > 60 else 3)])
         each = theirs[:, None] / ours[None, :]
         print(
             f"{system:8s}{len(atoms):6d} atoms{1e3 * np.median(theirs):10.0f}{1e3 * np.median(ours):8.2f}   "
-            f"{np.median(each):6.0f} ({each.min():.0f} to {each.max():.0f})",
+            f"{ratio_text(each, digits=0)}",
             flush=True,
         )
 
@@ -142,7 +105,7 @@ def gradients(quick: bool) -> None:
 def lithium_cell(n: int) -> Atoms:
     """Lithium of exactly so many atoms."""
     shape = {30: (3, 5, 1), 60: (3, 5, 2), 120: (3, 5, 4)}[n]
-    return rattled(bulk("Li", "bcc", a=3.49, cubic=True).repeat(shape), 0.15, 0)
+    return rattled(crystals.lithium(shape), 0.15, 0)
 
 
 def substructure(_: bool) -> None:
@@ -171,7 +134,7 @@ def substructure(_: bool) -> None:
 
 def copper(width: float, seed: int) -> Atoms:
     """Face-centred cubic copper."""
-    return rattled(bulk("Cu", "fcc", a=3.62, cubic=True).repeat(8), width, seed)
+    return rattled(crystals.copper(8), width, seed)
 
 
 def scale(quick: bool) -> None:
@@ -296,12 +259,6 @@ def profile(_: bool) -> None:
     )
 
 
-def cpu_seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
 def matrix_product_rate() -> float:
     """Operations per second of this core's product of large matrices in double precision."""
     a = np.random.default_rng(0).normal(size=(1_000, 1_000))
@@ -325,11 +282,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--one-scale", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    one_thread()
     if arguments.one_scale:
         n, threads, dtype, basis = arguments.one_scale
         one_scale(int(n), int(threads), dtype, basis)
         return
-    numba.set_num_threads(1)
     for name in arguments.only:
         PARTS[name](arguments.quick)
 

@@ -14,23 +14,17 @@ interstitial's uncertain atoms trigger, at 3 000 training environments and at 10
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-
 import numpy as np
-from ase import Atoms, units
-from ase.build import bulk
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
+from ase import Atoms
 from ase.geometry import find_mic
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import thermalize_momenta
 
 from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell, screen
 from idealflow.forcefields import ForceField, get_force_field
+from workbench.crystals import copper, nickel_aluminide
+from workbench.threads import one_thread
+from workbench.trajectories import labelled, trajectory
 
 TEMPERATURE = 500
 N_FRAMES = 72
@@ -40,37 +34,15 @@ HOST = 5  # where the defect is; nickel in Ni3Al
 
 def crystal(system: str, repeat: int) -> Atoms:
     """Perfect crystal at about its volume at 500 K."""
-    if system == "Cu":
-        return bulk("Cu", "fcc", a=3.63, cubic=True).repeat(repeat)
-    cell = bulk("Ni", "fcc", a=3.60, cubic=True)
-    cell.symbols[0] = "Al"
-    return cell.repeat(repeat)
+    return copper(repeat, a=3.63) if system == "Cu" else nickel_aluminide(repeat)
 
 
-def trajectory(
+def frames_of(
     atoms: Atoms, n: int, every: int, seed: int, temperature: float = TEMPERATURE, settle: int = 150
 ) -> list[Atoms]:
-    """Frames of a run with the reference, labelled."""
+    """Labelled frames of a run with the reference."""
     rng = np.random.default_rng(seed)
-    atoms = atoms.copy()
-    atoms.calc = EMT()
-    thermalize_momenta(atoms, temperature_K=2 * temperature, rng=rng)
-    dynamics = Langevin(atoms, 2 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng, fixcm=False)
-    dynamics.run(settle)
-    frames = []
-    for _ in range(n):
-        dynamics.run(every)
-        frames.append(labelled(atoms))
-    return frames
-
-
-def labelled(atoms: Atoms) -> Atoms:
-    """A copy with the reference's energy, forces and stress."""
-    frame = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    frame.calc = EMT()
-    values = frame.get_potential_energy(), frame.get_forces().copy(), frame.get_stress()
-    frame.calc = SinglePointCalculator(frame, energy=values[0], forces=values[1], stress=values[2])
-    return frame
+    return trajectory(atoms, n, every, rng, temperature=temperature, settle=settle)
 
 
 def with_vacancy(system: str) -> Atoms:
@@ -91,14 +63,14 @@ def with_interstitial(system: str) -> Atoms:
 def training_set(system: str, n: int) -> list[Atoms]:
     """Crystal frames with at least ``n`` environments."""
     cell = crystal(system, 5)
-    return trajectory(cell, -(-n // len(cell)), every=5 if n > 10_000 else 20, seed=1)
+    return frames_of(cell, -(-n // len(cell)), every=5 if n > 10_000 else 20, seed=1)
 
 
 def first_force_field(system: str) -> ForceField:
     """A force field that knows the perfect crystal only."""
     species = sorted(set(crystal(system, 1).get_chemical_symbols()))
     force_field = get_force_field("local", species=species, cutoff=5.0)
-    cells = [frame for seed in range(6) for frame in trajectory(crystal(system, 2), 4, every=20, seed=100 + seed)]
+    cells = [frame for seed in range(6) for frame in frames_of(crystal(system, 2), 4, every=20, seed=100 + seed)]
     force_field.fit(cells, steps=400, seed=0)
     return force_field
 
@@ -161,12 +133,13 @@ def main() -> int:
     parser.add_argument("--systems", nargs="+", default=["Cu", "Ni3Al"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[3_000, 100_000])
     arguments = parser.parse_args()
+    one_thread()
     print("Reference: ASE's EMT, standing in for first principles. Force errors and forces in meV/Å.")
     print("system  trained      τ  labels  last@  uncertain  triggers, %  hidden/τ  covered  in dist.     |F|")
     good = True
     for system in arguments.systems:
-        vacancy = trajectory(with_vacancy(system), N_FRAMES, every=20, seed=2)
-        interstitial = trajectory(with_interstitial(system), 24, every=20, seed=3)
+        vacancy = frames_of(with_vacancy(system), N_FRAMES, every=20, seed=2)
+        interstitial = frames_of(with_interstitial(system), 24, every=20, seed=3)
         first = first_force_field(system)
         for size in arguments.sizes:
             good &= run(system, training_set(system, size), vacancy, interstitial, first)

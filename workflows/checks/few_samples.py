@@ -11,16 +11,14 @@ a vacancy's neighbours and of hcp, rattled alike. The last table is of an alloy 
 from __future__ import annotations
 
 import argparse
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel
+from workbench.crystals import rattled
+from workbench.threads import one_thread
 
 LATTICE = {"Cu": 3.61, "Pd": 3.89, "Ag": 4.085}
 SEEDS = 6
@@ -28,12 +26,6 @@ SEEDS = 6
 
 def crystal(element: str, repeat: int = 3, volume: float = 1.0) -> Atoms:
     return bulk(element, "fcc", a=LATTICE[element] * volume ** (1 / 3), cubic=True).repeat(repeat)
-
-
-def rattled(atoms: Atoms, by: float, seed: object) -> Atoms:
-    atoms = atoms.copy()
-    atoms.positions += np.random.default_rng(seed).normal(scale=by, size=atoms.positions.shape)
-    return atoms
 
 
 def others(element: str, by: float) -> dict[str, tuple[Atoms, np.ndarray]]:
@@ -118,7 +110,9 @@ def minority(by: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Few environments: what is seen as new.")
     parser.add_argument("--elements", nargs="+", default=["Pd"])
-    for element in parser.parse_args().elements:
+    elements = parser.parse_args().elements
+    one_thread()
+    for element in elements:
         soap = SOAP([element], r_cut=4.0, n_max=6, l_max=6, sigma=0.4)
         narrow(element, soap)
         for by in (0.06, 0.12):

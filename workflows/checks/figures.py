@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from processors import RESTRICTED, environment
+from workbench.processors import RESTRICTED, environment
 
 __all__ = ["STORED", "rendered"]
 

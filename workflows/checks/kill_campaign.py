@@ -28,45 +28,9 @@ from typing import Any
 
 import yaml
 
-from workbench.counting_emt import fingerprint
+from workbench.trials import SETTINGS, computed, differing, documents, label_prints, start
 
 LONGEST_PAUSE_S = 0.6
-
-SETTINGS: dict[str, Any] = {
-    "campaign": "kills",
-    "seed": 7,
-    "structure": {"element": "Cu", "crystal": "fcc", "a": 3.62, "cubic": True, "repeat": [3, 3, 3], "vacancies": 1},
-    "bootstrap": {
-        "seeds": [{"element": "Cu", "crystal": "fcc", "a": 3.62, "cubic": True, "repeat": [2, 2, 2]}],
-        "n_structures": 8,
-        "rattle": [0.02, 0.08],
-        "strain": 0.02,
-        "soap": {"r_cut": 3.0, "n_max": 3, "l_max": 3, "sigma": 0.3},
-        "force_field_settings": {"cutoff": 4.0, "hidden": [8]},
-        "fit_steps": 200,
-    },
-    "segment": {
-        "sampler": {"name": "langevin", "timestep": 2.0, "friction": 0.02},
-        "schedule": [
-            {"kind": "hold", "temperature": 300, "steps": 200},
-            {"kind": "ramp", "temperature": 300, "to": 2400, "steps": 400},
-        ],
-        "segment_steps": 50,
-        "check_interval": 5,
-    },
-    "screen": {"max_centres": 2},
-    "crop": {"n_candidates": 20, "max_atoms": 90},
-    "relax": {"max_steps": 20},
-    "label": {
-        "labeller": {
-            "calculator": "workbench.counting_emt.CountingEMT",
-            "kwargs": {"pause_s": 0.2},
-            "reference": "EMT (stands in for DFT)",
-        }
-    },
-    "update": {"n_steps": 20, "n_replay": 8, "n_validation": 4},
-    "evaluation": {"n_frames": 3},
-}
 
 
 @dataclass
@@ -92,68 +56,6 @@ class Kills:
     repeated: list[str] = field(default_factory=list)
     in_flight: int = 0
     changed: list[str] = field(default_factory=list)
-
-
-def start(config: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start ``idealflow run`` as a user would."""
-    environment = os.environ | {"COUNTED_LABELS": str(log), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "idealflow.cli", "run", str(config), "--out", str(out), "--quiet"]
-    with (out.parent / f"{out.name}.output").open("ab") as output:
-        return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-
-
-def computed(log: Path) -> list[str]:
-    """Fingerprints of all structures that the labeller computed, in order."""
-    return log.read_text().split() if log.exists() else []
-
-
-def documents(out: Path) -> dict[str, dict[str, Any]]:
-    """Every stage document of the campaign by kind and derived uuid, without what a clock decides."""
-    from idealflow.workflow.folder.directory import CampaignDirectory
-
-    directory = CampaignDirectory(out)
-    if not directory.exists():
-        return {}
-    store = directory.job_store()
-    found = stage_documents(store)
-    store.close()
-    return found
-
-
-def stage_documents(store: Any) -> dict[str, dict[str, Any]]:
-    """Same of a job store."""
-    found: dict[str, dict[str, Any]] = {}
-    for entry in store.query({"output.kind": {"$exists": True}}, properties=["uuid", "index", "output"], load=True):
-        output = _timeless(entry["output"])
-        found[f"{output['kind']} {entry['uuid']} {entry['index']}"] = output
-    return found
-
-
-def _timeless(output: Any) -> Any:
-    dropped = ("seconds", "label_seconds", "core_seconds", "wall_s", "t_entire_s", "artifacts", "@version")
-    if isinstance(output, dict):
-        return {key: _timeless(value) for key, value in output.items() if key not in dropped}
-    return [_timeless(value) for value in output] if isinstance(output, list) else output
-
-
-def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Keys of ``before`` that are missing from ``after`` or differ there."""
-    text = json.dumps
-    return [
-        key
-        for key, value in before.items()
-        if key not in after or text(value, sort_keys=True) != text(after[key], sort_keys=True)
-    ]
-
-
-def label_prints(found: dict[str, dict[str, Any]]) -> set[str]:
-    """Fingerprints of all structures with a committed label."""
-    structures = [
-        doc["structure"]
-        for doc in found.values()
-        if doc["kind"] in ("label", "substructure") and doc["state"] == "accepted" and doc["structure"]
-    ]
-    return {fingerprint(each["numbers"], each["positions"], each["cell"]) for each in structures}
 
 
 def run_killed(config: Path, out: Path, log: Path, *, n_documents: int, kills: int, seed: int) -> Kills:

@@ -43,22 +43,29 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
-from kill_campaign import SETTINGS, computed, differing, documents, label_prints, stage_documents, start
 from rebuild import rebuild
 
-from idealflow import Campaign
-from workbench.cluster import Cluster, DocumentServer, Worker, running_server, wait_for
+from workbench.cluster import DocumentServer, running_server, wait_for
 from workbench.counting_emt import fingerprint
+from workbench.trials import (
+    SETTINGS,
+    Trial,
+    computed,
+    differing,
+    documents,
+    label_prints,
+    local_run,
+    merged,
+    stage_documents,
+)
 
 PARTS = ("workers", "kills", "server", "lazy", "stock")
 STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
-CATEGORIES = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
+QUEUES = {"queues": {"default": "cpu", "segment": "gpu", "update": "gpu"}}
 #: of the campaign with four workers
 MIN_ROUNDS = 50
 #: at least this long a bomb may wait, s; the stage's own median is added
@@ -82,13 +89,6 @@ class Seen:
     hits: Counter[str] = field(default_factory=Counter)
     killed: list[tuple[int, str, float]] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
-
-
-def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Settings with changes, stages merged."""
-    return settings | {
-        key: settings.get(key, {}) | value if isinstance(value, dict) else value for key, value in changes.items()
-    }
 
 
 class StockServer(DocumentServer):
@@ -131,75 +131,6 @@ class NamedServer:
     def kill(self) -> None:
         """End it at once."""
         subprocess.run(self.kill_command, shell=True, check=True)  # noqa: S602  # the caller's own command
-
-
-class Trial:
-    """One campaign on a cluster, and the local one it is compared with."""
-
-    def __init__(self, folder: Path, uri: str, settings: dict[str, Any]) -> None:
-        folder.mkdir(parents=True)
-        self.log = folder / "labels.log"
-        self.cluster = Cluster(folder / "cluster", uri)
-        self.cluster.environment |= {
-            "COUNTED_LABELS": str(self.log),
-            "DOOM_LOG": str(folder / "steps.log"),
-            "OMP_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-        }
-        self.steps = folder / "steps.log"
-        self.name = settings["campaign"]
-        self.recovered: list[str] = []
-        config = self.cluster.write("config.yaml", settings)
-        done = self.cluster.command("idealflow", "submit", str(config), "--launchpad", str(self.cluster.launchpad_file))
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        self.launchpad = self.cluster.launchpad()
-        self.store = self.cluster.job_store()
-        self.campaign = Campaign(self.store, self.name)
-
-    def worker(self, category: str | None = None, doom: str = "") -> Worker:
-        """A worker, with a bomb if asked."""
-        self.cluster.environment["DOOM"] = doom
-        program = (sys.executable, "-m", "workbench.doomed_worker")
-        return self.cluster.worker(category, "--nlaunches", "infinite", "--timeout", "900", program=program)
-
-    def ended(self) -> bool:
-        """Whether the campaign's state says so."""
-        state = self.campaign.state()
-        return state is not None and state.status != "running"
-
-    def fizzled(self) -> list[int]:
-        """Fireworks that fizzled, which without kills none should."""
-        return list(self.launchpad.get_fw_ids({"state": "FIZZLED"}))
-
-    def recover(self) -> None:
-        """What the how-to tells the user to do."""
-        file = str(self.cluster.launchpad_file)
-        done = self.cluster.command("idealflow", "recover", self.name, "--lost-after", "0", "--launchpad", file)
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        self.recovered.append(done.stdout.strip().partition(": ")[2])
-
-    def completed_at(self, fw_id: int) -> float | None:
-        """When a firework's last launch completed."""
-        from fireworks.utilities.fw_serializers import reconstitute_dates  # FireWorks' own form of time
-
-        launches = self.launchpad.launches.find({"fw_id": fw_id, "state": "COMPLETED"})
-        times = [
-            reconstitute_dates(entry["created_on"]).timestamp()
-            for launch in launches
-            for entry in launch["state_history"]
-            if entry["state"] == "COMPLETED"
-        ]
-        return max(times, default=None)
-
-    def steps_lost(self) -> int:
-        """MD steps that were run more than once."""
-        rows = [line.split() for line in self.steps.read_text().splitlines() if " step " in line]
-        done = Counter((int(row[3]), int(row[4])) for row in rows)
-        numbers = sorted({step for _, step in done})
-        spacing = median(b - a for a, b in pairwise(numbers))
-        return int(spacing * sum(count - 1 for count in done.values()))
 
 
 def run_workers(trial: Trial) -> Seen:
@@ -396,16 +327,6 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
     return sum(map(len, faults.values()))
 
 
-def local_run(folder: Path, settings: dict[str, Any]) -> Path:
-    """The same campaign by `idealflow run`, left alone."""
-    folder.mkdir(parents=True)
-    config = folder / "campaign.yaml"
-    config.write_text(yaml.safe_dump(settings))
-    if start(config, folder / "out", folder / "labels.log").wait():
-        raise SystemExit(f"the local campaign failed; see {folder}")
-    return folder / "out"
-
-
 def stage_durations(local: Path) -> dict[str, float]:
     """Median seconds of each kind of stage in the local run."""
     from idealflow.workflow.folder.directory import CampaignDirectory
@@ -446,7 +367,7 @@ def main() -> int:
             place.mkdir(parents=True)
             if part in ("workers", "kills"):
                 with running_server(place) as uri:
-                    trial = Trial(place / "trial", uri, merged(settings, CATEGORIES) if part == "workers" else settings)
+                    trial = Trial(place / "trial", uri, merged(settings, QUEUES) if part == "workers" else settings)
                     seen = (
                         run_workers(trial)
                         if part == "workers"

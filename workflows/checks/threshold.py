@@ -10,25 +10,22 @@ over all those frames.
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 from ase import Atoms
-from coverage_rule import HOST, crystal, trajectory
+from coverage_rule import HOST, crystal, frames_of
 
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.forcefields import get_force_field
+from workbench.threads import one_thread
 
 EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, np.inf)
 
 
 def melt(system: str) -> list[Atoms]:
     """A liquid above 3000 K."""
-    return trajectory(crystal(system, 4), 5, every=40, seed=4, temperature=3500, settle=400)
+    return frames_of(crystal(system, 4), 5, every=40, seed=4, temperature=3500, settle=400)
 
 
 def vacancy(system: str) -> Atoms:
@@ -38,6 +35,7 @@ def vacancy(system: str) -> Atoms:
 
 
 def main() -> None:
+    one_thread()
     print("Reference: ASE's EMT, standing in for first principles.")
     errors: list[np.ndarray] = []
     print(
@@ -46,12 +44,12 @@ def main() -> None:
     for system in ("Cu", "Ni3Al"):
         species = sorted(set(crystal(system, 1).get_chemical_symbols()))
         tests = [
-            trajectory(crystal(system, 5), 40, every=40, seed=2),
-            trajectory(vacancy(system), 20, every=40, seed=3),
+            frames_of(crystal(system, 5), 40, every=40, seed=2),
+            frames_of(vacancy(system), 20, every=40, seed=3),
             melt(system),
         ]
         for repeat, n in ((2, 8), (2, 40), (3, 8), (3, 40), (5, 40)):
-            training = trajectory(crystal(system, repeat), n, every=40, seed=1)
+            training = frames_of(crystal(system, repeat), n, every=40, seed=1)
             model = UncertaintyModel.fit(training, SOAP(species, r_cut=4.0, n_max=6, l_max=6, sigma=0.4))
             threshold = model.auto_threshold()
             values = [np.array([model(frame) for frame in frames]) / threshold for frames in tests]

@@ -8,7 +8,6 @@ DIR is what `idealflow run workflows/li_gpaw/li-gpaw.yaml --out DIR` wrote.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ from idealflow import Campaign
 from idealflow.analysis import acceleration
 from idealflow.provenance import INDEXED_FIELDS
 from idealflow.storage import SQLiteStore
+from workbench.power_law import frames_law, read
 
 SCALING = Path(__file__).parent.parent / "scaling"
-sys.path.insert(0, str(SCALING))
-
-from fit import frames_law  # noqa: E402  # lies beside this folder
 
 
 def main() -> None:
@@ -52,7 +49,7 @@ def main() -> None:
     if whole:
         rows.append(("measured", float(np.mean([doc.core_seconds for doc in whole]))))
     if arguments.frames.exists():
-        law = frames_law(arguments.frames)
+        law = frames_law(read(arguments.frames))
         error = np.exp(law.relative_error(state.n_atoms))
         name = f"fit of workflows/scaling, exponent {law.exponent:.2f} ± {law.exponent_error:.2f}, ×/÷ {error:.2f}"
         rows.append((name, law(state.n_atoms)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from ase import Atoms
-from ase.build import bulk
+
+from workbench import crystals
+from workbench.crystals import rattled
 
 LATTICE = 3.44  # Å, as in the campaign
 CONFIG = Path(__file__).parent.parent / "li_gpaw" / "li-gpaw.yaml"
@@ -16,9 +17,7 @@ CONFIG = Path(__file__).parent.parent / "li_gpaw" / "li-gpaw.yaml"
 
 def lithium(counts: tuple[int, int, int], *, width: float, seed: int) -> Atoms:
     """Cubic cells of bcc lithium, ``counts`` along each axis, displaced by normal noise of ``width`` Å per component."""
-    atoms = bulk("Li", "bcc", a=LATTICE, cubic=True).repeat(counts)
-    atoms.positions += np.random.default_rng(seed).normal(scale=width, size=atoms.positions.shape)
-    return atoms
+    return rattled(crystals.lithium(counts, a=LATTICE), width, seed)
 
 
 def balanced(n_atoms: int) -> tuple[int, int, int]:

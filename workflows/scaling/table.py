@@ -12,12 +12,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from fit import SMALLEST, PowerLaw, frames_law, read
+
+from workbench.power_law import SMALLEST, PowerLaw, frames_law, read
+from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the choice of backend
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 def figure(frames: list[dict], law: PowerLaw, substructures: list[dict], path: Path) -> None:
@@ -41,34 +43,15 @@ def main() -> None:
     parser.add_argument("--frames", type=Path, default=HERE / "frames.jsonl")
     parser.add_argument("--substructures", type=Path, default=HERE / "substructures.jsonl")
     parser.add_argument("--L", type=float, default=1.0, help="substructures per labelled frame")
-    parser.add_argument("--figure", type=Path, default=HERE / "scaling.png")
+    parser.add_argument("--figure", type=Path, default=HERE.parents[1] / "docs" / "explanation" / "scaling.png")
     arguments = parser.parse_args()
     frames, substructures = read(arguments.frames), read(arguments.substructures)
 
-    print("| atoms | core-seconds, whole frame at Γ |\n|---|---|")
-    for entry in frames:
-        print(f"| {entry['n_atoms']} | {entry['core_seconds']:.1f} |")
-    law = frames_law(arguments.frames)
-    print("\n| fitted to | sizes | exponent |\n|---|---|---|")
-    for smallest in (0, 50, SMALLEST):
-        one = frames_law(arguments.frames, smallest)
-        name = f"{smallest} atoms and more" if smallest else "all sizes"
-        print(f"| {name} | {one.n_points} | {one.exponent:.2f} ± {one.exponent_error:.2f} |")
-
-    print(f"\nt_entire by the fit to {SMALLEST} atoms and more")
-    largest = max(entry["n_atoms"] for entry in frames)
+    law = frames_law(frames)
     mean = float(np.mean([entry["label_core_s"] for entry in substructures]))
-    columns = ("frame", "substructure", "screen, s", "crop + relax, s", "t_sub, core-s", "t_entire, core-s", "R_AL")
-    print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    for entry in substructures:
-        n = entry["n_atoms"]
-        how = "within the fit" if SMALLEST <= n <= largest else "extrapolated"
-        spread = np.exp(law.relative_error(n))
-        print(
-            f"| {n} | {entry['n_sub']} atoms | {entry['screen_s']:.1f} | {entry['crop_s'] + entry['relax_s']:.1f} "
-            f"| {entry['label_core_s']:.0f} | {law(n):.2g} ×/÷ {spread:.2f} ({how}) "
-            f"| {law(n) / (entry['label_core_s'] * arguments.L):.2g} |"
-        )
+    print(f"{sizes_table(frames)}\n\n{exponents_table(frames)}\n")
+    print(f"t_entire by the fit to {SMALLEST} atoms and more\n")
+    print(acceleration_table(frames, substructures, arguments.L))
     print(f"\nmean t_sub {mean:.0f} core-seconds; R_AL = t_entire / (t_sub·L) with L = {arguments.L:g}")
     figure(frames, law, substructures, arguments.figure)
     print(f"\nfigure: {arguments.figure.name}")

@@ -77,9 +77,7 @@ class SegmentDoc(StageOutput, OfWalker):
         description="the screened frame: `end_state`, or after a blow-up the most uncertain since the last good one"
     )
     frame_step: int = Field(description="step of `frame`")
-    trajectory: Artifact | None = Field(
-        description="frames written while it ran (read_trajectory); None where none were"
-    )
+    trajectory: Artifact | None = Field(description="frames written while it ran (Trajectory); None where none were")
     log: dict[str, list[float]] = Field(
         description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
         "max_uncertainty (NaN where not screened)"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from typing import Any
 
 import numpy as np
 
-from idealflow.workflow.jobs.identity import first_names, former_form
+from idealflow.former_names import first_names
+from idealflow.workflow.jobs.identity import former_form
 
 __all__ = ["child_seed", "former_key", "generator", "is_key_of", "request_key", "settings_key", "stage_uuid"]
 
@@ -42,34 +44,35 @@ def generator(*parts: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(list(parts)))
 
 
-def settings_key(settings: object) -> str:
+def settings_key(settings: Any) -> str:
     """Key of a Maker's or labeller's settings: ``2-`` and 16 hexadecimal digits of the SHA-256 of their canonical JSON.
 
-    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name.
+    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name; fields that were renamed
+    count under their first name, so that keys stay.
     """
     return f"{_VERSION}-{_digest(first_names(_plain(settings)))}"
 
 
-def former_key(settings: object) -> str:
+def former_key(settings: Any) -> str:
     """The key that version 0.1.0 gave the same settings."""
     return _digest(former_form(first_names(_plain(settings))))
 
 
-def is_key_of(stored: str, settings: object) -> bool:
+def is_key_of(stored: str, settings: Any) -> bool:
     """Whether a stored key, of this version or of 0.1.0, is that of the settings."""
     return stored == (settings_key(settings) if "-" in stored else former_key(settings))
 
 
-def _plain(settings: object) -> object:
+def _plain(settings: Any) -> Any:
     return settings.as_dict() if hasattr(settings, "as_dict") else settings
 
 
-def _digest(data: object) -> str:
+def _digest(data: Any) -> str:
     text = json.dumps(_without_versions(data), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _without_versions(data: object) -> object:
+def _without_versions(data: Any) -> Any:
     """The same settings under another version of a package are the same settings."""
     if isinstance(data, dict):
         return {key: _without_versions(value) for key, value in data.items() if key != "@version"}

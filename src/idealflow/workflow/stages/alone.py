@@ -15,6 +15,7 @@ from ase import Atoms
 
 from idealflow.core import Crop
 from idealflow.core.dynamics import MDState
+from idealflow.core.registry import check_registered
 from idealflow.errors import InputError
 from idealflow.schemas import (
     Artifact,
@@ -176,7 +177,7 @@ def _context(seed: int = 0) -> StageContext:
     return StageContext(campaign=_NAME, round=0, seed=seed, artifacts=artifacts, work=work)
 
 
-def _file(store: ArtifactStore, source: object, what: str, suffix: str) -> Artifact:
+def _file(store: ArtifactStore, source: Any, what: str, suffix: str) -> Artifact:
     """An object with ``save``, or the file it wrote, as an artifact."""
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
@@ -186,6 +187,8 @@ def _file(store: ArtifactStore, source: object, what: str, suffix: str) -> Artif
         return store.put_file(Path(source), suffix=suffix)
     if not hasattr(source, "save"):
         raise InputError(f"{what} must be an object with save(path), or the file it wrote, got {type(source).__name__}")
+    if what == "uncertainty":
+        check_registered(type(source))
     with TemporaryDirectory() as folder:
         source.save(Path(folder) / "saved")
         return store.put_file(Path(folder) / "saved", suffix=suffix)

@@ -9,7 +9,8 @@ import numpy as np
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, Embedded, Objective, embed
+from idealflow.core import Crop, Embedded, Objective, RelaxRules, embed
+from idealflow.former_names import formerly
 from idealflow.schemas import (
     CentreOfFrame,
     CropDoc,
@@ -28,6 +29,7 @@ from idealflow.workflow.stages import alone
 __all__ = ["UncertaintyRelaxMaker"]
 
 
+@formerly("category")
 @dataclass
 class UncertaintyRelaxMaker(StableName, Maker):
     """Relax shell and cell of a crop on the uncertainty; the core stays untouched.
@@ -44,8 +46,6 @@ class UncertaintyRelaxMaker(StableName, Maker):
         ``frame-hinge`` (no atom less known than it was in the frame, or than the in-distribution mean), ``hinge`` (shell atoms
         above that mean, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form) or the plain
         ``mean`` (the paper's).
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -71,7 +71,6 @@ class UncertaintyRelaxMaker(StableName, Maker):
     max_crops: Annotated[int, Field(ge=1)] = 3
     cell: bool = True
     objective: Objective = "frame-hinge"
-    category: str | None = None
     name: str = "uncertainty relaxation"
 
     @stage(output_schema=RelaxationDoc, alone=alone.relax)
@@ -97,7 +96,7 @@ class UncertaintyRelaxMaker(StableName, Maker):
                 crop_index=None, reason=reason, trace=[], tried=[],
                 uncertainty_before=None, uncertainty_after=None, core_worsening=None,
             )  # fmt: skip
-        if crop.embedding != "ides" or crops[attempt].kind == "whole":
+        if crop.embedding != "ides" or crops[attempt].cell_kind == "whole":
             cut = crops[attempt]
             return RelaxationDoc(
                 **stamp() | place | _cell(cut, attempt), structure=to_stored(cut.atoms), reason="unchanged", trace=[], tried=[],
@@ -105,9 +104,8 @@ class UncertaintyRelaxMaker(StableName, Maker):
             )  # fmt: skip
         uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
 
-        tried = embed(
-            uncertainty, crops, self.max_crops, self.max_steps, self.cell, self.objective, n_wanted=attempt + 1
-        )
+        rules = RelaxRules(max_steps=self.max_steps, cell=self.cell, objective=self.objective)
+        tried = embed(uncertainty, crops, max_crops=self.max_crops, n_wanted=attempt + 1, rules=rules)
 
         best, relaxed = tried[attempt], tried[attempt].relaxed
         return RelaxationDoc(

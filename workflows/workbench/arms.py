@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from systems import System
 
 from idealflow.core import (
     SOAP,
@@ -22,10 +22,14 @@ from idealflow.core import (
     screen,
     vacuum_crop,
 )
+from idealflow.core.cropping.assembly import Assembled
+from idealflow.core.cropping.build import FrameValues, build
 from idealflow.core.cropping.contacts import select
 from idealflow.core.cropping.proposals import aligned_box
-from idealflow.core.cropping.search import CORNER_FACTOR, CoreValues, Weights, build, check_widths
+from idealflow.core.cropping.rules import CropWeights, check_widths
+from idealflow.core.cropping.search import CORNER_FACTOR
 from idealflow.core.cropping.surroundings import survey
+from workbench.systems import System
 
 N_CANDIDATES = 50
 #: name in the tables of each arm: the paper's three, its baselines, and the questions to decide
@@ -97,7 +101,7 @@ def from_crop(crop: Crop, search_s: float = 0.0, note: str = "") -> Structure:
     return Structure(
         crop.atoms, crop.core, crop.parent_indices, crop.centre, crop.uncertainty, crop.uncertainty_max,
         over_frame(crop, crop.values), crop.volume_error, crop.core_worsening, crop.composition_error, search_s, 0.0,
-        note or crop.kind,
+        note or crop.cell_kind,
     )  # fmt: skip
 
 
@@ -118,9 +122,10 @@ def plain_crop(u: UncertaintyModel, frame: Atoms, atom: int, rng: np.random.Gene
     """
     low, high = check_widths(None, u.cutoff)
     sur = survey(frame, atom, u.cutoff, CORNER_FACTOR * (high - u.cutoff) + u.cutoff)
-    values = CoreValues(u, frame)
+    values = FrameValues(u, frame)
     drawn = [aligned_box(sur, np.eye(3), "cartesian", (low, high), rng) for _ in range(N_CANDIDATES)]
-    crops = [build(u, sur, box, select(sur, box), {}, values, Weights(0.0, 0.0, 0.0)) for box in drawn if box]
+    plain = CropWeights(composition_weight=0.0, volume_weight=0.0, size_weight=0.0)  # sorted by the uncertainty alone
+    crops = [build(u, sur, Assembled(box, select(sur, box), {}), values, plain) for box in drawn if box]
     return min(crops, key=lambda one: one.uncertainty)
 
 
@@ -172,6 +177,26 @@ def structures(
     if "ides-masked" in arms:
         made["ides-masked"] = made["ides"]
     return made
+
+
+def substructure_figures(
+    crop: Crop, values: np.ndarray, atoms: Atoms, there: float, seconds: float, note: str
+) -> dict[str, Any]:
+    """What is kept of one substructure; `there` is the centre's uncertainty in the frame."""
+    ended = replace(crop, atoms=atoms, values=values)
+    return {
+        "n_atoms": len(atoms),
+        "shell_mean": ended.uncertainty,
+        "shell_max": ended.uncertainty_max,
+        "shell_over_frame": over_frame(crop, values),
+        "volume_error": abs(ended.volume_error),
+        "core_worsening": ended.core_worsening,
+        "centre": there,
+        "centre_change": abs(float(values[crop.centre]) / there - 1.0),
+        "composition_error": crop.composition_error,
+        "seconds": seconds,
+        "note": note,
+    }
 
 
 def first_distribution(system: System, known: list[Atoms]) -> UncertaintyModel:

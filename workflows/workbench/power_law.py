@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,15 +42,15 @@ def fitted(sizes: Iterable[float], times: Iterable[float]) -> PowerLaw:
     return PowerLaw(float(np.exp(intercept)), float(slope), float(np.sqrt(covariance[0, 0])), covariance, len(x))
 
 
-def read(path: Path) -> list[dict]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Lines of a results file."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-SMALLEST = 90
+SMALLEST = 90  # atoms, of the frames that the law is fitted to
 
 
-def frames_law(path: Path, smallest: int = SMALLEST) -> PowerLaw:
+def frames_law(frames: list[dict[str, Any]], smallest: int = SMALLEST) -> PowerLaw:
     """The law of whole frames of at least ``smallest`` atoms: in smaller ones what grows slowly still weighs."""
-    entries = [entry for entry in read(path) if entry["n_atoms"] >= smallest]
+    entries = [entry for entry in frames if entry["n_atoms"] >= smallest]
     return fitted([entry["n_atoms"] for entry in entries], [entry["core_seconds"] for entry in entries])

@@ -1,0 +1,195 @@
+"""What the pages show of stored results, by name: tables in Markdown, and single figures as text.
+
+`table("ablation cu")` and `value("ablation energy-over-ours vacuum cu")` are what the page's directive ``{results}`` and its role
+``{result}`` call when the documentation is built; the names are the first words, the others are arguments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.ablation_tables import (
+    campaign_table,
+    errors_of,
+    having,
+    objective_table,
+    pair,
+    parts_table,
+    read_rows,
+    read_runs,
+    report,
+    shell_table,
+)
+from workbench.power_law import frames_law, read
+from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
+from workbench.systems import SYSTEMS
+
+WORKFLOWS = Path(__file__).resolve().parents[1]
+ABLATION = WORKFLOWS / "ablation" / "results"
+SCALING = WORKFLOWS / "scaling"
+
+
+def table(name: str) -> str:
+    """A table in Markdown.
+
+    Raises
+    ------
+    KeyError
+        If there is no table of this name.
+    """
+    first, *arguments = name.split()
+    return TABLES[first](*arguments)
+
+
+def value(name: str) -> str:
+    """A figure as the text shows it.
+
+    Raises
+    ------
+    KeyError
+        If there is no figure of this name.
+    """
+    first, *arguments = name.split()
+    return VALUES[first](*arguments)
+
+
+@cache
+def systems_in(folder: str) -> dict[str, list[dict[str, Any]]]:
+    """The ablation's runs in a folder of its results, by system."""
+    return read_runs(ABLATION / folder)[0]
+
+
+@cache
+def arms_in(path: str) -> dict[str, dict[str, Any]]:
+    """The arms of one run of the ablation."""
+    arms: dict[str, dict[str, Any]] = json.loads((ABLATION / f"{path}.json").read_text())["arms"]
+    return arms
+
+
+def median_and_most(values: list[float]) -> str:
+    """Median and, in brackets, 90th percentile."""
+    median, most = np.quantile(values, [0.5, 0.9])
+    return f"{median:.1f} ({most:.1f})"
+
+
+def factor(number: float) -> str:
+    """A ratio of errors: two digits, or whole from ten on."""
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def without_replay() -> str:
+    """Errors of arms that go on without the first model's crystals, beside those of the same with them."""
+    paths = ("cu-0", "replay-none/cu-0", "former/al2o3-0", "replay-none/al2o3-0")
+    runs = [arms_in(path) for path in paths]
+    rows = {
+        "vacuum": "vacuum crop χ",
+        "crop-plain": "plain boxes",
+        "crop": "unrelaxed crop χ̃",
+        "ides": "substructure χ̃* (ours)",
+    }
+    lines = [["", "Cu", "the same, no replay", "Al₂O₃", "the same, no replay"], ["---"] * (len(paths) + 1)]
+    lines += [[title, *(pair(arms[arm]) if arm in arms else "–" for arms in runs)] for arm, title in rows.items()]
+    for arm, title in (("vacuum", "vacuum"), ("crop-plain", "plain boxes"), ("crop", "unrelaxed")):
+        over = [factor(errors_of(a[arm])[0] / errors_of(a["ides"])[0]) if arm in a else "–" for a in runs]
+        lines.append([f"{title} over ours, energy", *over])
+    return markdown(lines)
+
+
+def repeated_seed() -> str:
+    """Ni₃Al's seed 0, run twice."""
+    arms = {"vacuum": "vacuum", "crop": "unrelaxed", "paper": "the paper's", "ides": "ours", "frame": "whole frames"}
+    lines = [["Ni₃Al, seed 0", *arms.values()], ["---"] * (len(arms) + 1)]
+    for name, path in (("`results/former`", "former/ni3al-0"), ("tables", "ni3al-0")):
+        lines.append([name, *(pair(arms_in(path)[arm]) for arm in arms)])
+    return markdown(lines)
+
+
+def second_polycrystal() -> str:
+    """Both polycrystals."""
+    arms = {"vacuum": "vacuum", "crop": "unrelaxed", "paper": "the paper's", "ides": "ours"}
+    lines = [["polycrystal", *arms.values(), "shells of ours, median (90 %)"], ["---"] * (len(arms) + 2)]
+    shells: list[float] = []
+    for seed, path in enumerate(("polycrystal-0", "second/polycrystal-1")):
+        found = arms_in(path)
+        shells += found["ides"]["shell_mean"]
+        lines.append(
+            [f"seed {seed}", *(pair(found[arm]) for arm in arms), median_and_most(found["ides"]["shell_mean"])]
+        )
+    return markdown([*lines, ["both", *("–" for _ in arms), median_and_most(shells)]])
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Rows of cells as a table; the second row is the rule under the heads."""
+    return "\n".join("|" + "|".join(cell if cell == "---" else f" {cell} " for cell in row) + "|" for row in rows)
+
+
+def campaign_rows(name: str) -> dict[str, list[dict[str, Any]]]:
+    """Shells of one system in a campaign of default settings."""
+    return read_rows(ABLATION / "campaign" / f"{name}.json")
+
+
+def campaigns() -> str:
+    """Shells of all systems in a campaign of default settings."""
+    return campaign_table({name: campaign_rows(f"{name}-0") for name in SYSTEMS})
+
+
+def mean_over_seeds(system: str, figure: Callable[[dict[str, dict[str, Any]]], float], arm: str) -> float:
+    """Mean of a figure over the seeds of a system that have an arm."""
+    return float(np.mean([figure(run["arms"]) for run in having(systems_in(".")[system], arm)]))
+
+
+def over_ours(arm: str, system: str) -> str:
+    """Energy error of an arm over our substructures', mean over seeds."""
+    return factor(mean_over_seeds(system, lambda arms: errors_of(arms[arm])[0] / errors_of(arms["ides"])[0], arm))
+
+
+def over_whole(system: str) -> str:
+    """Force error of our substructures over whole frames', mean over seeds."""
+    ratio = mean_over_seeds(system, lambda arms: errors_of(arms["ides"])[1] / errors_of(arms["frame"])[1], "ides")
+    return f"{ratio:.2f}"
+
+
+def labelled_share(system: str) -> str:
+    """Atoms of our substructures over those of the whole frames, %."""
+    n = "n_labelled_atoms"
+    return f"{100 * mean_over_seeds(system, lambda arms: arms['ides'][n] / arms['frame'][n], 'ides'):.0f}"
+
+
+def scaling_lines(name: str) -> list[dict[str, Any]]:
+    """What a script of scaling/ measured."""
+    return read(SCALING / f"{name}.jsonl")
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "ablation": lambda system: report(systems_in(".")[system]),
+    "objectives": lambda folder=".": objective_table(systems_in(folder)),
+    "without-replay": without_replay,
+    "repeated-seed": repeated_seed,
+    "second-polycrystal": second_polycrystal,
+    "shells": lambda system: shell_table(json.loads((ABLATION / "substructures" / f"{system}-0.json").read_text())),
+    "campaigns": campaigns,
+    "campaign-parts": lambda system: parts_table(campaign_rows(f"{system}-0")),
+    "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),
+    "scaling-exponents": lambda: exponents_table(scaling_lines("frames")),
+    "scaling-acceleration": lambda per_frame: acceleration_table(
+        scaling_lines("frames"), scaling_lines("substructures"), float(per_frame)
+    ),
+}
+
+VALUES: dict[str, Callable[..., str]] = {
+    "over-ours": over_ours,
+    "over-whole": over_whole,
+    "labelled-share": labelled_share,
+    "errors": lambda path, arm: pair(arms_in(path)[arm]),
+    "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
+    "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
+    "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
+    "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
+    "scaling-t-sub": lambda: f"{np.mean([entry['label_core_s'] for entry in scaling_lines('substructures')]):.0f}",
+}
