@@ -123,10 +123,10 @@ class LabelMaker(StableName, Maker):
                 f"and {error}"
             ) from error
 
-    def _fits(self, done: LabelledDoc, given: Arguments) -> bool:
+    def fits(self, done: LabelledDoc, structure: StoredStructure | None) -> bool:
         """Whether an interrupted run's label is the one asked for now; says so if it is not."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
-        if not _same(done.structure, _structure(given["subject"])):
+        if not _same(done.structure, structure):
             why = "of another structure"
         elif self._without_vacuum(done):
             why = "of version 0.1.0, without vacuum"
@@ -139,7 +139,10 @@ class LabelMaker(StableName, Maker):
         emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
         return False
 
-    @stage(alone=alone.label, reuse=_fits)
+    def _reuse(self, done: LabelledDoc, given: Arguments) -> bool:
+        return self.fits(done, _structure(given["subject"]))
+
+    @stage(alone=alone.label, reuse=_reuse)
     def make(
         self,
         context: StageContext,
