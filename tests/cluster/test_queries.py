@@ -8,6 +8,7 @@ from typing import Any
 import bson
 import numpy as np
 import pandas as pd
+import pymongo
 import pytest
 from jobflow import JobStore
 from maggma.stores import GridFSStore, MongoStore
@@ -116,11 +117,12 @@ def test_every_question_of_a_running_campaign_has_an_index(cluster: Cluster, tmp
     assert len(questions.asked) > 100
     assert not [asked for asked in questions.asked if not covered(asked)]
     ensure_indexes(store)
-    made = [
-        tuple(name for name, _ in entry["key"]) for entry in store.docs_store._collection.index_information().values()
-    ]
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(cluster.uri)
+    outputs = client[cluster.database]["outputs"]
+    made = [tuple(name for name, _ in entry["key"]) for entry in outputs.index_information().values()]
     assert set(COMPOUND_INDEXES) <= set(made)
-    largest = max(len(bson.encode(document)) for document in store.docs_store._collection.find({}))
+    largest = max(len(bson.encode(document)) for document in outputs.find({}))
     assert largest < 100_000
     assert large.count() == 0
+    client.close()
     store.close()

@@ -139,8 +139,8 @@ def test_large_frames_go_in_chunks_and_are_screened_alike(models, monkeypatch):
     model, other = models
     probe = copper(0.12, 9, repeat=5)
     del probe[100]
-    monkeypatch.setattr("idealflow.core.torch_engine._BUDGET", {"cpu": 1 << 20})
-    monkeypatch.setattr("idealflow.core.torch_engine._COVERING", 8)
+    monkeypatch.setattr("idealflow.core.torch_engine.BUDGET", {"cpu": 1 << 20})
+    monkeypatch.setattr("idealflow.core.torch_engine.COVERING", 8)
     assert difference(other(probe), model(probe)) < 1e-10
     for one, two in zip(other.value_and_gradient(probe), model.value_and_gradient(probe), strict=True):
         assert difference(np.asarray(one), np.asarray(two)) < 1e-10

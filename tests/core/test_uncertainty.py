@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel
-from idealflow.core.archive import write_archive
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.descriptors.oracle import DScribeSOAP
 from idealflow.errors import ArtifactError, InputError
 from idealflow.testing import check_uncertainty
@@ -251,7 +251,7 @@ def test_lone_atoms_and_open_boundaries_have_values():
 
 def as_version_1(model, frames, path):
     """What version 1 of the file held: a uniform sample of all environments, copies and all, in place of the distinct ones."""
-    arrays, plain = model._known.to_arrays()
+    arrays, plain = read_archive(model.save(path), "idealflow uncertainty model", 2)
     vectors, kinds = np.concatenate([model.soap(a) for a in frames]), np.concatenate([a.symbols for a in frames])
     rng = np.random.Generator(np.random.PCG64(0))
     for species in model.species:

@@ -155,7 +155,7 @@ def test_the_training_mean_is_one_and_the_distorted_stand_out(fitted, cells):
 def test_reference_energies_do_not_count(cells, fitted):
     """A member whose atoms are all 3 eV higher judges alike."""
     members = fitted.members
-    members[1]._model.reference += 3.0
+    members[1].model.reference += 3.0
     shifted = CommitteeUncertainty(members, fitted.base.copy(), cells)
     probe = crystal(0.2, seed=9)
     np.testing.assert_allclose(shifted(probe), fitted(probe), rtol=1e-8)
@@ -229,7 +229,7 @@ def test_an_update_teaches_the_members_and_keeps_the_scale(fitted):
     committee.update(novel, [np.arange(len(atoms)) < 8 for atoms in novel], steps=10, leader=leader)
     assert committee.n_samples["Cu"] == samples + 32
     assert committee(novel[0], raw=True).mean() < 0.5 * before
-    kept = committee._kept
+    kept = committee.kept
     values = np.concatenate([committee(a)[mask] for a, mask in zip(kept.frames, kept.masks, strict=True)])
     assert values.mean() == pytest.approx(1.0, rel=1e-9)
     probe = crystal(0.1, seed=70)

@@ -38,7 +38,7 @@ def test_impossible_settings_are_refused(settings, named):
 
 
 def test_a_missing_extra_names_the_pip_command(monkeypatch):
-    monkeypatch.setitem(registry._BUILT_IN, "heavy", ("idealflow_needs_this:Heavy", "heavy"))
+    monkeypatch.setitem(registry.BUILT_IN, "heavy", ("idealflow_needs_this:Heavy", "heavy"))
     with pytest.raises(MissingExtraError, match=r"pip install 'idealflow\[heavy\]'"):
         get_force_field("heavy", species=["Cu"])
     assert "heavy" in available()
@@ -47,14 +47,14 @@ def test_a_missing_extra_names_the_pip_command(monkeypatch):
 def test_architectures_are_imported_only_when_asked_for(monkeypatch):
     module = ModuleType("idealflow_lazy")
     module.Lazy = Plugged
-    monkeypatch.setitem(registry._BUILT_IN, "lazy", ("idealflow_lazy:Lazy", "lazy"))
+    monkeypatch.setitem(registry.BUILT_IN, "lazy", ("idealflow_lazy:Lazy", "lazy"))
     assert "lazy" in available()
     monkeypatch.setitem(sys.modules, "idealflow_lazy", module)
     assert get_force_field("lazy", species=["Cu"]).name == "plugged"
 
 
 def test_third_parties_register_a_class_and_load_its_files(monkeypatch, tmp_path, trained):
-    monkeypatch.setattr(registry, "_REGISTERED", {})
+    monkeypatch.setattr(registry, "REGISTERED", {})
     register_force_field("plugged", Plugged)
     made = get_force_field("plugged", species=["Cu"])
     assert isinstance(load_force_field(made.save(tmp_path / "a")), Plugged)

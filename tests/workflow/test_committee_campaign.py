@@ -71,7 +71,7 @@ def test_a_force_field_without_atomic_energies_is_refused_before_any_compute(
         name = "whole"
         atomic_energies = None
 
-    monkeypatch.setattr("idealflow.forcefields.registry._REGISTERED", {})
+    monkeypatch.setattr("idealflow.forcefields.registry.REGISTERED", {})
     register_force_field("whole", Whole)
     made = tiny.maker(tmp_path, bootstrap={**COMMITTEE, "force_field": "whole"})
     with pytest.raises(InputError, match=r"atomic_energies\(\), 'whole' has none"):

@@ -15,19 +15,19 @@ from idealflow.forcefields.protocol import ForceField
 __all__ = ["available", "default_settings", "get_force_field", "load_force_field", "register_force_field"]
 
 #: name → (module:class, pip extra that it needs)
-_BUILT_IN = {"local": ("idealflow.forcefields.local:LocalForceField", None)}
-_REGISTERED: dict[str, type] = {}
+BUILT_IN = {"local": ("idealflow.forcefields.local:LocalForceField", None)}
+REGISTERED: dict[str, type] = {}
 _GROUP = "idealflow.forcefields"
 
 
 def available() -> list[str]:
     """Names of all architectures: built in, registered, and of installed plug-ins (entry points ``idealflow.forcefields``)."""
-    return sorted({*_BUILT_IN, *_REGISTERED, *(entry.name for entry in entry_points(group=_GROUP))})
+    return sorted({*BUILT_IN, *REGISTERED, *(entry.name for entry in entry_points(group=_GROUP))})
 
 
 def register_force_field(name: str, kind: type) -> None:
     """Make a class that follows :class:`~idealflow.forcefields.ForceField` available under ``name`` in this process."""
-    _REGISTERED[name] = kind
+    REGISTERED[name] = kind
 
 
 def get_force_field(name: str, **settings: Any) -> ForceField:
@@ -92,10 +92,10 @@ def _architecture(path: Path) -> str:
 
 
 def _kind(name: str) -> Any:
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    if name in _BUILT_IN:
-        location, extra = _BUILT_IN[name]
+    if name in REGISTERED:
+        return REGISTERED[name]
+    if name in BUILT_IN:
+        location, extra = BUILT_IN[name]
         module, _, attribute = location.partition(":")
         try:
             return getattr(import_module(module), attribute)

@@ -63,7 +63,7 @@ def write_report(campaign: Campaign, fetch: Fetch, page: Path, figures: Path) ->
         *_trajectory_figures(campaign, fetch, figures),
         *_evaluation_figures(campaign, fetch, figures),
     ]
-    text = _page(summary, drawn, campaign.table())
+    text = rendered(summary, drawn, campaign.table())
     with replacing(page) as draft:
         draft.write_text(text, encoding="utf-8")
     return page
@@ -147,7 +147,8 @@ def _frames(campaign: Campaign, fetch: Fetch) -> list[Atoms]:
     return [found[step] for step in sorted(found)]
 
 
-def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.DataFrame) -> str:
+def rendered(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.DataFrame) -> str:
+    """The page's HTML from a summary, titled figures and the table of labels."""
     rows = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
         for key, value in summary.items()

@@ -82,8 +82,8 @@ class CommitteeUncertainty(BorrowedCoverage):
         check_dataset(frames, base.species)
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._take_over(members)
-        self._kept = KeptFrames().with_more(frames, masks, self._rng)
-        self._scale = scale_of(self._energies, self._kept, self.species, self._kinds)
+        self.kept = KeptFrames().with_more(frames, masks, self._rng)
+        self._scale = scale_of(self._energies, self.kept, self.species, self._kinds)
         self.delta_scale = self.auto_threshold() / base.auto_threshold()
 
     @classmethod
@@ -220,12 +220,12 @@ class CommitteeUncertainty(BorrowedCoverage):
             members = checked_members([leader, *members[1:]], self.base)
         for number in range(0 if leader is None else 1, len(members)):
             trained, seed = members[number].copy(), int(rng.integers(2**31))
-            report = trained.update(frames, self._kept.drawn(n_replay, rng), steps=steps, lr=lr, seed=seed)
+            report = trained.update(frames, self.kept.drawn(n_replay, rng), steps=steps, lr=lr, seed=seed)
             members[number] = trained if np.isfinite(report.loss[-1]) else members[number]
-        kept = self._kept.with_more(frames, masks, rng)
+        kept = self.kept.with_more(frames, masks, rng)
         scale = scale_of([member.atomic_energies() for member in members], kept, self.species, self._kinds)
         self.base.update(frames, masks=masks)
-        self._rng, self._kept, self._scale = rng, kept, scale
+        self._rng, self.kept, self._scale = rng, kept, scale
         self._take_over(members)
 
     def auto_threshold(self) -> float:
@@ -242,7 +242,7 @@ class CommitteeUncertainty(BorrowedCoverage):
 
     def save(self, path: str | Path) -> Path:
         """Write to one file, atomically and exactly: members with their optimisers, base, sample of structures."""
-        arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self._kept.to_arrays().items()}
+        arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self.kept.to_arrays().items()}
         arrays |= {f"scale/{name}": array for name, array in vars(self._scale).items()}
         arrays["base"] = packed(self.base.save)
         arrays |= {f"member/{number}": packed(member.save) for number, member in enumerate(self._members)}
@@ -268,7 +268,7 @@ class CommitteeUncertainty(BorrowedCoverage):
             BorrowedCoverage.__init__(made, unpacked(arrays["base"], UncertaintyModel.load), meta["delta_scale"])
             members = [unpacked(arrays[f"member/{number}"], load_force_field) for number in range(meta["members"])]
             made._take_over(checked_members(members, made.base))
-            made._kept = KeptFrames.from_arrays(
+            made.kept = KeptFrames.from_arrays(
                 {name.removeprefix("kept/"): array for name, array in arrays.items() if name.startswith("kept/")}
             )
             made._scale = Scale(arrays["scale/mean"], arrays["scale/variance"], arrays["scale/tail"])

@@ -137,7 +137,7 @@ class LabelMaker(StableName, Maker):
         substructure = isinstance(subject, RelaxationDoc)
         structure: StoredStructure | None
         done: LabelledDoc | None = committed(SubstructureDoc if substructure else LabelledDoc)
-        if done is not None and self._fits(done, subject.structure if isinstance(subject, RelaxationDoc) else subject):
+        if done is not None and self.fits(done, subject.structure if isinstance(subject, RelaxationDoc) else subject):
             return done
         failure = None
         if isinstance(subject, RelaxationDoc):
@@ -146,7 +146,7 @@ class LabelMaker(StableName, Maker):
         else:
             structure = subject
 
-        fields = self._labelled(context, structure, failure)
+        fields = self.labelled(context, structure, failure)
 
         common = {"campaign": context.campaign, "round": context.round, "request_key": request, **fields}
         if not isinstance(subject, RelaxationDoc):
@@ -165,9 +165,7 @@ class LabelMaker(StableName, Maker):
             **common,
         )  # fmt: skip
 
-    def _labelled(
-        self, context: StageContext, structure: StoredStructure | None, failure: str | None
-    ) -> dict[str, Any]:
+    def labelled(self, context: StageContext, structure: StoredStructure | None, failure: str | None) -> dict[str, Any]:
         """The label's part of the document: from the store if the same geometry was labelled before, else computed."""
         outcome: dict[str, Any] = {
             "labeller_key": self.key,
@@ -184,7 +182,7 @@ class LabelMaker(StableName, Maker):
         keys = self.geometry_keys(atoms)
         outcome["geometry_key"] = keys[0]
         for key in keys:
-            if (known := _stored_label(key, artifact_store(context))) is not None:
+            if (known := stored_label(key, artifact_store(context))) is not None:
                 # version 0.1.0 kept the stress of open structures, which has no meaning
                 return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
@@ -200,7 +198,7 @@ class LabelMaker(StableName, Maker):
         document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
         return outcome | _encoded(label, document)
 
-    def _fits(self, done: LabelledDoc, structure: StoredStructure | None) -> bool:
+    def fits(self, done: LabelledDoc, structure: StoredStructure | None) -> bool:
         """Whether an interrupted run's label is the one asked for now; says so if it is not."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
         if not _same(done.structure, structure):
@@ -282,7 +280,7 @@ def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:
 _STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons")
 
 
-def _stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
+def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
     """An accepted label of the same geometry and settings, whoever asked for it, in whatever campaign of the store."""
     found = current_store().query_one(
         {"output.geometry_key": key, "output.state": "accepted"}, properties=["uuid", "output"], load=True

@@ -46,9 +46,9 @@ class VaspLabeller(StaticLabeller):
         """Refuse to start without VASP's command and pseudopotentials; see :func:`check_vasp`."""
         check_vasp(self.maker, species)
 
-    def _maker_of_a_label(self) -> Any:
+    def maker_of_a_label(self) -> Any:
         """A copy of the maker whose limit of time begins now."""
-        maker = super()._maker_of_a_label()
+        maker = super().maker_of_a_label()
         for handler in maker.run_vasp_kwargs.get("handlers", ()):
             if isinstance(handler, LabelTimeHandler):
                 handler.restart()
