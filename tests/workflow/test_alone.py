@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +120,3 @@ def test_what_a_stage_alone_cannot_do_it_says_before_there_is_a_job(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make(u)
-
-
-@pytest.mark.parametrize(
-    "maker", [MDSegmentMaker, UncertaintyScreenMaker, CropSearchMaker, UncertaintyRelaxMaker, LabelMaker]
-)
-def test_the_example_of_each_maker_runs(maker: type) -> None:
-    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
-    (example,) = finder.find(maker, maker.__name__, globs={})
-    assert runner.run(example).failed == 0
-    assert example.examples

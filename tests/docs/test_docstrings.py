@@ -1,0 +1,81 @@
+"""The examples of the docstrings run, and every public object has one but for those listed in `without_example.txt`."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+FILES = sorted(file for file in (SOURCE / "idealflow").rglob("*.py") if file.name != "__main__.py")
+#: public objects that have no example yet, one a line; lines are only ever removed
+LISTED = Path(__file__).with_name("without_example.txt")
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def name_of(file: Path) -> str:
+    """Name under which the module in a file is imported."""
+    return ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def examples_in(module: ModuleType) -> list[doctest.DocTest]:
+    """Docstrings of a module, its classes, functions and methods that hold examples."""
+    return [found for found in doctest.DocTestFinder(exclude_empty=True).find(module) if found.examples]
+
+
+def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Classes and functions a module offers, each under the module that defines it."""
+    for name in getattr(module, "__all__", ()):
+        thing = getattr(module, name)
+        if callable(thing) and hasattr(thing, "__doc__") and getattr(thing, "__module__", "").startswith("idealflow"):
+            yield f"{thing.__module__}.{thing.__name__}", thing
+
+
+def has_example(thing: Any) -> bool:
+    """Whether the docstring of a class or function, or of a method of the class, holds an example."""
+    docs = [thing.__doc__]
+    if isinstance(thing, type):
+        docs += [getattr(member, "__doc__", None) for name, member in vars(thing).items() if name != "__doc__"]
+    return any(isinstance(doc, str) and ">>> " in doc for doc in docs)
+
+
+@pytest.fixture(scope="module")
+def offered() -> dict[str, Any]:
+    """Every public class and function of the package, by its full name."""
+    names = [name_of(file) for file in FILES]
+    return {
+        full_name: thing
+        for name in names
+        if not any(part.startswith("_") for part in name.split("."))
+        for full_name, thing in public(import_module(name))
+    }
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if ">>> " in file.read_text()], ids=name_of)
+def test_examples_run(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # examples may write files
+    examples, said = examples_in(import_module(name_of(file))), []
+    for example in examples:
+        doctest.DocTestRunner(optionflags=FLAGS).run(example, out=said.append)
+    assert not said, "".join(said)
+    # an example that doctest does not find, for instance behind a decorator, would never run
+    written = len(re.findall(r"^\s*>>> ", file.read_text(), re.MULTILINE))
+    assert sum(len(example.examples) for example in examples) == written
+
+
+def test_every_public_object_has_an_example(offered: dict[str, Any]) -> None:
+    lacking = {name for name, thing in offered.items() if not has_example(thing)}
+    assert sorted(lacking - set(LISTED.read_text().split())) == []
+
+
+def test_the_list_of_objects_without_example_only_shrinks(offered: dict[str, Any]) -> None:
+    listed = LISTED.read_text().split()
+    assert listed == sorted(set(listed))
+    assert [name for name in listed if name not in offered] == []  # moved or gone: remove the line
+    assert [name for name in listed if has_example(offered[name])] == []  # has an example now: remove the line
