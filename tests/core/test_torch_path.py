@@ -16,6 +16,7 @@ from idealflow.core import SOAP, UncertaintyModel, screen
 from idealflow.core.descriptors.torch_neighbours import TorchGrid
 from idealflow.errors import InputError
 from idealflow.testing import check_uncertainty
+from support.uncertainties import assert_never_seen
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -182,16 +183,7 @@ def test_a_species_never_seen_is_infinite():
     model = UncertaintyModel.fit([copper(0.1, 0, repeat=2)], soap, device="cpu")
     atoms = copper(0.1, 5, repeat=2)
     atoms.symbols[7] = "Ag"
-    values = model(atoms)
-    assert np.isposinf(values[7])
-    assert np.isfinite(np.delete(values, 7)).all()
-    weights = np.zeros(len(atoms))
-    weights[7] = 1.0
-    value, in_positions, in_cell = model.value_and_gradient(atoms, weights)
-    assert np.isposinf(value)
-    assert not in_positions.any()
-    assert not in_cell.any()
-    assert not model.covered(atoms, 2.0).any()
+    assert_never_seen(model, atoms, 7)
 
 
 def test_lone_atoms_and_atoms_in_one_place_are_finite(models):
