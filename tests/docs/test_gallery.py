@@ -16,29 +16,9 @@ COMMANDS = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
 FOLDERS = ("docs/", "workflows/", "notebooks/")
 WORDS = [
-    "frame",
-    "environment",
-    "core",
-    "shell",
-    "crop",
-    "substructure",
-    "trigger",
-    "covered",
-    "quarantined",
-    "walker",
-    "round",
-    "learner",
-    "judge",
-    "threshold",
-    "label",
-    "labeller",
-    "campaign",
-    "bootstrap",
-    "segment",
-    "screen",
-    "replay",
-    "reference",
-]
+    "frame", "environment", "core", "shell", "crop", "substructure", "trigger", "covered", "quarantined", "walker", "round",
+    "learner", "judge", "threshold", "label", "labeller", "campaign", "bootstrap", "segment", "screen", "replay", "reference",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
