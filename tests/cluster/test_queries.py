@@ -8,7 +8,6 @@ from typing import Any
 import bson
 import numpy as np
 import pandas as pd
-import pymongo
 import pytest
 from jobflow import JobStore
 from maggma.stores import GridFSStore, MongoStore
@@ -16,6 +15,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from idealflow import Campaign
 from idealflow.provenance import COMPOUND_INDEXES, ensure_indexes
+from idealflow.provenance.maggma_internals import mongo_collection
 from idealflow.workflow import run_campaign
 from idealflow.workflow.frames.encode import to_stored
 from support import tiny
@@ -117,12 +117,11 @@ def test_every_question_of_a_running_campaign_has_an_index(cluster: Cluster, tmp
     assert len(questions.asked) > 100
     assert not [asked for asked in questions.asked if not covered(asked)]
     ensure_indexes(store)
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(cluster.uri)
-    outputs = client[cluster.database]["outputs"]
-    made = [tuple(name for name, _ in entry["key"]) for entry in outputs.index_information().values()]
+    collection = mongo_collection(store.docs_store)
+    assert collection is not None
+    made = [tuple(name for name, _ in entry["key"]) for entry in collection.index_information().values()]
     assert set(COMPOUND_INDEXES) <= set(made)
-    largest = max(len(bson.encode(document)) for document in outputs.find({}))
+    largest = max(len(bson.encode(document)) for document in collection.find({}))
     assert largest < 100_000
     assert large.count() == 0
-    client.close()
     store.close()

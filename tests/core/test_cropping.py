@@ -51,7 +51,7 @@ def assert_core_untouched(frame, frame_index, crop):
     assert (frame.numbers[crop.parent_indices] == crop.atoms.numbers).all()
     i, j = primitive_neighbor_list("ij", crop.atoms.pbc, crop.atoms.cell.array, crop.atoms.positions, CUTOFF)
     inside = set(j[i == crop.centre]) | {crop.centre}
-    assert crop.kind == "whole" or set(np.flatnonzero(crop.core)) == inside
+    assert crop.cell_kind == "whole" or set(np.flatnonzero(crop.core)) == inside
 
 
 def rattled(seed, size=(5, 5, 5), strain=0.08):
@@ -112,7 +112,7 @@ def test_a_rotated_crystal_is_cropped_without_a_seam():
     frame = bulk("Cu", cubic=True) * (6, 6, 6)
     frame.rotate(37.0, (1.0, 2.0, 0.5), rotate_cell=True)
     best = crop_search(Coordination(), frame, 300, 30, np.random.default_rng(0))[0]
-    assert best.kind == "lattice"
+    assert best.cell_kind == "lattice"
     i, d = primitive_neighbor_list("id", [True] * 3, best.atoms.cell.array, best.atoms.positions, 3.2)
     assert (np.bincount(i) == 12).all()
     np.testing.assert_allclose(d, 3.61 / np.sqrt(2), rtol=1e-6)
@@ -130,18 +130,18 @@ def test_a_grain_in_a_frame_of_another_cell_is_cropped_commensurately():
     centre = int(np.argmin(np.linalg.norm(frame.positions - middle, axis=1)))
     crops = crop_search(Coordination(), frame, centre, 30, np.random.default_rng(0))
     best = crops[0]
-    assert best.kind == "lattice"
+    assert best.cell_kind == "lattice"
     i = primitive_neighbor_list("i", [True] * 3, best.atoms.cell.array, best.atoms.positions, 3.1)
     assert (np.bincount(i, minlength=len(best.atoms)) == 12).mean() > 0.95
-    axis = [crop.uncertainty for crop in crops if crop.kind != "lattice"]
+    axis = [crop.uncertainty for crop in crops if crop.cell_kind != "lattice"]
     assert best.uncertainty < 0.5 * np.median(axis)
 
 
 def test_every_kind_of_candidate_is_drawn_with_its_own_margins():
     crops = crop_search(Coordination(), rattled(2, strain=0.2), 60, 40, np.random.default_rng(0))
-    kinds = {crop.kind for crop in crops}
+    kinds = {crop.cell_kind for crop in crops}
     assert kinds == {"cartesian", "parent", "lattice"}
-    cartesian = [crop for crop in crops if crop.kind == "cartesian"]
+    cartesian = [crop for crop in crops if crop.cell_kind == "cartesian"]
     for crop in cartesian:
         np.testing.assert_allclose(crop.atoms.cell.angles(), 90.0)
         below = crop.atoms.positions[crop.centre]
@@ -154,7 +154,7 @@ def test_a_frame_within_the_budget_is_used_whole_and_bit_for_bit():
     crops = crop_search(Coordination(), frame, 11)
     assert len(crops) == 1
     crop = crops[0]
-    assert crop.kind == "whole"
+    assert crop.cell_kind == "whole"
     assert (crop.atoms.positions == frame.positions).all()
     assert (crop.atoms.cell.array == frame.cell.array).all()
     assert (crop.parent_indices == np.arange(len(frame))).all()
@@ -162,7 +162,7 @@ def test_a_frame_within_the_budget_is_used_whole_and_bit_for_bit():
     assert crop.centre == 11
     cut = crop_search(Coordination(), frame, 11, max_atoms=100)
     assert all(len(c.atoms) <= 100 for c in cut)
-    assert "whole" not in {c.kind for c in cut}
+    assert "whole" not in {c.cell_kind for c in cut}
 
 
 def test_a_core_that_does_not_fit_is_refused_with_the_numbers():

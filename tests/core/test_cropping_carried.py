@@ -37,7 +37,7 @@ def test_crops_have_the_moments_of_their_parents():
     frame = antiferromagnet()
     for crop in everything(frame):
         given = crop.atoms.get_initial_magnetic_moments()
-        assert np.array_equal(given, frame.get_initial_magnetic_moments()[crop.parent_indices]), crop.kind
+        assert np.array_equal(given, frame.get_initial_magnetic_moments()[crop.parent_indices]), crop.cell_kind
         assert set(given) == {2.0, -2.0}
         again = Crop.from_dict(json.loads(json.dumps(crop.to_dict())))
         assert np.array_equal(again.atoms.get_initial_magnetic_moments(), given)
@@ -63,6 +63,6 @@ def test_only_whole_frames_have_a_charge():
     frame = antiferromagnet()
     frame.info.update(charge=2.0, spin=5.0)
     for crop in everything(frame):
-        assert totals_of(crop.atoms) == ({"charge": 2.0, "spin": 5.0} if crop.kind == "whole" else {})
+        assert totals_of(crop.atoms) == ({"charge": 2.0, "spin": 5.0} if crop.cell_kind == "whole" else {})
     again = Crop.from_dict(json.loads(json.dumps(crop.to_dict())))
     assert totals_of(again.atoms) == pytest.approx({"charge": 2.0, "spin": 5.0})

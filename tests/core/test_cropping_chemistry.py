@@ -181,7 +181,7 @@ def test_a_small_cluster_without_periodicity_is_put_into_space():
     frame.pbc = False
     frame.cell = None
     crop = crop_search(Coordination(), frame, 0)[0]
-    assert crop.kind == "whole"
+    assert crop.cell_kind == "whole"
     assert crop.axes == ("vacuum", "vacuum", "vacuum")
     assert_core_untouched(frame, 0, crop)
     d = primitive_neighbor_list("S", [True] * 3, crop.atoms.cell.array, crop.atoms.positions, 9.9)
@@ -195,7 +195,7 @@ def test_a_centre_that_is_the_defect_does_not_mislead_the_lattice(defect):
     frame.rotate(20.0, (1.0, 2.0, 3.0), rotate_cell=True)
     frame.symbols[401] = "Al" if defect == "antisite" else "Cu"
     best = crop_search(Coordination(), frame, 401, 20, np.random.default_rng(0), max_atoms=300)[0]
-    assert best.kind == "lattice"
+    assert best.cell_kind == "lattice"
     i, j = primitive_neighbor_list("ij", [True] * 3, best.atoms.cell.array, best.atoms.positions, 2.8)
     aluminium = best.atoms.symbols == "Al"
     ordered = np.setdiff1d(np.flatnonzero(aluminium), [best.centre])

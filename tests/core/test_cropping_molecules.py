@@ -72,7 +72,14 @@ def test_gas_over_a_surface():
         slab += Atoms(gas.numbers, turned + np.array([3.6 * x + 1.0, 3.1 * y + 0.5, top + 4.0]))
     centre = int(np.argmin(np.linalg.norm(slab.positions - slab.positions[:256].mean(axis=0) - [0, 0, 3.3], axis=1)))
     crops = crop_search(
-        Flat(), slab, centre, 20, np.random.default_rng(1), 300, max_composition_error=0.4, whole_if_small=False
+        Flat(),
+        slab,
+        centre,
+        20,
+        np.random.default_rng(1),
+        max_atoms=300,
+        max_composition_error=0.4,
+        whole_if_small=False,
     )
     seen = set()
     for crop in crops:

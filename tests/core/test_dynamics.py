@@ -20,9 +20,9 @@ from idealflow.core.dynamics import (
     MDState,
     Schedule,
     Stage,
+    Trajectory,
     get_sampler,
     md_segment,
-    read_trajectory,
     sampler_from_dict,
     sampler_to_dict,
 )
@@ -317,7 +317,7 @@ def test_blow_up_returns_to_the_last_good_frame(how, words, tmp_path):
     assert result.state.digest() == good.state.digest()
     assert [frame.info["step"] for frame in result.suspect_frames] == [21, 22, 23, 24, 25, 26, 27]
     assert all(np.isfinite(frame.positions).all() for frame in result.suspect_frames)
-    assert [frame.info["step"] for frame in read_trajectory(tmp_path / "bad")] == list(range(0, 21, 2))
+    assert [frame.info["step"] for frame in Trajectory(tmp_path / "bad")] == list(range(0, 21, 2))
     assert [row["step"] for row in result.log] == [0, 10, 20]
 
 
@@ -390,7 +390,7 @@ def test_trajectory_gives_back_the_frames_and_survives_cuts(tmp_path):
 
     state = MDState.initial(copper(), 300.0, seed=1)
     result = md_segment(ExactEMT(), state, schedule=HOLD, sampler="npt", check_interval=4, check=check, trajectory=path)
-    stored = read_trajectory(path)
+    stored = Trajectory(path)
     assert len(stored) == result.n_frames == 26
     assert stored.steps().tolist() == [atoms.info["step"] for atoms in stored]
     for atoms in stored:
@@ -409,18 +409,18 @@ def test_trajectory_gives_back_the_frames_and_survives_cuts(tmp_path):
         stored[26]
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    assert len(read_trajectory(path)) == 25
-    assert read_trajectory(path)[-1].info["step"] == 96
+    assert len(Trajectory(path)) == 25
+    assert Trajectory(path)[-1].info["step"] == 96
     path.write_bytes(content[:-100] + b"x" + content[-99:])
-    assert len(read_trajectory(path)) == 26
+    assert len(Trajectory(path)) == 26
     with pytest.raises(ArtifactError, match="frame 25"):
-        read_trajectory(path)[25]
+        Trajectory(path)[25]
     path.write_bytes(content[:50])
     with pytest.raises(ArtifactError, match="cut within its header"):
-        read_trajectory(path)
+        Trajectory(path)
     path.write_bytes(b"something else")
     with pytest.raises(ArtifactError, match="not a trajectory"):
-        read_trajectory(path)
+        Trajectory(path)
 
 
 def test_trajectories_of_following_segments_join_without_repeats(tmp_path):
@@ -428,9 +428,9 @@ def test_trajectories_of_following_segments_join_without_repeats(tmp_path):
     whole = md_segment(ExactEMT(), state, schedule=HOLD, trajectory=tmp_path / "whole", stop_step=40)
     half = md_segment(ExactEMT(), state, schedule=HOLD, trajectory=tmp_path / "a", stop_step=20)
     md_segment(ExactEMT(), half.state, schedule=HOLD, trajectory=tmp_path / "b", stop_step=40)
-    joined = [*read_trajectory(tmp_path / "a"), *read_trajectory(tmp_path / "b")]
+    joined = [*Trajectory(tmp_path / "a"), *Trajectory(tmp_path / "b")]
     assert whole.n_frames == 5
-    for one, two in zip(joined, read_trajectory(tmp_path / "whole"), strict=True):
+    for one, two in zip(joined, Trajectory(tmp_path / "whole"), strict=True):
         assert np.array_equal(one.positions, two.positions)
 
 

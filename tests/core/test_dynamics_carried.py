@@ -9,7 +9,7 @@ from ase import units
 from ase.build import bulk
 from ase.constraints import FixAtoms, FixCartesian
 
-from idealflow.core.dynamics import MDState, Schedule, Stage, TrajectoryWriter, get_sampler, md_segment, read_trajectory
+from idealflow.core.dynamics import MDState, Schedule, Stage, Trajectory, TrajectoryWriter, get_sampler, md_segment
 from idealflow.core.structure import fixed_directions, totals_of
 from idealflow.errors import ArtifactError, InputError
 from support.md_worker import ExactEMT, copper
@@ -103,14 +103,14 @@ def test_states_and_trajectories_carry_everything(tmp_path):
     state = MDState.load(MDState.initial(atoms, 300.0, seed=1).save(tmp_path / "state.npz"))
     path = tmp_path / "run.idf"
     result = md_segment(ExactEMT(), state, schedule=SIXTY, stop_step=20, trajectory=path)
-    for frame in (state.atoms(), result.state.atoms(), *read_trajectory(path)):
+    for frame in (state.atoms(), result.state.atoms(), *Trajectory(path)):
         assert np.array_equal(frame.get_masses(), atoms.get_masses())
         assert np.array_equal(frame.get_initial_magnetic_moments(), atoms.get_initial_magnetic_moments())
         assert np.array_equal(fixed_directions(frame), fixed_directions(atoms))
         assert totals_of(frame) == {"charge": 1.0, "spin": 3.0}
     path.write_bytes(path.read_bytes()[:700])  # within the moments
     with pytest.raises(ArtifactError, match="cut within its header"):
-        read_trajectory(path)
+        Trajectory(path)
 
 
 def test_plain_walkers_are_stored_as_they_were_before_there_was_anything_to_carry(tmp_path):
@@ -131,4 +131,4 @@ def test_plain_walkers_are_stored_as_they_were_before_there_was_anything_to_carr
     content = (tmp_path / "plain.idf").read_bytes()
     assert content[:6] == b"IDFTRJ"
     assert content[8:].startswith(struct.pack("<Q", len(text)) + text + constants)
-    assert fixed_directions(read_trajectory(tmp_path / "plain.idf")[0])[[0, 5]].all()
+    assert fixed_directions(Trajectory(tmp_path / "plain.idf")[0])[[0, 5]].all()

@@ -17,10 +17,10 @@ from idealflow.core.dynamics import (
     MDState,
     Schedule,
     Stage,
+    Trajectory,
     available_samplers,
     get_sampler,
     md_segment,
-    read_trajectory,
 )
 from idealflow.errors import ArtifactError, InputError
 from support import environment_with_support
@@ -120,7 +120,7 @@ def test_kill_9_then_again(tmp_path, undisturbed):
     assert again.state.digest() == result.state.digest()
     assert again.log == result.log
     assert (tmp_path / "md.trj").read_bytes() == trajectory
-    assert again.n_frames == result.n_frames == len(read_trajectory(tmp_path / "md.trj")) == 131
+    assert again.n_frames == result.n_frames == len(Trajectory(tmp_path / "md.trj")) == 131
 
 
 def test_resume_computes_only_what_is_missing(tmp_path, undisturbed):

@@ -56,7 +56,7 @@ def vacancy():
 def crop(u, vacancy):
     frame, centre = vacancy
     crops = crop_search(u, frame, centre, 20, np.random.default_rng(0), size_weight=0.0)
-    return max(crops, key=lambda one: one.kind == "cartesian")
+    return max(crops, key=lambda one: one.cell_kind == "cartesian")
 
 
 def assert_embedded(u, frame, index, crop, relaxed):

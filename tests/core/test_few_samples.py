@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel, screen_frame
+from idealflow.core import SOAP, ScreenedFrame, UncertaintyCalculator, UncertaintyModel
 from idealflow.core.known import KnownEnvironments
 from idealflow.core.left_out import FEWEST
 from idealflow.errors import InputError
@@ -170,11 +170,11 @@ def test_what_is_known_from_too_few_environments_is_infinitely_far_but_for_itsel
     assert np.isposinf(model(crystal("Cu", volume=0.96), raw=True)).all()
     mixed = crystal("Cu", volume=0.94)
     mixed.symbols[9] = "Ag"
-    found = screen_frame(model, mixed, 2.0)
+    found = ScreenedFrame.of(model, mixed, 2.0)
     assert found.centres[0] == 9  # never seen at all
     assert np.isposinf(found.values[found.triggering]).all()
     model.cover(mixed, [9])
-    learned = screen_frame(model, mixed, 2.0)
+    learned = ScreenedFrame.of(model, mixed, 2.0)
     assert 9 in learned.centres  # no distribution to say what is like it
 
 

@@ -4,7 +4,7 @@ from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel, screen
 from idealflow.core.coverage import COVER_RADIUS
-from idealflow.core.screening import screen_frame
+from idealflow.core.screening import ScreenedFrame
 from idealflow.errors import InputError
 
 
@@ -26,7 +26,7 @@ def model():
 def test_centres_follow_the_rule(model, threshold, limit):
     """Recomputed atom by atom: uncertain, uncovered, outside chosen cores, unlike chosen ones."""
     frame = silver_copper(0.25, 1)
-    found = screen_frame(model, frame, threshold, limit)
+    found = ScreenedFrame.of(model, frame, threshold, limit)
     u, vectors = model(frame), model.descriptors(frame)
     np.testing.assert_array_equal(found.values, u)
     np.testing.assert_array_equal(found.triggering, (u > threshold) & ~model.covered(frame, threshold))
@@ -61,7 +61,7 @@ def test_values_at_hand_are_used(model):
 
 
 def test_a_quiet_frame_has_no_centres(model):
-    found = screen_frame(model, silver_copper(0.05, 50), 50.0)
+    found = ScreenedFrame.of(model, silver_copper(0.05, 50), 50.0)
     assert found.centres.size == 0
     assert not found.triggering.any()
 
@@ -70,7 +70,7 @@ def test_a_species_never_seen_triggers():
     model = UncertaintyModel.fit([bulk("Cu", cubic=True)], SOAP(["Cu", "Ag"], 3.5, 3, 3, 0.4))
     frame = bulk("Cu", cubic=True).repeat(4)
     frame.symbols[9] = "Ag"
-    found = screen_frame(model, frame, 1e9, max_centres=1)
+    found = ScreenedFrame.of(model, frame, 1e9, max_centres=1)
     assert found.centres.tolist() == [9]
 
 

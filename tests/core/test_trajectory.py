@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idealflow.core.dynamics import MDState, Schedule, Stage, TrajectoryWriter, md_segment, read_trajectory
-from idealflow.core.dynamics.trajectory import Trajectory
+from idealflow.core.dynamics import MDState, Schedule, Stage, Trajectory, TrajectoryWriter, md_segment
 from support.md_worker import ExactEMT, copper
 
 
@@ -32,12 +31,12 @@ def new(tmp_path: Path) -> Trajectory:
     state = MDState.initial(copper(), 300.0, seed=1)
     schedule = Schedule([Stage("hold", 300.0, steps=40)])
     md_segment(ExactEMT(), state, schedule=schedule, check_interval=4, trajectory=tmp_path / "new")
-    return read_trajectory(tmp_path / "new")
+    return Trajectory(tmp_path / "new")
 
 
 def test_it_is_read(new: Trajectory, tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(first_version(new.path.read_bytes()))
-    old = read_trajectory(tmp_path / "old")
+    old = Trajectory(tmp_path / "old")
     assert old.steps().tolist() == new.steps().tolist() == list(range(0, 41, 4))
     for one, two in zip(old, new, strict=True):
         assert np.array_equal(one.positions, two.positions)
@@ -56,7 +55,7 @@ def test_a_half_done_one_is_continued_after_a_checkpoint_and_begun_anew_before_i
     with TrajectoryWriter(path, state, key=new.key, keep=keep) as writer:
         for atoms in new[keep or 0 :]:
             writer.append(atoms, *(atoms.info[name] for name in ("step", "time", "energy", "temperature")))
-    joined = read_trajectory(path)
+    joined = Trajectory(path)
     assert joined.steps().tolist() == new.steps().tolist()
     assert joined.arrays()["positions"].tobytes() == new.arrays()["positions"].tobytes()
     assert ("momenta" in joined[0].arrays) == (keep is None)

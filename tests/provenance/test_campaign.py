@@ -12,7 +12,7 @@ from ase.calculators.emt import EMT
 
 from idealflow import Campaign
 from idealflow.core import UncertaintyModel
-from idealflow.core.dynamics import read_trajectory
+from idealflow.core.dynamics import Trajectory
 from idealflow.errors import InputError
 from idealflow.provenance import INDEXED_FIELDS, ensure_indexes
 from idealflow.storage import ArtifactStore
@@ -154,7 +154,7 @@ def test_the_trajectory_joins_up_and_ends_where_the_walker_stands(finished: Any)
     frames: dict[int, Atoms] = {}
     for segment in campaign.segments():
         if segment.trajectory is not None:
-            frames |= {int(atoms.info["step"]): atoms for atoms in read_trajectory(artifacts.get(segment.trajectory))}
+            frames |= {int(atoms.info["step"]): atoms for atoms in Trajectory(artifacts.get(segment.trajectory))}
     assert sorted(frames) == list(range(0, 61, 5))
     last = load_frame(artifacts, finished.state.walkers[0].md_state)
     np.testing.assert_allclose(frames[60].positions, last.positions, atol=1e-4)  # stored in single precision

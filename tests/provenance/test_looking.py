@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jobflow
 import numpy as np
 import pytest
 from ase import Atoms
 
 from idealflow import Campaign
-from idealflow.core import read_trajectory
+from idealflow.core import Trajectory
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import load_force_field
 from idealflow.provenance import CampaignFolder, WalkerTrajectory
@@ -59,12 +60,25 @@ def test_a_campaign_in_a_store_is_opened_by_name(finished: Any, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_alone_is_looked_up_in_the_store_of_the_site(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", finished.campaign.store)
+    assert Campaign.open("tiny").state() == finished.state
+    with pytest.raises(InputError, match=r"nobody holds no campaign, and jobflow's JOB_STORE has none named 'nobody'"):
+        Campaign.open("nobody")
+    shutil.copytree(finished.folder, tmp_path / "tiny")
+    assert Campaign.open("tiny").folder is not None  # a folder of that name comes first
+    assert Campaign.open(str(finished.folder)).folder is not None
+
+
 def test_the_trajectory_is_the_segments_frames_in_order_of_step(finished: Any) -> None:
     campaign, artifacts = Campaign.open(finished.folder), ArtifactStore(finished.folder / "artifacts")
     stored: dict[int, Atoms] = {}
     for segment in finished.campaign.segments(walker=0):
         if segment.trajectory is not None:
-            stored |= {frame.info["step"]: frame for frame in read_trajectory(artifacts.get(segment.trajectory))}
+            stored |= {frame.info["step"]: frame for frame in Trajectory(artifacts.get(segment.trajectory))}
     log = campaign.log().set_index("step")
     steps = []
     for atoms in campaign.trajectory(walker=0):
@@ -89,11 +103,11 @@ def test_a_step_that_was_run_again_appears_once_as_it_was_run_last(finished: Any
         for doc in finished.campaign.segments()
         if doc.trajectory
     ]
-    longest = max(files, key=lambda path: len(read_trajectory(path)))
+    longest = max(files, key=lambda path: len(Trajectory(path)))
     other = next(path for path in files if path != longest)
     track = WalkerTrajectory([longest, other, longest])
     assert [atoms.info["step"] for atoms in track] == sorted(
-        {*read_trajectory(longest).steps().tolist(), *read_trajectory(other).steps().tolist()}
+        {*Trajectory(longest).steps().tolist(), *Trajectory(other).steps().tolist()}
     )
     assert len(WalkerTrajectory([])) == 0
 

@@ -221,7 +221,7 @@ def test_two_species_from_a_file(tmp_path: Path) -> None:
 
 
 def test_a_rejected_update_keeps_the_model_and_quarantines(tmp_path: Path) -> None:
-    update = {"learning_rate": 100.0, "reject_factor": 1.01, "n_steps": 5, "n_replay": 3, "n_judges": 2}
+    update = {"learning_rate": 100.0, "reject_factor": 1.01, "n_steps": 5, "n_replay": 3, "n_validation": 2}
     state, campaign = tiny.run(tmp_path, update=update, **short(0, 20))
     rejected = [doc for doc in campaign.updates() if doc.decision == "rejected"]
     assert state.status == "finished"

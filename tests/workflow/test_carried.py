@@ -14,7 +14,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 
 from idealflow import Campaign, LabelMaker
-from idealflow.core.dynamics import read_trajectory
+from idealflow.core.dynamics import Trajectory
 from idealflow.core.structure import fixed_directions
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import geometry_key
@@ -78,7 +78,7 @@ def test_fixed_atoms_of_structure_and_config_stand_still_and_masses_count(run: R
         atoms
         for segment in run.campaign.segments()
         if segment.trajectory is not None
-        for atoms in read_trajectory(run.artifacts.get(segment.trajectory))
+        for atoms in Trajectory(run.artifacts.get(segment.trajectory))
     ]
     assert len(frames) > 3
     for atoms in frames:

@@ -296,9 +296,9 @@ def test_labels_without_vacuum_of_an_interrupted_round_are_made_anew(film: Path,
     for doc in docs:
         assert made.made(doc)
         assert not made.learnable(doc)
-        assert not made.fits(doc, doc.structure)
+        assert not made.fits(doc, {"subject": doc.structure})
         closed = doc.model_copy(update={"structure": doc.structure.model_copy(update={"pbc": [True] * 3})})
-        assert made.fits(closed, closed.structure)
+        assert made.fits(closed, {"subject": closed.structure})
 
 
 @pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, under atomate2

@@ -33,6 +33,7 @@ from pymongo import monitoring
 
 from idealflow import Campaign
 from idealflow.provenance import INDEXED_FIELDS
+from idealflow.provenance.maggma_internals import mongo_collection
 from idealflow.storage import SQLiteStore
 from idealflow.workflow.drivers.fireworks import submit_campaign
 from workbench.cluster import Cluster, running_server
@@ -120,7 +121,7 @@ def _rounds(launchpad: Any) -> int:
 
 def _largest(campaign: Campaign) -> float:
     """Largest document of the last stages, kB."""
-    found = campaign.store.docs_store._collection.find({}, {"_id": 0}).sort("_id", -1).limit(20)
+    found = mongo_collection(campaign.store.docs_store).find({}, {"_id": 0}).sort("_id", -1).limit(20)
     return max(len(bson.encode(document)) for document in found) / 1e3
 
 
@@ -152,7 +153,7 @@ def run_queries(folder: Path, cluster: Cluster, n: int) -> None:
             }
             documents.append(document)
         embedded.docs_store.update(documents, key=["uuid", "index"])
-        shared.docs_store._collection.insert_many(documents)
+        mongo_collection(shared.docs_store).insert_many(documents)
     questions: dict[str, dict[str, Any]] = {
         "by species (1 %)": {"species": "Ni", "round": {"$lt": 1000}},
         "by model version": {"model_version": n // 4},

@@ -2,7 +2,7 @@
 
     python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale coverage profile]
 
-Needs the extra ``oracle`` (DScribe). Every comparison alternates the two engines in one run and prints the median ratio of
+Every comparison alternates the two engines in one run and prints the median ratio of
 the pairs with its spread (lowest to highest), so that a noisy machine disturbs both alike. One thread unless said.
 """
 

@@ -22,9 +22,12 @@ from idealflow.core import (
     screen,
     vacuum_crop,
 )
+from idealflow.core.cropping.assembly import Assembled
+from idealflow.core.cropping.build import FrameValues, build
 from idealflow.core.cropping.contacts import select
 from idealflow.core.cropping.proposals import aligned_box
-from idealflow.core.cropping.search import CORNER_FACTOR, CoreValues, Weights, build, check_widths
+from idealflow.core.cropping.rules import CropWeights, check_widths
+from idealflow.core.cropping.search import CORNER_FACTOR
 from idealflow.core.cropping.surroundings import survey
 from workbench.systems import System
 
@@ -98,7 +101,7 @@ def from_crop(crop: Crop, search_s: float = 0.0, note: str = "") -> Structure:
     return Structure(
         crop.atoms, crop.core, crop.parent_indices, crop.centre, crop.uncertainty, crop.uncertainty_max,
         over_frame(crop, crop.values), crop.volume_error, crop.core_worsening, crop.composition_error, search_s, 0.0,
-        note or crop.kind,
+        note or crop.cell_kind,
     )  # fmt: skip
 
 
@@ -119,9 +122,10 @@ def plain_crop(u: UncertaintyModel, frame: Atoms, atom: int, rng: np.random.Gene
     """
     low, high = check_widths(None, u.cutoff)
     sur = survey(frame, atom, u.cutoff, CORNER_FACTOR * (high - u.cutoff) + u.cutoff)
-    values = CoreValues(u, frame)
+    values = FrameValues(u, frame)
     drawn = [aligned_box(sur, np.eye(3), "cartesian", (low, high), rng) for _ in range(N_CANDIDATES)]
-    crops = [build(u, sur, box, select(sur, box), {}, values, Weights(0.0, 0.0, 0.0)) for box in drawn if box]
+    plain = CropWeights(composition_weight=0.0, volume_weight=0.0, size_weight=0.0)  # sorted by the uncertainty alone
+    crops = [build(u, sur, Assembled(box, select(sur, box), {}), values, plain) for box in drawn if box]
     return min(crops, key=lambda one: one.uncertainty)
 
 

@@ -9,7 +9,6 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.errors import InputError
 
 __all__ = ["bond_counts", "coordination_numbers"]
@@ -22,6 +21,8 @@ def coordination_numbers(atoms: Atoms, cutoff: float) -> NDArray[np.int64]:
     -------
     (n_atoms,) int array
     """
+    from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
+
     if not cutoff > 0.0:
         raise InputError(f"`cutoff` must be positive, got {cutoff} Å")
     offsets, _, _, _ = neighbour_pairs(atoms.positions, np.asarray(atoms.cell), atoms.pbc, cutoff)
@@ -43,6 +44,8 @@ def bond_counts(atoms: Atoms, cutoffs: Mapping[tuple[str, str], float]) -> dict[
     dict
         Number of bonds by pair, keyed as given; every bond counts once, bonds across the boundary too.
     """
+    from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
+
     if not cutoffs or not all(value > 0.0 for value in cutoffs.values()):
         raise InputError(f"`cutoffs` must hold positive distances in Å by pair of symbols, got {dict(cutoffs)}")
     unknown = sorted({symbol for pair in cutoffs for symbol in pair if symbol not in atomic_numbers})

@@ -10,7 +10,6 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.errors import InputError
 
 __all__ = ["RDF", "rdf"]
@@ -102,6 +101,8 @@ def _selected(atoms: Atoms, pair: tuple[str, str] | None) -> tuple[NDArray[np.bo
 def _histogram(
     atoms: Atoms, first: NDArray[np.bool_], second: NDArray[np.bool_], edges: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
+
     counts = np.zeros(len(edges) - 1)
     centres = np.flatnonzero(first)
     for start in range(0, len(centres), _CHUNK):

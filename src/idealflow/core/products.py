@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from idealflow.core.descriptors.simd import LANES, block_product
+from idealflow.core.descriptors.vectors import CACHED, LANES, block_product
 
 __all__ = ["padded", "row_products"]
 
@@ -35,7 +35,7 @@ def row_products(rows: Float, matrix: Float, n_columns: int) -> Float:
     return out[:, :n_columns]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def _multiply(rows, matrix, n, p, m, out):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
     for start in range(0, n, _ROWS):  # few enough rows to stay in the first cache while the matrix passes by
         count = min(_ROWS, n - start)

@@ -6,19 +6,19 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from ase import Atoms
 
-from idealflow.forcefields import load_force_field
 from idealflow.schemas import LearnerVersion
 
 if TYPE_CHECKING:
     from idealflow.provenance.campaign import Campaign
 
-__all__ = ["calibration_table", "centre_force_error"]
+__all__ = ["CALIBRATION_COLUMNS", "calibration_rows", "centre_force_error"]
 
 _CENTRE = ("request_key", "round", "walker", "step", "atom", "species", "uncertainty", "model_version")
-_COLUMNS = (*_CENTRE, "threshold", "ratio", "force_error")
+
+#: columns of :meth:`idealflow.provenance.Campaign.calibration`
+CALIBRATION_COLUMNS = (*_CENTRE, "threshold", "ratio", "force_error")
 
 
 def centre_force_error(calculator: Any, labelled: Atoms, centre: int) -> float:
@@ -38,7 +38,7 @@ def centre_force_error(calculator: Any, labelled: Atoms, centre: int) -> float:
     return float(np.linalg.norm(copy.get_forces()[centre] - labelled.calc.results["forces"][centre]))
 
 
-def calibration_table(campaign: Campaign, *, recompute: bool) -> pd.DataFrame:
+def calibration_rows(campaign: Campaign, *, recompute: bool) -> list[dict[str, Any]]:
     """One row for each accepted label's centre; see :meth:`idealflow.provenance.Campaign.calibration`.
 
     Parameters
@@ -65,8 +65,8 @@ def calibration_table(campaign: Campaign, *, recompute: bool) -> pd.DataFrame:
         row["threshold"] = thresholds[row["round"], row["walker"], row["step"]]
         row["ratio"] = row["uncertainty"] / row["threshold"]
         row["force_error"] = errors.get(row["request_key"])
-    kept = sorted((row for row in rows if row["force_error"] is not None), key=lambda row: str(row["request_key"]))
-    return pd.DataFrame(kept, columns=list(_COLUMNS))
+    kept = [row for row in rows if row["force_error"] is not None]
+    return sorted(kept, key=lambda row: str(row["request_key"]))
 
 
 def _outputs(campaign: Campaign, kind: str, names: tuple[str, ...], **filters: Any) -> list[dict[str, Any]]:
@@ -78,7 +78,9 @@ def _outputs(campaign: Campaign, kind: str, names: tuple[str, ...], **filters: A
 
 
 def _recomputed(campaign: Campaign, keys: set[str]) -> dict[str, float]:
-    """Errors of the models that asked, by request key."""
+    """Compute the errors anew with the models that asked for the labels; by request key."""
+    from idealflow.forcefields import load_force_field
+
     asked = defaultdict(list)
     for doc in campaign.substructures(state="accepted"):
         if doc.request_key in keys:
@@ -90,5 +92,5 @@ def _recomputed(campaign: Campaign, keys: set[str]) -> dict[str, float]:
     for version, docs in sorted(asked.items()):
         calculator = load_force_field(campaign.fetch(learners[version].force_field)).calculator()
         for doc in docs:
-            errors[doc.request_key] = centre_force_error(calculator, campaign.labelled(doc), doc.centre)
+            errors[doc.request_key] = centre_force_error(calculator, campaign.labelled(doc), doc.centre_of_cell)
     return errors

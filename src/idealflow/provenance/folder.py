@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from idealflow.errors import InputError
-from idealflow.provenance.indexes import INDEXED_FIELDS
+from idealflow.provenance.folder_documents import FolderDocuments
 from idealflow.schemas import Artifact, CampaignState
-from idealflow.storage import ArtifactStore, SQLiteStore
+from idealflow.storage import ArtifactStore
 
-__all__ = ["CampaignFolder", "FolderDocuments", "signed"]
+__all__ = ["CampaignFolder", "signed"]
 
 _SIGNATURE = "# Kept by idealflow: what the campaign in this folder was last run with; SHA-256 of the rest: "
 _PAGE_START = 400  # bytes within which a report page says what it is
@@ -24,53 +25,6 @@ _PAGE_START = 400  # bytes within which a report page says what it is
 def signed(text: str) -> str:
     """A kept config with a first line by which it is known again, unless somebody edits it."""
     return f"{_SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
-
-
-class FolderDocuments:
-    """The documents of a folder's campaign with the two queries of a jobflow JobStore, read-only.
-
-    Parameters
-    ----------
-    path
-        The campaign's ``store.sqlite``.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.docs_store = SQLiteStore(path, index_fields=INDEXED_FIELDS, read_only=True)
-
-    def connect(self) -> None:
-        """Open the file to look at it; ArtifactError where it is missing, damaged or cannot be read."""
-        self.docs_store.connect()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.docs_store.close()
-
-    def query(
-        self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
-        sort: dict[str, Any] | None = None,
-        skip: int = 0,
-        limit: int = 0,
-        load: bool = False,  # noqa: ARG002  # JobStore's: there are no further stores to load from
-    ) -> Iterator[dict[str, Any]]:
-        """Documents that match; see :meth:`idealflow.storage.SQLiteStore.query`."""
-        return self.docs_store.query(criteria, properties, sort, skip, limit)
-
-    def query_one(
-        self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
-        sort: dict[str, Any] | None = None,
-        load: bool = False,
-    ) -> dict[str, Any] | None:
-        """The first document that matches, or None."""
-        return next(self.query(criteria, properties, sort, limit=1, load=load), None)
-
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
-        """Number of documents that match."""
-        return self.docs_store.count(criteria)
 
 
 class CampaignFolder:
@@ -156,6 +110,26 @@ class CampaignFolder:
         self.require()
         return FolderDocuments(self.store_path)
 
+    def with_pause(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """The summary, ``paused`` where it says running but no process holds the campaign."""
+        if summary.get("status") != "running" or self.held():
+            return summary
+        return summary | {"status": "paused", "reason": "no process is running it; `idealflow run` goes on"}
+
+    def held(self) -> bool:
+        """Whether a process holds the campaign; asked without writing anything."""
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def root(self, state: CampaignState | None) -> str:
         """Root of the campaign's artifact store.
 
@@ -185,6 +159,13 @@ class CampaignFolder:
         ):
             found.append(self.figures)
         return found
+
+    def check_report(self) -> None:
+        """Refuse to replace a report page or figures that idealflow did not write; InputError naming them."""
+        if foreign := [path for path in self.foreign() if path != self.summary_path]:
+            raise InputError(
+                f"{foreign[0]} was not written by idealflow; move it away, or write elsewhere with --to FILE.html"
+            )
 
     def refuse_target(self, file: Path, artifacts: str, *, force: bool) -> None:
         """Refuse to write ``file`` where something of value may be lost.

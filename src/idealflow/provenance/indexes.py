@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from idealflow.provenance.maggma_internals import mongo_collection
+
 __all__ = ["COMPOUND_INDEXES", "INDEXED_FIELDS", "ensure_indexes"]
 
 #: fields by which stages and queries look documents up; a store of single indexes, as the embedded one, has these
@@ -45,8 +47,7 @@ def ensure_indexes(store: Any) -> None:
     :data:`COMPOUND_INDEXES` where it is a MongoDB collection, else one on each of :data:`INDEXED_FIELDS`.
     """
     store.connect()
-    collection = getattr(store.docs_store, "_collection", None)
-    if collection is not None and hasattr(collection, "create_index"):
+    if (collection := mongo_collection(store.docs_store)) is not None:
         for fields in COMPOUND_INDEXES:
             collection.create_index([(name, 1) for name in fields])
         return

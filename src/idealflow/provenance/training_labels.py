@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["given_structures", "training_labels"]
 
+_ORIGINS = ("bootstrap", "relabelled", "substructure")
 _FIELDS = ("request_key", "labeller_key", "method", "origin", "replaces", "round")
 
 
@@ -29,12 +30,12 @@ def training_labels(campaign: Campaign) -> dict[str, dict[str, Any]]:
         "output.campaign": campaign.name,
         "output.kind": {"$in": ["label", "substructure"]},
         "output.state": "accepted",
-        "output.origin": {"$in": ["bootstrap", "relabelled", "substructure"]},
     }
     names = [f"output.{name}" for name in _FIELDS]
     found: dict[str, dict[str, Any]] = {}
     for entry in campaign.store.query(query, properties=names, sort={"output.round": 1}):
-        found[entry["output"]["request_key"]] = entry["output"]
+        if entry["output"].get("origin") in _ORIGINS:
+            found[entry["output"]["request_key"]] = entry["output"]
     state = campaign.state()
     anew = [output for output in found.values() if output["origin"] == "relabelled"]
     if state is None or state.learner is None:

@@ -8,8 +8,6 @@ from typing import overload
 
 from ase import Atoms
 
-from idealflow.core import read_trajectory
-
 __all__ = ["WalkerTrajectory"]
 
 
@@ -27,7 +25,9 @@ class WalkerTrajectory(Sequence[Atoms]):
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._files = [read_trajectory(path) for path in files]
+        from idealflow.core import Trajectory  # with numba, which takes a second to import
+
+        self._files = [Trajectory(path) for path in files]
         found = {
             int(step): (number, frame)
             for number, file in enumerate(self._files)

@@ -13,7 +13,7 @@ import pandas as pd
 from ase import Atoms
 
 from idealflow.analysis import msd, rdf
-from idealflow.core import read_trajectory
+from idealflow.core import Trajectory
 from idealflow.provenance import Campaign
 from idealflow.report.figures import (
     frame_errors_figure,
@@ -137,11 +137,11 @@ def _frames(campaign: Campaign, fetch: Fetch) -> list[Atoms]:
     found: dict[int, Atoms] = {}
     segments = [doc for doc in campaign.segments(walker=0) if doc.trajectory is not None]
     state = campaign.state()
-    stored = sum(len(read_trajectory(fetch(doc.trajectory))) for doc in segments if doc.trajectory is not None)
+    stored = sum(len(Trajectory(fetch(doc.trajectory))) for doc in segments if doc.trajectory is not None)
     stride = 1 if state is None else max(1, -(-stored * state.n_atoms // _MOST_ATOM_FRAMES))
     for doc in segments:
         if doc.trajectory is not None:
-            for number, atoms in enumerate(read_trajectory(fetch(doc.trajectory))):
+            for number, atoms in enumerate(Trajectory(fetch(doc.trajectory))):
                 if number % stride == 0:
                     found[int(atoms.info["step"])] = atoms
     return [found[step] for step in sorted(found)]

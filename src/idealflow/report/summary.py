@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from idealflow.analysis import acceleration, calibrate
-from idealflow.core import FEWEST
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, FrameErrors
 from idealflow.storage import replacing
@@ -189,6 +188,8 @@ def _other_labels(summary: dict[str, Any]) -> str:
 
 def too_few_line(too_few: dict[str, int]) -> str:
     """What it means that species are known from too few distinct environments."""
+    from idealflow.core import FEWEST  # with numba, which takes a second to import
+
     counts = ", ".join(f"{species} from {n}" for species, n in too_few.items())
     return (
         f"too few distinct environments are known to judge others by ({counts}; {FEWEST} are needed): everything else of these "
@@ -219,11 +220,10 @@ def _methods(summary: dict[str, Any]) -> str:
 
 def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
     """Rank correlation of uncertainty and force error, and errors by bins; None where no error is known."""
-    table = campaign.calibration(recompute=recompute)
-    table = table[np.isfinite(table["force_error"].to_numpy(dtype=float))]
-    if table.empty:
+    rows = [row for row in campaign.calibration_rows(recompute=recompute) if math.isfinite(row["force_error"])]
+    if not rows:
         return None
-    found = calibrate(table["ratio"].to_numpy(dtype=float), table["force_error"].to_numpy(dtype=float))
+    found = calibrate([row["ratio"] for row in rows], [row["force_error"] for row in rows])
     bins = [
         {
             "from": float(found.edges[i]),

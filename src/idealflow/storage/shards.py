@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from ase import Atoms
 
-from idealflow.core.structure import from_arrays, of_the_label, set_label, to_arrays
 from idealflow.schemas import Artifact
 from idealflow.storage.artifacts import ArtifactStore
 
@@ -21,6 +20,8 @@ _SHARD = "dataset:"
 
 def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
     """Store labelled structures as one npz artifact, exact to the last bit."""
+    from idealflow.core.structure import of_the_label, to_arrays  # with ASE's constraints, and so scipy
+
     arrays: dict[str, np.ndarray] = {"n": np.asarray(len(frames))}
     for i, atoms in enumerate(frames):
         results = atoms.calc.results
@@ -38,6 +39,8 @@ def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
 
 def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
     """The labelled structures of a shard."""
+    from idealflow.core.structure import from_arrays, set_label  # with ASE's constraints, and so scipy
+
     frames = []
     with np.load(store.get(artifact), allow_pickle=False) as data:
         for i in range(int(data["n"])):

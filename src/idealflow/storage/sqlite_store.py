@@ -1,8 +1,6 @@
 """A maggma store in one SQLite file: no server, several processes, nothing acknowledged is lost.
 
-Documents are rows of BSON (:mod:`idealflow.storage.table`). Fields in use are indexed as order-preserving keys
-(:mod:`idealflow.storage.keys`); criteria and sorting on them run in SQLite, everything else is decided on the
-documents by the filter of maggma's MemoryStore, so that results are those of MongoDB's query language.
+How documents are kept, found and written is in :mod:`idealflow.storage.table`, which needs no maggma.
 """
 
 from __future__ import annotations
@@ -12,15 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bson
 import pymongo.errors
 from maggma.core import Sort, Store, StoreError
 from monty.json import jsanitize
 from pydash import get, has, set_
 
 from idealflow.errors import InputError
-from idealflow.storage.mongo import as_stored, encoded, identity, sort_fields, values_at
-from idealflow.storage.projection import project
+from idealflow.storage.mongo import identity
 from idealflow.storage.table import Table
 
 __all__ = ["DEFAULT_INDEX_FIELDS", "DuplicateDocumentError", "SQLiteStore"]
@@ -147,14 +143,14 @@ class SQLiteStore(Store):
         if self._open is not None and not force_reset:
             return
         self.close()
-        table = Table(Path(self.path), self.collection_name, self.timeout_s, self.synchronous, self.read_only)
-        try:
-            table.ensure_fields([self.key, self.last_updated_field, *self.index_fields])
-            table.renew_keys()
-        except BaseException:
-            table.close()
-            raise
-        self._open = table
+        self._open = Table.opened(
+            Path(self.path),
+            self.collection_name,
+            [self.key, self.last_updated_field, *self.index_fields],
+            timeout_s=self.timeout_s,
+            synchronous=self.synchronous,
+            read_only=self.read_only,
+        )
 
     def close(self) -> None:
         """Close this process's connections."""
@@ -187,8 +183,8 @@ class SQLiteStore(Store):
         return table.make_unique(key, sparse) if unique else True
 
     def count(self, criteria: dict[str, Any] | None = None) -> int:
-        """Count the documents that match `criteria` (MongoDB's query language)."""
-        return self._connected().count(as_stored(criteria))
+        """Count the documents that match MongoDB criteria."""
+        return self._connected().count(criteria)
 
     def query(
         self,
@@ -198,21 +194,8 @@ class SQLiteStore(Store):
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Iterate over the documents that match.
-
-        Parameters
-        ----------
-        criteria
-            MongoDB criteria; indexed fields are decided by SQLite.
-        properties
-            Fields to return: a list of dotted paths, or a dictionary of paths to 1 (keep) or 0 (drop).
-        sort
-            Fields to 1 (ascending) or -1; equal documents come in the order they were first stored.
-        skip, limit
-            Documents to leave out first, and to return at most (0: all).
-        """
-        for _, document in self._connected().find(as_stored(criteria), sort_fields(sort), skip, abs(limit)):
-            yield project(document, properties)
+        """Iterate over the documents that match; parameters and errors as for :meth:`Table.query`."""
+        yield from self._connected().query(criteria, properties, sort, skip, limit)
 
     def query_one(
         self,
@@ -230,11 +213,7 @@ class SQLiteStore(Store):
         all_exist: bool = False,  # noqa: ARG002 - part of maggma's signature, without effect in MongoStore too
     ) -> list[Any]:
         """Return the different values of a field (of its items, where it is an array), in order of appearance."""
-        values: dict[bytes, Any] = {}
-        for _, document in self._connected().one_of_each(field, as_stored(criteria)):
-            for value in values_at(field, document):
-                values.setdefault(identity(value), value)
-        return list(values.values())
+        return self._connected().distinct(field, criteria)
 
     def groupby(
         self,
@@ -282,28 +261,15 @@ class SQLiteStore(Store):
         table = self._connected()
         names = key or self.key
         names = list(names) if isinstance(names, list | tuple) else [names]
-        table.ensure_fields(names)
         documents = docs if isinstance(docs, list) else [docs]
         sanitised = [jsanitize(document, allow_bson=True, recursive_msonable=True) for document in documents]
-        blobs = [encoded(document) for document in sanitised if self._validates(document)]
-        criteria = [self._key_criteria(bson.decode(blob), names) for blob in blobs]
         try:
-            with table.transaction() as connection:
-                for blob, same in zip(blobs, criteria, strict=True):
-                    table.upsert(connection, blob, same)
+            table.update([document for document in sanitised if self._validates(document)], names)
         except sqlite3.IntegrityError as error:
             raise DuplicateDocumentError(
                 f"{self.name}: an update would break a unique index ({error}); nothing of it was written. "
                 "Look the document up by that field instead of writing it again"
             ) from error
-
-    def _key_criteria(self, document: dict[str, Any], names: list[str]) -> dict[str, Any]:
-        missing = [name for name in names if not has(document, name)]
-        if missing:
-            raise InputError(
-                f"{self.name}: a document needs the key field(s) {', '.join(missing)}; it has {sorted(document)[:20]}"
-            )
-        return {name: {"$eq": get(document, name)} for name in names}
 
     def _validates(self, document: dict[str, Any]) -> bool:
         if self.validator is None or self.validator.is_valid(document):
@@ -316,4 +282,4 @@ class SQLiteStore(Store):
 
     def remove_docs(self, criteria: dict[str, Any]) -> None:
         """Remove the documents that match `criteria`."""
-        self._connected().remove(as_stored(criteria))
+        self._connected().remove(criteria)

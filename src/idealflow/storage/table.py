@@ -1,20 +1,37 @@
 # ruff: noqa: S608 - identifiers in the SQL are escaped column names of ours; every value is bound
-"""One collection of documents in a SQLite file: found by its keys, decided by its documents where keys cannot."""
+"""One collection of documents in a SQLite file, with MongoDB's queries: the level below the maggma store.
+
+Documents are rows of BSON. Fields in use are indexed as order-preserving keys (:mod:`idealflow.storage.keys`); criteria and
+sorting on them run in SQLite. Everything else is decided on the documents by the filter of maggma's MemoryStore, so that results
+are those of MongoDB's query language.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from enum import Enum
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import bson
 
+from idealflow.errors import InputError
 from idealflow.storage.criteria import Where, column_name, translate
 from idealflow.storage.keyed import Found, KeyedTable
 from idealflow.storage.keys import NULL, UNDECIDED, field_key
-from idealflow.storage.mongo import matches, sort_documents
+from idealflow.storage.mongo import (
+    as_stored,
+    encoded,
+    identity,
+    matches,
+    sort_documents,
+    sort_fields,
+    values_at,
+)
+from idealflow.storage.projection import project
 from idealflow.storage.sqlite_files import explained
 
 __all__ = ["Table"]
@@ -25,10 +42,60 @@ _MANY = 500  # matches from which on walking the sort order beats sorting them, 
 
 
 class Table(KeyedTable):
-    """A collection, open; it belongs to all threads and forks of a process.
+    """A collection of documents, open; threads and forks of a process share it, each with a connection of its own.
 
-    It is opened as :class:`~idealflow.storage.keyed.KeyedTable` says.
+    The parameters are those of :class:`~idealflow.storage.keyed.KeyedTable`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> table = Table.opened(Path(folder.name, "store.sqlite"), fields=["round"])
+    >>> table.update([{"uuid": "a", "round": 1}, {"uuid": "b", "round": 2}], ["uuid"])
+    >>> list(table.query({"round": {"$gt": 1}}, ["uuid"]))
+    [{'uuid': 'b'}]
+    >>> table.close(), folder.cleanup()
+    (None, None)
     """
+
+    @classmethod
+    def opened(
+        cls,
+        path: Path,
+        collection: str = "docs",
+        fields: Iterable[str] = (),
+        *,
+        timeout_s: float = 60.0,
+        synchronous: str = "FULL",
+        read_only: bool = False,
+    ) -> Self:
+        """Open a collection, with its fields indexed and its keys up to date; it is closed again when that fails.
+
+        Parameters
+        ----------
+        fields
+            Dotted paths of fields to index.
+        path, collection, timeout_s, synchronous, read_only
+            As for the class.
+
+        Raises
+        ------
+        ArtifactError
+            When the file is foreign, damaged, cut short or locked, may not be written, or is only looked at and missing.
+        """
+        table = cls(path, collection, timeout_s, synchronous, read_only)
+        try:
+            table.ensure_fields(fields)
+            table.renew_keys()
+        except BaseException:
+            table.close()
+            raise
+        return table
+
+    @property
+    def name(self) -> str:
+        """Where the documents are, as a URL."""
+        return f"sqlite://{self._path}/{self._collection}"
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -39,7 +106,7 @@ class Table(KeyedTable):
         order: list[tuple[str, bool]],
         some: bool = False,
     ) -> Iterator[tuple[int, bool]]:
-        """Rows that may match, in order, each with whether it matches for sure; `some`: few of them will be taken."""
+        """Rows that may match, in order, each with whether it does match for sure; ``some``: the caller takes only a few."""
         where = translate(criteria, self._fields.__contains__)
         unsure = " OR ".join(f"{column_name(field)} = X'{UNDECIDED.hex()}'" for field in sorted(where.fields))
         sure = f"NOT ({unsure})" if where.exact and unsure else str(int(where.exact))
@@ -56,19 +123,20 @@ class Table(KeyedTable):
             yield from cursor
 
     def _narrowest(self, connection: sqlite3.Connection, terms: tuple[Where, ...]) -> str:
-        """The field whose index leaves fewest rows, or the first that leaves fewer than :data:`_FEW`.
+        """Choose the most selective index by counting; the first that leaves fewer than :data:`_FEW` rows is taken.
 
-        SQLite knows averages at best, and every value of a campaign is one.
+        SQLite's own statistics are averages over a column, which say nothing about one value of it: every document of a store
+        may be of one campaign, and no document of another.
         """
         most, counts = 1, [1]
         while min(counts) == most:
             most *= _FEW
             counts = []
             for term in terms:
-                # of the index alone, no row is read
+                # the index alone answers, no row is read
                 sql = f"SELECT COUNT(*) FROM (SELECT 1 FROM {self._table} WHERE {term.sql} LIMIT {most})"
                 counts += connection.execute(sql, term.values).fetchone()
-                if counts[-1] < _FEW:  # few enough, whatever those not counted would leave
+                if counts[-1] < _FEW:  # few enough: the other indexes need not be counted
                     break
         (field,) = terms[counts.index(min(counts))].fields
         return field
@@ -85,15 +153,15 @@ class Table(KeyedTable):
                 if rows[row] or matches(criteria, document):
                     yield row, document
 
-    def find(self, criteria: dict[str, Any], order: list[tuple[str, bool]], skip: int, limit: int) -> Found:
-        """Iterate over (row, document) pairs that match `criteria`.
+    def _find(self, criteria: dict[str, Any], order: list[tuple[str, bool]], skip: int, limit: int) -> Found:
+        """Iterate over (row, document) pairs that match.
 
         Parameters
         ----------
         criteria
             As returned by :func:`idealflow.storage.mongo.as_stored`.
         order
-            (field, descending) pairs; equals come in the order of rows.
+            (field, descending) pairs; equal documents come in the order in which they were first stored.
         skip, limit
             Matches to leave out first, and to return at most (0: all).
         """
@@ -120,13 +188,53 @@ class Table(KeyedTable):
             if sure or any(matches(criteria, document) for _, document in self._read(connection, [row])):
                 yield row
 
-    def count(self, criteria: dict[str, Any]) -> int:
-        """Count the rows that match."""
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Enum | int] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Iterate over the documents that match.
+
+        Parameters
+        ----------
+        criteria
+            MongoDB criteria; conditions on indexed fields are decided by SQLite.
+        properties
+            Fields to return: a list of dotted paths, or a dictionary of paths to 1 (keep) or 0 (drop).
+        sort
+            Fields to 1 (ascending) or -1; equal documents come in the order in which they were first stored.
+        skip, limit
+            Documents to leave out first, and to return at most (0: all).
+
+        Raises
+        ------
+        ArtifactError
+            When the file is damaged, or locked for longer than ``timeout_s``.
+        InputError
+            For a sort direction or a projection that does not exist.
+        """
+        for _, document in self._find(as_stored(criteria), sort_fields(sort), skip, abs(limit)):
+            yield project(document, properties)
+
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
+        """Count the documents that match MongoDB criteria."""
+        stored = as_stored(criteria)
         with explained(self._path):
             connection = self._connection()
-            return sum(1 for _ in self._matching_rows(connection, criteria)) if self._fields else 0
+            return sum(1 for _ in self._matching_rows(connection, stored)) if self._fields else 0
 
-    def one_of_each(self, field: str, criteria: dict[str, Any]) -> Found:
+    def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
+        """Return the different values of a field (of its items, where it is an array), in order of appearance."""
+        values: dict[bytes, Any] = {}
+        for _, document in self._one_of_each(field, as_stored(criteria)):
+            for value in values_at(field, document):
+                values.setdefault(identity(value), value)
+        return list(values.values())
+
+    def _one_of_each(self, field: str, criteria: dict[str, Any]) -> Found:
         """Iterate over matching documents, at least one for every value of `field`."""
         with explained(self._path):
             connection = self._connection()
@@ -134,7 +242,7 @@ class Table(KeyedTable):
             indexed = where.exact and field in self._fields
             if indexed and all(self._decided(connection, name) for name in where.fields | {field}):
                 column = column_name(field)
-                # all rows with the key of null: it stands for missing fields as well
+                # every row with the key of null: documents without the field have it too, and hold no value
                 sql = (
                     f"SELECT MIN(id) AS row FROM {self._table} WHERE {where.sql} GROUP BY {column}, "
                     f"CASE WHEN {column} = X'{NULL.hex()}' THEN id END ORDER BY row"
@@ -142,12 +250,48 @@ class Table(KeyedTable):
                 rows = [row for (row,) in connection.execute(sql, where.values)]
                 yield from self._read(connection, rows)
                 return
-        yield from self.find(criteria, [], 0, 0)
+        yield from self._find(criteria, [], 0, 0)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def upsert(self, connection: sqlite3.Connection, blob: bytes, criteria: dict[str, Any]) -> None:
-        """Replace the first document that matches `criteria`, or insert a new one; in a transaction."""
+    def update(self, documents: list[dict[str, Any]], key: list[str]) -> None:
+        """Insert documents, or replace those that agree with them in the key fields: all of them or none.
+
+        Parameters
+        ----------
+        documents
+            Documents that BSON can hold.
+        key
+            Fields that identify a document; they are indexed.
+
+        Raises
+        ------
+        sqlite3.IntegrityError
+            When a unique index would be broken.
+        ArtifactError
+            When the disk is full, the file locked for longer than ``timeout_s``, read-only or damaged.
+        InputError
+            When a document lacks a key field or holds what BSON cannot.
+        """
+        self.ensure_fields(key)
+        blobs = [encoded(document) for document in documents]
+        criteria = [self._key_criteria(bson.decode(blob), key) for blob in blobs]
+        with self.transaction() as connection:
+            for blob, same in zip(blobs, criteria, strict=True):
+                self._upsert(connection, blob, same)
+
+    def _key_criteria(self, document: dict[str, Any], key: list[str]) -> dict[str, Any]:
+        from pydash import get, has  # only who writes needs it
+
+        missing = [name for name in key if not has(document, name)]
+        if missing:
+            raise InputError(
+                f"{self.name}: a document needs the key field(s) {', '.join(missing)}; it has {sorted(document)[:20]}"
+            )
+        return {name: {"$eq": get(document, name)} for name in key}
+
+    def _upsert(self, connection: sqlite3.Connection, blob: bytes, criteria: dict[str, Any]) -> None:
+        """Replace the first document that matches, or insert a new one; within a transaction."""
         document = bson.decode(blob)
         row = next(self._matching_rows(connection, criteria), None)
         fields = sorted(self._fields)
@@ -160,8 +304,9 @@ class Table(KeyedTable):
             values,
         )
 
-    def remove(self, criteria: dict[str, Any]) -> None:
-        """Remove the rows that match."""
+    def remove(self, criteria: dict[str, Any] | None) -> None:
+        """Remove the documents that match MongoDB criteria."""
+        stored = as_stored(criteria)
         with self.transaction() as connection:
-            rows = list(self._matching_rows(connection, criteria))
+            rows = list(self._matching_rows(connection, stored))
             connection.executemany(f"DELETE FROM {self._table} WHERE id = ?", [(row,) for row in rows])

@@ -1,4 +1,4 @@
-"""From a box to the atoms of a crop: select, keep vacuum, resolve contacts, fill the seam, make neutral."""
+"""From a box to the atoms of a crop: select, keep vacuum, resolve contacts, fill the boundary's holes, make neutral."""
 
 from __future__ import annotations
 
@@ -9,29 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.cropping.caps import OpenBondError, hydrogen_caps
-from idealflow.core.cropping.contacts import (
-    Selection,
-    composition_distance,
-    drop_contacts,
-    fill_seam,
-    neutralise,
-    select,
-    whole_molecules,
-)
+from idealflow.core.cropping.completion import fill_seam, neutralise, whole_molecules
+from idealflow.core.cropping.contacts import Selection, composition_distance, drop_contacts, select
 from idealflow.core.cropping.crop import Refused
 from idealflow.core.cropping.molecules import INCOMPLETE
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings
 from idealflow.core.cropping.vacuum import EmptySpace, keep_vacuum
 
-__all__ = ["Assembled", "Rules", "assemble_all"]
+__all__ = ["Assembled", "Bounds", "assemble_all"]
 
 ENLARGE_STEP = 0.4
 ENLARGE_TRIES = 4
 
 
 class _RefusalError(Exception):
-    """A candidate broke a rule (internal; becomes a :class:`Refused`)."""
+    """A candidate broke a rule; :func:`assemble_all` makes a :class:`Refused` of it."""
 
     def __init__(self, reason: str, *, surface: bool = False, **figures: Any) -> None:
         super().__init__(reason)
@@ -40,8 +33,22 @@ class _RefusalError(Exception):
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Hard rules of a search: atoms at most, composition error at most, charges to cancel, Å of empty space, caps or not."""
+class Bounds:
+    """The rules of a search in numbers, for one frame and centre.
+
+    Attributes
+    ----------
+    max_atoms : most atoms, caps included
+    max_composition_error : largest fraction of atoms that would have to change species
+    charges : oxidation state by atomic number, e, if crops are to be neutral
+    vacuum : thickness of empty space between images, Å
+    caps : whether hydrogen closes the covalent bonds that are cut
+
+    Examples
+    --------
+    >>> Bounds(max_atoms=400, max_composition_error=0.1, charges=None, vacuum=10.0).caps
+    False
+    """
 
     max_atoms: int
     max_composition_error: float
@@ -52,7 +59,24 @@ class Rules:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A box with its atoms, caps (n, 3) relative to the centre in Å, and plain numbers about how it was made."""
+    """A candidate that keeps the rules: a box and its atoms.
+
+    Attributes
+    ----------
+    box : the cell and where it lies
+    sel : its atoms
+    notes : plain numbers about how it was made
+    caps : (n, 3) positions of hydrogen caps relative to the centre, Å, or None
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> box = Box(np.eye(3) * 10.83, np.full(3, -5.0), ("periodic",) * 3, "cartesian")
+    >>> len(Assembled(box, select(sur, box), notes={}).sel.images)
+    108
+    """
 
     box: Box
     sel: Selection
@@ -61,77 +85,102 @@ class Assembled:
 
 
 def assemble_all(
-    boxes: list[Box], sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
+    boxes: list[Box], sur: Surroundings, bounds: Bounds, space: EmptySpace | None, rng: np.random.Generator
 ) -> tuple[list[Assembled], list[Refused]]:
-    """Turn boxes into atoms; what breaks a rule is listed with its reason. `space` None skips the surface rules."""
+    """Turn boxes into candidates with atoms; those that break a rule are listed with the reason.
+
+    Parameters
+    ----------
+    boxes
+        Cells around the centre.
+    sur
+        The centre's surroundings.
+    bounds
+        What a candidate has to keep.
+    space
+        Empty space around the centre, for the surface rule. None skips that rule.
+    rng
+        Source of the random order in which holes at the boundary are filled.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> box = Box(np.eye(3) * 10.83, np.full(3, -5.0), ("periodic",) * 3, "cartesian")
+    >>> small = Bounds(max_atoms=100, max_composition_error=0.1, charges=None, vacuum=10.0)
+    >>> made, refused = assemble_all([box], sur, small, None, np.random.default_rng(0))
+    >>> len(made), refused[0].reason
+    (0, 'more than max_atoms=100 atoms')
+    """
     made, refused = [], []
     for box in boxes:
         try:
-            made.append(assemble(box, sur, rules, space, rng))
+            made.append(assemble(box, sur, bounds, space, rng))
         except _RefusalError as broken:
             volume = float(np.linalg.det(box.cell))
-            figures = {"kind": box.kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
+            figures = {"kind": box.cell_kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
             refused.append(Refused(str(broken), {**figures, **broken.figures}, broken.surface))
     return made, refused
 
 
 def assemble(
-    box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None, rng: np.random.Generator
+    box: Box, sur: Surroundings, bounds: Bounds, space: EmptySpace | None, rng: np.random.Generator
 ) -> Assembled:
-    """Turn a box into the atoms of a crop: select, keep vacuum, resolve contacts, fill the seam, make neutral.
+    """Turn a box into the atoms of a crop: select, keep vacuum, resolve contacts, fill the boundary's holes, make neutral.
 
     Raises
     ------
     _RefusalError
         With the broken rule and its numbers.
     """
-    box, sel, notes = part_contacts(box, sur, rules, space)
+    box, sel, notes = part_contacts(box, sur, bounds, space)
     before = len(sel.images)
     sel = fill_seam(sel, box, sur, rng)
     notes["filled"] = len(sel.images) - before
-    box = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
-    if rules.charges is not None:
+    box = keep_vacuum(box, sel.vectors, sur, bounds.vacuum)
+    if bounds.charges is not None:
         before = len(sel.images)
-        sel, charge = neutralise(sel, sur, rules.charges)
+        sel, charge = neutralise(sel, sur, bounds.charges)
         if abs(charge) > 1e-6:
             raise _RefusalError(f"net charge {charge:+g} by oxidation states cannot be removed", n_atoms=before)
         notes["neutralised"] = before - len(sel.images)
     n_atoms = len(sel.images)
-    if n_atoms > rules.max_atoms:
-        raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
+    if n_atoms > bounds.max_atoms:
+        raise _RefusalError(f"more than max_atoms={bounds.max_atoms} atoms", n_atoms=n_atoms)
     error = composition_distance(sur.numbers[sel.images], sur.composition)
-    if error > rules.max_composition_error:
-        reason = f"composition error {error:.3f} exceeds {rules.max_composition_error:.3f}"
+    if error > bounds.max_composition_error:
+        reason = f"composition error {error:.3f} exceeds {bounds.max_composition_error:.3f}"
         raise _RefusalError(reason, n_atoms=n_atoms, composition_error=error)
-    if not rules.caps:
+    if not bounds.caps:
         return Assembled(box, sel, notes)
     try:
         caps = hydrogen_caps(sel, box, sur)
     except OpenBondError as broken:
         raise _RefusalError(str(broken), n_atoms=n_atoms) from broken
     notes["caps"] = len(caps)
-    if n_atoms + len(caps) > rules.max_atoms:
-        raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms with its caps", n_atoms=n_atoms + len(caps))
+    if n_atoms + len(caps) > bounds.max_atoms:
+        raise _RefusalError(f"more than max_atoms={bounds.max_atoms} atoms with its caps", n_atoms=n_atoms + len(caps))
     return Assembled(box, sel, notes, caps)
 
 
 def part_contacts(
-    box: Box, sur: Surroundings, rules: Rules, space: EmptySpace | None
+    box: Box, sur: Surroundings, bounds: Bounds, space: EmptySpace | None
 ) -> tuple[Box, Selection, dict[str, float]]:
-    """Select the atoms of a box and resolve contacts; margins grow where two core atoms touch across the boundary."""
+    """Select the atoms of a box and resolve contacts; where two core atoms touch across the boundary, the box grows."""
     for attempt in range(ENLARGE_TRIES):
         if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
-            raise _RefusalError("too long: a corner lies beyond the surroundings looked at")
+            raise _RefusalError("too long: a corner of the cell lies past the search radius")
         sel, intruder, molecular = whole_molecules(select(sur, box), box, sur)
         if intruder is not None:
             box = stretched_along(box, intruder)
             continue
         n_atoms = len(sel.images)
         if (sur.molecule[sel.images] == INCOMPLETE).any():
-            raise _RefusalError("too long: a molecule reaches beyond the surroundings looked at", n_atoms=n_atoms)
-        if n_atoms > rules.max_atoms:
-            raise _RefusalError(f"more than max_atoms={rules.max_atoms} atoms", n_atoms=n_atoms)
-        shut = keep_vacuum(box, sel.vectors, sur, rules.vacuum)
+            raise _RefusalError("too long: a molecule extends past the search radius", n_atoms=n_atoms)
+        if n_atoms > bounds.max_atoms:
+            raise _RefusalError(f"more than max_atoms={bounds.max_atoms} atoms", n_atoms=n_atoms)
+        shut = keep_vacuum(box, sel.vectors, sur, bounds.vacuum)
         if space is not None:
             check_vacuum(shut, space, n_atoms)
         sel, core_contact = drop_contacts(sel, shut, sur)
@@ -146,13 +195,13 @@ def part_contacts(
 
 
 def stretched_along(box: Box, shift: NDArray[np.int64]) -> Box:
-    """Enlarge the margins of the axis across which two things meet."""
+    """Enlarge a box along the axis across which two atoms meet; ``shift`` (3,) is the image in which they do."""
     axis = int(np.argmax(np.abs(shift)))
     return box.stretched(axis, ENLARGE_STEP / 2, ENLARGE_STEP / 2)
 
 
 def check_vacuum(box: Box, space: EmptySpace, n_atoms: int) -> None:
-    """Refuse a crop of bulk that was given a surface, and a crop of a surface that lost it."""
+    """The surface rule: refuse a crop of bulk that was given a surface, and a crop of a surface that lost it."""
     has_vacuum = "vacuum" in box.axes
     if space.normal is not None and not has_vacuum:
         raise _RefusalError(

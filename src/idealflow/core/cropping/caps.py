@@ -1,4 +1,4 @@
-"""Hydrogen on the covalent bonds that a crop cuts (the paper's note on organic systems)."""
+"""Hydrogen caps: atoms that close the covalent bonds which a crop cuts (Kong et al., note on organic systems)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,26 @@ Floats = NDArray[np.float64]
 
 
 class OpenBondError(Exception):
-    """A cut bond cannot be capped: the words say why."""
+    """A cut bond cannot be capped; the message says why.
+
+    Examples
+    --------
+    >>> str(OpenBondError("a covalent bond is cut where its cap would touch another atom"))
+    'a covalent bond is cut where its cap would touch another atom'
+    """
 
 
 def hydrogen_caps(sel: Selection, box: Box, sur: Surroundings) -> Floats:
-    """Where hydrogen atoms close the bonds of nonmetal atoms that end at the boundary.
+    """Find places for hydrogen atoms that close the cut bonds of nonmetal atoms.
 
     A bond is cut when its other atom is not in the cell and no periodic image of the cell's atoms stands within 0.4 Å of that
-    atom's place. The cap stands on the bond, at the sum of the covalent radii of its atom and hydrogen.
+    atom's place. The cap stands on the bond, its distance the sum of the covalent radii of the bonded atom and of hydrogen.
 
     Parameters
     ----------
-    sel, box, sur : the finished selection, its box, and what it was cut from
+    sel : the finished selection of atoms
+    box : their cell
+    sur : what they were cut from
 
     Returns
     -------
@@ -44,6 +52,19 @@ def hydrogen_caps(sel: Selection, box: Box, sur: Surroundings) -> Floats:
     OpenBondError
         If a cap would stand inside the core's sphere, or closer to another atom than the limits allow; or if atoms meet
         across the boundary that are not bonded in the frame.
+
+    Examples
+    --------
+    Half of an ethane molecule in a box: the cut C-C bond gets one cap.
+
+    >>> from ase.build import molecule
+    >>> from idealflow.core.cropping.contacts import select
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> ethane = molecule("C2H6", vacuum=6.0)
+    >>> sur = survey(ethane, centre=0, cutoff=0.5, radius=6.0)
+    >>> box = Box(np.eye(3) * 9.0, np.array([-4.5, -4.5, -0.7]), ("vacuum",) * 3, "cartesian")
+    >>> hydrogen_caps(select(sur, box), box, sur).shape
+    (1, 3)
     """
     pairs = covalent_bonds(sur.numbers, sur.vectors)
     _check_valences(sel, box, sur, np.bincount(pairs.ravel(), minlength=len(sur.numbers)))

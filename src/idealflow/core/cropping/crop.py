@@ -1,4 +1,4 @@
-"""What crop search returns: crops, the candidates it refused, and the list that holds both."""
+"""What a crop search returns: crops, the candidates it refused, and the list that holds both."""
 
 from __future__ import annotations
 
@@ -23,40 +23,57 @@ class Crop:
     Attributes
     ----------
     atoms
-        The cell; periodic in all three directions (empty space stands where the frame has vacuum). Atoms have the initial
-        magnetic moments that their parents have in the frame, if it has any.
+        The cell, periodic in all three directions; where the frame has vacuum, it contains empty space. Atoms have the initial
+        magnetic moments of their parents in the frame, if it has any.
     core
-        (n,) bool: atoms inside SOAP's true cutoff sphere around the centre. They stand as they stand in the frame, and
-        nothing else reaches into that sphere.
+        (n,) bool: atoms within the uncertainty's true cutoff of the centre. They stand as in the frame, and no other atom reaches
+        into that sphere. The others are the shell.
     parent_indices
-        (n,) index in the frame of each atom.
+        (n,) index of each atom's parent in the frame; -1 for hydrogen caps.
     centre
         Index of the centre in `atoms`.
     in_frame
-        (n,) max(1, value in the frame) of every atom; 1 for hydrogen caps.
+        (n,) max(1, uncertainty of the parent in the frame); 1 for hydrogen caps.
     values
         (n,) uncertainties in the crop.
     uncertainty
         Mean of `values` over the shell (over all atoms where there is no shell).
     uncertainty_max
-        Their maximum.
+        Their maximum there.
     composition_error
         Fraction of atoms that would have to change species to give the frame's composition.
     min_contact
         Smallest distance between two atoms, Å.
-    kind
-        ``"cartesian"``, ``"parent"``, ``"lattice"``, ``"surface"``, ``"vacuum"`` or ``"whole"``.
+    cell_kind
+        How the cell was made: along Cartesian axes (``"cartesian"``), along the frame's cell (``"parent"``), on translation
+        vectors (``"lattice"``), on a surface normal (``"surface"``), a ball in ``"vacuum"``, or the ``"whole"`` frame. Stored
+        figures call it ``kind``.
     axes
-        Per cell vector ``"periodic"``, ``"kept"`` (the frame's own vector) or ``"vacuum"``; the last two do not move
-        in the relaxation.
+        For each cell vector ``"periodic"``, ``"kept"`` (the frame's own vector) or ``"vacuum"``; the relaxation moves only
+        periodic ones.
     limits
         Smallest distances allowed between atoms.
     expected_volume
-        Å³ that so many atoms fill in the frame around the centre; None beside empty space.
+        Volume that as many atoms fill in the frame around the centre, Å³; None beside empty space.
     score
         What the search sorts by, lower is better.
     notes
-        Plain numbers about how the cell was made: atoms removed and added at the boundary, margins enlarged, ...
+        Plain numbers about how the cell was made: atoms removed and added at the boundary, how far margins were enlarged, ...
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import whole_frame
+    >>> class Known:
+    ...     cutoff = 3.0
+    ...     def __call__(self, atoms, indices=None):
+    ...         return np.ones(len(atoms) if indices is None else len(indices))
+    >>> crop = whole_frame(Known(), bulk("Cu", cubic=True), centre=2)
+    >>> crop.centre, crop.parent_indices.tolist(), crop.uncertainty
+    (2, [0, 1, 2, 3], 1.0)
+    >>> again = Crop.from_dict(crop.to_dict())
+    >>> bool((again.atoms.positions == crop.atoms.positions).all())
+    True
     """
 
     atoms: Atoms
@@ -67,7 +84,7 @@ class Crop:
     values: NDArray[np.float64]
     composition_error: float
     min_contact: float
-    kind: str
+    cell_kind: str
     axes: tuple[str, str, str]
     limits: ContactLimits
     score: float
@@ -81,7 +98,7 @@ class Crop:
 
     @property
     def reference(self) -> NDArray[np.float64]:
-        """(n,) level of ``in_frame`` for core atoms, and 1, the in-distribution mean, for shell atoms."""
+        """(n,) ``in_frame`` for core atoms; 1, the mean in distribution, for shell atoms."""
         return np.where(self.core, self.in_frame, 1.0)
 
     @property
@@ -96,13 +113,13 @@ class Crop:
 
     @property
     def core_worsening(self) -> float:
-        """Largest ratio, over the core, of the uncertainty here to the reference (species never seen do not count)."""
+        """Largest ratio of a core atom's uncertainty here to its reference; species never seen do not count."""
         known = self.core & np.isfinite(self.reference)
         return float(np.max(self.values[known] / self.reference[known])) if known.any() else 1.0
 
     @property
     def volume_error(self) -> float:
-        """Relative excess of the cell's volume over what its atoms fill in the frame; 0 where that is not known."""
+        """Volume of the cell over ``expected_volume``, minus 1; 0 where that is not known."""
         return 0.0 if self.expected_volume is None else float(self.atoms.get_volume()) / self.expected_volume - 1.0
 
     def with_moments_of(self, frame: Atoms) -> Crop:
@@ -111,9 +128,9 @@ class Crop:
         return self
 
     def figures(self) -> dict[str, Any]:
-        """Return the crop in plain numbers, as provenance keeps it for every candidate."""
+        """Return the numbers that documents keep of every candidate."""
         return {
-            "kind": self.kind,
+            "kind": self.cell_kind,
             "axes": list(self.axes),
             "n_atoms": len(self.atoms),
             "n_core": int(self.core.sum()),
@@ -141,7 +158,7 @@ class Crop:
             "values": self.values.tolist(),
             "composition_error": self.composition_error,
             "min_contact": self.min_contact,
-            "kind": self.kind,
+            "kind": self.cell_kind,
             "axes": list(self.axes),
             "limits": dict(self.limits.pairs),
             "score": self.score,
@@ -160,12 +177,12 @@ class Crop:
             core=core,
             parent_indices=np.asarray(data["parent_indices"], dtype=np.int64),
             centre=int(data["centre"]),
-            # crops stored before it was kept have "reference": the same for the core, 1 for the shell
+            # crops of earlier versions have "reference" instead: the same for the core, 1 for the shell
             in_frame=np.asarray(data["in_frame"] if "in_frame" in data else data["reference"], dtype=np.float64),
             values=np.asarray(data["values"], dtype=np.float64),
             composition_error=float(data["composition_error"]),
             min_contact=float(data["min_contact"]),
-            kind=data["kind"],
+            cell_kind=data["kind"],
             axes=tuple(data["axes"]),
             limits=ContactLimits(dict(data["limits"])),
             score=float(data["score"]),
@@ -176,16 +193,21 @@ class Crop:
 
 @dataclass(frozen=True)
 class Refused:
-    """A candidate cell that broke a rule.
+    """A candidate cell that broke a rule of the search.
 
     Attributes
     ----------
     reason
         The rule, the value and the limit, in words.
     figures
-        Plain numbers of the cell.
+        Plain numbers of the cell, with its ``kind``, ``n_atoms`` and ``cell`` (3, 3) in Å.
     surface
-        Whether the rule is that of surfaces: a surface is kept, and nothing is given one.
+        Whether the broken rule is the surface rule: a surface of the frame stays one, and the inside of a body gets none.
+
+    Examples
+    --------
+    >>> Refused("more than max_atoms=400 atoms", {"kind": "parent", "n_atoms": 512}).surface
+    False
     """
 
     reason: str
@@ -194,7 +216,7 @@ class Refused:
 
 
 class CropSearch(Sequence[Crop]):
-    """The crops found around one centre, best first; `rejected` holds the candidates that broke a rule.
+    """The crops found around one centre, best first: a sequence. ``rejected`` lists the candidates that broke a rule.
 
     Parameters
     ----------
@@ -202,6 +224,12 @@ class CropSearch(Sequence[Crop]):
         Accepted crops in any order; they are sorted by score.
     rejected
         Refused candidates.
+
+    Examples
+    --------
+    >>> found = CropSearch([], [Refused("more than max_atoms=40 atoms", {"kind": "parent", "n_atoms": 64})])
+    >>> len(found), found.rejected[0].figures["n_atoms"]
+    (0, 64)
     """
 
     def __init__(self, crops: Iterable[Crop], rejected: Iterable[Refused] = ()) -> None:
@@ -222,5 +250,5 @@ class CropSearch(Sequence[Crop]):
         return self._crops[index]
 
     def __repr__(self) -> str:
-        best = f", best {self._crops[0].score:.3g} ({self._crops[0].kind})" if self._crops else ""
+        best = f", best {self._crops[0].score:.3g} ({self._crops[0].cell_kind})" if self._crops else ""
         return f"CropSearch({len(self)} crops, {len(self.rejected)} refused{best})"

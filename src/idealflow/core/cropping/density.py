@@ -1,4 +1,4 @@
-"""How dense the frame is around a centre, where nothing but matter is around it."""
+"""How dense the frame is around a centre, if no empty space is near."""
 
 from __future__ import annotations
 
@@ -16,16 +16,28 @@ Floats = NDArray[np.float64]
 
 
 def local_density(vectors: Floats, cutoff: float, radius: float, reach: float) -> float | None:
-    """Atoms per Å³ around a centre, weighted with a Gaussian of 0.75 cutoffs, in which a crystal's shells leave no trace.
+    """Atoms per Å³ around a centre: an average weighted with a Gaussian as wide as 0.75 cutoffs.
 
-    None if more than 1 % of that volume is empty: a density says nothing of a cell beside a surface.
+    The Gaussian is wide enough to smooth out the shells of neighbours in a crystal. None if more than 1 % of the weighted
+    volume is empty: beside a surface a density does not say how large a cell should be.
 
     Parameters
     ----------
     vectors : (n, 3) atoms relative to the centre, Å
     cutoff : radius of the core, Å
     radius : how far `vectors` reach, Å
-    reach : distance from the nearest atom at which a point counts as empty, Å
+    reach : distance from the nearest atom beyond which a point counts as empty, Å
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import images_within
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> _, vectors = images_within(crystal, 0, 15.0)
+    >>> bool(abs(local_density(vectors, 5.0, 15.0, 3.5) / (4 / crystal.get_volume()) - 1.0) < 0.001)
+    True
+    >>> local_density(vectors[vectors[:, 2] <= 0.0], 5.0, 15.0, 3.5) is None
+    True
     """
     radius = min(radius, 4.0 * WIDTH * cutoff)
     variance = (WIDTH * cutoff) ** 2

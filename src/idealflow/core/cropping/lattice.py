@@ -1,9 +1,9 @@
 """Translation vectors found around a centre, and cells built on them.
 
-A crop whose edges map the local structure onto itself has no seam. In a crystal such vectors exist whatever the
-orientation of the grain; they are read off the atoms: every vector from the centre to an atom of its own species is a
-candidate (vectors from its neighbours too: it may itself be the defect), judged by how well it carries the centre's
-neighbours onto atoms of their own species, and refined by the mean of what is left over.
+If the edges of a crop map the local structure onto itself, nothing is broken at its boundary. A crystal has such vectors whatever
+the orientation of the grain, and they can be read off the atoms: every vector from the centre to an atom of its own species is a
+candidate (vectors from its neighbours too: the centre may itself be the defect). A candidate is rated by how well it carries the
+centre's neighbours onto atoms of their own species, and refined by the mean distance that is left.
 """
 
 from __future__ import annotations
@@ -34,8 +34,13 @@ class Translations:
 
     Attributes
     ----------
-    vectors : (n, 3) Å, best first; with every vector its opposite is a translation too
-    mismatch : (n,) root mean square distance left between a moved neighbour and the atom it lands on, Å
+    vectors : (n, 3) Å, best first; the opposite of each is a translation too
+    mismatch : (n,) root mean square distance between moved neighbours and the atoms nearest to where they land, Å
+
+    Examples
+    --------
+    >>> Translations(vectors=np.array([[3.61, 0.0, 0.0]]), mismatch=np.array([0.02])).mismatch.tolist()
+    [0.02]
     """
 
     vectors: Floats
@@ -43,7 +48,7 @@ class Translations:
 
 
 def find_translations(sur: Surroundings, shortest: float, longest: float) -> Translations:
-    """Judge and refine the interatomic vectors around the centre.
+    """Find the vectors that nearly map the surroundings onto themselves, among those from atom to atom.
 
     Parameters
     ----------
@@ -53,14 +58,25 @@ def find_translations(sur: Surroundings, shortest: float, longest: float) -> Tra
     Returns
     -------
     Translations
-        At most 400, sorted by mismatch. Frame vectors in the range are among them with mismatch 0.
+        At most 400, smallest mismatch first. The frame's own vectors in the range are among them, with mismatch 0.
+
+    Examples
+    --------
+    In a perfect crystal every lattice vector is one, without mismatch:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> found = find_translations(sur, shortest=3.0, longest=4.0)
+    >>> len(found.vectors), bool((found.mismatch < 1e-9).all())
+    (18, True)
     """
     distance = np.linalg.norm(sur.vectors, axis=1)
     probes = np.flatnonzero(distance <= sur.cutoff)[:MAX_PROBES]
     pool = candidates_from(sur, anchors_of(sur), shortest, longest)
     vectors, mismatch = pool, np.empty(0)
     if len(pool):
-        # a few probes tell most candidates apart; the rest are for those that pass
+        # a few probes rule most candidates out; all probes are tried on those that pass
         rough = judge(sur, pool, probes[:FEW_PROBES])[1]
         vectors, mismatch = judge(sur, pool[np.argsort(rough, kind="stable")[: 2 * MAX_TRANSLATIONS]], probes)
     own_vectors = [
@@ -78,10 +94,10 @@ def find_translations(sur: Surroundings, shortest: float, longest: float) -> Tra
 def anchors_of(sur: Surroundings) -> list[int]:
     """Atoms to read vectors from: the centre, its nearest neighbour of each species, and the next nearest ones.
 
-    The centre alone would mislead where it is the defect: an impurity has no like to reach for, and vectors from an
-    antisite to atoms of its species join the wrong sublattices.
+    The centre alone would mislead if it is the defect: an impurity has no atom of its species near, and vectors from an antisite
+    to atoms of its species connect different sublattices.
     """
-    firsts = [int(np.flatnonzero(sur.numbers[1:] == kind)[0]) + 1 for kind in np.unique(sur.numbers[1:])]
+    firsts = [int(np.flatnonzero(sur.numbers[1:] == number)[0]) + 1 for number in np.unique(sur.numbers[1:])]
     return list(dict.fromkeys([0, *firsts, *range(1, len(sur.numbers))]))[: max(MIN_ANCHORS, 1 + len(firsts))]
 
 
@@ -96,13 +112,13 @@ def candidates_from(sur: Surroundings, anchors: list[int], shortest: float, long
 
 
 def judge(sur: Surroundings, pool: Floats, probes: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Refined vectors (n, 3) and their mismatch (n,), by where they carry the probes, Å."""
+    """Refine candidate vectors (n, 3) by where they carry the probes; returns them and their mismatch (n,), Å."""
     cap = 0.5 * sur.nearest
     left = np.zeros((len(pool), len(probes), 3))
     missed = np.zeros((len(pool), len(probes)), dtype=bool)
-    for kind in np.unique(sur.numbers[probes]):
-        mine = np.flatnonzero(sur.numbers[probes] == kind)
-        points = sur.vectors[sur.numbers == kind]
+    for number in np.unique(sur.numbers[probes]):
+        mine = np.flatnonzero(sur.numbers[probes] == number)
+        points = sur.vectors[sur.numbers == number]
         landed = sur.vectors[probes[mine]][None, :, :] + pool[:, None, :]
         gap, nearest = cKDTree(points).query(landed, distance_upper_bound=cap)
         found = np.isfinite(gap)
@@ -128,21 +144,31 @@ def lattice_edges(
     rng: np.random.Generator,
     normal: Floats | None = None,
 ) -> Iterator[tuple[Floats, tuple[bool, ...]]]:
-    """Build cells from translations: right-handed, wide enough for the core, of moderate volume, each one once.
+    """Build cells from translations: right-handed, wide enough for the core, of moderate volume, no two alike.
 
     Parameters
     ----------
     sur : the centre's surroundings
-    translations : where the edges come from
-    count : how many cells at most
+    translations : the vectors to choose edges from; a smaller mismatch makes one likelier
+    count : most cells
     widths : smallest and largest perpendicular width, Å; the volume stays below the cube of the largest
-    rng : generator
+    rng : source of random numbers
     normal : (3,) unit vector; the third edge then stands on it and the other two lie within the surface
 
     Yields
     ------
     tuple
-        Edges (3, 3) in Å, and which of them are the frame's own, kept ones.
+        Edges (3, 3) in Å, and which of them (3,) are kept, the frame's own.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> found = find_translations(sur, shortest=7.8, longest=13.0)
+    >>> cells = list(lattice_edges(sur, found, 4, (8.0, 11.0), np.random.default_rng(0)))
+    >>> len(cells), bool(np.linalg.det(cells[0][0]) > 8.0**3)
+    (4, True)
     """
     fixed = [sur.frame_cell[k] for k in np.flatnonzero(sur.kept)]
     if normal is not None and len(fixed) < 3:
@@ -192,7 +218,7 @@ def complete_cell(
     bounds: tuple[float, float],
     rng: np.random.Generator,
 ) -> Floats | None:
-    """Draw the third edge for two given ones so that every free pair of faces is far enough apart, if there is one.
+    """Draw a third edge for two given ones so that every free pair of faces is far enough apart; None if there is none.
 
     Parameters
     ----------
@@ -200,7 +226,7 @@ def complete_cell(
     pool, chance : (n, 3) candidates and their probabilities
     kept : (2,) which of the two edges need no width of their own
     bounds : smallest width of the free pairs of faces, and the cube root of the largest volume, Å
-    rng : generator
+    rng : source of random numbers
     """
     across = np.cross(rows[0], rows[1])
     area = float(np.linalg.norm(across))

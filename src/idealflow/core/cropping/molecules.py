@@ -1,8 +1,8 @@
 """Molecules in a frame: a crop takes one whole or not at all, and hydrogen may cap the covalent bonds it cuts.
 
 A molecule is a finite set of nonmetal atoms joined by covalent bonds (closer than 1.25 times the sum of their covalent
-radii). Metals and ionic solids have none; a covalent network or a polymer that reaches farther than the crop is looked for
-is a body, not a molecule, and may be cut.
+radii). Metals and ionic solids have none. A covalent network or a polymer of more than 60 atoms is a body, not a molecule,
+and may be cut.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 __all__ = ["BODY", "INCOMPLETE", "NONMETALS", "bond_limit", "covalent_bonds", "find_molecules"]
 
-#: an atom of no molecule; of one that reaches beyond what was looked at, so that it cannot be taken whole
+#: BODY: not part of a molecule. INCOMPLETE: its molecule extends past the search radius, so that it cannot be taken whole
 BODY, INCOMPLETE = -1, -2
 NONMETALS = np.array(
     [atomic_numbers[symbol] for symbol in ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I")]
@@ -29,7 +29,17 @@ Ints = NDArray[np.int64]
 
 
 def bond_limit(a: NDArray[np.integer], b: NDArray[np.integer]) -> Floats:
-    """Distance below which two atoms count as bonded, Å, for arrays of atomic numbers."""
+    """Distance below which two atoms count as bonded, Å: 1.25 times the sum of their covalent radii.
+
+    Parameters
+    ----------
+    a, b : (n,) atomic numbers
+
+    Examples
+    --------
+    >>> bond_limit(np.array([6]), np.array([1])).round(3).tolist()
+    [1.338]
+    """
     return np.asarray(BOND_FACTOR * (covalent_radii[a] + covalent_radii[b]), dtype=np.float64)
 
 
@@ -40,6 +50,13 @@ def covalent_bonds(numbers: Ints, vectors: Floats) -> Ints:
     ----------
     numbers : (n,) atomic numbers
     vectors : (n, 3) positions, Å
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> water = molecule("H2O")
+    >>> covalent_bonds(water.numbers, water.positions).tolist()
+    [[0, 1], [0, 2]]
     """
     mine = np.flatnonzero(np.isin(numbers, NONMETALS))
     if len(mine) < 2:
@@ -51,13 +68,31 @@ def covalent_bonds(numbers: Ints, vectors: Floats) -> Ints:
 
 
 def find_molecules(numbers: Ints, vectors: Floats, radius: float) -> Ints:
-    """Number of the molecule (n,) each atom image belongs to; ``BODY`` for none, ``INCOMPLETE`` at the rim.
+    """Find the molecule that each atom image belongs to.
 
     Parameters
     ----------
     numbers : (n,) atomic numbers
     vectors : (n, 3) positions relative to the centre, Å
-    radius : how far was looked, Å
+    radius : radius within which these images are all there are, Å
+
+    Returns
+    -------
+    (n,) int array
+        Number of the molecule; ``BODY`` for atoms of none, ``INCOMPLETE`` for a molecule that extends past the radius.
+
+    Examples
+    --------
+    Two water molecules, seen whole and seen in part:
+
+    >>> from ase.build import molecule
+    >>> pair = molecule("H2O")
+    >>> pair += molecule("H2O")
+    >>> pair.positions[3:] += [0.0, 0.0, 3.0]
+    >>> find_molecules(pair.numbers, pair.positions, radius=8.0).tolist()
+    [0, 0, 0, 1, 1, 1]
+    >>> find_molecules(pair.numbers, pair.positions, radius=3.5).tolist()
+    [0, 0, 0, -2, -2, -2]
     """
     molecule = np.full(len(numbers), BODY, dtype=np.int64)
     bonds = covalent_bonds(numbers, vectors)

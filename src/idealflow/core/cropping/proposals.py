@@ -18,32 +18,40 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Box:
-    """A parallelepiped around the centre of a crop.
+    """A parallelepiped around the centre: the cell of a candidate, and where it lies.
 
     Attributes
     ----------
     cell : (3, 3) rows are its edges, Å; right-handed
     origin : (3,) its corner relative to the centre, Å
-    axes : per edge "periodic", "kept" (the frame's own vector) or "vacuum"
-    kind : "cartesian", "parent", "lattice" or "surface"
+    axes : for each edge "periodic", "kept" (the frame's own vector) or "vacuum"
+    cell_kind : how it was made: "cartesian", "parent", "lattice", "surface", "vacuum" or "whole"
+
+    Examples
+    --------
+    >>> box = Box(np.eye(3) * 10.0, np.full(3, -5.0), ("periodic",) * 3, "cartesian")
+    >>> box.fractional(np.zeros(3)).tolist()
+    [0.5, 0.5, 0.5]
+    >>> box.stretched(2, below=1.0, above=3.0, name="vacuum").cell.diagonal().tolist()
+    [10.0, 10.0, 14.0]
     """
 
     cell: Floats
     origin: Floats
     axes: tuple[str, str, str]
-    kind: str
+    cell_kind: str
 
     def fractional(self, vectors: Floats) -> Floats:
         """Coordinates of points (n, 3) in units of the edges; inside means 0 <= f < 1."""
         return np.asarray((vectors - self.origin) @ np.linalg.inv(self.cell), dtype=np.float64)
 
-    def stretched(self, axis: int, below: float, above: float, kind: str | None = None) -> Box:
-        """Push the two faces of one axis outward by perpendicular distances in Å; `kind` renames the axis."""
+    def stretched(self, axis: int, below: float, above: float, name: str | None = None) -> Box:
+        """Push the two faces of one axis outward by perpendicular distances in Å; ``name`` is what the axis is called then."""
         height = heights_of(self.cell)[axis]
         cell = self.cell.copy()
         cell[axis] *= (height + below + above) / height
         axes = list(self.axes)
-        axes[axis] = kind or axes[axis]
+        axes[axis] = name or axes[axis]
         origin = self.origin - self.cell[axis] * (below / height)
         return replace(self, cell=cell, origin=origin, axes=(axes[0], axes[1], axes[2]))
 
@@ -54,7 +62,13 @@ class Box:
 
 
 def face_normals(cell: Floats) -> Floats:
-    """Unit normals (3, 3) of the faces, each pointing along its edge."""
+    """Unit normals (3, 3) of the faces of a cell (3, 3); each has a positive component along its edge.
+
+    Examples
+    --------
+    >>> (face_normals(np.array([[2.0, 0, 0], [1, 2, 0], [0, 0, 2]]))[1] + 0.0).tolist()
+    [0.0, 1.0, 0.0]
+    """
     inverse = np.linalg.inv(cell).T
     return np.asarray(inverse / np.linalg.norm(inverse, axis=1, keepdims=True), dtype=np.float64)
 
@@ -65,7 +79,7 @@ def right_handed(edges: Floats) -> Floats:
 
 
 def with_kept(directions: Floats, sur: Surroundings) -> tuple[Floats, tuple[bool, ...]]:
-    """Replace, for each direction the frame keeps, the most parallel free direction by the frame's own vector.
+    """Put each frame vector that has to be kept in the place of the direction that is most parallel to it.
 
     Parameters
     ----------
@@ -89,9 +103,9 @@ def with_kept(directions: Floats, sur: Surroundings) -> tuple[Floats, tuple[bool
 
 
 def aligned_box(
-    sur: Surroundings, directions: Floats, kind: str, widths: tuple[float, float], rng: np.random.Generator
+    sur: Surroundings, directions: Floats, cell_kind: str, widths: tuple[float, float], rng: np.random.Generator
 ) -> Box | None:
-    """Draw a hexahedron along given directions with six independently drawn faces.
+    """Draw a hexahedron along given directions, each of its six faces on its own.
 
     Every face that is not kept stands at least the cutoff from the centre, so that the core lies inside.
 
@@ -99,14 +113,23 @@ def aligned_box(
     ----------
     sur : the centre's surroundings
     directions : (3, 3) rows, any length
-    kind : name of the candidate
+    cell_kind : how the box is called
     widths : smallest and largest perpendicular width, Å
-    rng : generator
+    rng : source of random numbers
 
     Returns
     -------
     Box or None
-        None if the directions nearly coincide once the kept vectors are in.
+        None if directions nearly coincide after kept vectors have taken their places.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> box = aligned_box(sur, np.eye(3), "cartesian", (8.0, 11.0), np.random.default_rng(0))
+    >>> bool((box.cell.diagonal() >= 8.0).all() and (box.origin <= -4.0).all())
+    True
     """
     rows, kept = with_kept(directions, sur)
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -126,31 +149,51 @@ def aligned_box(
             edges[k], below[k] = rows[k], rng.uniform() * cosines[k]
         else:
             edges[k], below[k] = rows[k] * (low[k] + high[k]) / cosines[k], low[k]
-    return Box(edges, corner(edges, below), axis_names(kept), kind)
+    return Box(edges, corner(edges, below), axis_names(kept), cell_kind)
 
 
 def corner(edges: Floats, below: Floats) -> Floats:
-    """Corner (3,) of a box whose lower faces stand at perpendicular distances `below` (3,) from the centre, Å."""
+    """Corner (3,) of a box, relative to the centre, whose lower faces stand at perpendicular distances ``below`` (3,), Å."""
     return np.asarray(-(below / heights_of(edges)) @ edges, dtype=np.float64)
 
 
 def axis_names(kept: tuple[bool, ...]) -> tuple[str, str, str]:
-    """Name the three axes of a fresh box."""
+    """Names of the three axes of a new box: "kept" or "periodic"."""
     names = ["kept" if k else "periodic" for k in kept]
     return names[0], names[1], names[2]
 
 
-def lattice_box(sur: Surroundings, edges: Floats, kept: tuple[bool, ...], kind: str, rng: np.random.Generator) -> Box:
-    """Place a cell of given edges around the core, the spare width split at random between its two sides."""
+def lattice_box(
+    sur: Surroundings, edges: Floats, kept: tuple[bool, ...], cell_kind: str, rng: np.random.Generator
+) -> Box:
+    """Place a cell of given edges around the core; the width it has to spare is split at random between the two sides.
+
+    Parameters
+    ----------
+    sur : the centre's surroundings
+    edges : (3, 3) rows, Å
+    kept : (3,) which of them are the frame's own vectors
+    cell_kind : how the box is called
+    rng : source of random numbers
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> box = lattice_box(sur, np.eye(3) * 10.83, (False, False, False), "lattice", np.random.default_rng(0))
+    >>> bool((box.origin <= -4.0).all() and (box.origin + 10.83 >= 4.0).all())
+    True
+    """
     heights = heights_of(edges)
     spare = heights - 2.0 * sur.cutoff
     below = sur.cutoff + rng.uniform(size=3) * np.maximum(spare, 0.0)
     below = np.where(kept, rng.uniform(size=3) * heights, below)
-    return Box(edges, corner(edges, below), axis_names(kept), kind)
+    return Box(edges, corner(edges, below), axis_names(kept), cell_kind)
 
 
 def random_rotation_about(axis: Floats, rng: np.random.Generator) -> Floats:
-    """Three perpendicular unit rows, the last along `axis`, the others at a random angle around it."""
+    """Three perpendicular unit rows (3, 3): the last along ``axis``, the others at a random angle around it."""
     normal = axis / np.linalg.norm(axis)
     helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
     first = np.cross(normal, helper)
@@ -180,8 +223,19 @@ def propose(
     translations : vectors that map the surroundings onto themselves
     n_candidates : how many boxes to draw
     widths : smallest and largest perpendicular width, Å
-    rng : generator; the same state gives the same boxes
+    rng : source of random numbers; the same state gives the same boxes
     normal : (3,) unit vector into empty space, or None
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> from idealflow.core.cropping.lattice import find_translations
+    >>> found = find_translations(sur, shortest=7.8, longest=13.0)
+    >>> boxes = list(propose(sur, found, 10, (8.0, 11.0), np.random.default_rng(0)))
+    >>> len(boxes), boxes[0].cell_kind
+    (10, 'lattice')
     """
     n_axis = max(1, n_candidates // 5)
     n_lattice = n_candidates - 2 * n_axis
@@ -190,11 +244,11 @@ def propose(
         yield lattice_box(sur, edges, kept, "lattice", rng)
     for count in range(n_candidates - len(lattice)):
         if normal is not None and count % 2:
-            directions, kind = random_rotation_about(normal, rng), "surface"
+            directions, cell_kind = random_rotation_about(normal, rng), "surface"
         elif count % 4 < 2:
-            directions, kind = np.eye(3), "cartesian"
+            directions, cell_kind = np.eye(3), "cartesian"
         else:
-            directions, kind = sur.frame_cell, "parent"
-        box = aligned_box(sur, directions, kind, widths, rng)
+            directions, cell_kind = sur.frame_cell, "parent"
+        box = aligned_box(sur, directions, cell_kind, widths, rng)
         if box is not None:
             yield box

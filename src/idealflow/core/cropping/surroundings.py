@@ -1,4 +1,4 @@
-"""What a crop is cut from: every atom image around one centre, and what the frame says about distances there."""
+"""What a crop is cut from: every atom image around one centre, and the distances that the frame has there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -14,7 +14,7 @@ from idealflow.core.cropping.density import local_density
 from idealflow.core.cropping.molecules import find_molecules
 from idealflow.errors import InputError
 
-__all__ = ["ContactLimits", "Surroundings", "images_within", "survey"]
+__all__ = ["ContactLimits", "Surroundings", "contact_limits", "heights_of", "images_within", "survey"]
 
 COVALENT_FRACTION = 0.7
 SEEN_FRACTION = 0.85
@@ -32,8 +32,14 @@ class ContactLimits:
     Attributes
     ----------
     pairs
-        ``{"Al-O": 1.45, ...}``, Å; symbols of a key in alphabetical order. A pair that is not named falls back to
-        0.7 times the sum of the covalent radii.
+        ``{"Al-O": 1.45, ...}``, Å; the two symbols in alphabetical order. For other pairs the limit is 0.7 times the sum of the
+        covalent radii.
+
+    Examples
+    --------
+    >>> limits = ContactLimits({"Al-O": 1.45})
+    >>> limits.of(8, 13), round(limits.of(8, 8), 3)
+    (1.45, 0.924)
     """
 
     pairs: dict[str, float]
@@ -46,8 +52,8 @@ class ContactLimits:
         numbers
             (n,) atomic numbers.
         """
-        kinds, rows = np.unique(numbers, return_inverse=True)
-        matrix = np.array([[self.of(int(a), int(b)) for b in kinds] for a in kinds], dtype=float)
+        species, rows = np.unique(numbers, return_inverse=True)
+        matrix = np.array([[self.of(int(a), int(b)) for b in species] for a in species], dtype=float)
         return matrix, rows.astype(np.int64)
 
     def of(self, a: int, b: int) -> float:
@@ -57,31 +63,38 @@ class ContactLimits:
 
 
 def pair_key(a: int, b: int) -> str:
-    """Name of a pair of species, independent of order."""
+    """Name of a pair of species: the two symbols in alphabetical order."""
     return "-".join(sorted((chemical_symbols[a], chemical_symbols[b])))
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """All atom images within `radius` of a centre, the centre first.
+    """All atom images within ``radius`` of a centre, the centre first; :func:`survey` collects them.
 
     Attributes
     ----------
     indices : (n,) index in the frame of each image
     numbers : (n,) atomic numbers
     vectors : (n, 3) position relative to the centre, Å
-    radius : Å
+    radius : how far was looked, Å
     cutoff : radius of the untouched core, Å
     frame_cell : (3, 3) rows are the frame's vectors, completed where the frame has none, Å
-    kept : (3,) bool; the frame is periodic there and thinner than twice the cutoff
+    kept : (3,) bool; where the frame is periodic and thinner than twice the cutoff, so that a crop keeps its vector
     periodic : (3,) bool; the frame's periodic directions
     nearest : median distance to the nearest neighbour, Å
     density : atoms per Å³ within the radius (empty space included)
     matter : atoms per Å³ close around the centre, None beside empty space
     open_distance : distance from the nearest atom at which a point counts as empty space, Å
-    limits : smallest distances allowed in a crop from here
+    limits : smallest distances allowed in a crop
     composition : fraction of each atomic number in the whole frame
     molecule : (n,) number of the molecule of each image, or ``BODY`` or ``INCOMPLETE``
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> len(sur.indices), sur.composition, sur.kept.tolist()
+    (627, {29: 1.0}, [False, False, False])
     """
 
     indices: Ints
@@ -102,7 +115,17 @@ class Surroundings:
 
 
 def heights_of(cell: Floats) -> Floats:
-    """Perpendicular widths of a parallelepiped along its three axes, Å, shape (3,)."""
+    """Perpendicular widths (3,) of a cell along its three axes, Å.
+
+    Parameters
+    ----------
+    cell : (3, 3) rows, Å
+
+    Examples
+    --------
+    >>> heights_of(np.array([[4.0, 0.0, 0.0], [3.0, 3.0, 0.0], [0.0, 0.0, 5.0]])).round(3).tolist()
+    [2.828, 3.0, 5.0]
+    """
     return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0), dtype=np.float64)
 
 
@@ -121,8 +144,15 @@ def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Float
     Returns
     -------
     tuple
-        Indices (n,), and positions relative to the centre (n, 3) in Å; the centre itself comes first, the rest
-        sorted by distance.
+        Indices (n,), and positions relative to the centre (n, 3) in Å; the centre itself comes first, the others are sorted by
+        distance.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> indices, vectors = images_within(bulk("Cu", cubic=True), centre=0, radius=2.6)
+    >>> len(indices), indices[0], vectors[0].tolist()
+    (13, np.int64(0), [0.0, 0.0, 0.0])
     """
     cell = np.asarray(atoms.cell.complete().array, dtype=float)
     delta = atoms.positions - atoms.positions[centre]
@@ -156,22 +186,28 @@ def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Float
 
 
 def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) -> ContactLimits:
-    """Derive the smallest allowed distances from what the frame itself shows.
+    """Derive the smallest allowed distances from those that the frame has.
 
-    For a pair of species the limit is 0.85 times the smallest distance seen, at least 0.7 times the sum of the
-    covalent radii, and never more than 0.95 times what is seen (a frame's own contacts are physical). Looking at the
-    frame matters in ionic crystals, where like ions never come near the sum of their covalent radii.
+    For a pair of species the limit is 0.85 times the smallest distance found, or 0.7 times the sum of the covalent radii if that
+    is more, but at most 0.95 times the distance found: what the frame has is physical. In ionic crystals ions of one sign never
+    come as near as their covalent radii would allow, so the radii alone would be too small a limit.
 
     Parameters
     ----------
     numbers : (n,) atomic numbers
     vectors : (n, 3) positions, Å
-    min_contact : one limit in Å for all pairs instead, or None
+    min_contact : one limit for all pairs instead, Å, or None
+
+    Examples
+    --------
+    >>> copper = contact_limits(np.array([29, 29]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]]), min_contact=None)
+    >>> round(copper.pairs["Cu-Cu"], 3)
+    2.125
     """
-    kinds = np.unique(numbers)
+    species = np.unique(numbers)
     if min_contact is not None:
-        return ContactLimits({pair_key(int(a), int(b)): float(min_contact) for a in kinds for b in kinds})
-    reach = 2.4 * float(covalent_radii[kinds].max())
+        return ContactLimits({pair_key(int(a), int(b)): float(min_contact) for a in species for b in species})
+    reach = 2.4 * float(covalent_radii[species].max())
     pairs = cKDTree(vectors).query_pairs(reach, output_type="ndarray")
     seen: dict[str, float] = {}
     if len(pairs):
@@ -180,8 +216,8 @@ def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) ->
         for a, b in {(int(x), int(y)) for x, y in np.unique(np.stack([left, right], axis=1), axis=0)}:
             seen[pair_key(a, b)] = float(distance[(left == a) & (right == b)].min())
     limits = {}
-    for x in kinds:
-        for y in kinds:
+    for x in species:
+        for y in species:
             key = pair_key(int(x), int(y))
             bonded = COVALENT_FRACTION * float(covalent_radii[x] + covalent_radii[y])
             nearest = seen.get(key, reach)
@@ -192,14 +228,14 @@ def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) ->
 def open_distance(numbers: Ints, nearest: float) -> float:
     """Distance from the nearest atom at which a point counts as empty space, Å.
 
-    1.35 nearest-neighbour distances, at least the largest covalent radius plus 2 Å: beyond the middle of a vacancy
-    (1 nearest-neighbour distance from its neighbours) and of the holes of an open structure.
+    1.35 nearest-neighbour distances, at least the largest covalent radius plus 2 Å: more than the middle of a vacancy has (one
+    nearest-neighbour distance), and the middle of a hole in an open structure.
     """
     return max(1.35 * nearest, float(covalent_radii[np.unique(numbers)].max()) + 2.0)
 
 
 def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact: float | None = None) -> Surroundings:
-    """Collect what crop search needs to know about the place around one atom.
+    """Collect what a crop search needs to know about the surroundings of one atom.
 
     Parameters
     ----------
@@ -218,6 +254,13 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
     ------
     InputError
         If the centre is no atom of the frame, or positions or cell are not finite.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=7, cutoff=4.0, radius=12.0)
+    >>> sur.indices[0], round(sur.nearest, 2), round(sur.matter, 4)
+    (np.int64(7), 2.55, 0.085)
     """
     if not 0 <= centre < len(atoms):
         raise InputError(f"centre must be an index of the frame's {len(atoms)} atoms, got {centre}")
@@ -232,7 +275,7 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         nearest = float(np.median(near))
     else:
         nearest = 2.0 * float(covalent_radii[numbers[0]])
-    kinds, counts = np.unique(atoms.numbers, return_counts=True)
+    species, counts = np.unique(atoms.numbers, return_counts=True)
     reach = open_distance(numbers, nearest)
     return Surroundings(
         indices=indices,
@@ -248,20 +291,6 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         matter=local_density(vectors, cutoff, radius, reach),
         open_distance=reach,
         limits=contact_limits(numbers, vectors, min_contact),
-        composition={int(z): int(c) / len(atoms) for z, c in zip(kinds, counts, strict=True)},
+        composition={int(z): int(c) / len(atoms) for z, c in zip(species, counts, strict=True)},
         molecule=find_molecules(numbers, vectors, radius),
     )
-
-
-def symbols_to_numbers(charges: dict[str, float]) -> dict[int, float]:
-    """Turn oxidation states by symbol into oxidation states by atomic number.
-
-    Raises
-    ------
-    InputError
-        If a key is no chemical symbol.
-    """
-    unknown = sorted(set(charges) - set(atomic_numbers))
-    if unknown:
-        raise InputError(f"oxidation_states must be keyed by chemical symbols, got {unknown}")
-    return {atomic_numbers[symbol]: float(charge) for symbol, charge in charges.items()}

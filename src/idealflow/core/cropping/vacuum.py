@@ -1,4 +1,4 @@
-"""Empty space: seeing it from a centre, and keeping it open in a crop."""
+"""Empty space: finding it around a centre, and keeping it in a crop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings, heights_of
 
-__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum"]
+__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum", "seam_gap"]
 
 DEFAULT_VACUUM = 10.0
 PROBE_SPACING = 0.8
@@ -23,12 +23,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EmptySpace:
-    """Empty space inside the core sphere of a centre.
+    """Empty space inside the core's sphere.
 
     Attributes
     ----------
     fraction : part of the sphere's volume that is empty
-    normal : (3,) unit vector into it, or None where it has no clear side (bulk, or gas all around)
+    normal : (3,) unit vector into the empty space, or None if it lies on no side in particular (bulk, or gas all around)
+
+    Examples
+    --------
+    >>> EmptySpace(fraction=0.0, normal=None).normal is None
+    True
     """
 
     fraction: float
@@ -36,7 +41,25 @@ class EmptySpace:
 
 
 def find_empty_space(sur: Surroundings) -> EmptySpace:
-    """Probe the sphere of the core, one point per 0.5 Å³, for places far from every atom."""
+    """Look for places far from every atom in the core's sphere, at one point per 0.5 Å³.
+
+    Parameters
+    ----------
+    sur
+        The centre's surroundings.
+
+    Examples
+    --------
+    An atom of the upper face of a slab looks up into the vacuum:
+
+    >>> from ase.build import fcc111
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> slab = fcc111("Cu", (4, 4, 6), vacuum=10.0, periodic=True)
+    >>> top = int(slab.positions[:, 2].argmax())
+    >>> space = find_empty_space(survey(slab, top, cutoff=4.5, radius=12.0))
+    >>> bool(space.fraction > 0.01 and space.normal[2] > 0.99)
+    True
+    """
     steps = np.arange(-sur.cutoff, sur.cutoff + PROBE_SPACING, PROBE_SPACING)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     length = np.linalg.norm(grid, axis=1)
@@ -50,21 +73,32 @@ def find_empty_space(sur: Surroundings) -> EmptySpace:
     if np.linalg.norm(mean) >= LEAST_ONE_SIDED:
         return EmptySpace(fraction, mean / np.linalg.norm(mean))
     values, vectors = np.linalg.eigh(units.T @ units / len(units))
-    # a film seen from within is empty on two opposite sides: one direction stands out though the mean is nil
+    # inside a film there is empty space on two opposite sides: their mean is zero, but one direction stands out
     if values[2] > 0.5:
         return EmptySpace(fraction, np.asarray(vectors[:, 2], dtype=np.float64))
     return EmptySpace(fraction, None)
 
 
 def seam_gap(fractions: Floats, height: float) -> tuple[float, float]:
-    """Empty thickness below the lowest and above the highest atom of a box along one axis, Å."""
+    """Thickness of the empty layers below the lowest and above the highest atom of a box along one axis, Å.
+
+    Parameters
+    ----------
+    fractions : (n,) coordinates of the atoms along the axis, in units of its edge
+    height : perpendicular width of the box along it, Å
+
+    Examples
+    --------
+    >>> seam_gap(np.array([0.25, 0.5]), height=8.0)
+    (2.0, 4.0)
+    """
     return float(fractions.min()) * height, (1.0 - float(fractions.max())) * height
 
 
 def parent_gaps(box: Box, vectors: Floats, sur: Surroundings, axis: int) -> tuple[float, float]:
     """How far the frame is empty beyond the lowest and the highest atom of a box along one axis, Å.
 
-    Looked for straight above and below the box; infinite where the surroundings hold nothing more.
+    Only atoms straight above and below the box count; infinite if the surroundings have none there.
     """
     height = heights_of(box.cell)[axis]
     mine = box.fractional(vectors)[:, axis]
@@ -78,10 +112,10 @@ def parent_gaps(box: Box, vectors: Floats, sur: Surroundings, axis: int) -> tupl
 
 
 def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> Box:
-    """Widen every axis whose seam runs through empty space until the images no longer see each other.
+    """Widen every axis whose boundary runs through empty space until the images no longer see each other.
 
-    An axis is a vacuum axis if beyond its outermost atoms, on either side, the frame is empty for twice the distance
-    that counts as open (a ball of that radius fits); the empty layer at its seam is brought to `vacuum`.
+    An axis is a vacuum axis if the frame is empty beyond its outermost atoms, on one side at least, over twice the distance that
+    counts as open (a ball of that radius fits). The empty layer at its boundary is brought to the thickness ``vacuum``.
 
     Parameters
     ----------
@@ -93,7 +127,20 @@ def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> 
     Returns
     -------
     Box
-        The same box where there is no such axis.
+        The same box if there is no such axis.
+
+    Examples
+    --------
+    >>> from ase.build import fcc111
+    >>> from idealflow.core.cropping.contacts import select
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> slab = fcc111("Cu", (4, 4, 6), vacuum=10.0, periodic=True)
+    >>> top = int(slab.positions[:, 2].argmax())
+    >>> sur = survey(slab, top, cutoff=4.5, radius=12.0)
+    >>> box = Box(np.eye(3) * 9.5, np.full(3, -4.75), ("periodic",) * 3, "cartesian")
+    >>> wider = keep_vacuum(box, select(sur, box).vectors, sur, vacuum=10.0)
+    >>> wider.axes, bool(wider.cell[2, 2] > 14.0)
+    (('periodic', 'periodic', 'vacuum'), True)
     """
     wide = 2.0 * sur.open_distance
     for axis in range(3):
@@ -104,5 +151,5 @@ def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> 
             below, above = seam_gap(box.fractional(vectors)[:, axis], heights_of(box.cell)[axis])
             more = max(0.0, vacuum - below - above)
             split = (0.0, more) if gap_above >= gap_below else (more, 0.0)
-            box = box.stretched(axis, *split, kind="vacuum")
+            box = box.stretched(axis, *split, name="vacuum")
     return box

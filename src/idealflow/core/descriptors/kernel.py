@@ -16,7 +16,8 @@ import numba
 import numpy as np
 
 from idealflow.core.descriptors.harmonics import harmonics, harmonics_reverse
-from idealflow.core.descriptors.simd import (
+from idealflow.core.descriptors.vectors import (
+    CACHED,
     SPLINE_DEGREE,
     add_product,
     block_product,
@@ -32,7 +33,7 @@ SPLINE_ORDERS = SPLINE_DEGREE["float64"] + 1
 SPLINE_ORDERS_SINGLE = SPLINE_DEGREE["float32"] + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def _gather(kinds, kind, first, end, members):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
     """Next eight pairs of one species, from ``first`` on, into ``members``; how many, and where to go on."""
     n = 0
@@ -44,7 +45,7 @@ def _gather(kinds, kind, first, end, members):  # type: ignore[no-untyped-def]  
     return n, p
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def _load(vec, members, n, xyz, distances):  # type: ignore[no-untyped-def]
     """Coordinates of ``n`` pairs into ``xyz`` (x, y, z, r² of eight) and ``distances``; zeros for the rest."""
     for p in range(8):
@@ -57,7 +58,7 @@ def _load(vec, members, n, xyz, distances):  # type: ignore[no-untyped-def]
         distances[p] = np.sqrt(r2)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def density(  # type: ignore[no-untyped-def]
     offsets, vec, kinds, own, at_centre, table, origin, inverse_step, constants, l_max, n_pad, out
 ):
@@ -103,7 +104,7 @@ def density(  # type: ignore[no-untyped-def]
                         )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def density_reverse(  # type: ignore[no-untyped-def]
     offsets, vec, kinds, table, origin, inverse_step, constants, l_max, n_pad, d_coefficients, out
 ):
@@ -158,7 +159,7 @@ def density_reverse(  # type: ignore[no-untyped-def]
                         out[m, a] = force[8 * a + p] + outward * xyz[8 * a + p]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def power_spectrum(coefficients, n_centres, n_species, n_max, n_pad, l_max, out):  # type: ignore[no-untyped-def]
     """Rotation invariants of every centre into ``out`` (n_centres, n_features), in DScribe's order.
 
@@ -186,7 +187,7 @@ def power_spectrum(coefficients, n_centres, n_species, n_max, n_pad, l_max, out)
                     f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=CACHED, nogil=True, inline="always")
 def _row(n, n_max, same):  # type: ignore[no-untyped-def]
     """First n' of row n of one (Z, Z', l) block of features, and where n' = 0 would lie in the block."""
     if same:
@@ -194,7 +195,7 @@ def _row(n, n_max, same):  # type: ignore[no-untyped-def]
     return 0, n * n_max
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
     coefficients, d_features, n_centres, n_species, n_max, n_pad, l_max, out
 ):
@@ -235,7 +236,7 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
                     f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=CACHED, nogil=True)
 def scatter(offsets, j, shift, centres, pair_gradient, positions_gradient, cell_gradient):  # type: ignore[no-untyped-def]
     """Sum pair gradients onto their atoms, and S ⊗ g onto the cell (at fixed Cartesian positions), in pair order."""
     for i in range(len(offsets) - 1):

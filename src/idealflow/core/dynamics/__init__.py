@@ -1,4 +1,4 @@
-"""Dynamics: schedules, walker states, samplers, trajectories and the self-watching MD segment."""
+"""Dynamics: temperature schedules, states of walkers, samplers, trajectories, and the MD segment that watches itself."""
 
 from idealflow.core.dynamics.monte_carlo import MonteCarloSampler
 from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, SegmentResult
@@ -14,8 +14,9 @@ from idealflow.core.dynamics.protocol import (
 from idealflow.core.dynamics.samplers import BussiSampler, LangevinSampler, NPTSampler, NVESampler
 from idealflow.core.dynamics.schedule import Schedule, Stage
 from idealflow.core.dynamics.segment import md_segment
+from idealflow.core.dynamics.settings import SegmentChecks, SegmentEnds, SegmentFiles
 from idealflow.core.dynamics.state import MDState, frame_arrays
-from idealflow.core.dynamics.trajectory import Trajectory, TrajectoryWriter, read_trajectory
+from idealflow.core.dynamics.trajectory import Trajectory, TrajectoryWriter
 
 __all__ = [
     "BussiSampler",
@@ -31,6 +32,9 @@ __all__ = [
     "Observation",
     "Sampler",
     "Schedule",
+    "SegmentChecks",
+    "SegmentEnds",
+    "SegmentFiles",
     "SegmentResult",
     "Stage",
     "Trajectory",
@@ -39,7 +43,6 @@ __all__ = [
     "frame_arrays",
     "get_sampler",
     "md_segment",
-    "read_trajectory",
     "register_sampler",
     "sampler_from_dict",
     "sampler_to_dict",

@@ -1,4 +1,4 @@
-"""Metropolis Monte Carlo behind the same protocol as molecular dynamics."""
+"""Metropolis Monte Carlo as a sampler like those of molecular dynamics."""
 
 from __future__ import annotations
 
@@ -21,21 +21,38 @@ __all__ = ["MonteCarloSampler"]
 @register_sampler
 @dataclass(frozen=True)
 class MonteCarloSampler:
-    """Canonical ensemble by displacing and swapping atoms (Metropolis et al. 1953).
+    """Canonical ensemble by displacing and swapping atoms (Metropolis et al., J. Chem. Phys. 21, 1087, 1953).
 
-    One step is one trial: ``n_moved`` random free atoms are displaced uniformly within ±``max_displacement`` along
-    each axis in which they are free, or, with probability ``swap_probability``, two free atoms of different elements (free in
-    every direction) change places; the
-    trial is accepted with probability min(1, exp(−ΔE/kT)). The state's memory counts trials and acceptances.
+    One step is one trial. Either ``n_moved`` random free atoms are displaced uniformly within ±``max_displacement`` along
+    each axis in which they are free; or, with probability ``swap_probability``, two atoms of different elements that are free
+    in all directions change places. The trial is accepted with probability min(1, exp(−ΔE/kT)). The state's memory counts
+    trials and acceptances.
 
     Parameters
     ----------
     max_displacement
-        Å.
+        Largest displacement along an axis, Å.
     n_moved
         Number of atoms displaced together.
     swap_probability
-        0 to 1; needs two elements among the free atoms if above 0.
+        0 to 1; above 0 it needs two elements among the free atoms.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=None, seed=0)
+    >>> hold = Schedule([Stage("hold", 300.0, steps=20)])
+    >>> end = md_segment(EMT(), start, schedule=hold, sampler=MonteCarloSampler(max_displacement=0.05)).state
+    >>> trials, accepted = end.sampler_state["trials_accepted"].tolist()
+    >>> trials, 0 < accepted <= 20
+    (20, True)
     """
 
     name: ClassVar[str] = "monte-carlo"
@@ -66,7 +83,7 @@ class MonteCarloSampler:
             raise InputError("swaps need two elements among the free atoms, got one; set swap_probability=0")
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:  # noqa: ARG002 - the protocol's signature
-        """Bind to ``atoms``."""
+        """Start moving ``atoms``."""
         return _MonteCarloMotion(self, state, atoms, rng)
 
 
@@ -102,9 +119,9 @@ class _MonteCarloMotion:
         self.atoms.positions[:] = self._propose()
         energy = self._evaluate()
         rise = energy - self.energy
-        chance = self.rng.random()  # always drawn, so that the stream does not depend on the outcome
+        chance = self.rng.random()  # always drawn, so that later random numbers do not depend on the outcome
         if math.isnan(rise):
-            accepted = True  # kept, so that the segment sees and reports it
+            accepted = True  # the frame is kept, so that the segment sees it and reports a blow-up
         elif rise <= 0.0:
             accepted = True
         else:

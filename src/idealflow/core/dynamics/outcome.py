@@ -1,4 +1,4 @@
-"""Plain data that goes into and comes out of a segment."""
+"""Plain data that goes into a segment and comes out of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,21 @@ Reason = Literal["triggered", "schedule_end", "segment_end", "wall_time", "blow_
 
 
 class Observation(NamedTuple):
-    """What a motion knows of its current frame.
+    """What a sampler at work knows of its current frame.
 
-    ``potential_energy`` in eV; ``forces`` (n_atoms, 3) in eV/Å without constraints, or None where the sampler needs
-    none; ``temperature`` in K, or NaN where there are no velocities.
+    Attributes
+    ----------
+    potential_energy
+        eV.
+    forces : (n_atoms, 3), eV/Å
+        On every atom, fixed or not; None if the sampler needs no forces.
+    temperature
+        K; NaN if there are no velocities.
+
+    Examples
+    --------
+    >>> Observation(potential_energy=-3.5, forces=None, temperature=math.nan).forces is None
+    True
     """
 
     potential_energy: float
@@ -41,6 +52,18 @@ class Limits:
         Largest force on an atom, eV/Å.
     max_temperature
         Largest instantaneous temperature, K.
+
+    Raises
+    ------
+    InputError
+        If a limit is not positive.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> seen = Observation(0.0, np.array([[120.0, 0.0, 0.0]]), 300.0)
+    >>> Limits().trouble(Atoms("Cu"), seen, fixed=np.zeros((1, 3), dtype=bool))
+    'the force on atom 0 is 120.0 eV/Å, limit 100'
     """
 
     max_force: float = 100.0
@@ -54,7 +77,7 @@ class Limits:
     def trouble(self, atoms: Atoms, seen: Observation, fixed: NDArray[np.bool_]) -> str:
         """Say in words what is unphysical about a frame; empty if nothing is.
 
-        Any finite force may act in directions that are ``fixed``, (n_atoms, 3) bool.
+        In ``fixed`` directions, (n_atoms, 3) bool, any finite force is allowed.
         """
         if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
             return "positions or cell are not finite"
@@ -75,7 +98,22 @@ class Limits:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What a check says of a frame: whether to stop there, its highest uncertainty, anything else in ``data``."""
+    """What a check says of a frame.
+
+    Attributes
+    ----------
+    stop
+        Whether the segment ends at this frame.
+    max_uncertainty
+        Highest uncertainty of an atom, for the log; NaN if there is none.
+    data
+        Anything else; comes back in :attr:`SegmentResult.check`.
+
+    Examples
+    --------
+    >>> CheckOutcome(stop=True, max_uncertainty=7.3).stop
+    True
+    """
 
     stop: bool
     max_uncertainty: float = math.nan
@@ -92,9 +130,14 @@ class Checkpoint:
         File, replaced atomically at every checkpoint. If it exists when the segment starts, the segment continues
         from it. It stays when the segment ends; delete it once the result is stored.
     interval
-        Steps between checkpoints, a multiple of the segment's ``check_interval``; None: ten of those.
+        Steps between checkpoints, a multiple of the segment's ``check_interval``. None: ten times that.
     key
-        Anything else the segment depends on (the version of the model, say): a checkpoint of another key is refused.
+        Anything else the segment depends on, for instance the version of the model; a checkpoint with another key is refused.
+
+    Examples
+    --------
+    >>> Checkpoint("md.npz", interval=500, key="model 3").interval
+    500
     """
 
     path: str | Path
@@ -116,15 +159,22 @@ class SegmentResult:
     check
         What ``check`` returned for the frame of ``state``; None if that frame was not checked.
     log
-        One row per check frame: step, time_fs, temperature (K), potential_energy (eV), target (K), max_uncertainty
-        (NaN without a check).
+        One row for each check frame: ``step``, ``time_fs``, ``temperature`` (K), ``potential_energy`` (eV), ``target``
+        (temperature of the schedule, K), ``max_uncertainty`` (NaN without a check).
     suspect_frames
-        After a blow-up: the finite frames since the last good one, oldest first, the last 16 at most, with ``step``
-        in info.
+        After a blow-up: the frames since the last good one that have finite positions, oldest first, at most the last 16, with
+        ``step`` in info.
     detail
-        What blew up, in words; empty otherwise.
+        What blew up, in words; else empty.
     n_frames
         Number of frames in the trajectory file.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> state = MDState.initial(Atoms("Cu"), temperature=None, seed=0)
+    >>> SegmentResult(state, "segment_end", check=None, log=[]).suspect_frames
+    []
     """
 
     state: MDState

@@ -1,13 +1,12 @@
 """Molecular dynamics by ASE's integrators: Langevin, NVE, stochastic velocity rescaling, NPT.
 
-Nothing is integrated here. Nosé–Hoover chains are left out: ASE 3.29's ignore fixed atoms and a resting centre of mass
-in their count of degrees of freedom, and cannot change their temperature.
+The integrators are ASE's. Nosé–Hoover chains are left out: those of ASE 3.29 ignore fixed atoms and a resting centre of mass when
+they count degrees of freedom, and cannot change their temperature.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,93 +17,24 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
+from idealflow.core.dynamics.ase_motion import ASEMotion, MDSampler
 from idealflow.core.dynamics.outcome import Observation
-from idealflow.core.dynamics.protocol import Motion, check_memory, register_sampler
+from idealflow.core.dynamics.protocol import Motion, register_sampler
 from idealflow.core.dynamics.state import MDState, motion_constraints
 from idealflow.errors import InputError
 
-__all__ = ["BussiSampler", "LangevinSampler", "NPTSampler", "NVESampler", "default_time_step"]
-
-
-_LONGEST_STEP = 100.0  # fs; atoms cross several bonds in it, whatever they are
-
-
-def default_time_step(numbers: NDArray[np.int64]) -> float:
-    """Return 1 fs, or 0.5 fs where there is hydrogen, whose bonds vibrate within about 9 fs."""
-    return 0.5 if (np.asarray(numbers) == 1).any() else 1.0
-
-
-@dataclass(frozen=True)
-class _MDSampler:
-    """What the molecular-dynamics samplers share."""
-
-    name: ClassVar[str]
-    memory_names: ClassVar[frozenset[str]] = frozenset()
-    timestep: float | None = None
-
-    def __post_init__(self) -> None:
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if value is None or isinstance(value, bool):
-                continue
-            if not math.isfinite(value):
-                raise InputError(f"`{setting.name}` must be finite, got {value}")
-            if setting.name != "pressure" and value <= 0.0:
-                raise InputError(f"`{setting.name}` must be positive, got {value}; times are in fs")
-        if self.timestep is not None and self.timestep > _LONGEST_STEP:
-            raise InputError(
-                f"`timestep` must be at most {_LONGEST_STEP:g} fs, got {self.timestep:g}; "
-                "times are in fs, 1 or 2 are usual"
-            )
-
-    def time_step(self, state: MDState) -> float:
-        """Return the time of one step, fs: 1, or 0.5 where there is hydrogen, unless given."""
-        return self.timestep if self.timestep is not None else default_time_step(state.numbers)
-
-    def check(self, state: MDState) -> None:
-        """Refuse a state without free atoms, or with another sampler's memory."""
-        check_memory(self.name, self.memory_names, state)
-        if state.fixed.all():
-            raise InputError("dynamics needs a free atom, got all atoms fixed; free some")
-
-    def _dt(self, state: MDState) -> float:
-        return self.time_step(state) * float(units.fs)
-
-
-class _ASEMotion:
-    """An ASE integrator driven step by step; its only memory is the atoms and the generator."""
-
-    def __init__(self, atoms: Atoms, integrator: Any) -> None:
-        self.atoms = atoms
-        self.integrator = integrator
-        self.target = math.nan
-
-    def step(self, temperature: float) -> None:
-        if temperature != self.target:
-            self.set_temperature(temperature)
-            self.target = temperature
-        self.integrator.step()
-
-    def set_temperature(self, temperature: float) -> None:
-        self.integrator.set_temperature(temperature_K=temperature)
-
-    def observe(self) -> Observation:
-        forces = self.atoms.get_forces(apply_constraint=False)
-        return Observation(
-            float(self.atoms.get_potential_energy(apply_constraint=False)), forces, float(self.atoms.get_temperature())
-        )
-
-    def memory(self) -> dict[str, NDArray[Any]]:
-        return {}
+__all__ = ["BussiSampler", "LangevinSampler", "NPTSampler", "NVESampler"]
 
 
 @register_sampler
 @dataclass(frozen=True)
-class LangevinSampler(_MDSampler):
-    """Canonical ensemble by Langevin dynamics (ASE's ``Langevin``; Vanden-Eijnden and Ciccotti, 2006).
+class LangevinSampler(MDSampler):
+    """Canonical ensemble by Langevin dynamics (ASE's ``Langevin``).
 
-    The centre of mass rests (ASE's ``FixCom``, which counts the three lost degrees of freedom) unless atoms are
-    fixed, so that displacements hold no drift of the whole.
+    Vanden-Eijnden and Ciccotti, Chem. Phys. Lett. 429, 310, 2006.
+
+    Unless atoms are fixed, the centre of mass rests (ASE's ``FixCom``, which counts the three lost degrees of freedom), so that
+    displacements contain no drift of the whole.
 
     Parameters
     ----------
@@ -112,55 +42,87 @@ class LangevinSampler(_MDSampler):
         Time of a step, fs; None: 1, or 0.5 with hydrogen.
     friction
         Friction coefficient, 1/fs.
+
+    Raises
+    ------
+    InputError
+        If a setting is not finite and positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> hold = Schedule([Stage("hold", 300.0, steps=5)])
+    >>> md_segment(EMT(), start, schedule=hold, sampler=LangevinSampler(friction=0.02)).state.step
+    5
     """
 
     name: ClassVar[str] = "langevin"
     friction: float = 0.01
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
-        """Bind to ``atoms``."""
+        """Start moving ``atoms``."""
         atoms.set_constraint(motion_constraints(state.fixed_directions))
         integrator = Langevin(
             atoms, self._dt(state), temperature_K=temperature, friction=self.friction / units.fs, fixcm=False, rng=rng
         )
-        return _ASEMotion(atoms, integrator)
+        return ASEMotion(atoms, integrator)
 
 
-class _NVEMotion(_ASEMotion):
+class _NVEMotion(ASEMotion):
     def set_temperature(self, temperature: float) -> None:
         """Energy is conserved; the schedule's temperature is only logged."""
 
 
 @register_sampler
 @dataclass(frozen=True)
-class NVESampler(_MDSampler):
+class NVESampler(MDSampler):
     """Microcanonical ensemble by velocity Verlet (ASE's ``VelocityVerlet``).
 
     Parameters
     ----------
     timestep
         Time of a step, fs; None: 1, or 0.5 with hydrogen.
+
+    Raises
+    ------
+    InputError
+        If the time step is not finite and positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> hold = Schedule([Stage("hold", 300.0, steps=5)])
+    >>> md_segment(EMT(), start, schedule=hold, sampler=NVESampler(timestep=2.0)).state.step
+    5
     """
 
     name: ClassVar[str] = "nve"
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:  # noqa: ARG002 - the protocol's signature
-        """Bind to ``atoms``."""
+        """Start moving ``atoms``."""
         atoms.set_constraint(motion_constraints(state.fixed_directions))
         return _NVEMotion(atoms, VelocityVerlet(atoms, self._dt(state)))
 
 
-class _BussiMotion(_ASEMotion):
+class _BussiMotion(ASEMotion):
     def set_temperature(self, temperature: float) -> None:
-        # ASE 3.29 gives Bussi no setter; this is the only quantity of its step that depends on the temperature
+        # Bussi of ASE 3.29 has no method for it; nothing else in its step depends on the temperature
         self.integrator.temp = temperature * units.kB
         self.integrator.target_kinetic_energy = 0.5 * self.integrator.temp * self.integrator.ndof
 
 
 @register_sampler
 @dataclass(frozen=True)
-class BussiSampler(_MDSampler):
-    """Canonical ensemble by stochastic velocity rescaling (ASE's ``Bussi``; Bussi, Donadio and Parrinello, 2007).
+class BussiSampler(MDSampler):
+    """Canonical ensemble by stochastic velocity rescaling (ASE's ``Bussi``).
+
+    Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101, 2007.
 
     Parameters
     ----------
@@ -168,6 +130,21 @@ class BussiSampler(_MDSampler):
         Time of a step, fs; None: 1, or 0.5 with hydrogen.
     tau
         Relaxation time of the kinetic energy, fs.
+
+    Raises
+    ------
+    InputError
+        If a setting is not finite and positive; when it starts, if the atoms are at rest.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> hold = Schedule([Stage("hold", 300.0, steps=5)])
+    >>> md_segment(EMT(), start, schedule=hold, sampler=BussiSampler(tau=50.0)).state.step
+    5
     """
 
     name: ClassVar[str] = "bussi"
@@ -183,13 +160,13 @@ class BussiSampler(_MDSampler):
             )
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
-        """Bind to ``atoms``."""
+        """Start moving ``atoms``."""
         atoms.set_constraint(motion_constraints(state.fixed_directions))
         integrator = Bussi(atoms, self._dt(state), temperature_K=temperature, taut=self.tau * units.fs, rng=rng)
         return _BussiMotion(atoms, integrator)
 
 
-class _NPTMotion(_ASEMotion):
+class _NPTMotion(ASEMotion):
     def step(self, temperature: float) -> None:
         super().step(temperature)
         momenta = self.atoms.arrays["momenta"]
@@ -199,22 +176,23 @@ class _NPTMotion(_ASEMotion):
     def observe(self) -> Observation:
         seen = super().observe()
         n_atoms = len(self.atoms)
-        # the centre of mass rests without a constraint to say so
+        # ASE does not know that the centre of mass rests: no constraint says so
         return seen._replace(temperature=seen.temperature * n_atoms / max(1, n_atoms - 1))
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        # the cell's force is evaluated before the last half step of the momenta, so it cannot be recomputed
+        # the force on the cell was evaluated before the last half step of the momenta, so it cannot be computed again
         return {"p_eps": np.array(self.integrator.p_eps), "force_eps": np.array(self.integrator.force_eps)}
 
 
 @register_sampler
 @dataclass(frozen=True)
-class NPTSampler(_MDSampler):
+class NPTSampler(MDSampler):
     """Isothermal–isobaric ensemble by Langevin dynamics of atoms and cell.
 
-    ASE's ``LangevinBAOAB`` (Quigley and Probert 2004 with the splitting of Leimkuhler and Matthews 2013). Needs a
-    calculator with stress. The centre of mass is brought to rest after every step. Chosen over ASE's other barostats
-    because its target temperature can change and its whole memory is the cell's momentum and force.
+    ASE's ``LangevinBAOAB`` (Quigley and Probert, J. Chem. Phys. 120, 11432, 2004, with the splitting of Leimkuhler and
+    Matthews, J. Chem. Phys. 138, 174102, 2013). It needs a calculator with stress. The centre of mass is brought to rest
+    after every step. Of ASE's barostats this one was chosen because its target temperature can change and its memory is only
+    the cell's momentum and force.
 
     Parameters
     ----------
@@ -225,9 +203,25 @@ class NPTSampler(_MDSampler):
     tau
         Relaxation time of the atoms' momenta, fs.
     tau_cell
-        Period and relaxation time of the cell, fs; with the number of atoms it sets the cell's mass as ASE does.
+        Period and relaxation time of the cell, fs; with the number of atoms it gives the cell's mass, as in ASE.
     hydrostatic
         Keep the shape of the cell and change its volume only.
+
+    Raises
+    ------
+    InputError
+        If a setting is not finite, or one other than the pressure is not positive; when it starts, if atoms are fixed or the
+        cell is not periodic in three directions.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> hold = Schedule([Stage("hold", 300.0, steps=5)])
+    >>> md_segment(EMT(), start, schedule=hold, sampler=NPTSampler(pressure=0.006)).state.step
+    5
     """
 
     name: ClassVar[str] = "npt"
@@ -238,7 +232,7 @@ class NPTSampler(_MDSampler):
     hydrostatic: bool = True
 
     def check(self, state: MDState) -> None:
-        """Refuse fixed atoms and open directions: the cell scales all atoms and needs a volume."""
+        """Refuse fixed atoms and open directions: the cell moves all atoms and needs a volume."""
         super().check(state)
         if (n_fixed := int(state.fixed_directions.any(axis=1).sum())) > 0:
             raise InputError(
@@ -251,10 +245,10 @@ class NPTSampler(_MDSampler):
             )
 
     def start(self, state: MDState, atoms: Atoms, rng: np.random.Generator, temperature: float) -> Motion:
-        """Bind to ``atoms``."""
+        """Start moving ``atoms``."""
         atoms.set_constraint()
         tau_cell = self.tau_cell * units.fs
-        # ASE's heuristic for a period of tau_cell / 4, written out because ASE warns whenever it uses it
+        # ASE's own estimate for a period of tau_cell / 4, computed here because ASE warns whenever it uses it
         cell_mass = ((tau_cell / 4.0) / (1.66 * units.fs) * len(atoms) ** (1.0 / 6.0)) ** 2
         integrator = LangevinBAOAB(
             atoms,

@@ -19,12 +19,12 @@ __all__ = ["Schedule", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of a temperature schedule.
+    """One part of a temperature schedule.
 
     Parameters
     ----------
     kind
-        ``"hold"`` keeps ``temperature``; ``"ramp"`` goes linearly from ``temperature`` to ``to``.
+        ``"hold"`` keeps ``temperature``; ``"ramp"`` goes linearly from ``temperature`` to ``to``. Configs have the same key.
     temperature
         Target, or start of the ramp, K.
     to
@@ -35,7 +35,12 @@ class Stage:
     Raises
     ------
     InputError
-        If a temperature is negative or not finite, ``steps`` < 1, or ``to`` does not fit ``kind``.
+        If a temperature is negative or not finite, ``steps`` is below 1, or ``to`` does not fit ``kind``.
+
+    Examples
+    --------
+    >>> Stage("ramp", 300.0, to=600.0, steps=1000).to
+    600.0
     """
 
     kind: Literal["hold", "ramp"]
@@ -63,14 +68,25 @@ class Stage:
 class Schedule:
     """Target temperature for every step.
 
-    Frame ``s`` is produced by the move from ``s − 1`` to ``s``; :meth:`temperature` is the target of that move (for
-    frame 0, where nothing has moved yet, the start of the first stage). A ramp of n steps therefore reaches its end
-    on its n-th frame, and a jump between two holds acts on the first move of the second.
+    Step s moves the atoms from frame s − 1 to frame s, and :meth:`temperature` is the target of that move (for frame 0 it is
+    the start of the first stage). So a ramp of n steps reaches its end at its n-th frame, and a jump between two holds acts
+    from the first move of the second.
 
     Parameters
     ----------
     stages
         Stages in order, at least one.
+
+    Raises
+    ------
+    InputError
+        If there is no stage.
+
+    Examples
+    --------
+    >>> schedule = Schedule([Stage("hold", 300.0, steps=100), Stage("ramp", 300.0, to=400.0, steps=50)])
+    >>> schedule.n_steps, schedule.temperature(100), schedule.temperature(125), schedule.stage(101)
+    (150, 300.0, 350.0, 1)
     """
 
     def __init__(self, stages: Iterable[Stage]) -> None:
@@ -111,12 +127,12 @@ class Schedule:
         return float(stage.temperature + (stage.to - stage.temperature) * (done / stage.steps))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form, for documents and configs."""
+        """Write the schedule as plain data, for documents."""
         return {"stages": [asdict(stage) for stage in self.stages]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schedule:
-        """Rebuild from :meth:`to_dict`."""
+        """Build the schedule that :meth:`to_dict` wrote."""
         return cls(Stage(**stage) for stage in data["stages"])
 
     def __eq__(self, other: object) -> bool:

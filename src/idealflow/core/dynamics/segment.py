@@ -1,4 +1,4 @@
-"""A stretch of dynamics that watches itself: screens, logs, streams its trajectory, and resumes to the bit."""
+"""A segment of dynamics that watches itself: it screens, logs, writes its trajectory, and resumes to the bit."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from idealflow.core.archive import read_archive, write_archive
-from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits, Observation, Reason, SegmentResult
+from idealflow.core.dynamics.outcome import CheckOutcome, Observation, Reason, SegmentResult
 from idealflow.core.dynamics.protocol import Motion, Sampler, get_sampler
 from idealflow.core.dynamics.schedule import Schedule
-from idealflow.core.dynamics.settings import Settings
+from idealflow.core.dynamics.settings import SegmentChecks, SegmentEnds, SegmentFiles, Settings
 from idealflow.core.dynamics.state import MDState
 from idealflow.core.dynamics.trajectory import TrajectoryWriter
+from idealflow.core.rules import with_single_rules
 from idealflow.errors import OtherSegmentError
 
 __all__ = ["md_segment"]
 
-_KIND = "idealflow segment checkpoint"
+_FILE_TYPE = "idealflow segment checkpoint"
 _VERSION = 1
 _COLUMNS = ("step", "time_fs", "temperature", "potential_energy", "target", "max_uncertainty")
 _MAX_SUSPECTS = 16
@@ -37,96 +36,83 @@ def md_segment(
     *,
     schedule: Schedule,
     sampler: Sampler | str = "langevin",
-    stop_step: int | None = None,
-    check_interval: int = 10,
-    check: Callable[[Atoms, int], CheckOutcome] | None = None,
-    check_first: bool = False,
-    on_step: Callable[[Mapping[str, float]], None] | None = None,
-    trajectory: str | Path | None = None,
-    trajectory_interval: int | None = None,
-    limits: Limits | None = None,
-    wall_time_s: float | None = None,
-    checkpoint: Checkpoint | None = None,
+    ends: SegmentEnds | None = None,
+    checks: SegmentChecks | None = None,
+    files: SegmentFiles | None = None,
+    **single: Any,
 ) -> SegmentResult:
     """Move a walker until something stops it.
 
-    Everything is counted in absolute steps of the walker, so a run cut into segments by a wall-time budget, a kill or
-    a trigger is the uninterrupted run to the bit, as long as the calculator is a pure function of the frame (see
+    Everything is counted in absolute steps of the walker, so a run that a wall-time budget, a kill or a trigger cuts into
+    segments is the uninterrupted run to the bit, as long as the calculator is a pure function of the frame (see
     :mod:`idealflow.core.dynamics.protocol`).
 
-    Frames whose step is a multiple of ``check_interval`` are *check frames*: they are given to ``check``, logged, and
-    become the frame to return to after a blow-up. The starting frame is one of them if its step is such a multiple;
-    hence a frame that triggered is screened again before the walker moves on.
+    Frames whose step is a multiple of ``check_interval`` are *check frames*: they are given to ``check``, logged, and become the
+    frame to go back to after a blow-up. The starting frame is one of them if its step is such a multiple; so a frame that
+    triggered is screened again before the walker moves on.
 
     Parameters
     ----------
     calculator
-        ASE calculator giving energy and forces (and stress for ``npt``).
+        ASE calculator giving energy (eV) and forces (eV/Å); stress too (eV/Å³) for ``npt``.
     state
         Where to start.
     schedule
         Target temperature by step; its end ends the segment.
     sampler
         A sampler, or the name of one with default settings.
-    stop_step
-        Step at which to end, if the schedule does not end before. Only a multiple of ``check_interval`` leaves what a
-        later blow-up returns to unchanged.
-    check_interval
-        Steps between check frames, at least 1.
-    check
-        ``check(atoms, step)`` sees a copy of the frame and says whether to stop there. It must be a pure function of
-        the frame. None: nothing is screened (inference).
-    check_first
-        Make the starting frame a check frame whatever its step.
-    on_step
-        Called after every step with the row described under ``SegmentResult.log``, for a progress display; its
-        ``max_uncertainty`` is the latest known.
-    trajectory
-        File to stream frames to, one file per segment: the frames after the starting frame (which belongs to the
-        segment before; step 0 is stored) whose step is a multiple of ``trajectory_interval``. Frames later than the
-        returned state are cut off again.
-    trajectory_interval
-        Steps between stored frames; None: ``check_interval``.
-    limits
-        What counts as blown up, besides anything not finite; looked at after every step. None: ``Limits()``.
-    wall_time_s
-        Budget in seconds, looked at on check frames after the first, so every call gets on.
-    checkpoint
-        Save to, and continue from, this file.
+    ends
+        What else ends the segment. None: ``SegmentEnds()``.
+    checks
+        Who looks at the frames. None: ``SegmentChecks()``.
+    files
+        What is written. None: ``SegmentFiles()``.
+    **single
+        Single fields of ``ends``, ``checks`` and ``files`` by name, as in ``stop_step=100``.
 
     Returns
     -------
     SegmentResult
-        Where it ended and why: ``blow_up`` before ``triggered`` before ``schedule_end`` before ``segment_end`` before
-        ``wall_time``.
+        Where it ended and why. Of several reasons the first of these is given: ``blow_up``, ``triggered``, ``schedule_end``,
+        ``segment_end``, ``wall_time``.
 
     Raises
     ------
     InputError
         Before any computation, if an argument or the state breaks a rule.
     OtherSegmentError
-        If the checkpoint or the trajectory is one of a segment with other settings; both stay as they are.
+        If the checkpoint or the trajectory file belongs to a segment with other settings; both stay as they are.
     ArtifactError
         If the checkpoint or its trajectory is damaged.
+
+    Examples
+    --------
+    Twenty steps of copper at 300 K, stopped by a check at the tenth:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import CheckOutcome, MDState, Schedule, Stage
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> hold = Schedule([Stage("hold", 300.0, steps=20)])
+    >>> result = md_segment(EMT(), start, schedule=hold, check_interval=5, check=lambda _, step: CheckOutcome(step == 10))
+    >>> result.reason, result.state.step, [row["step"] for row in result.log]
+    ('triggered', 10, [0, 5, 10])
+    >>> md_segment(EMT(), result.state, schedule=hold, ends=SegmentEnds(stop_step=15)).reason
+    'segment_end'
     """
     sampler = get_sampler(sampler) if isinstance(sampler, str) else sampler
     settings = Settings(
-        schedule=schedule,
-        sampler=sampler,
-        last=schedule.n_steps if stop_step is None else min(stop_step, schedule.n_steps),
-        check_interval=check_interval,
-        check=check,
-        check_first=check_first,
-        on_step=on_step,
-        trajectory_interval=check_interval if trajectory_interval is None else trajectory_interval,
-        limits=limits or Limits(),
-        wall_time_s=wall_time_s,
-        checkpoint=checkpoint,
+        schedule,
+        sampler,
+        *with_single_rules(
+            "md_segment", single, ends or SegmentEnds(), checks or SegmentChecks(), files or SegmentFiles()
+        ),
     )
-    settings.refuse_bad_input(state, trajectory)
+    settings.refuse_bad_input(state)
     key = settings.key(state)
     log: list[dict[str, float]] = []
     n_frames: int | None = None
+    trajectory, checkpoint = settings.files.trajectory, settings.files.checkpoint
     if checkpoint is not None and Path(checkpoint.path).exists():
         state, log, n_frames = _load_checkpoint(checkpoint.path, key)
     writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames)
@@ -135,7 +121,7 @@ def md_segment(
 
 
 def _load_checkpoint(path: str | Path, key: str) -> tuple[MDState, list[dict[str, float]], int]:
-    arrays, meta = read_archive(path, _KIND, _VERSION)
+    arrays, meta = read_archive(path, _FILE_TYPE, _VERSION)
     if meta["key"] != key:
         raise OtherSegmentError(
             f"the checkpoint {path} belongs to another segment (its start, schedule, sampler, intervals, limits or key "
@@ -173,7 +159,7 @@ class _Run:
             state, self.atoms, self.rng, settings.schedule.temperature(state.step)
         )
         self.max_uncertainty = math.nan
-        # what a blow-up returns to
+        # where a blow-up goes back to
         self.good = state
         self.good_check: CheckOutcome | None = None
         self.good_frames = 0 if writer is None else writer.n_frames
@@ -190,8 +176,8 @@ class _Run:
             outcome, is_check = None, self._is_check_frame()
             if is_check:
                 outcome = self._check_frame(row, moved)
-            if moved and self.settings.on_step is not None:
-                self.settings.on_step(row)
+            if moved and self.settings.checks.on_step is not None:
+                self.settings.checks.on_step(row)
             reason = self._reason_to_stop(outcome, in_time=not (is_check and moved) or not self._spent(started))
             if reason is not None:
                 state = self.good if is_check else self._capture()
@@ -202,8 +188,8 @@ class _Run:
         return self._blow_up(trouble)
 
     def _is_check_frame(self) -> bool:
-        first = self.settings.check_first and self.step == self.start
-        return first or self.step % self.settings.check_interval == 0
+        first = self.settings.checks.check_first and self.step == self.start
+        return first or self.step % self.settings.checks.check_interval == 0
 
     def _look(self) -> tuple[Observation, str]:
         seen = self.motion.observe()
@@ -215,7 +201,7 @@ class _Run:
             self.motion.step(self.settings.schedule.temperature(self.step))
             return self._look()
         except Exception as error:
-            # calculators may refuse or choke on what is no longer a number; anything else is a real failure
+            # calculators may raise on positions that are no longer numbers; any other error is a real failure
             if np.isfinite(self.atoms.positions).all() and np.isfinite(np.asarray(self.atoms.cell)).all():
                 raise
             trouble = f"positions or cell are not finite ({type(error).__name__}: {error})"
@@ -243,24 +229,25 @@ class _Run:
         return self.good.advanced(self.atoms, self.step, self.rng, self.motion.memory())
 
     def _check_frame(self, row: dict[str, float], moved: bool) -> CheckOutcome | None:
-        """Save, screen and log a check frame, which becomes the good one."""
+        """Save, screen and log a check frame, which becomes the last good frame."""
         self.good = self._capture()
         self.good_frames = self._n_frames()
         self.suspects.clear()
         if moved and self.step % self.settings.checkpoint_interval == 0:
-            self._save_checkpoint()  # before the screen: who continues here screens this frame anew
+            self._save_checkpoint()  # before the screen: a run that continues here screens this frame again
         outcome = None
-        if self.settings.check is not None:
+        if self.settings.checks.check is not None:
             frame = self.good.atoms()
             frame.info.update(step=self.step, time=self.step * self.time_step)
-            outcome = self.settings.check(frame, self.step)
+            outcome = self.settings.checks.check(frame, self.step)
             self.max_uncertainty = row["max_uncertainty"] = float(outcome.max_uncertainty)
         self.good_check = outcome
         self.log.append(dict(row))
         return outcome
 
     def _save_checkpoint(self) -> None:
-        if self.settings.checkpoint is None:
+        checkpoint = self.settings.files.checkpoint
+        if checkpoint is None:
             return
         if self.writer is not None:
             self.writer.sync()
@@ -268,10 +255,10 @@ class _Run:
         rows = [[row[name] for name in _COLUMNS] for row in self.log]
         log = np.array(rows, dtype=np.float64).reshape(-1, len(_COLUMNS))
         meta = {**meta, "key": self.key, "n_frames": self.good_frames}
-        write_archive(self.settings.checkpoint.path, _KIND, _VERSION, {**arrays, "log": log}, meta)
+        write_archive(checkpoint.path, _FILE_TYPE, _VERSION, {**arrays, "log": log}, meta)
 
     def _spent(self, started: float) -> bool:
-        budget = self.settings.wall_time_s
+        budget = self.settings.ends.wall_time_s
         return budget is not None and time.monotonic() - started >= budget
 
     def _reason_to_stop(self, outcome: CheckOutcome | None, in_time: bool) -> Reason | None:
@@ -295,7 +282,7 @@ class _Run:
             frame.set_constraint()
             frame.set_cell(cell)
             frame.positions[:] = positions
-            frame.arrays["momenta"][:] = 0.0  # not kept: what is needed of a suspect is its structure
+            frame.arrays["momenta"][:] = 0.0  # only the structure of a suspect frame is needed
             frame.info["step"] = step
             frames.append(frame)
         if self.writer is not None:

@@ -21,7 +21,7 @@ from idealflow.errors import InputError
 
 __all__ = ["MDState", "check_atoms", "frame_arrays", "motion_constraints"]
 
-_KIND = "idealflow MD state"
+_FILE_TYPE = "idealflow MD state"
 _VERSION = 1
 _OWN_ARRAYS = ("numbers", "positions", "momenta", "masses")
 
@@ -32,8 +32,14 @@ def check_atoms(atoms: Atoms) -> None:
     Raises
     ------
     InputError
-        If there are no atoms, anything is not finite, a mass is not positive, the cell is flat although periodic, or a
-        constraint does not fix atoms in Cartesian directions.
+        If there are no atoms, a number is not finite, a mass is not positive, a periodic cell is flat, or a constraint does
+        anything but fix atoms in Cartesian directions.
+
+    Examples
+    --------
+    >>> check_atoms(Atoms())
+    Traceback (most recent call last):
+    idealflow.errors.InputError: dynamics needs at least one atom, got none; give a structure with atoms
     """
     if len(atoms) == 0:
         raise InputError("dynamics needs at least one atom, got none; give a structure with atoms")
@@ -49,7 +55,7 @@ def check_atoms(atoms: Atoms) -> None:
     if not np.isfinite(cell).all():
         raise InputError(f"the cell must be finite, got {cell.tolist()}; repair the structure")
     if atoms.pbc.any():
-        # complete() gives unit vectors to zero-length non-periodic directions, so only periodic flatness remains
+        # complete() replaces zero vectors of open directions, so what is flat now is flat in periodic ones
         lengths = np.linalg.norm(cell, axis=1)
         volume = abs(np.linalg.det(np.asarray(atoms.cell.complete())))
         if (lengths[atoms.pbc] <= 0.0).any() or volume <= 1e-8:
@@ -64,7 +70,7 @@ def check_atoms(atoms: Atoms) -> None:
 
 @dataclass(frozen=True, eq=False)
 class MDState:
-    """State of one walker at one frame; immutable, its arrays are read-only copies.
+    """State of one walker at one frame: immutable, with read-only copies of arrays; :meth:`initial` makes the first.
 
     Together with the calculator, the schedule and the sampler's settings it determines every later frame to the bit.
 
@@ -73,25 +79,34 @@ class MDState:
     numbers : (n_atoms,) int
         Atomic numbers.
     positions : (n_atoms, 3), Å
-        Unwrapped: atoms that leave the cell are not brought back.
-    momenta : (n_atoms, 3), ASE units, u·Å/(Å·sqrt(u/eV))
+        Unwrapped: atoms that leave the cell are not moved back into it.
+    momenta : (n_atoms, 3), √(u·eV), ASE's unit
     masses : (n_atoms,), u
     cell : (3, 3), Å
     pbc : (3,) bool
     fixed : (n_atoms,) bool
         Atoms that never move.
     held : (n_atoms, 3) bool, or None
-        Cartesian directions in which the other atoms are fixed; None where none of them is.
+        Cartesian directions in which the other atoms are fixed; None if there are none.
     step
         Number of this frame, counted from the start of the walker.
     rng_state
         ``bit_generator.state`` of the PCG64 generator of the walker.
     sampler_state
-        What a sampler carries beyond positions, momenta and cell (a barostat's momentum, …); arrays by name.
+        Memory of the sampler besides positions, momenta and cell, for instance a barostat's momentum; arrays by name.
     extra
-        Further numeric per-atom arrays of the structure (initial magnetic moments, tags, …), carried along unchanged.
+        Other numeric per-atom arrays of the structure (initial magnetic moments, tags, ...), which stay unchanged.
     totals
-        ``charge`` (e) and ``spin`` (multiplicity) of the whole, where it has them.
+        ``charge`` (e) and ``spin`` (multiplicity) of the whole structure, if it has them.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> state = MDState.initial(bulk("Cu", cubic=True) * 2, temperature=300.0, seed=1)
+    >>> state.step, state.n_atoms, bool(abs(state.momenta.sum()) < 1e-9)
+    (0, 32, True)
+    >>> MDState.from_arrays(*state.to_arrays()).digest() == state.digest()
+    True
     """
 
     numbers: NDArray[np.int64]
@@ -109,12 +124,12 @@ class MDState:
     totals: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        kinds = {
+        dtypes = {
             "numbers": np.int64, "positions": np.float64, "momenta": np.float64, "masses": np.float64,
             "cell": np.float64, "pbc": np.bool_, "fixed": np.bool_,
         }  # fmt: skip
-        for name, kind in kinds.items():
-            object.__setattr__(self, name, _frozen(getattr(self, name), kind))
+        for name, dtype in dtypes.items():
+            object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
         for name in ("sampler_state", "extra"):
             object.__setattr__(self, name, {key: _frozen(value) for key, value in getattr(self, name).items()})
         held = None if self.held is None else np.asarray(self.held, dtype=bool) & ~self.fixed[:, None]
@@ -133,17 +148,22 @@ class MDState:
 
     @classmethod
     def initial(cls, atoms: Atoms, temperature: float | None, seed: int | Sequence[int]) -> MDState:
-        """State at step 0.
+        """Make the state at step 0.
 
         Parameters
         ----------
         atoms
             Structure; its constraints say which atoms are fixed (``FixAtoms``), or in which Cartesian directions.
         temperature
-            Momenta are drawn from the Maxwell–Boltzmann distribution at this temperature, K, without net momentum
-            unless atoms are fixed. ``None`` keeps the momenta of ``atoms``.
+            Momenta are drawn from the Maxwell–Boltzmann distribution at this temperature, K; their sum is zero unless atoms are
+            fixed. None keeps the momenta of ``atoms``.
         seed
-            Seed of the walker's generator, which draws the momenta and then serves the sampler.
+            Seed of the walker's generator, which draws the momenta and is then used by the sampler.
+
+        Raises
+        ------
+        InputError
+            If the temperature is negative or not finite, or dynamics cannot start from the structure.
         """
         check_atoms(atoms)
         if temperature is not None and not (np.isfinite(temperature) and temperature >= 0.0):
@@ -175,7 +195,7 @@ class MDState:
         )
 
     def atoms(self) -> Atoms:
-        """Return a new ``Atoms`` of this frame, unwrapped, with momenta and constraints where atoms are fixed."""
+        """Return a new ``Atoms`` of this frame, unwrapped, with momenta, and constraints if atoms are fixed."""
         atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.masses)
         atoms.set_momenta(self.momenta)
         for name, array in self.extra.items():
@@ -193,7 +213,7 @@ class MDState:
     def advanced(
         self, atoms: Atoms, step: int, rng: np.random.Generator, sampler_state: Mapping[str, NDArray[Any]]
     ) -> MDState:
-        """Return the state of the same walker at another frame, taken from the moving ``atoms``."""
+        """Return the state of the same walker at another frame, that of ``atoms``."""
         return replace(
             self,
             positions=atoms.positions,
@@ -205,7 +225,7 @@ class MDState:
         )
 
     def without_memory(self) -> MDState:
-        """Return the same frame without the sampler's own state: needed when a walker changes its sampler."""
+        """Return the same frame without the sampler's memory, as a walker needs it to go on with another sampler."""
         return replace(self, sampler_state={})
 
     def digest(self) -> str:
@@ -231,7 +251,7 @@ class MDState:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> MDState:
-        """Rebuild from :meth:`to_arrays`; names it does not know are ignored."""
+        """Build the state that :meth:`to_arrays` wrote; arrays of unknown names are ignored."""
         groups: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "extra": {}, "total": {}}
         for name, array in arrays.items():
             group, dot, key = name.partition(".")
@@ -256,7 +276,7 @@ class MDState:
     def save(self, path: str | Path) -> Path:
         """Write to one ``.npz`` file, atomically and exactly; equal states give equal bytes."""
         arrays, meta = self.to_arrays()
-        return write_archive(path, _KIND, _VERSION, arrays, meta)
+        return write_archive(path, _FILE_TYPE, _VERSION, arrays, meta)
 
     @classmethod
     def load(cls, path: str | Path) -> MDState:
@@ -267,11 +287,19 @@ class MDState:
         ArtifactError
             If the file is missing, cut short, damaged or foreign.
         """
-        return cls.from_arrays(*read_archive(path, _KIND, _VERSION))
+        return cls.from_arrays(*read_archive(path, _FILE_TYPE, _VERSION))
 
 
 def frame_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The frame in the arrays of an MD state, named as :func:`idealflow.core.structure.from_arrays` reads them."""
+    """Rename the arrays of an MD state to those of its frame, as :func:`idealflow.core.structure.from_arrays` reads them.
+
+    Examples
+    --------
+    >>> from idealflow.core.structure import from_arrays
+    >>> arrays, _ = MDState.initial(Atoms("Cu", info={"charge": 1.0}), temperature=None, seed=0).to_arrays()
+    >>> from_arrays(frame_arrays(arrays)).info
+    {'charge': 1.0}
+    """
     names = {"extra.initial_magmoms": "moments", "total.charge": "charge", "total.spin": "spin"}
     frame = {names.get(name, name): array for name, array in arrays.items()}
     if "held" in frame:
@@ -279,14 +307,20 @@ def frame_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return frame
 
 
-def _frozen(value: Any, kind: Any = None) -> NDArray[Any]:
-    array = np.array(value, dtype=kind)
+def _frozen(value: Any, dtype: Any = None) -> NDArray[Any]:
+    array = np.array(value, dtype=dtype)
     array.setflags(write=False)
     return array
 
 
 def motion_constraints(fixed: NDArray[np.bool_]) -> list[Any]:
-    """Return ASE's constraints of a motion: fixed directions (n, 3), or else, for several atoms, the resting centre of mass."""
+    """Constraints for ASE's integrators: fixed directions, (n, 3) bool; if none is fixed, the centre of mass of several atoms.
+
+    Examples
+    --------
+    >>> [type(one).__name__ for one in motion_constraints(np.zeros((4, 3), dtype=bool))]
+    ['FixCom']
+    """
     if fixed.any():
         return [*constraints_of(fixed)]
     return [FixCom()] if len(fixed) > 1 else []

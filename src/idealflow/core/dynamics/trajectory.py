@@ -1,12 +1,12 @@
-"""A trajectory as an append-only file of equal records: exact, cut-proof, cheap to read by frame.
+"""A trajectory as an append-only file of records of equal length: exact, readable after a crash, quick to read frame by frame.
 
-Layout, little endian: magic (8 bytes), length of the header (uint64), header (JSON), the per-atom constants (numbers
-int64, masses float64, fixed uint8: 1 for an atom that never moves, else the sum of 2, 4 and 8 for fixed x, y and z; where
-the header says so, initial magnetic moments float64, μB), then one record per frame: step (int64), time in fs, potential
-energy in eV, temperature in K (float64 each, NaN where undefined), cell (9 float64), positions (3·n_atoms float64), momenta
-(the same, in ASE's units), checksum of the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in
-double precision, so that a frame read back is the frame that was computed. A file that was cut loses its last, partial
-record only. Files of the first version, whose magic ends in 01, have no momenta; they are read, and continued as they are.
+Layout, little endian: magic (8 bytes), length of the header (uint64), header (JSON), the per-atom constants (numbers int64,
+masses float64, fixed uint8: 1 for an atom that never moves, else the sum of 2, 4 and 8 for fixed x, y and z; where the header
+says so, initial magnetic moments float64, μB), then one record per frame: step (int64), time in fs, potential energy in eV,
+temperature in K (float64 each, NaN where undefined), cell (9 float64), positions (3·n_atoms float64), momenta (the same, in
+ASE's units), checksum of the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in double precision,
+so that a frame that is read is the frame that was computed. If writing was interrupted, only the last, incomplete record is
+lost. Files of the first version, whose magic ends in 01, have no momenta; they are read, and continued without them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from idealflow.core.dynamics.state import MDState
 from idealflow.core.structure import set_fixed
 from idealflow.errors import ArtifactError, OtherSegmentError
 
-__all__ = ["Trajectory", "TrajectoryWriter", "read_trajectory"]
+__all__ = ["Trajectory", "TrajectoryWriter"]
 
 _VERSIONS = {b"IDFTRJ01": False, b"IDFTRJ02": True}  # magic → whether records have momenta
 _MAGIC = b"IDFTRJ02"
@@ -60,18 +60,18 @@ def _record_size(n_atoms: int, momenta: bool) -> int:
 
 
 class TrajectoryWriter:
-    """Appends frames of one walker to a file.
+    """Append frames of one walker to a file; a context manager.
 
     Parameters
     ----------
     path
         File to write.
     state
-        Any state of the walker: gives the numbers, masses, fixed atoms, periodicity, moments, charge and spin.
+        Any state of the walker, for its numbers, masses, fixed atoms, periodicity, moments, charge and spin.
     key
-        Names what the file belongs to; an existing file of another key is never overwritten.
+        What the file belongs to; an existing file with another key is never overwritten.
     keep
-        Number of frames to keep of an existing file, which is cut there and continued; None starts anew.
+        Number of frames to keep of an existing file, which is cut there and continued. None starts a new file.
 
     Raises
     ------
@@ -79,6 +79,17 @@ class TrajectoryWriter:
         If a file of another key stands at ``path``.
     ArtifactError
         If the file holds fewer than ``keep`` frames.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> path = Path(tempfile.mkdtemp()) / "md.idf"
+    >>> with TrajectoryWriter(path, start) as writer:
+    ...     writer.append(start.atoms(), step=0, time=0.0, energy=-1.5, temperature=300.0)
+    >>> Trajectory(path)[0].info["energy"]
+    -1.5
     """
 
     def __init__(self, path: str | Path, state: MDState, key: str = "", keep: int | None = None) -> None:
@@ -90,7 +101,7 @@ class TrajectoryWriter:
         if self.path.exists() and self.path.stat().st_size > 0:
             with self.path.open("rb") as existing:
                 start = existing.read(len(self._header))
-            # a file killed while its header was written is a beginning of this header, in this or an earlier version
+            # if a run was killed while it wrote the header, the file is the beginning of this header, or of an earlier version's
             mine = [_header(state, key, known) for known in _VERSIONS]
             if start not in mine and not (keep is None and any(header.startswith(start) for header in mine)):
                 raise OtherSegmentError(
@@ -143,7 +154,7 @@ class TrajectoryWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -162,11 +173,10 @@ class _Constants:
 
 
 class Trajectory(Sequence[Atoms]):
-    """Frames of a trajectory file, read when asked for.
+    """Frames of a trajectory file, each read when it is asked for.
 
-    ``len``, integer indices (negative ones too), slices and iteration work as for a list. Every frame is a new
-    ``Atoms`` (unwrapped) with momenta (where the file has them), masses, fixed atoms, moments, charge and spin as the walker
-    has them, and ``step``, ``time`` (fs),
+    ``len``, indices, slices and iteration work as for a list. Every frame is a new ``Atoms``, unwrapped, with the walker's
+    masses, fixed atoms, moments, charge and spin, with momenta if the file has them, and with ``step``, ``time`` (fs),
     ``energy`` (eV) and ``temperature`` (K) in ``info``.
 
     Parameters
@@ -177,7 +187,21 @@ class Trajectory(Sequence[Atoms]):
     Raises
     ------
     ArtifactError
-        If the file is missing or foreign; when a frame's checksum does not match.
+        If the file is missing or not a trajectory; and when a frame is read whose checksum does not match.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
+    >>> path = Path(tempfile.mkdtemp()) / "md.idf"
+    >>> hold = Schedule([Stage("hold", 300.0, steps=10)])
+    >>> result = md_segment(EMT(), start, schedule=hold, trajectory=path, trajectory_interval=5)
+    >>> frames = Trajectory(path)
+    >>> frames.steps().tolist(), frames[-1].info["step"], frames.arrays()["positions"].shape
+    ([0, 5, 10], 10, (3, 4, 3))
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -221,7 +245,7 @@ class Trajectory(Sequence[Atoms]):
 
     @property
     def magic(self) -> bytes:
-        """First eight bytes of the file, which say its version."""
+        """First eight bytes of the file, which tell its version."""
         return self._constants.magic
 
     def __len__(self) -> int:
@@ -283,7 +307,7 @@ class Trajectory(Sequence[Atoms]):
         return atoms
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Whole trajectory as arrays, for analysis.
+        """Read the whole trajectory into arrays, for analysis.
 
         Returns
         -------
@@ -294,14 +318,9 @@ class Trajectory(Sequence[Atoms]):
         per_atom = (len(self._constants.numbers), 3)
         fields: list[Any] = [("step", "<i8"), ("time", "<f8"), ("energy", "<f8"), ("temperature", "<f8")]
         fields += [("cell", "<f8", (3, 3)), ("positions", "<f8", per_atom)]
-        kind = np.dtype([*fields, ("momenta", "<f8", per_atom)] if self._momenta else fields)
-        frames = np.empty(len(self), dtype=kind)
+        record = np.dtype([*fields, ("momenta", "<f8", per_atom)] if self._momenta else fields)
+        frames = np.empty(len(self), dtype=record)
         with self.path.open("rb") as file:
             for index in range(len(self)):
-                frames[index] = np.frombuffer(self._record(file, index), dtype=kind)[0]
-        return {name: np.ascontiguousarray(frames[name]) for name in kind.names or ()}
-
-
-def read_trajectory(path: str | Path) -> Trajectory:
-    """Open a trajectory file: a sequence of ``Atoms``; see :class:`Trajectory`."""
-    return Trajectory(path)
+                frames[index] = np.frombuffer(self._record(file, index), dtype=record)[0]
+        return {name: np.ascontiguousarray(frames[name]) for name in record.names or ()}

@@ -1,9 +1,10 @@
-"""What the relaxation of a shell must not break, as smooth penalties with exact gradients and as hard checks.
+"""What the relaxation of a shell may not break, as smooth penalties with exact gradients and as hard checks.
 
-Three rules hold the geometry: no two atoms closer than their limit, nothing but the core inside the centre's sphere,
-and no free pair of faces closer than twice the cutoff (an image could see the core, and an atom its own image). A fourth
-penalty, without a hard check, draws the volume per atom to that of the frame around the centre: without it the uncertainty
-alone sets the density, and a model that knows a crystal makes a liquid's cells too thin.
+There are three rules: no two atoms stand closer than their limit, nothing but the core stands inside the centre's sphere, and
+no two free faces are closer than twice the cutoff (else an image sees the core, or an atom its own image). A fourth penalty,
+without a hard check, pulls the volume per atom towards that of the frame around the centre. Without it the uncertainty alone
+decides the density, and a model that knows a crystal makes the cells of a liquid too thin (docs/explanation/method.md, "The
+relaxation of the shell").
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CONTACT_BUFFER = 1.06
 SPHERE_BUFFER = 0.04
 WIDTH_BUFFER = 0.04
 STIFFNESS = 30.0
-#: beside objectives of order 1: an error of 1 % in the volume costs 0.05, one of 5 % 1.25
+#: an error of 1 % in the volume costs 0.05, one of 5 % costs 1.25; objectives are of order 1
 VOLUME_STIFFNESS = 500.0
 
 Floats = NDArray[np.float64]
@@ -35,9 +36,14 @@ class Breaches:
 
     Attributes
     ----------
-    contact : smallest distance over its limit, minus 1
-    sphere : distance from the core sphere to the nearest atom that does not belong in it, Å
+    contact : smallest ratio of a distance to its limit, minus 1
+    sphere : distance from the core's sphere to the nearest atom that does not belong in it, Å
     width : smallest free perpendicular width minus twice the cutoff, Å
+
+    Examples
+    --------
+    >>> Breaches(contact=0.02, sphere=-0.1, width=0.5).allowed
+    False
     """
 
     contact: float
@@ -56,11 +62,31 @@ class GeometryRules:
     Parameters
     ----------
     crop
-        The crop whose shell moves; its core defines the sphere.
+        The crop whose shell moves; the atoms of its core are those that may stand in the sphere.
     cutoff
-        Å; radius of the sphere.
+        Radius of the sphere, Å.
     limits
-        Smallest distances.
+        Smallest distances allowed between atoms.
+
+    Examples
+    --------
+    A crop keeps the rules as it was cut, and breaks them where an atom is pushed onto the core:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel, crop_search
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 4
+    >>> frame.rattle(0.1, seed=2)
+    >>> crop = crop_search(u, frame, 99, n_candidates=5, max_atoms=150)[0]
+    >>> rules = GeometryRules(crop, u.cutoff, crop.limits)
+    >>> rules.penalty(crop.atoms.positions, crop.atoms.cell.array)[3].allowed
+    True
+    >>> pushed = crop.atoms.positions.copy()
+    >>> pushed[crop.shell.argmax()] = pushed[crop.centre] + [0.5, 0.0, 0.0]
+    >>> rules.penalty(pushed, crop.atoms.cell.array)[3].allowed
+    False
     """
 
     def __init__(self, crop: Crop, cutoff: float, limits: ContactLimits) -> None:
@@ -76,12 +102,12 @@ class GeometryRules:
         self._own = {(int(a), *map(int, s)) for a, s in zip(j[belongs], shift[belongs], strict=True)}
 
     def _around_centre(self, positions: Floats, cell: Floats, reach: float) -> tuple[NDArray[np.int64], Floats, Floats]:
-        """Neighbours of the centre: index, shift, vector."""
+        """Neighbours of the centre: index (m,), image (m, 3) in cell vectors, vector (m, 3) in Å."""
         _, j, shift, vector = neighbour_pairs(positions, cell, np.ones(3, dtype=bool), reach, self._centre)
         return j.astype(np.int64), shift.astype(float), vector
 
     def penalty(self, positions: Floats, cell: Floats) -> tuple[float, Floats, Floats, Breaches]:
-        """Evaluate the smooth penalties and the margins of the hard rules.
+        """Evaluate the smooth penalties, and how far the geometry is from breaking the hard rules.
 
         Parameters
         ----------
@@ -91,8 +117,8 @@ class GeometryRules:
         Returns
         -------
         tuple
-            Penalty (dimensionless), its gradient in positions (n, 3) and in the cell at fixed positions (3, 3), both
-            per Å, and the margins.
+            Penalty (dimensionless); its gradient in positions (n, 3) and in the cell at fixed positions (3, 3), both per Å;
+            how far the geometry is from breaking each rule.
         """
         by_position = np.zeros_like(positions)
         by_cell = np.zeros((3, 3))
@@ -118,7 +144,7 @@ class GeometryRules:
         distance = np.linalg.norm(vector, axis=1)
         limit = self._limit[self._row[i], self._row[j]]
         depth = np.maximum(0.0, CONTACT_BUFFER * limit - distance)
-        # every pair is listed from both ends, so each listing carries half of the pair
+        # every pair is listed twice, once from each atom, so each entry counts half
         pull = -STIFFNESS * (depth / np.maximum(distance, 1e-9))[:, None] * vector
         np.add.at(by_position, j, pull)
         np.add.at(by_position, i, -pull)

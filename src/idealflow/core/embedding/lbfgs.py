@@ -1,4 +1,4 @@
-"""A small L-BFGS that counts evaluations, bounds its steps, and can be stopped from outside."""
+"""A small L-BFGS minimiser that counts evaluations, bounds its steps, and can be stopped by the caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKTRACKS = 12
 
 
 def direction(gradient: Floats, memory: deque[tuple[Floats, Floats, float]]) -> Floats:
-    """Two-loop recursion: minus the inverse Hessian estimate times the gradient (Nocedal and Wright, algorithm 7.4)."""
+    """Minus the estimated inverse Hessian times the gradient (n,): two-loop recursion (Nocedal and Wright, algorithm 7.4)."""
     q = gradient.copy()
     alphas = []
     for s, y, rho in reversed(memory):
@@ -33,7 +33,7 @@ def direction(gradient: Floats, memory: deque[tuple[Floats, Floats, float]]) -> 
 
 
 def descent(gradient: Floats, memory: deque[tuple[Floats, Floats, float]], max_change: float) -> Floats:
-    """Step to try: quasi-Newton where there is a memory and it points downhill, else a tenth of `max_change`."""
+    """Step (n,) to try: quasi-Newton if earlier steps are remembered and it points downhill, else a tenth of ``max_change``."""
     step = direction(gradient, memory) if memory else -gradient
     if memory and float(step @ gradient) >= 0.0:
         memory.clear()
@@ -52,33 +52,39 @@ def minimise(
     tolerance: float = 1e-4,
     history: int = 12,
 ) -> tuple[Floats, str]:
-    """Minimise a function of many variables.
+    """Minimise a function of many variables by L-BFGS (Nocedal and Wright, chapter 7).
 
-    The first direction is steepest descent scaled to a tenth of `max_change`; later steps try the full quasi-Newton
-    step, cut to `max_change` in its largest component, and halve it until the value falls (Armijo).
+    The first step is steepest descent of length a tenth of ``max_change``. Later ones try the full quasi-Newton step, cut to
+    ``max_change`` in its largest component, and halve it until the value falls enough (Armijo's rule).
 
     Parameters
     ----------
     function
-        Value and gradient; every call counts as one evaluation.
+        Returns value and gradient (n,) at a point (n,); every call counts as one evaluation.
     start
         (n,) first point; evaluated first.
     max_evaluations
-        Most calls of `function`.
+        Most calls of ``function``.
     max_change
         Largest change of a variable in one step.
     stop
-        Called with the value of the start and after every accepted step; True ends the run.
+        Called with the value at the start and after every accepted step; True ends the run.
     tolerance
-        Converged when the largest gradient component falls below, or ten steps together gain less than a thousandth
-        of the value.
+        Largest component of the gradient below which the run has converged. It has converged too when nine steps together lower
+        the value by less than a thousandth of it.
     history
-        Pairs kept for the Hessian estimate.
+        How many earlier steps the estimate of the Hessian uses.
 
     Returns
     -------
     tuple
-        The last point accepted (n,), and "stopped", "converged" or "steps".
+        The last accepted point (n,), and why it ended: "stopped", "converged" or "steps" (no evaluations left).
+
+    Examples
+    --------
+    >>> x, why = minimise(lambda x: (float(x @ x), 2.0 * x), np.ones(3), 100, 0.5, stop=lambda value: value < 1e-12)
+    >>> bool(np.abs(x).max() < 1e-3), why in ("stopped", "converged")
+    (True, True)
     """
     x = start.copy()
     value, gradient = function(x)

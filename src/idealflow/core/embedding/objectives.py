@@ -1,13 +1,17 @@
-"""What a relaxation lowers: one number made of all atoms' uncertainties, and its slope in each of them.
+"""What a relaxation lowers: one number made from the uncertainties of all atoms, and its derivative in each of them.
 
-A hinge asks of every atom to be no less known than it should be. Core atoms stand still but their surroundings move: their
-level is max(1, their uncertainty in the frame). So it is for shell atoms by default; a frame's own environments need no cure,
-however new they are, only those that the seam broke do. With e = max(0, u / level − 1), the excess of one atom:
+A hinge counts only how far an atom's uncertainty u exceeds its level. Core atoms stand still but their surroundings move:
+their level is max(1, their uncertainty in the frame). By default shell atoms have the same: environments that the frame has
+need no cure, however new they are; those that the boundary broke do. With the excess of one atom e = max(0, u / level − 1),
+the objectives are
+
 
 * ``"frame-hinge"``: log(1 + mean of 2 (√(1 + e) − 1)), core atoms with three times the weight of shell atoms;
-* ``"hinge"``: the same, but the level of shell atoms is 1, the mean of the distribution;
-* ``"log-hinge"``: levels as for ``"hinge"``, mean of log(1 + e), which all but gives up on the worst atoms;
-* ``"mean"``: log of the shell's mean uncertainty, the paper's objective (its logarithm has the same minima).
+* ``"hinge"``: the same, but the level of shell atoms is 1, the mean in distribution;
+* ``"log-hinge"``: levels as for ``"hinge"``, mean of log(1 + e), to which the worst atoms hardly matter;
+* ``"mean"``: log of the shell's mean uncertainty. The paper's objective is the mean itself, which has the same minima.
+
+The formula and the measurements behind it are in docs/explanation/method.md, "The relaxation of the shell".
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from idealflow.errors import InputError
 
 __all__ = ["Objective", "ShellObjective", "check_objective"]
 
+#: names of the objectives
 Objective = Literal["frame-hinge", "hinge", "log-hinge", "mean"]
 
 CORE_WEIGHT = 3.0
@@ -35,24 +40,43 @@ def check_objective(name: str) -> None:
     Raises
     ------
     InputError
-        With the names there are.
+        Listing the known ones.
+
+    Examples
+    --------
+    >>> check_objective("frame-hinge")
     """
     if name not in get_args(Objective):
         raise InputError(f"objective must be one of {', '.join(get_args(Objective))}, got {name!r}")
 
 
 class ShellObjective:
-    """The objective of one crop.
+    """The objective of one crop, a function of the uncertainties of its atoms.
 
-    Atoms whose uncertainty is infinite in the crop (species never seen, or known from too few environments) do not count; where
-    another one's becomes infinite, so does the objective.
+    Atoms whose uncertainty is infinite in the crop (species never seen, or seen in too few environments) do not count. If the
+    uncertainty of any other atom becomes infinite, so does the objective.
 
     Parameters
     ----------
     crop
         Where the relaxation starts; gives core, shell and levels.
     name
-        See the module.
+        One of :data:`Objective`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel, crop_search
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 4
+    >>> frame.rattle(0.1, seed=2)
+    >>> crop = crop_search(u, frame, 99, n_candidates=5, max_atoms=150)[0]
+    >>> hinge = ShellObjective(crop, "frame-hinge")
+    >>> value, slopes = hinge(crop.in_frame)  # nothing is above its level
+    >>> value, slopes.shape == (len(crop.atoms),)
+    (0.0, True)
     """
 
     def __init__(self, crop: Crop, name: Objective) -> None:
@@ -65,12 +89,12 @@ class ShellObjective:
         self.core_weight = CORE_WEIGHT if name in ("frame-hinge", "hinge") else 1.0
 
     def shell_ratio(self, values: Floats) -> float:
-        """Mean over the shell (over all atoms where there is none) of uncertainty over level; `values` (n,)."""
+        """Mean ratio of uncertainty, ``values`` (n,), to level over the shell (over all atoms if there is no shell)."""
         return float((values / self._level)[~self._core if not self._core.all() else self._core].mean())
 
     def __call__(self, values: Floats) -> tuple[float, Floats]:
-        """Value of the objective, and its slope (n,) in each atom's uncertainty; `values` (n,)."""
-        if not np.isfinite(values[self._known]).all():  # a step away from the few environments that are known
+        """Value of the objective, and its derivative (n,) in each atom's uncertainty; ``values`` (n,) are the uncertainties."""
+        if not np.isfinite(values[self._known]).all():  # a step left the few environments that are known
             return np.inf, np.zeros(len(values))
         counted = self._known & ~self._core if self.name == "mean" else self._known
         weights = np.where(counted, np.where(self._core, self.core_weight, 1.0), 0.0)

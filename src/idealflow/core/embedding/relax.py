@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -14,43 +14,29 @@ from idealflow.core.cropping.crop import Crop
 from idealflow.core.cropping.surroundings import contact_limits
 from idealflow.core.embedding.constraints import GeometryRules
 from idealflow.core.embedding.lbfgs import minimise
-from idealflow.core.embedding.objectives import Objective, ShellObjective, check_objective
+from idealflow.core.embedding.objectives import ShellObjective
+from idealflow.core.embedding.rules import RelaxRules
 from idealflow.core.embedding.variables import ShellVariables
+from idealflow.core.protocols import Uncertainty
+from idealflow.core.rules import with_single_rules
 from idealflow.errors import InputError
 
 __all__ = ["MOST_WORSENING", "Relaxed", "relax_shell"]
 
 MAX_STEP = 0.15
-#: no core atom may become less known than this many times its value in the frame
+#: a core atom's uncertainty may be at most this many times its reference
 MOST_WORSENING = 2.0
 HARDEN = 4.0
 HARDEN_TRIES = 3
-#: part of the evaluations left after which a core that is still less known than allowed gets more weight
+#: fraction of the remaining budget after which the core's weight is raised
 PATIENCE = 0.5
 
 Floats = NDArray[np.float64]
 
 
-class DifferentiableUncertainty(Protocol):
-    """What the relaxation asks of an uncertainty model."""
-
-    @property
-    def cutoff(self) -> float:
-        """True cutoff of the descriptor, Å."""
-        ...
-
-    def __call__(self, atoms: Atoms) -> Floats:
-        """Uncertainty per atom, 1 = in distribution."""
-        ...
-
-    def value_and_gradient(self, atoms: Atoms, weights: Floats | None = None) -> tuple[float, Floats, Floats]:
-        """Weighted mean, its gradient in positions, and in the cell at fixed positions."""
-        ...
-
-
 @dataclass(frozen=True)
 class Relaxed:
-    """A substructure χ̃*: a crop whose shell was moved towards the known.
+    """A substructure χ̃*: a crop after the relaxation of its shell.
 
     Attributes
     ----------
@@ -58,17 +44,32 @@ class Relaxed:
     core : (n,) bool; these atoms did not move
     centre : index of the centre
     parent_indices : (n,) index in the frame of each atom
-    trace : objective after every accepted step, the start first
-    n_steps : evaluations spent
-    reason : "in_distribution", "converged", "steps", "contact" (no geometry found that keeps the rules),
-        "unknown" (what could move is infinitely uncertain, in the crop or after any step: its species was never seen, or in too
-        few environments) or "unchanged"
-    uncertainty_before, uncertainty_after : mean over the shell
-    shell_ratio : mean over the shell of the uncertainty over the level that the objective asks for
+    trace : objective at the start and after every accepted step
+    n_steps : how often objective and gradient were evaluated
+    reason : why it ended: "in_distribution" (the goal is reached), "converged", "steps" (the budget is spent), "contact" (no
+    geometry
+        was found that keeps the rules), "unknown" (all atoms that could move are infinitely uncertain, in the crop or after
+        any step: their species were never seen, or in too few environments), or "unchanged" (there is no shell, or nothing
+        better than the crop was found)
+    uncertainty_before, uncertainty_after : mean uncertainty of the shell
+    shell_ratio : mean ratio, over the shell, of the uncertainty to the level that the objective asks for
     values : (n,) uncertainties of `atoms`
-    core_worsening : largest ratio, over the core, of the uncertainty to the reference
+    core_worsening : largest ratio of a core atom's uncertainty to its reference
     core_worsening_before : the same in the crop
     min_contact : smallest distance between two atoms, Å
+
+    Examples
+    --------
+    A whole frame has no shell, so nothing moves:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel, whole_frame
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> relaxed = relax_shell(u, whole_frame(u, crystal, 0))
+    >>> relaxed.reason, relaxed.n_steps
+    ('unchanged', 0)
     """
 
     atoms: Atoms
@@ -87,64 +88,65 @@ class Relaxed:
     min_contact: float
 
 
-def relax_shell(
-    u: DifferentiableUncertainty,
-    crop: Crop,
-    max_steps: int = 300,
-    cell: bool = True,
-    threshold: float = 1.0,
-    min_contact: float | None = None,
-    objective: Objective = "frame-hinge",
-) -> Relaxed:
-    """Move shell atoms and cell margins until the shell looks like what the model knows.
+def relax_shell(u: Uncertainty, crop: Crop, *, rules: RelaxRules | None = None, **single: Any) -> Relaxed:
+    """Move shell atoms and cell until the shell looks like what the model knows: from the crop χ̃ to the substructure χ̃*.
 
-    The core stands still in Cartesian space, bit for bit. Shell positions and the free components of the cell move
-    together along the exact gradient of the objective, by L-BFGS. Smooth penalties keep contacts, the core's sphere
-    and the widths of the cell; only a geometry that keeps the hard rules can be returned, and never one that is worse
-    than the start: in the shell's mean, or, for the hinges, in a core atom less known than twice its reference. Where
-    that last rule alone is still broken when half of the steps left are spent, or at convergence, core atoms get four times
-    the weight and the run goes on, three times at most.
+    The core stands still in Cartesian space, bit for bit. Shell positions and the free components of the cell move together along
+    the exact gradient of the objective, by L-BFGS (the paper moves positions alone: ``cell=False``). Smooth penalties keep
+    contacts, the core's sphere, the widths of the cell and its density. Only a geometry that keeps the hard rules is returned,
+    and never one that is worse than the start: in the shell's mean uncertainty, or, for the hinges, in a core atom less known
+    than twice its reference. If that last rule alone is still broken when half of the remaining steps are spent, or at
+    convergence, the core's weight is multiplied by four and the run goes on, three times at most.
 
     Parameters
     ----------
     u
-        Uncertainty model.
+        The uncertainty, with its gradient.
     crop
         Where to start.
-    max_steps
-        Most evaluations of value and gradient.
-    cell
-        False moves positions alone (the paper's form).
-    threshold
-        The run ends when the shell's mean uncertainty is no higher and no core atom is worse than twice its reference;
-        1 is the in-distribution mean.
-    min_contact
-        Å; one limit for all pairs instead of the crop's own limits.
-    objective
-        "frame-hinge", "hinge", "log-hinge" or "mean": see :mod:`~idealflow.core.embedding.objectives`.
+    rules
+        Budget, objective and goal. None: ``RelaxRules()``.
+    **single
+        Single fields of ``rules`` by name, as in ``max_steps=100``.
 
     Returns
     -------
     Relaxed
-        Same order and number of atoms.
+        The same atoms in the same order.
 
     Raises
     ------
     InputError
-        If `max_steps` is not positive or `objective` is unknown.
+        If ``max_steps`` is below 1, or the objective or a rule is unknown.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel, crop_search
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 4
+    >>> frame.rattle(0.1, seed=2)
+    >>> crop = crop_search(u, frame, 99, n_candidates=5, max_atoms=150)[0]
+    >>> ides = relax_shell(u, crop, max_steps=10)
+    >>> ides.uncertainty_after <= ides.uncertainty_before
+    True
+    >>> bool((ides.atoms.positions == crop.atoms.positions)[ides.core].all())
+    True
     """
-    if max_steps < 1:
-        raise InputError(f"max_steps must be at least 1, got {max_steps}")
-    check_objective(objective)
-    asked = ShellObjective(crop, objective)
+    (rules,) = with_single_rules("relax_shell", single, rules or RelaxRules())
+    if rules.max_steps < 1:
+        raise InputError(f"max_steps must be at least 1, got {rules.max_steps}")
+    asked = ShellObjective(crop, rules.objective)
     if not (crop.shell & np.isfinite(crop.values)).any():
         reason = "unknown" if crop.shell.any() else "unchanged"
         return _outcome(crop, asked, crop.atoms.copy(), crop.values, [], 0, reason)
-    limits = (
-        crop.limits if min_contact is None else contact_limits(crop.atoms.numbers, crop.atoms.positions, min_contact)
-    )
-    run = _Run(u, crop, GeometryRules(crop, u.cutoff, limits), asked, cell, threshold)
-    ended = run.go(max_steps)
+    limits = crop.limits
+    if rules.min_contact is not None:
+        limits = contact_limits(crop.atoms.numbers, crop.atoms.positions, rules.min_contact)
+    run = _Run(u, crop, GeometryRules(crop, u.cutoff, limits), asked, rules)
+    ended = run.go()
     if run.best is None:
         reason = "unknown" if run.only_infinite else "unchanged" if run.any_allowed else "contact"
         return _outcome(crop, asked, crop.atoms.copy(), crop.values, run.trace, run.n_evaluations, reason)
@@ -161,7 +163,7 @@ def relax_shell(
 
 @dataclass(frozen=True)
 class _Geometry:
-    """An allowed geometry and its figures; `key` sorts: the core's excess over what is allowed, then the objective."""
+    """A geometry that keeps the rules; the smaller ``key`` is better: excess of the core's worsening, then objective."""
 
     atoms: Atoms
     values: Floats
@@ -175,16 +177,15 @@ class _Run:
 
     def __init__(
         self,
-        u: DifferentiableUncertainty,
+        u: Uncertainty,
         crop: Crop,
-        rules: GeometryRules,
+        geometry: GeometryRules,
         objective: ShellObjective,
-        cell: bool,
-        threshold: float,
+        rules: RelaxRules,
     ) -> None:
-        self._u, self._crop, self._rules, self._objective, self._threshold = u, crop, rules, objective, threshold
-        self._variables = ShellVariables(crop, cell)
-        # the paper's objective does not look at the core
+        self._u, self._crop, self._geometry, self._objective, self._rules = u, crop, geometry, objective, rules
+        self._variables = ShellVariables(crop, rules.cell)
+        # the paper's objective leaves the core out
         self._allowed = MOST_WORSENING if objective.name != "mean" else np.inf
         self._worst = max(crop.core_worsening, self._allowed)
         self._scratch = crop.atoms.copy()
@@ -194,8 +195,9 @@ class _Run:
         self._harden_at = 0.0
         self.trace: list[float] = []
 
-    def go(self, max_steps: int) -> str:
+    def go(self) -> str:
         """Minimise; returns why it ended."""
+        max_steps = self._rules.max_steps
         x, ended = np.zeros(len(self._variables)), "steps"
         for attempt in range(HARDEN_TRIES + 1):
             left = max_steps - self.n_evaluations
@@ -218,11 +220,11 @@ class _Run:
 
     @property
     def _in_distribution(self) -> bool:
-        """True if nothing is left to do."""
-        return self.best is not None and self._core_kept and self.best.mean <= self._threshold
+        """True if the goal is reached."""
+        return self.best is not None and self._core_kept and self.best.mean <= self._rules.threshold
 
     def _stop(self, value: float) -> bool:
-        """Note an accepted step; True ends the run, or interrupts it for the core to get more weight."""
+        """Note an accepted step; True ends the minimisation, for good or to go on with more weight on the core."""
         self.trace.append(value)
         return self._in_distribution or (self.n_evaluations >= self._harden_at and not self._core_kept)
 
@@ -230,7 +232,7 @@ class _Run:
         """Objective plus penalties, and the gradient."""
         self.n_evaluations += 1
         positions, cell = self._variables.geometry(x)
-        penalty, by_position, by_cell, breaches = self._rules.penalty(positions, cell)
+        penalty, by_position, by_cell, breaches = self._geometry.penalty(positions, cell)
         self._scratch.set_cell(cell)
         self._scratch.set_positions(positions)
         values = self._u(self._scratch)
@@ -256,7 +258,7 @@ class _Run:
 
 
 def shell_mean(crop: Crop, values: Floats) -> float:
-    """Mean of uncertainties (n,) over the shell, or over all atoms where there is none."""
+    """Mean of uncertainties (n,) over the shell, or over all atoms if there is no shell."""
     return float(values[crop.shell].mean() if crop.shell.any() else values.mean())
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -114,13 +112,6 @@ class CampaignDirectory(CampaignFolder):
                 f"{foreign[0]} was not written by idealflow, and a run would replace it; move it away or choose another --out"
             )
 
-    def check_report(self) -> None:
-        """Refuse to replace a report page or figures that idealflow did not write; InputError naming them."""
-        if foreign := [path for path in self.foreign() if path != self.summary_path]:
-            raise InputError(
-                f"{foreign[0]} was not written by idealflow; move it away, or write elsewhere with --to FILE.html"
-            )
-
     def write_config(self, settings: dict[str, Any]) -> Path:
         """Keep the config beside the results, readable by its owner alone, and make the folders.
 
@@ -135,26 +126,6 @@ class CampaignDirectory(CampaignFolder):
             draft.touch(mode=0o600)
             draft.write_text(signed(dump_yaml({"campaign": "ideal", **settings})), encoding="utf-8")
         return path
-
-    def with_pause(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """The summary, ``paused`` where it says running but no process holds the campaign."""
-        if summary.get("status") != "running" or self.held():
-            return summary
-        return summary | {"status": "paused", "reason": "no process is running it; `idealflow run` goes on"}
-
-    def held(self) -> bool:
-        """Whether a process holds the campaign; asked without writing anything."""
-        try:
-            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:

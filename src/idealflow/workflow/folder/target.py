@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobflow import SETTINGS
-
 from idealflow.errors import InputError
-from idealflow.provenance import Campaign
+from idealflow.provenance import Campaign, CampaignFolder
 from idealflow.schemas import Artifact
-from idealflow.workflow.folder.directory import CampaignDirectory
 
 __all__ = ["Target", "find_campaign"]
 
@@ -31,7 +28,7 @@ class Target:
     """
 
     campaign: Campaign
-    directory: CampaignDirectory
+    directory: CampaignFolder
     local: bool
 
     def fetch(self, artifact: Artifact) -> Path:
@@ -51,11 +48,13 @@ def find_campaign(target: str) -> Target:
     InputError
         If there is none.
     """
-    directory = CampaignDirectory(target)
+    directory = CampaignFolder(target)
     if directory.exists():
         return Target(Campaign.open(directory.path), directory, local=True)
     if "/" in target:
         directory.require()
+    from jobflow import SETTINGS  # with its stores, which take two seconds to import; a folder needs none of them
+
     campaign = Campaign(SETTINGS.JOB_STORE, target)
     if campaign.state() is None:
         raise InputError(

@@ -10,6 +10,8 @@ from typing import Any
 
 from monty.json import MSONable
 
+from idealflow.former_names import FORMER
+
 __all__ = ["StableName", "former_form", "known_to_0_1"]
 
 #: where monty finds our own classes: `idealflow.__getattr__` knows them all
@@ -60,8 +62,9 @@ _FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def known_to_0_1(kind: str) -> tuple[str, ...]:
-    """Fields that one of our classes had in version 0.1.0; none for a class that it did not have."""
-    return _FORMER.get(kind, ("", ()))[1]
+    """Fields that one of our classes had in version 0.1.0, as they are called now; none for a class that it did not have."""
+    present = FORMER.get(kind, {})
+    return tuple(present.get(name, name) for name in _FORMER.get(kind, ("", ()))[1])
 
 
 class StableName(MSONable):

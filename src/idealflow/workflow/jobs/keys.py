@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from idealflow.former_names import first_names
 from idealflow.workflow.jobs.identity import former_form
 
 __all__ = ["child_seed", "former_key", "generator", "is_key_of", "request_key", "settings_key", "stage_uuid"]
@@ -46,14 +47,15 @@ def generator(*parts: int) -> np.random.Generator:
 def settings_key(settings: Any) -> str:
     """Key of a Maker's or labeller's settings: ``2-`` and 16 hexadecimal digits of the SHA-256 of their canonical JSON.
 
-    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name.
+    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name; fields that were renamed
+    count under their first name, so that keys stay.
     """
-    return f"{_VERSION}-{_digest(_plain(settings))}"
+    return f"{_VERSION}-{_digest(first_names(_plain(settings)))}"
 
 
 def former_key(settings: Any) -> str:
     """The key that version 0.1.0 gave the same settings."""
-    return _digest(former_form(_plain(settings)))
+    return _digest(former_form(first_names(_plain(settings))))
 
 
 def is_key_of(stored: str, settings: Any) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["NOTES", "Progress", "emit", "listening", "note", "noted"]
+__all__ = ["NOTES", "SPELLING", "Progress", "emit", "listening", "note", "noted"]
 
 #: stages whose messages say what became of the user's input: shown in all output, and kept with the campaign
-NOTES = ("structure", "dataset")
+NOTES = ("structure", "dataset", "config")
+
+#: stage of the messages that say how a key of a config is written now
+SPELLING = "config"
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +26,7 @@ class Progress:
     ----------
     stage
         Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; or the input of which something
-        is said: structure, dataset.
+        is said: structure, dataset, config.
     walker, step, n_steps
         Where the walker stands: MD step of the schedule's total.
     temperature
@@ -66,7 +69,7 @@ def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
 
 
 def note(what: str, message: str) -> None:
-    """Say what became of an input of the user's: ``structure`` or ``dataset``."""
+    """Say what became of an input of the user's: ``structure``, ``dataset`` or ``config``."""
     emit(Progress(what, message=message))
 
 

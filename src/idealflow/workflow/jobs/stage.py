@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import torch
-from jobflow import CURRENT_JOB, SETTINGS, Job, JobConfig, JobStore, OnMissing, job
+from jobflow import CURRENT_JOB, SETTINGS, Job, JobConfig, JobStore, OnMissing, Response, job
 from maggma.stores import JSONStore, MemoryStore
 from threadpoolctl import threadpool_limits
 
@@ -18,27 +20,38 @@ from idealflow.errors import CampaignError
 from idealflow.schemas import Document, StageContext
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.jobs.decode import decoded, document_of
 from idealflow.workflow.jobs.keys import stage_uuid
 from idealflow.workflow.jobs.locks import hold
 
 __all__ = [
     "artifact_store",
-    "committed",
     "current_store",
     "current_uuid",
     "is_private",
     "named",
+    "site_store",
     "stage",
+    "stamp",
     "work_directory",
 ]
 
-Doc = TypeVar("Doc", bound=Document)
+#: the stage that this process is at, and when it began
+_running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running")
 
 
 def stage(
-    output_schema: type[Document] | None = None, alone: Callable[..., tuple[Any, ...]] | None = None
+    output_schema: type[Document] | None = None,
+    *,
+    alone: Callable[..., tuple[Any, ...]] | None = None,
+    reuse: bool | Callable[[Any, Any, Mapping[str, Any]], bool] = True,
+    then: Callable[[Any, Any, Mapping[str, Any]], Response] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
-    """Decorate a Maker's ``make``: a jobflow job that sees its store, with the schema of its output.
+    """Decorate a Maker's ``make``: a jobflow job that does what is not the stage's own, so that its body is decode, core, encode.
+
+    Before the body: threads are pinned, the arguments get the form that their annotations name
+    (:func:`~idealflow.workflow.jobs.decode.decoded`), the job is held for this process, and where the body gives a document and
+    an earlier process has stored this job's, that is the output. The body takes :func:`stamp` into its document.
 
     Parameters
     ----------
@@ -47,6 +60,12 @@ def stage(
     alone
         Makes the body's arguments, from the context on, of what a user gives who runs the stage by itself: of a call whose first
         argument is no StageContext.
+    reuse
+        Whether an earlier process's output is what is asked for now; a function decides by Maker, that output and the body's
+        arguments by name.
+    then
+        Makes the job's response of the body's document or the earlier one: called with Maker, document and the body's arguments
+        by name.
     """
     settings: dict[str, Any] = {"config": JobConfig(expose_store=True, pass_manager_config=False)}
     if output_schema is not None:
@@ -56,10 +75,19 @@ def stage(
         @functools.wraps(method)
         def body(*args: Any, **kwargs: Any) -> Any:
             pin_threads()
-            context = next((value for value in (*args, *kwargs.values()) if isinstance(value, StageContext)), None)
+            given = decoded(method, args, kwargs)
+            maker, *values = given.arguments.values()
+            context = next((value for value in values if isinstance(value, StageContext)), None)
             if context is not None and CURRENT_JOB.job is not None:
                 hold(Path(context.work), CURRENT_JOB.job.uuid, _is_stored)
-            return method(*args, **kwargs)
+            begun = _running.set((context, time.perf_counter()))
+            try:
+                output = _stored_output(document_of(method)) if reuse else None
+                if output is None or (callable(reuse) and not reuse(maker, output, given.arguments)):
+                    output = method(*given.args, **given.kwargs)
+            finally:
+                _running.reset(begun)
+            return output if then is None else then(maker, output, given.arguments)
 
         body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
         made = job(body, **settings)
@@ -76,6 +104,14 @@ def stage(
         return make
 
     return decorate
+
+
+def stamp() -> dict[str, Any]:
+    """What every stage's document says alike: ``campaign``, ``round``, and ``seconds`` since the stage began."""
+    context, started = _running.get()
+    if context is None:
+        raise CampaignError("only a stage with a context, which names campaign and round, can stamp its document")
+    return {"campaign": context.campaign, "round": context.round, "seconds": time.perf_counter() - started}
 
 
 @functools.cache
@@ -137,6 +173,17 @@ def current_store() -> JobStore:
     return common
 
 
+def site_store() -> JobStore:
+    """The JOB_STORE of jobflow's settings, in which campaigns are looked for by name.
+
+    Examples
+    --------
+    >>> type(site_store()).__name__
+    'JobStore'
+    """
+    return SETTINGS.JOB_STORE
+
+
 def is_private(store: JobStore) -> bool:
     """Whether a job store is one process's own; other stores derive from MemoryStore too, and can be shared."""
     return type(store.docs_store) in (MemoryStore, JSONStore)
@@ -147,19 +194,17 @@ def current_uuid() -> str:
     return str(CURRENT_JOB.job.uuid)
 
 
-def committed(schema: type[Doc]) -> Doc | None:
-    """The output this very job committed in an earlier process, or None.
+def _stored_output(read: Callable[[Any], Any] | None) -> Any:
+    """The output this very job stored in an earlier process, or None.
 
     A job's uuid is derived from what it computes (:mod:`idealflow.workflow.jobs.keys`), so a stored output with the same
     uuid and index is the same piece of work.
     """
     current = CURRENT_JOB.job
-    if current is None or getattr(CURRENT_JOB, "store", None) is None:
+    if read is None or current is None or getattr(CURRENT_JOB, "store", None) is None:
         return None
     found = current_store().query_one({"uuid": current.uuid, "index": current.index}, properties=["output"], load=True)
-    if found is None or found.get("output") is None:
-        return None
-    return schema.model_validate(found["output"])
+    return None if found is None or found.get("output") is None else read(found["output"])
 
 
 def _is_stored() -> bool:

@@ -30,9 +30,17 @@ class Ledger:
     errors
         Cached errors, (n, 3): energy eV/atom, forces eV/Å, stress eV/Å³ (NaN where there is none).
     held_out
-        True for structures kept out of training, by which updates are judged.
+        True for structures kept out of training, for validation.
     left_out
         Request keys of labels that were learned and that training must not use: of another method, or without vacuum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ledger = Ledger()
+    >>> ledger.add(["a", "b"], np.array([[0.01, 0.2, 0.0], [0.02, 0.1, 0.0]]), held_out=[False, True])
+    >>> ledger.replay(5, np.random.default_rng(0)), len(ledger)
+    (['a'], 2)
     """
 
     keys: list[str] = field(default_factory=list)
@@ -63,8 +71,8 @@ class Ledger:
         chosen = draw_replay(np.asarray(self.errors)[rows], min(size, rows.size), rng)
         return [self.keys[rows[i]] for i in chosen]
 
-    def judges(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:
-        """Structures to judge an update by: the held-out ones and as many learned ones, at most ``size`` of each."""
+    def validation(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:
+        """Draw a validation set for one update: held-out structures and learned ones, at most ``size`` of each."""
         excluded = set(exclude)
         roles = np.asarray(self.held_out, dtype=bool)
         picked: list[str] = []
@@ -101,10 +109,26 @@ class Ledger:
 def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[str]) -> list[Atoms]:
     """The labelled structures of ledger keys, in the order asked for.
 
+    Parameters
+    ----------
+    store, artifacts
+        Where labels are, and where structures of datasets are.
+    keys
+        As :class:`Ledger` has them.
+
     Raises
     ------
     CampaignError
         If a label is no longer in the store.
+
+    Examples
+    --------
+    >>> from maggma.stores import MemoryStore
+    >>> store = JobStore(MemoryStore())
+    >>> store.connect()
+    >>> fetch_structures(store, ArtifactStore("artifacts"), ["w0000/s0"])
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: 1 training labels are not in the store, first w0000/s0; restore the store
     """
     wanted = [key for key in keys if not is_shard_key(key)]
     found = read_shard_keys(artifacts, keys)

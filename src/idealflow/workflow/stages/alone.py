@@ -15,6 +15,7 @@ from ase import Atoms
 
 from idealflow.core import Crop
 from idealflow.core.dynamics import MDState
+from idealflow.core.registry import check_registered
 from idealflow.errors import InputError
 from idealflow.schemas import (
     Artifact,
@@ -24,6 +25,7 @@ from idealflow.schemas import (
     ScreenDoc,
     SegmentDoc,
     StageContext,
+    StoredCrop,
     WalkerState,
 )
 from idealflow.settings import Settings
@@ -153,7 +155,7 @@ def relax(_: Any, crop: Any, uncertainty: Any, attempt: int = 0) -> tuple[Any, .
             campaign=_NAME, round=0, walker=0, step=0, atom=int(crop.parent_indices[crop.centre]),
             species=crop.atoms.get_chemical_symbols()[crop.centre], centre_uncertainty=float(crop.reference[crop.centre]),
             screen_uuid=_NO_JOB, segment_uuid=_NO_JOB, model_version=0, embedding="ides", seed=[], candidates=[],
-            chosen=[crop.to_dict()], seconds=0.0,
+            chosen=[StoredCrop.model_validate(crop.to_dict())], seconds=0.0,
         )  # fmt: skip
     return context, crop, _NO_JOB, files, attempt
 
@@ -182,6 +184,8 @@ def _file(store: ArtifactStore, source: Any, what: str, suffix: str) -> Artifact
         return store.put_file(Path(source), suffix=suffix)
     if not hasattr(source, "save"):
         raise InputError(f"{what} must be an object with save(path), or the file it wrote, got {type(source).__name__}")
+    if what == "uncertainty":
+        check_registered(type(source))
     with TemporaryDirectory() as folder:
         source.save(Path(folder) / "saved")
         return store.put_file(Path(folder) / "saved", suffix=suffix)

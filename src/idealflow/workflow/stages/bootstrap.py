@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from ase import Atoms
 from jobflow import Flow, JobStore, Maker, OnMissing
 from pydantic import Field
 
-from idealflow.core import SOAP, UncertaintyModel
+from idealflow.core import SOAP, FirstEnvironments, ForceFieldFit, Uncertainty, uncertainty_class
 from idealflow.errors import CampaignError, InputError
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
@@ -29,17 +29,18 @@ from idealflow.workflow.frames.rattle import Rattle, check_rattle
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
-from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
+from idealflow.workflow.learner.trial import mean_errors
+from idealflow.workflow.learner.uncertainties import settings_of
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.label import LabelMaker
-from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["BootstrapMaker"]
 
 
+@formerly("category")
 @dataclass
 class BootstrapMaker(StableName, Maker):
     """Make the first force field and the first distribution.
@@ -70,7 +71,7 @@ class BootstrapMaker(StableName, Maker):
     campaign
         Directory of an earlier campaign: its model, optimiser, labels, distribution and coverage carry on.
     held_out
-        Fraction of structures kept out of training, by which updates are judged.
+        Fraction of structures kept out of training: the validation set of the first fit, and part of that of every update.
     force_field, force_field_settings
         Registered name of the architecture and its settings.
     soap
@@ -79,13 +80,13 @@ class BootstrapMaker(StableName, Maker):
         One distribution for all species (the paper's form) instead of one for each.
     uncertainty
         ``soap``: distance of the descriptor from the distribution. ``committee``: disagreement of force fields on the energy
-        of an atom; coverage stays with the descriptor.
+        of an atom; coverage stays with the descriptor. Or one of your own, by its registered name or as ``module:Class``.
+    uncertainty_settings
+        Settings of an uncertainty of your own.
     committee_size
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     seeds: list[Any] | None = None
@@ -102,10 +103,10 @@ class BootstrapMaker(StableName, Maker):
     force_field_settings: dict[str, Any] = field(default_factory=dict)
     soap: dict[str, Any] = field(default_factory=lambda: {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4})
     pooled: bool = False
-    uncertainty: UncertaintyKind = "soap"
+    uncertainty: str = "soap"
+    uncertainty_settings: dict[str, Any] = field(default_factory=dict)
     committee_size: Annotated[int, Field(ge=2)] = 4
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:
@@ -113,6 +114,8 @@ class BootstrapMaker(StableName, Maker):
             raise InputError(
                 f"keys are names in a dataset, got {self.keys} without one; give dataset, or leave keys out"
             )
+        if not isinstance(self.uncertainty, str):
+            uncertainty_class(self.uncertainty)  # which says how to give it a name
         check_rattle(self.rattle)
         if self.seeds is not None and not self.seeds:
             raise InputError(
@@ -123,6 +126,18 @@ class BootstrapMaker(StableName, Maker):
                 entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()
                 for entry in self.seeds
             ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """MSON form; without settings of an uncertainty where there are none, so that keys are those from before there were."""
+        found = super().as_dict()
+        if not self.uncertainty_settings:
+            del found["uncertainty_settings"]
+        return found
+
+    @property
+    def all_uncertainty_settings(self) -> dict[str, Any]:
+        """Settings with which the uncertainty begins."""
+        return settings_of(self.uncertainty, self.uncertainty_settings, self.committee_size)
 
     @property
     def source(self) -> Literal["structures", "dataset", "campaign"]:
@@ -185,7 +200,20 @@ class BootstrapMaker(StableName, Maker):
             for i in range(self.n_structures)
         ]
 
-    @stage(output_schema=BootstrapDoc)
+    def _goes_on(self, done: BootstrapDoc, given: Mapping[str, Any]) -> bool:
+        """Whether an interrupted run's first model stays: the campaign has gone on from it, or it is what is asked for now."""
+        context = given["context"]
+        if done.asked is None or Campaign(current_store(), context.campaign).state() is not None:
+            return True
+        *_, what = self._known(context, len(given["waits_for"]), sorted(given["checks"] or {}))
+        return done.asked == self._asked(context, given["species"], given["threshold"], what)
+
+    def _asked(self, context: StageContext, species: list[str], threshold: float | str, what: Any) -> str:
+        """Hash of what the first model is made with."""
+        settings = {key: value for key, value in self.as_dict().items() if key not in ("category", "name")}
+        return settings_key([settings, species, threshold, context.seed, what])
+
+    @stage(output_schema=BootstrapDoc, reuse=_goes_on)
     def fit(
         self,
         context: StageContext,
@@ -199,15 +227,8 @@ class BootstrapMaker(StableName, Maker):
         ``waits_for`` has an entry for every label asked for; ``checks`` are those by which the dataset is checked: request
         key → number of the structure.
         """
-        started = time.perf_counter()
         store = artifact_store(context)
-        done = committed(BootstrapDoc)
-        if done is not None and (done.asked is None or Campaign(current_store(), context.campaign).state() is not None):
-            return done  # the campaign has gone on from it
         keys, frames, failed, notes, what = self._known(context, len(waits_for), sorted(checks or {}))
-        asked = settings_key([_of_the_fit(self), species, threshold, context.seed, what])
-        if done is not None and done.asked == asked:
-            return done
         directory = work_directory(context, "bootstrap", fresh=True)
         labelled_here = len(frames)
         if self.source == "campaign":
@@ -228,10 +249,9 @@ class BootstrapMaker(StableName, Maker):
             store, directory, 0, force_field=force_field, uncertainty=uncertainty, ledger=ledger, before=None
         )
         return BootstrapDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             source=self.source,
-            asked=asked,
+            asked=self._asked(context, species, threshold, what),
             n_structures=len(ledger),
             n_labelled_here=labelled_here,
             failed=failed,
@@ -241,7 +261,6 @@ class BootstrapMaker(StableName, Maker):
             threshold=value,
             too_few=uncertainty.too_few,
             learner=learner,
-            seconds=time.perf_counter() - started,
         )
 
     def _known(
@@ -285,18 +304,11 @@ class BootstrapMaker(StableName, Maker):
         force_field = untrained.copy()
         force_field.fit(training, steps=self.fit_steps, seed=child_seed(context.seed, 5), validation=validation)
         soap = SOAP(species=everything, **self.soap)
-        base = UncertaintyModel.fit(frames, soap, pooled=self.pooled, seed=child_seed(context.seed, 6))
-        uncertainty: Uncertainty = base
-        if self.uncertainty == "committee":
-            uncertainty = with_committee(
-                base,
-                force_field,
-                untrained,
-                training,
-                size=self.committee_size,
-                steps=self.fit_steps,
-                seed=child_seed(context.seed, 8),
-            )
+        uncertainty = uncertainty_class(self.uncertainty).begin(
+            FirstEnvironments(frames, soap, self.pooled, seed=child_seed(context.seed, 6)),
+            ForceFieldFit(force_field, untrained, training, self.fit_steps, seed=child_seed(context.seed, 8)),
+            **self.all_uncertainty_settings,
+        )
         errors = np.zeros((len(frames), 3))
         errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
         ledger = Ledger()
@@ -310,11 +322,6 @@ class BootstrapMaker(StableName, Maker):
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
         ledger.keys, ledger.left_out = shard_keys(write_shard(store, frames), len(frames)), []
         return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
-
-
-def _of_the_fit(maker: BootstrapMaker) -> dict[str, Any]:
-    """The settings without those of the queue."""
-    return {key: value for key, value in maker.as_dict().items() if key not in ("category", "name")}
 
 
 def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, crop_search, vacuum_crop, whole_frame
+from idealflow.core import Crop, CropRules, Uncertainty, crop_search, vacuum_crop, whole_frame
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.schemas import (
     Artifact,
     CandidateFigures,
@@ -23,13 +23,14 @@ from idealflow.schemas import (
     LearnerVersion,
     ScreenDoc,
     StageContext,
+    StoredCrop,
 )
+from idealflow.schemas.substructures import Embedding
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, committed, stage
-from idealflow.workflow.learner.uncertainties import Uncertainty
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
@@ -38,9 +39,8 @@ __all__ = ["CropSearchMaker", "Embedding"]
 #: settings as the search names them, which a config has under `crop`
 _SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
 
-Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
-
+@formerly("category")
 @dataclass
 class CropSearchMaker(StableName, Maker):
     """Search the best periodic cell around one uncertain atom.
@@ -62,8 +62,6 @@ class CropSearchMaker(StableName, Maker):
         Empty space where a crop meets vacuum, Å.
     hydrogen_caps
         Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -91,7 +89,6 @@ class CropSearchMaker(StableName, Maker):
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
     hydrogen_caps: bool = False
-    category: str | None = None
     name: str = "crop search"
 
     @stage(output_schema=CropDoc, alone=alone.crop)
@@ -107,9 +104,6 @@ class CropSearchMaker(StableName, Maker):
         n_keep: int = 3,
     ) -> CropDoc:
         """Find crops around ``centre``; keep the figures of all and the structures of the best ``n_keep``."""
-        if (done := committed(CropDoc)) is not None:
-            return done
-        started = time.perf_counter()
         store = artifact_store(context)
         atoms = load_frame(store, frame)
         uncertainty = load_uncertainty_artifact(store, learner)
@@ -121,8 +115,7 @@ class CropSearchMaker(StableName, Maker):
             emit(Progress("crop", walker=screen.walker, step=screen.step, message=f"{where}: {failure}"))
 
         return CropDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             walker=screen.walker,
             step=screen.step,
             atom=centre.atom,
@@ -134,9 +127,8 @@ class CropSearchMaker(StableName, Maker):
             embedding=embedding,
             seed=seed,
             candidates=[*(_figures(crop.figures()) for crop in crops), *refused],
-            chosen=[crop.to_dict() for crop in crops[:n_keep]],
+            chosen=[StoredCrop.model_validate(crop.to_dict()) for crop in crops[:n_keep]],
             failure=failure,
-            seconds=time.perf_counter() - started,
         )
 
     def _search(
@@ -147,20 +139,17 @@ class CropSearchMaker(StableName, Maker):
             return [whole_frame(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
         if embedding == "vacuum":
             return [vacuum_crop(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
+        rules = CropRules(
+            max_atoms=self.max_atoms,
+            whole_if_small=self.whole_if_small,
+            max_composition_error=self.max_composition_error,
+            oxidation_states=self.oxidation_states,
+            vacuum=self.vacuum,
+            hydrogen_caps=self.hydrogen_caps,
+        )
+        rng = np.random.default_rng(seed)
         try:
-            found = crop_search(
-                uncertainty,
-                atoms,
-                centre,
-                n_candidates=self.n_candidates,
-                rng=np.random.default_rng(seed),
-                max_atoms=self.max_atoms,
-                whole_if_small=self.whole_if_small,
-                max_composition_error=self.max_composition_error,
-                oxidation_states=self.oxidation_states,
-                vacuum=self.vacuum,
-                hydrogen_caps=self.hydrogen_caps,
-            )
+            found = crop_search(uncertainty, atoms, centre, self.n_candidates, rng, rules=rules)
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
             return [], [], "no crop: " + _SETTINGS.sub(r"crop.\g<0>", str(refusal))
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from jobflow import Flow, Maker, OnMissing, Response
 from pydantic import Field
 
 from idealflow.core.dynamics import Schedule
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign, WalkerTrajectory
 from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import generator
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
 
@@ -31,6 +31,7 @@ __all__ = ["EvaluationMaker"]
 _PARITY_COMPONENTS = 20_000
 
 
+@formerly("category")
 @dataclass
 class EvaluationMaker(StableName, Maker):
     """Label whole frames and compare the first and the last model with them.
@@ -39,12 +40,9 @@ class EvaluationMaker(StableName, Maker):
     ----------
     n_frames
         Whole frames, spread evenly over the trajectories of all walkers; 0 switches the evaluation off.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_frames: Annotated[int, Field(ge=0)] = 0
-    category: str | None = None
     name: str = "evaluation"
 
     @stage()
@@ -52,7 +50,7 @@ class EvaluationMaker(StableName, Maker):
         self,
         context: StageContext,
         label: LabelMaker,
-        schedule: Schedule | dict[str, Any],
+        schedule: Schedule,
         first: LearnerVersion,
         last: LearnerVersion,
         asked: bool = False,
@@ -76,7 +74,9 @@ class EvaluationMaker(StableName, Maker):
         temperatures = [float(atoms.info["temperature"]) for *_, atoms in frames]
         outputs = [new.output for new in jobs]
         labels = [new.uuid for new in jobs]
-        compare = self.compare(context, schedule, first, last, points, label.method, outputs, temperatures, labels)
+        compare = self.compare(
+            context, schedule.to_dict(), first, last, points, label.method, outputs, temperatures, labels
+        )
         # more frames may have come since another was asked for in the same round
         parts = [self.n_frames, *own, zlib.crc32(str(points).encode())] if asked else []
         jobs.append(named(compare, context, "evaluation-compare", *parts, missing=OnMissing.NONE))
@@ -86,10 +86,10 @@ class EvaluationMaker(StableName, Maker):
     def compare(
         self,
         context: StageContext,
-        schedule: Schedule | dict[str, Any],
+        schedule: Schedule,
         first: LearnerVersion,
         last: LearnerVersion,
-        points: Sequence[Sequence[int]],
+        points: Sequence[tuple[int, int]],
         method: str,
         waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
         temperatures: Sequence[float] = (),
@@ -106,11 +106,7 @@ class EvaluationMaker(StableName, Maker):
         labels
             Jobs that labelled the frames, in the order of ``points``; none in jobs of earlier versions.
         """
-        if (done := committed(EvaluationDoc)) is not None:
-            return done
-        started = time.perf_counter()
         store = artifact_store(context)
-        plan = schedule if isinstance(schedule, Schedule) else Schedule.from_dict(schedule)
         calculators = [load_force_field_artifact(store, learner).calculator() for learner in (first, last)]
         frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
         had: Sequence[float | None] = temperatures or [None] * len(points)
@@ -126,15 +122,14 @@ class EvaluationMaker(StableName, Maker):
                 continue
             atoms = labelled_atoms(doc)
             predictions = [_predicted(calculator, atoms) for calculator in calculators]
-            frames.append(_errors(walker, step, plan, temperature, atoms, predictions))
+            frames.append(_errors(walker, step, schedule, temperature, atoms, predictions))
             parity.add(atoms, predictions)
             seconds.append(doc.seconds)
         directory = work_directory(context, "parity", fresh=True)
         stored = store.put_file(parity.save(directory), suffix=".npz")
         shutil.rmtree(directory)
         return EvaluationDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             method=method,
             first_version=first.version,
             last_version=last.version,
@@ -142,7 +137,6 @@ class EvaluationMaker(StableName, Maker):
             failed=failed,
             parity=stored,
             t_entire_s=float(np.mean(seconds)) if seconds else None,
-            seconds=time.perf_counter() - started,
         )
 
 

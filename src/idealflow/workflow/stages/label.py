@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,9 +13,11 @@ from jobflow import Maker
 
 from idealflow.core.structure import of_the_label
 from idealflow.errors import InputError, LabelError
+from idealflow.former_names import formerly
 from idealflow.labelling import RESOLUTION, Label, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.schemas import (
     Artifact,
+    AttemptAtCentre,
     LabelledDoc,
     RelaxationDoc,
     StageContext,
@@ -23,20 +25,20 @@ from idealflow.schemas import (
     StoredStructure,
     SubstructureDoc,
 )
+from idealflow.schemas.campaign import OtherMethod
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, current_uuid, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 
-__all__ = ["LabelMaker", "OtherMethod"]
-
-OtherMethod = Literal["keep", "leave_out", "relabel"]
+__all__ = ["LabelMaker"]
 
 
+@formerly("category")
 @dataclass
 class LabelMaker(StableName, Maker):
     """Label a structure with the reference.
@@ -52,8 +54,6 @@ class LabelMaker(StableName, Maker):
         What becomes of learned labels of another method, after the labeller was changed: ``keep`` (training uses both),
         ``leave_out`` (training uses the present method's only) or ``relabel`` (they are labelled again by the present method,
         and the model is fitted anew). Not given, a campaign with labels of another method is refused.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -71,7 +71,6 @@ class LabelMaker(StableName, Maker):
 
     labeller: Any = field(default_factory=vasp_labeller)
     other_method: OtherMethod | None = None
-    category: str | None = None
     name: str = "label"
 
     def __post_init__(self) -> None:
@@ -116,57 +115,58 @@ class LabelMaker(StableName, Maker):
                 f"and {error}"
             ) from error
 
-    @stage(alone=alone.label)
+    def fits(self, done: LabelledDoc, given: Mapping[str, Any]) -> bool:
+        """Whether an interrupted run's label is the one asked for now; says so if it is not."""
+        mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
+        if not _same(done.structure, _structure(given["subject"])):
+            why = "of another structure"
+        elif self._without_vacuum(done):
+            why = "of version 0.1.0, without vacuum"
+        elif done.origin == "check" and done.state == "failed":  # a check waits for its labels
+            return False
+        elif done.labeller_key == self.key or (done.state == "accepted" and (mixed or self.made(done))):
+            return True
+        else:
+            why = f"by {done.method} with other settings"
+        emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
+        return False
+
+    @stage(alone=alone.label, reuse=fits)
     def make(
         self,
         context: StageContext,
-        subject: RelaxationDoc | StoredStructure | StoredFrame | dict[str, Any],
+        subject: RelaxationDoc | StoredStructure | StoredFrame,
         request: str = "",
         origin: Literal["bootstrap", "check", "evaluation", "relabelled"] = "bootstrap",
         replaces: str | None = None,
-    ) -> LabelledDoc:
+    ) -> SubstructureDoc | LabelledDoc:
         """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``).
 
         ``replaces`` is the request key of the label in whose place the new one is to be learned, for ``relabelled``.
         """
-        if isinstance(subject, dict):
-            schema = RelaxationDoc if subject.get("kind") == "relaxation" else StoredStructure
-            subject = schema.model_validate(subject)
-        if isinstance(subject, StoredFrame):
-            subject = to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
-        substructure = isinstance(subject, RelaxationDoc)
-        structure: StoredStructure | None
-        done: LabelledDoc | None = committed(SubstructureDoc if substructure else LabelledDoc)
-        if done is not None and self.fits(done, subject.structure if isinstance(subject, RelaxationDoc) else subject):
-            return done
-        failure = None
-        if isinstance(subject, RelaxationDoc):
-            structure, failure = subject.structure, subject.reason
-            request = request_key(context.campaign, subject.walker, subject.step, subject.atom, subject.attempt)
-        else:
-            structure = subject
-
-        fields = self.labelled(context, structure, failure)
-
-        common = {"campaign": context.campaign, "round": context.round, "request_key": request, **fields}
+        structure = _structure(subject)
         if not isinstance(subject, RelaxationDoc):
-            return LabelledDoc(origin=origin, replaces=replaces, **common)
+            label = self.labelled(context, structure)
+            return LabelledDoc(**stamp() | label, origin=origin, request_key=request, replaces=replaces)
+        label = self.labelled(context, structure, no_structure=subject.reason)
+        asked = subject.shared_with(AttemptAtCentre)
+        place = (subject.walker, subject.step, subject.atom, subject.attempt)
         return SubstructureDoc(
+            **stamp() | label | asked,
             uuid=current_uuid(),
-            relaxation_uuid=_relaxation_uuid(context, subject),
+            request_key=request_key(context.campaign, *place),
+            relaxation_uuid=stage_uuid(context.campaign, context.round, "relax", *place),
             uncertainty=subject.centre_uncertainty,
             shell_uncertainty=subject.uncertainty_after,
-            **subject.model_dump(
-                include={
-                    "walker", "step", "atom", "attempt", "species", "embedding", "core", "centre", "parent_indices",
-                    "composition_error", "model_version", "segment_uuid", "screen_uuid", "crop_uuid",
-                }
-            ),
-            **common,
-        )  # fmt: skip
+        )
 
-    def labelled(self, context: StageContext, structure: StoredStructure | None, failure: str | None) -> dict[str, Any]:
-        """The label's part of the document: from the store if the same geometry was labelled before, else computed."""
+    def labelled(
+        self, context: StageContext, structure: StoredStructure | None, no_structure: str | None = None
+    ) -> dict[str, Any]:
+        """The label's part of the document: from the store if the same geometry was labelled before, else computed.
+
+        ``no_structure`` says why there is none to label.
+        """
         outcome: dict[str, Any] = {
             "labeller_key": self.key,
             "method": self.method,
@@ -174,10 +174,10 @@ class LabelMaker(StableName, Maker):
             "n_atoms": len(structure.numbers) if structure else 0,
             "n_electrons": sum(structure.numbers) if structure else None,
             "seconds": 0.0,
-            "geometry_key": "",
+            "geometry_key": None,
         }
         if structure is None:
-            return outcome | {"state": "failed", "cause": failure}
+            return outcome | {"state": "failed", "cause": no_structure}
         atoms = to_atoms(structure)
         keys = self.geometry_keys(atoms)
         outcome["geometry_key"] = keys[0]
@@ -197,22 +197,6 @@ class LabelMaker(StableName, Maker):
             directory.rmdir()
         document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
         return outcome | _encoded(label, document)
-
-    def fits(self, done: LabelledDoc, structure: StoredStructure | None) -> bool:
-        """Whether an interrupted run's label is the one asked for now; says so if it is not."""
-        mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
-        if not _same(done.structure, structure):
-            why = "of another structure"
-        elif self._without_vacuum(done):
-            why = "of version 0.1.0, without vacuum"
-        elif done.origin == "check" and done.state == "failed":  # a check waits for its labels
-            return False
-        elif done.labeller_key == self.key or (done.state == "accepted" and (mixed or self.made(done))):
-            return True
-        else:
-            why = f"by {done.method} with other settings"
-        emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
-        return False
 
     def learnable(self, doc: LabelledDoc) -> bool:
         """Whether a round's label counts: of the present method, or of any where labels of other methods are kept.
@@ -254,6 +238,15 @@ class LabelMaker(StableName, Maker):
         return keys
 
 
+def _structure(subject: RelaxationDoc | StoredStructure | StoredFrame) -> StoredStructure | None:
+    """What is to be labelled; None where no crop was found."""
+    if isinstance(subject, RelaxationDoc):
+        return subject.structure
+    if isinstance(subject, StoredFrame):
+        return to_stored(of_the_label(load_frame(ArtifactStore(subject.root), subject.file)))
+    return subject
+
+
 def _same(one: StoredStructure | None, other: StoredStructure | None) -> bool:
     """Whether two structures are the same to the resolution of labels."""
     if one is None or other is None or len(one.numbers) != len(other.numbers):
@@ -293,7 +286,3 @@ def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
         document = None  # it lies among the files of the campaign that computed it, which `reused_from` names
     stored = {name: output.get(name) for name in _STORED}
     return stored | {"document": document, "reused_from": output.get("reused_from") or found["uuid"]}
-
-
-def _relaxation_uuid(context: StageContext, doc: RelaxationDoc) -> str:
-    return stage_uuid(context.campaign, context.round, "relax", doc.walker, doc.step, doc.atom, doc.attempt)

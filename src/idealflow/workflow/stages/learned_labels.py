@@ -11,8 +11,9 @@ from jobflow import JobStore
 from idealflow.errors import InputError
 from idealflow.provenance import Campaign
 from idealflow.schemas import LabelledDoc
+from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.stages.label import LabelMaker, OtherMethod
+from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["LearnedLabels", "check_choice", "documents", "learned_labels", "left_out", "refits"]
 

@@ -7,8 +7,7 @@ every case: what was met was met, whatever labelled it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,22 +15,25 @@ import numpy as np
 from jobflow import Flow, JobStore, Maker, OnMissing, Response
 from pydantic import Field
 
-from idealflow.forcefields import CommitteeUncertainty, ForceField
+from idealflow.core import ForceFieldFit, Uncertainty
+from idealflow.forcefields import ForceField
+from idealflow.former_names import formerly
 from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
+from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, settings_key
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_store, named, stage, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
-from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
+from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
-from idealflow.workflow.stages.label import LabelMaker, OtherMethod
+from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
-from idealflow.workflow.stages.update import mean_errors
 
 __all__ = ["RelabelMaker"]
 
 
+@formerly("category")
 @dataclass
 class RelabelMaker(StableName, Maker):
     """Sort out learned labels of another method, or without vacuum, and bring the model in line with the rest.
@@ -40,12 +42,9 @@ class RelabelMaker(StableName, Maker):
     ----------
     fit_steps
         Gradient steps where the force field is fitted anew; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "relabel"
 
     @stage()
@@ -67,7 +66,16 @@ class RelabelMaker(StableName, Maker):
         jobs.append(named(refit, context, "relabel-fit", missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
 
-    @stage(output_schema=RelabelDoc)
+    def _asked(self, given: Mapping[str, Any]) -> str:
+        """Hash of what a refit with these arguments is made with."""
+        learner = given["learner"].model_dump()
+        return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
+
+    def _same_asked(self, done: RelabelDoc, given: Mapping[str, Any]) -> bool:
+        """Whether an interrupted run's refit is the one asked for now."""
+        return done.asked == self._asked(given)
+
+    @stage(output_schema=RelabelDoc, reuse=_same_asked)
     def refit(
         self,
         context: StageContext,
@@ -81,10 +89,6 @@ class RelabelMaker(StableName, Maker):
 
         Where labels were asked for and every one failed, the learner stays the version that it is.
         """
-        what = settings_key([self.fit_steps, label.key, choice, learner.model_dump(), asked])
-        if (done := committed(RelabelDoc)) is not None and done.asked == what:
-            return done
-        started = time.perf_counter()
         jobstore, store = current_store(), artifact_store(context)
         before = Ledger.load(store, learner.ledger)
         sorted_labels = learned_labels(jobstore, context.campaign, before, label)
@@ -116,10 +120,9 @@ class RelabelMaker(StableName, Maker):
             )
         trained = [error for error, held in zip(ledger.errors, ledger.held_out, strict=True) if not held]
         return RelabelDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             choice=choice,
-            asked=what,
+            asked=self._asked({"learner": learner, "label": label, "choice": choice, "asked": asked}),
             method=label.method,
             n_kept=len(ledger),
             left_out=sorted(ledger.left_out),
@@ -128,17 +131,14 @@ class RelabelMaker(StableName, Maker):
             n_without_vacuum=len(sorted_labels.without_vacuum - relabelled.keys()),
             refitted=fitted is not None,
             errors=None if fitted is None else mean_errors(np.asarray(trained)),
-            threshold=uncertainty.auto_threshold()
-            if fitted and isinstance(uncertainty, CommitteeUncertainty)
-            else None,
+            threshold=uncertainty.auto_threshold() if fitted and uncertainty.learns_labels else None,
             learner=after,
-            seconds=time.perf_counter() - started,
         )
 
     def _fitted(
         self, context: StageContext, ledger: Ledger, learner: LearnerVersion, uncertainty: Uncertainty
     ) -> tuple[ForceField, Uncertainty]:
-        """Force field (and committee, if there is one) fitted to the ledger's structures; its errors are brought up to date."""
+        """Force field, and uncertainty where it follows, fitted to the ledger's structures; the ledger gets the new errors."""
         store = artifact_store(context)
         if all(ledger.held_out):  # what is left was kept out of training
             ledger.held_out = [False] * len(ledger)
@@ -149,13 +149,9 @@ class RelabelMaker(StableName, Maker):
         force_field = untrained.copy()
         seed = child_seed(context.seed, 9, learner.version)
         force_field.fit(training, steps=self.fit_steps, seed=seed, validation=validation or None)
-        if isinstance(uncertainty, CommitteeUncertainty):
-            size = len(uncertainty.members)
-            uncertainty = with_committee(
-                uncertainty.base, force_field, untrained, training, size=size, steps=self.fit_steps, seed=seed
-            )
+        fit = ForceFieldFit(force_field, untrained, training, self.fit_steps, seed)
         ledger.errors = force_field.errors(structures).tolist()
-        return force_field, uncertainty
+        return force_field, uncertainty.refit(fit)
 
 
 def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Ledger:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, Embedded, Objective, embed
-from idealflow.schemas import CropDoc, LearnerFiles, LearnerVersion, RelaxationDoc, RelaxedCrop, StageContext
+from idealflow.core import Crop, Embedded, Objective, RelaxRules, embed
+from idealflow.former_names import formerly
+from idealflow.schemas import (
+    CentreOfFrame,
+    CropDoc,
+    LearnerFiles,
+    LearnerVersion,
+    RelaxationDoc,
+    RelaxedCrop,
+    StageContext,
+)
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.stage import artifact_store, committed, stage
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
 __all__ = ["UncertaintyRelaxMaker"]
 
 
+@formerly("category")
 @dataclass
 class UncertaintyRelaxMaker(StableName, Maker):
     """Relax shell and cell of a crop on the uncertainty; the core stays untouched.
@@ -36,8 +46,6 @@ class UncertaintyRelaxMaker(StableName, Maker):
         ``frame-hinge`` (no atom less known than it was in the frame, or than the in-distribution mean), ``hinge`` (shell atoms
         above that mean, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form) or the plain
         ``mean`` (the paper's).
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -63,79 +71,79 @@ class UncertaintyRelaxMaker(StableName, Maker):
     max_crops: Annotated[int, Field(ge=1)] = 3
     cell: bool = True
     objective: Objective = "frame-hinge"
-    category: str | None = None
     name: str = "uncertainty relaxation"
 
     @stage(output_schema=RelaxationDoc, alone=alone.relax)
     def make(
         self,
         context: StageContext,
-        crop: CropDoc | dict[str, Any],
+        crop: CropDoc,
         crop_uuid: str,
         learner: LearnerVersion | LearnerFiles,
         attempt: int = 0,
     ) -> RelaxationDoc:
         """Relax the kept crops, take the ``attempt``-th best; all but ``embedding="ides"`` pass unchanged."""
-        if (done := committed(RelaxationDoc)) is not None:
-            return done
-        started = time.perf_counter()
-        crop = CropDoc.model_validate(crop)
-        common = {
-            "campaign": context.campaign,
-            "round": context.round,
-            "attempt": attempt,
-            "crop_uuid": crop_uuid,
-            **crop.model_dump(
-                include={
-                    "walker", "step", "atom", "species", "centre_uncertainty",
-                    "segment_uuid", "screen_uuid", "model_version", "embedding",
-                }
-            ),
-        }  # fmt: skip
-        if attempt >= len(crop.chosen):
-            return _nothing(common, crop.failure or f"no crop: only {len(crop.chosen)} cells stood the search")
-        start = Crop.from_dict(crop.chosen[attempt])
-        if crop.embedding != "ides" or start.kind == "whole":
-            return RelaxationDoc(
-                **common,
-                structure=to_stored(start.atoms),
-                core=crop.chosen[attempt]["core"],
-                centre=start.centre,
-                parent_indices=crop.chosen[attempt]["parent_indices"],
-                trace=[],
-                reason="unchanged",
-                crop_index=attempt,
-                tried=[],
-                uncertainty_before=start.uncertainty,
-                uncertainty_after=start.uncertainty,
-                core_worsening=start.core_worsening,
-                composition_error=start.composition_error,
-                seconds=time.perf_counter() - started,
-            )
-        uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
-        crops = [Crop.from_dict(kept) for kept in crop.chosen]
-
-        tried = embed(
-            uncertainty, crops, self.max_crops, self.max_steps, self.cell, self.objective, n_wanted=attempt + 1
-        )
-        best = tried[attempt]
-
+        crops = [Crop.from_dict(kept.model_dump()) for kept in crop.chosen]
+        result: dict[str, Any]
+        if attempt >= len(crops):
+            result = _NONE | {"reason": crop.failure or f"no crop: only {len(crops)} cells stood the search"}
+        elif crop.embedding != "ides" or crops[attempt].cell_kind == "whole":
+            result = _unchanged(crops[attempt], attempt)
+        else:
+            uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
+            rules = RelaxRules(max_steps=self.max_steps, cell=self.cell, objective=self.objective)
+            tried = embed(uncertainty, crops, max_crops=self.max_crops, n_wanted=attempt + 1, rules=rules)
+            result = _relaxed(tried[attempt]) | {"tried": [_figures(one) for one in tried]}
         return RelaxationDoc(
-            **common,
-            structure=to_stored(best.relaxed.atoms),
-            core=crop.chosen[best.index]["core"],
-            centre=best.relaxed.centre,
-            parent_indices=crop.chosen[best.index]["parent_indices"],
-            trace=[float(value) for value in best.relaxed.trace],
-            reason=best.relaxed.reason,
-            crop_index=best.index,
-            tried=[_figures(one) for one in tried],
-            uncertainty_before=best.relaxed.uncertainty_before,
-            uncertainty_after=best.relaxed.uncertainty_after,
-            core_worsening=best.relaxed.core_worsening,
-            composition_error=best.crop.composition_error,
-            seconds=time.perf_counter() - started,
+            **stamp(),
+            **crop.shared_with(CentreOfFrame),
+            centre_uncertainty=crop.centre_uncertainty,
+            attempt=attempt,
+            crop_uuid=crop_uuid,
+            **result,
         )
+
+
+#: of a centre that no crop was found for
+_NONE: dict[str, Any] = {
+    "structure": None, "core": [], "centre": None, "parent_indices": [], "trace": [], "crop_index": None, "tried": [],
+    "uncertainty_before": None, "uncertainty_after": None, "core_worsening": None, "composition_error": None,
+}  # fmt: skip
+
+
+def _unchanged(crop: Crop, index: int) -> dict[str, Any]:
+    """A crop that is labelled as it was cut."""
+    return _cell(crop, index) | {
+        "structure": to_stored(crop.atoms),
+        "trace": [],
+        "reason": "unchanged",
+        "tried": [],
+        "uncertainty_before": crop.uncertainty,
+        "uncertainty_after": crop.uncertainty,
+        "core_worsening": crop.core_worsening,
+    }
+
+
+def _relaxed(one: Embedded) -> dict[str, Any]:
+    """A crop as its relaxation left it."""
+    return _cell(one.crop, one.index) | {
+        "structure": to_stored(one.relaxed.atoms),
+        "trace": [float(value) for value in one.relaxed.trace],
+        "reason": one.relaxed.reason,
+        "uncertainty_before": one.relaxed.uncertainty_before,
+        "uncertainty_after": one.relaxed.uncertainty_after,
+        "core_worsening": one.relaxed.core_worsening,
+    }
+
+
+def _cell(crop: Crop, index: int) -> dict[str, Any]:
+    return {
+        "crop_index": index,
+        "core": np.flatnonzero(crop.core).tolist(),
+        "centre": crop.centre,
+        "parent_indices": crop.parent_indices.tolist(),
+        "composition_error": crop.composition_error,
+    }
 
 
 def _figures(one: Embedded) -> RelaxedCrop:
@@ -147,23 +155,4 @@ def _figures(one: Embedded) -> RelaxedCrop:
         uncertainty_before=one.relaxed.uncertainty_before,
         uncertainty_after=one.relaxed.uncertainty_after,
         core_worsening=one.relaxed.core_worsening,
-    )
-
-
-def _nothing(common: dict[str, Any], reason: str) -> RelaxationDoc:
-    return RelaxationDoc(
-        **common,
-        structure=None,
-        core=[],
-        centre=-1,
-        parent_indices=[],
-        trace=[],
-        reason=reason,
-        crop_index=-1,
-        tried=[],
-        uncertainty_before=None,
-        uncertainty_after=None,
-        core_worsening=None,
-        composition_error=None,
-        seconds=0.0,
     )

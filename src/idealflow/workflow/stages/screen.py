@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,17 +9,19 @@ import numpy as np
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import screen_frame
+from idealflow.core import ScreenedFrame
+from idealflow.former_names import formerly
 from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
-from idealflow.workflow.jobs.stage import artifact_store, stage
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
 __all__ = ["UncertaintyScreenMaker"]
 
 
+@formerly("category")
 @dataclass
 class UncertaintyScreenMaker(StableName, Maker):
     """Screen one frame and choose the centres of its substructures.
@@ -29,8 +30,6 @@ class UncertaintyScreenMaker(StableName, Maker):
     ----------
     max_centres
         Most substructures asked for from one frame and round; the frame is screened again after every update.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -51,14 +50,14 @@ class UncertaintyScreenMaker(StableName, Maker):
     """
 
     max_centres: Annotated[int, Field(ge=1)] = 4
-    category: str | None = None
     name: str = "uncertainty screen"
 
-    @stage(output_schema=ScreenDoc, alone=alone.screen)
+    # screened again by whoever runs it again: it costs little, and the threshold may be another now
+    @stage(output_schema=ScreenDoc, alone=alone.screen, reuse=False)
     def make(
         self,
         context: StageContext,
-        segment: SegmentDoc | dict,
+        segment: SegmentDoc,
         learner: LearnerVersion | LearnerFiles,
         threshold: float,
     ) -> ScreenDoc:
@@ -66,21 +65,18 @@ class UncertaintyScreenMaker(StableName, Maker):
 
         After a blow-up the most uncertain uncovered atoms are chosen whether or not they reach the threshold.
         """
-        started = time.perf_counter()
-        segment = SegmentDoc.model_validate(segment)
         store = artifact_store(context)
         frame = load_frame(store, segment.frame)
         uncertainty = load_uncertainty_artifact(store, learner)
         blown_up = segment.reason == "blow_up"
 
-        result = screen_frame(uncertainty, frame, 0.0 if blown_up else threshold, max_centres=self.max_centres)
+        result = ScreenedFrame.of(uncertainty, frame, 0.0 if blown_up else threshold, max_centres=self.max_centres)
 
         finite = result.values[np.isfinite(result.values)]
         quantiles = np.quantile(finite, [0.5, 0.9, 0.99]) if finite.size else np.full(3, np.inf)
         symbols = frame.get_chemical_symbols()
         return ScreenDoc(
-            campaign=context.campaign,
-            round=context.round,
+            **stamp(),
             walker=segment.walker,
             step=segment.frame_step,
             segment_uuid=segment.uuid,
@@ -94,5 +90,4 @@ class UncertaintyScreenMaker(StableName, Maker):
             centres=[
                 CentreDoc(atom=int(i), species=symbols[i], uncertainty=float(result.values[i])) for i in result.centres
             ],
-            seconds=time.perf_counter() - started,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +13,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import screen_frame
+from idealflow.core import ScreenedFrame, Uncertainty
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -22,20 +21,22 @@ from idealflow.core.dynamics import (
     MDState,
     Sampler,
     Schedule,
+    SegmentChecks,
+    SegmentEnds,
+    SegmentFiles,
     SegmentResult,
-    Stage,
     get_sampler,
     md_segment,
 )
 from idealflow.core.structure import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
+from idealflow.former_names import formerly
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, committed, current_uuid, stage, work_directory
-from idealflow.workflow.learner.uncertainties import Uncertainty
+from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
@@ -44,6 +45,7 @@ __all__ = ["MDSegmentMaker"]
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
 
 
+@formerly("category", wall_time_s="time_limit_s")
 @dataclass
 class MDSegmentMaker(StableName, Maker):
     """Run MD of one walker, screening as it goes.
@@ -66,10 +68,8 @@ class MDSegmentMaker(StableName, Maker):
         Indices of atoms that never move, beside those that the structure fixes.
     max_force, max_temperature
         Limits (eV/Å, K) beyond which the segment counts as blown up.
-    wall_time_s
+    time_limit_s
         Seconds after which a segment ends at its next check; changes no result, resuming is exact.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -103,8 +103,7 @@ class MDSegmentMaker(StableName, Maker):
     fixed_atoms: list[int] = field(default_factory=list)
     max_force: Annotated[float, Field(gt=0)] = 100.0
     max_temperature: Annotated[float, Field(gt=0)] = 20_000.0
-    wall_time_s: Annotated[float, Field(gt=0)] | None = None
-    category: str | None = None
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
     name: str = "MD segment"
 
     def __post_init__(self) -> None:
@@ -130,7 +129,7 @@ class MDSegmentMaker(StableName, Maker):
         missing = [name for entry in self.schedule for name in ("kind", "temperature", "steps") if name not in entry]
         if missing:
             raise InputError(f"a schedule stage needs kind, temperature and steps (ramps: to), {missing[0]} is missing")
-        return Schedule([Stage(**entry) for entry in self.schedule])
+        return Schedule.from_dict({"stages": self.schedule})
 
     def dynamics(self) -> Sampler:
         """The sampler."""
@@ -164,9 +163,6 @@ class MDSegmentMaker(StableName, Maker):
         threshold: float | None,
     ) -> SegmentDoc:
         """Run one segment; ``threshold=None`` is plain inference MD: nothing is screened and nothing triggers."""
-        if (done := committed(SegmentDoc)) is not None:
-            return done
-        started = time.perf_counter()
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
@@ -181,16 +177,22 @@ class MDSegmentMaker(StableName, Maker):
             state,
             schedule=plan,
             sampler=self.dynamics(),
-            stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
-            check_interval=self.check_interval,
-            check=watch.check,
-            check_first=walker.unresolved,
-            on_step=watch.on_step,
-            trajectory=trajectory,
-            trajectory_interval=self.trajectory_interval,
-            limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
-            wall_time_s=self.wall_time_s,
-            checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+            ends=SegmentEnds(
+                stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
+                wall_time_s=self.time_limit_s,
+                limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
+            ),
+            checks=SegmentChecks(
+                check=watch.check,
+                check_interval=self.check_interval,
+                check_first=walker.unresolved,
+                on_step=watch.on_step,
+            ),
+            files=SegmentFiles(
+                trajectory=trajectory,
+                trajectory_interval=self.trajectory_interval,
+                checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+            ),
         )
 
         try:
@@ -212,9 +214,8 @@ class MDSegmentMaker(StableName, Maker):
         end = store.put_file(end_state, suffix=".npz")
         frame, frame_step = _screened_frame(store, end, result, uncertainty)
         doc = SegmentDoc(
+            **stamp(),
             uuid=current_uuid(),
-            campaign=context.campaign,
-            round=context.round,
             walker=walker.walker,
             model_version=learner.version,
             first_step=state.step,
@@ -227,7 +228,6 @@ class MDSegmentMaker(StableName, Maker):
             frame_step=frame_step,
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
-            seconds=time.perf_counter() - started,
         )
         shutil.rmtree(directory)
         return doc
@@ -247,7 +247,7 @@ class _Watch:
         """Stop at the first frame in which an uncovered atom is above the threshold."""
         if self.threshold is None or self.uncertainty is None:
             return CheckOutcome(stop=False)
-        screened = screen_frame(self.uncertainty, atoms, self.threshold, max_centres=1)
+        screened = ScreenedFrame.of(self.uncertainty, atoms, self.threshold, max_centres=1)
         self.latest = float(screened.values.max())
         return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
 

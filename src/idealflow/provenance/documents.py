@@ -1,0 +1,189 @@
+"""A campaign's stored documents, typed: what each stage of it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from idealflow.errors import InputError
+from idealflow.schemas import (
+    Artifact,
+    BootstrapDoc,
+    CampaignState,
+    CropDoc,
+    Document,
+    EvaluationDoc,
+    LabelledDoc,
+    Lineage,
+    ModelUpdateDoc,
+    RelabelDoc,
+    RelaxationDoc,
+    ScreenDoc,
+    SegmentDoc,
+    SubstructureDoc,
+)
+
+__all__ = ["CampaignDocuments"]
+
+Doc = TypeVar("Doc", bound=Document)
+
+_COSTLY = ["segment", "screen", "crop", "relaxation", "substructure", "update"]
+
+
+class CampaignDocuments:
+    """The typed documents of a campaign, base of :class:`~idealflow.provenance.Campaign`, whose parameters it has."""
+
+    def __init__(self, store: Any, name: str) -> None:
+        self.store = store
+        self.name = name
+        store.connect()
+
+    def state(self) -> CampaignState | None:
+        """The last committed state, None before the first."""
+        found = self.store.query_one(
+            {"output.kind": "state", "output.campaign": self.name},
+            properties=["output"],
+            sort={"output.round": -1},
+            load=True,
+        )
+        return None if found is None else CampaignState.model_validate(found["output"])
+
+    def segments(self, **filters: Any) -> list[SegmentDoc]:
+        """MD segments in order of round and walker."""
+        return self._sorted(SegmentDoc, "segment", filters, "walker")
+
+    def screens(self, **filters: Any) -> list[ScreenDoc]:
+        """Screened frames in order of round and walker."""
+        return self._sorted(ScreenDoc, "screen", filters, "walker")
+
+    def updates(self, **filters: Any) -> list[ModelUpdateDoc]:
+        """Model updates in order."""
+        return self._sorted(ModelUpdateDoc, "update", filters, "version_before")
+
+    def bootstrap(self) -> BootstrapDoc | None:
+        """The bootstrap, None before it is done."""
+        return next(self._documents(BootstrapDoc, "bootstrap", {}), None)
+
+    def evaluation(self) -> EvaluationDoc | None:
+        """The latest whole-frame comparison with the reference, None without one."""
+        query = {"output.kind": "evaluation", "output.campaign": self.name}
+        found = list(self.store.query(query, properties=["output", "completed_at"], load=True))
+        # of those of one round, all but one were asked for by hand: the last one done
+        last = max(found, key=lambda entry: (entry["output"]["round"], str(entry.get("completed_at"))), default=None)
+        return None if last is None else EvaluationDoc.model_validate(last["output"])
+
+    def relabellings(self) -> list[RelabelDoc]:
+        """What became of labels of another method, or without vacuum; one each time they were sorted out."""
+        return sorted(self._documents(RelabelDoc, "relabel", {}), key=lambda doc: doc.round)
+
+    def labels_without_vacuum(self) -> list[str]:
+        """Request keys of labels that are not of the structure they stand beside.
+
+        Version 0.1.0 let a maker label a structure that is not periodic in all directions as if it were, without adding
+        vacuum. Such a label has a key of that version, a structure open in some direction, and the engine's document.
+        """
+        names = ("request_key", "geometry_key", "structure.pbc", "document", "reused_from")
+        query = {
+            "output.campaign": self.name,
+            "output.kind": {"$in": ["label", "substructure"]},
+            "output.state": "accepted",
+        }
+        found = []
+        for entry in self.store.query(query, properties=[f"output.{name}" for name in names], load=False):
+            output = entry["output"]
+            of_0_1 = "-" not in output["geometry_key"]
+            if of_0_1 and not all(output["structure"]["pbc"]) and self._has_document(output):
+                found.append(str(output["request_key"]))
+        return sorted(found)
+
+    def _has_document(self, output: dict[str, Any]) -> bool:
+        if output.get("document") or not output.get("reused_from"):
+            return bool(output.get("document"))
+        source = self.store.query_one({"uuid": output["reused_from"]}, properties=["output.document"])
+        return source is not None and bool(source["output"].get("document"))
+
+    def first_frame(self, walker: int = 0) -> Artifact | None:
+        """The MD state from which a walker started, None before its first segment."""
+        query = {"output.kind": "segment", "output.campaign": self.name, "output.walker": walker}
+        found = self.store.query_one(query, properties=["output.start_state"], sort={"output.round": 1})
+        return None if found is None else Artifact.model_validate(found["output"]["start_state"])
+
+    def labels(self, **filters: Any) -> list[LabelledDoc]:
+        """Labels that are no substructures (bootstrap and evaluation), by request key; filters as :meth:`substructures`."""
+        return sorted(self._documents(LabelledDoc, "label", filters), key=lambda doc: doc.request_key)
+
+    def substructures(self, **filters: Any) -> list[SubstructureDoc]:
+        """Labelled substructures, accepted and failed, in order of request.
+
+        Parameters
+        ----------
+        filters
+            Fields of :class:`~idealflow.schemas.SubstructureDoc` and their values; a value may be a MongoDB condition, e.g.
+            ``species="Cu"``, ``state="accepted"``, ``uncertainty={"$gt": 10}``, ``model_version=3``; and ``completed_at``, the
+            local time at which the label's job was done, as ISO text: ``completed_at={"$gte": "2026-11-23T12:00"}``.
+
+        Raises
+        ------
+        InputError
+            For a filter that is no field.
+        """
+        docs = self._documents(SubstructureDoc, "substructure", filters)
+        return sorted(docs, key=lambda doc: doc.request_key)
+
+    def lineage(self, uuid: str) -> Lineage:
+        """Frame → atom → candidates → relaxation → label → model versions of one substructure.
+
+        Parameters
+        ----------
+        uuid
+            ``uuid`` of a :class:`~idealflow.schemas.SubstructureDoc`.
+
+        Raises
+        ------
+        InputError
+            If there is no such substructure in this campaign.
+        """
+        query = {"uuid": uuid, "output.kind": "substructure", "output.campaign": self.name}
+        entry = self.store.query_one(query, properties=["output"], load=True)
+        found = None if entry is None else SubstructureDoc.model_validate(entry["output"])
+        if found is None:
+            raise InputError(f"campaign {self.name} has no substructure {uuid}; see Campaign.table() for their uuids")
+        update = next(self._documents(ModelUpdateDoc, "update", {"learned": found.request_key}), None)
+        replays = self._documents(ModelUpdateDoc, "update", {"replayed": found.request_key})
+        return Lineage(
+            segment=self._by_uuid(SegmentDoc, found.segment_uuid),
+            screen=self._by_uuid(ScreenDoc, found.screen_uuid),
+            crop=self._by_uuid(CropDoc, found.crop_uuid),
+            relaxation=self._by_uuid(RelaxationDoc, found.relaxation_uuid),
+            substructure=found,
+            update=update,
+            version_before=found.model_version,
+            version_after=None if update is None else update.version_after,
+            replayed_in=sorted(doc.version_after for doc in replays),
+        )
+
+    def round_seconds(self, number: int) -> float:
+        """Seconds that the stages of one round took, summed."""
+        query = {"output.campaign": self.name, "output.round": number, "output.kind": {"$in": _COSTLY}}
+        found = self.store.query(query, properties=["output.seconds", "output.reused_from"], load=False)
+        outputs = [entry["output"] for entry in found]
+        return float(sum(output["seconds"] for output in outputs if not output.get("reused_from")))
+
+    def _sorted(self, schema: type[Doc], kind: str, filters: dict[str, Any], then: str) -> list[Doc]:
+        docs = self._documents(schema, kind, filters)
+        return sorted(docs, key=lambda doc: (getattr(doc, "round"), getattr(doc, then)))  # noqa: B009  # Doc has no such fields
+
+    def _documents(self, schema: type[Doc], kind: str, filters: dict[str, Any]) -> Iterator[Doc]:
+        unknown = sorted(set(filters) - set(schema.model_fields) - {"completed_at"})
+        if unknown:
+            raise InputError(f"{schema.__name__} has no field {unknown[0]!r}; it has {', '.join(schema.model_fields)}")
+        query = {"output.kind": kind, "output.campaign": self.name}
+        query |= {name if name == "completed_at" else f"output.{name}": value for name, value in filters.items()}
+        for entry in self.store.query(query, properties=["output"], load=True):
+            yield schema.model_validate(entry["output"])
+
+    def _by_uuid(self, schema: type[Doc], uuid: str) -> Doc:
+        found = self.store.query_one({"uuid": uuid}, properties=["output"], load=True)
+        if found is None:
+            raise InputError(f"the {schema.__name__} {uuid} is not in the store; restore the store from its backup")
+        return schema.model_validate(found["output"])

@@ -1,0 +1,81 @@
+"""The documents of a campaign's folder, read without maggma or jobflow, which take seconds to import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from idealflow.storage import Table
+
+__all__ = ["FolderDocuments"]
+
+
+class FolderDocuments:
+    """The documents of a folder's campaign, read-only, with the two queries of a jobflow JobStore.
+
+    Parameters
+    ----------
+    path
+        The campaign's ``store.sqlite``; it is opened by :meth:`connect`, or by the first query.
+
+    Examples
+    --------
+    ``folder`` holds a campaign that `idealflow run` finished.
+
+    >>> documents = FolderDocuments(folder / "store.sqlite")
+    >>> documents.query_one({"output.kind": "state"}, ["output.campaign"])
+    {'output': {'campaign': 'tiny'}}
+    >>> documents.close()
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._table: Table | None = None
+
+    def connect(self) -> None:
+        """Open the file to look at it.
+
+        Raises
+        ------
+        ArtifactError
+            If it is missing or damaged, or cannot be read without writing beside it.
+        """
+        self._opened()
+
+    def _opened(self) -> Table:
+        if self._table is None:
+            self._table = Table.opened(self._path, read_only=True)
+        return self._table
+
+    def close(self) -> None:
+        """Close the file; the next query opens it again."""
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+        load: bool = False,  # noqa: ARG002  # JobStore's: there are no further stores to load from
+    ) -> Iterator[dict[str, Any]]:
+        """Iterate over the documents that match; parameters and errors as for :meth:`idealflow.storage.Table.query`."""
+        return self._opened().query(criteria, properties, sort, skip, limit)
+
+    def query_one(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Any] | None = None,
+        load: bool = False,
+    ) -> dict[str, Any] | None:
+        """Return the first document that matches, or None."""
+        return next(self.query(criteria, properties, sort, limit=1, load=load), None)
+
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
+        """Count the documents that match."""
+        return self._opened().count(criteria)

@@ -1,0 +1,157 @@
+"""What a campaign is between its rounds: its state, its walkers, the versions of what it knows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from idealflow.schemas.base import Artifact, Document, InRound, OfWalker
+
+__all__ = [
+    "CampaignState",
+    "LearnerFiles",
+    "LearnerVersion",
+    "OtherMethod",
+    "SettingChange",
+    "StageContext",
+    "WalkerState",
+]
+
+#: what becomes of learned labels of another method: used, left out of training, or made again
+OtherMethod = Literal["keep", "leave_out", "relabel"]
+
+
+class StageContext(InRound):
+    """What every stage of a round needs to know of its campaign."""
+
+    seed: int = Field(description="the campaign's seed")
+    artifacts: str = Field(description="root URL of the artifact store")
+    work: str = Field(description="local directory for files in progress (checkpoints of running segments)")
+    categories: dict[str, str] = Field(
+        default_factory=dict,
+        description="FireWorks category of the workers for each stage; `other` is that of stages not named",
+    )
+
+
+class WalkerState(OfWalker):
+    """Where one walker stands: its molecular dynamics state and what its last segment ended on."""
+
+    step: int = Field(description="MD step of `md_state`")
+    md_state: Artifact = Field(description="exact MD state: positions, momenta, step, thermostat, generator")
+    reason: str = Field(description="why the last segment ended")
+    unresolved: bool = Field(description="the frame triggered and has to be screened again before any step")
+    blow_up_step: int | None = Field(default=None, description="last good step before a blow-up, if one happened")
+    finished: bool = Field(default=False, description="the schedule is done and its last frame is resolved")
+    failed: bool = Field(default=False, description="it cannot go on; `reason` says why")
+
+
+class LearnerVersion(Document):
+    """One version of what the campaign knows: force field, uncertainty distribution, and replay ledger."""
+
+    version: int = Field(description="number of the version; 0 is the bootstrap model")
+    force_field: Artifact = Field(description="force field with its optimizer state")
+    uncertainty: Artifact = Field(description="distribution, whitening and coverage")
+    ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
+
+
+class LearnerFiles(Document):
+    """What a stage alone needs of a learner: the parts that it was given."""
+
+    version: int = Field(default=0, description="no version of any campaign")
+    force_field: Artifact | None = Field(default=None, description="force field with its optimizer state")
+    uncertainty: Artifact | None = Field(default=None, description="distribution, whitening and coverage")
+
+
+class SettingChange(Document):
+    """One setting that another run of the campaign changed."""
+
+    round: int = Field(description="first round for which it holds")
+    key: str = Field(description="section and name in the config, or the name of an environment variable")
+    before: str = Field(description="value until then, as JSON; long ones shortened and with their hash")
+    after: str = Field(description="value from then on, as JSON; long ones shortened and with their hash")
+
+
+class CampaignState(Document):
+    """The campaign's whole state between two rounds; `next_action` decides from it alone."""
+
+    kind: Literal["state"] = "state"
+    campaign: str = Field(description="name of the campaign, unique in its store")
+    round: int = Field(description="rounds committed so far")
+    status: Literal["running", "paused", "finished", "failed"] = Field(description="where it stands")
+    reason: str = Field(description="why the status is what it is, in words")
+    settings_key: str = Field(description="hash of the settings that this round ran with")
+    settings: Artifact | None = Field(
+        default=None, description="these settings as JSON, key by key; None in campaigns of version 0.1.0"
+    )
+    changes: list[SettingChange] = Field(
+        default_factory=list, description="settings that later runs changed, in order, each with its first round"
+    )
+    remarks: list[str] = Field(
+        default_factory=list, description="what to know of the settings: what an earlier version did not store or know"
+    )
+    threads: int | None = Field(
+        default=None, description="threads of numba and torch in this round; None in campaigns of version 0.1.0"
+    )
+    artifacts: str = Field(description="root URL of the artifact store")
+    seed: int = Field(description="the campaign's seed")
+    n_atoms: int = Field(description="atoms in the frame of walker 0")
+    schedule_steps: int = Field(description="MD steps of the whole schedule, per walker")
+    walkers: list[WalkerState] = Field(description="one per walker")
+    learner: LearnerVersion | None = Field(description="current version; None before the bootstrap")
+    first_learner: LearnerVersion | None = Field(description="version 0, kept for before/after comparisons")
+    threshold: float | None = Field(description="uncertainty above which an uncovered atom triggers")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments that the current version knows, where too few to judge others by",
+    )
+    label_method: str = Field(description="what labels are computed with; stand-ins for DFT are named as such")
+    labeller_key: str = Field(description="hash of the label settings; a change lifts the quarantine")
+    model_key: str = Field(description="hash of the force field's and update's settings; a change lifts the quarantine")
+    n_labelled_frames: int = Field(default=0, description="K': distinct (walker, step) with an accepted label")
+    recent_labelled: list[tuple[int, int]] = Field(
+        default_factory=list, description="(walker, step) counted in K' that a walker could still meet again"
+    )
+    max_failed_labels: int | None = Field(description="failed labels after which the campaign stops as failed")
+    max_failed_fraction: float | None = Field(
+        default=None,
+        description="share of the last labels that may fail before the campaign stops as failed; None: all",
+    )
+    recent_failures: list[bool] = Field(
+        default_factory=list, description="of the last labels since the settings changed, oldest first: did it fail?"
+    )
+    evaluation_frames: int = Field(description="whole frames to label for the final comparison; 0 for none")
+    n_substructures: int = Field(default=0, description="accepted substructure labels (bootstrap excluded)")
+    n_bootstrap_labels: int = Field(default=0, description="labels computed and learned for the first model")
+    n_failed_labels: int = Field(default=0, description="labels that failed, every attempt counted")
+    failure_causes: dict[str, int] = Field(
+        default_factory=dict, description="cause → how many labels of the whole campaign failed with it"
+    )
+    n_quarantined: int = Field(default=0, description="centres whose every attempt failed")
+    n_cropped: int = Field(default=0, description="labels that had a crop, since the settings changed")
+    n_uncropped: int = Field(default=0, description="centres for which no crop was found, since the settings changed")
+    uncropped_causes: dict[str, int] = Field(
+        default_factory=dict, description="cause → for how many of these centres no crop was found, while none had one"
+    )
+    other_method: OtherMethod | None = Field(
+        default=None, description="what became of learned labels of another method; None if there never were any"
+    )
+    sort_labels: OtherMethod | None = Field(
+        default=None, description="what is to be done next with learned labels that training must not use as they are"
+    )
+    n_without_vacuum: int = Field(
+        default=0,
+        description="learned labels that version 0.1.0 made without vacuum, of structures open in some direction; left out",
+    )
+    n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
+    label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
+    wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")
+    lost_labels: list[tuple[int, int, int, int]] = Field(
+        default_factory=list,
+        description="(round, walker, step, atom) of labels whose job was lost; learned by a later update if it is run again",
+    )
+    lift_quarantine: bool = Field(default=False, description="the next update forgets the quarantine: settings changed")
+    evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
+    notes: list[str] = Field(
+        default_factory=list, description="what became of the input: what was taken, left out, converted"
+    )

@@ -1,0 +1,161 @@
+"""What the campaign learned, and how good it is: bootstrap, updates, relabelling, evaluation, lineage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from idealflow.schemas.base import Artifact, Document, StageOutput
+from idealflow.schemas.campaign import LearnerVersion, OtherMethod
+from idealflow.schemas.labels import SubstructureDoc
+from idealflow.schemas.substructures import CropDoc, OfFrame, RelaxationDoc, ScreenDoc, SegmentDoc
+
+__all__ = [
+    "BootstrapDoc",
+    "EvaluationDoc",
+    "FrameErrors",
+    "Lineage",
+    "ModelUpdateDoc",
+    "NewLearner",
+    "RelabelDoc",
+    "TrainingErrors",
+]
+
+
+class TrainingErrors(Document):
+    """Mean absolute errors of a force field on a set of labelled structures."""
+
+    energy: float = Field(description="eV/atom")
+    forces: float = Field(description="eV/Å")
+    stress: float | None = Field(description="eV/Å³, None where no label has a stress")
+
+
+class NewLearner(StageOutput):
+    """What a stage leaves that learned, or tried to."""
+
+    learner: LearnerVersion = Field(description="the version after it")
+    too_few: dict[str, int] = Field(
+        default_factory=dict,
+        description="species → distinct environments, where they are too few to judge others by: everything else of that "
+        "species is infinitely uncertain; empty in documents of earlier versions",
+    )
+
+
+class ModelUpdateDoc(NewLearner):
+    """One update of force field and distribution, accepted or rejected."""
+
+    kind: Literal["update"] = "update"
+    version_before: int = Field(description="learner version at its start")
+    version_after: int = Field(description="equal to `version_before` if nothing was learned")
+    decision: Literal["accepted", "rejected", "nothing_new"] = Field(description="what became of it")
+    reason: str = Field(description="why, in words")
+    accepted: list[str] = Field(description="request keys of the round's accepted labels, in key order")
+    learned: list[str] = Field(description="request keys of the labels learned: `accepted`, or none if rejected")
+    failed: list[str] = Field(description="request keys of labels that failed, every attempt counted")
+    causes: dict[str, int] = Field(description="cause of failure → how often in this round")
+    uncropped: int = Field(default=0, description="of the failed, those for which no crop was found")
+    quarantined: list[str] = Field(description="request keys whose centres stop triggering unlearned")
+    replayed: list[str] = Field(description="request keys of replayed structures")
+    centre_force_errors: list[float] = Field(
+        default_factory=list,
+        description="force error of the version before at the centre of each of `accepted`, eV/Å: the length of the "
+        "difference; empty in documents of earlier versions",
+    )
+    new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
+    new_after: TrainingErrors | None = Field(description="errors on the new labels after the update")
+    held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
+    held_out_after: TrainingErrors | None = Field(description="errors on the structures it is judged by, after")
+    n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
+    labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
+    lost: list[tuple[int, int, int, int]] = Field(
+        default_factory=list,
+        description="(round, walker, step, atom) of requests, of this and earlier rounds, whose label's job left no document",
+    )
+    label_seconds: float = Field(description="wall time of the round's accepted labels, s")
+
+
+class BootstrapDoc(NewLearner):
+    """The first model: what it was learned from and how good it is."""
+
+    kind: Literal["bootstrap"] = "bootstrap"
+    source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
+    asked: str | None = Field(
+        default=None, description="hash of the settings and labels it was made with; None in version 0.1.0"
+    )
+    n_structures: int = Field(description="labelled structures it was learned from or judged by")
+    n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
+    failed: dict[str, str] = Field(description="request key → cause")
+    notes: list[str] = Field(
+        default_factory=list,
+        description="what became of the dataset: keys taken, stress converted, agreement with the labeller",
+    )
+    train_errors: TrainingErrors | None = Field(description="on the structures trained on; None for a carried-on model")
+    held_out_errors: TrainingErrors | None = Field(
+        description="on the structures held out; None for a carried-on model"
+    )
+    threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+
+
+class RelabelDoc(StageOutput):
+    """What became of learned labels that training must not use as they are, and the model after it."""
+
+    kind: Literal["relabel"] = "relabel"
+    choice: OtherMethod = Field(description="labels of another method: used, left out of training, or labelled again")
+    asked: str | None = Field(default=None, description="hash of the settings and labels it was made with")
+    method: str = Field(description="the present reference; stand-ins for DFT are named as such")
+    n_kept: int = Field(description="structures that training uses, relabelled ones included")
+    left_out: list[str] = Field(description="request keys of learned labels that training leaves out")
+    relabelled: dict[str, str] = Field(description="request key of a replaced label → that of its new one")
+    failed: dict[str, str] = Field(
+        description="request key → cause, of new labels that failed; the old ones are left out, unless all failed"
+    )
+    n_without_vacuum: int = Field(description="of the labels left out, those of version 0.1.0 made without vacuum")
+    refitted: bool = Field(description="whether the force field was fitted anew to what training uses now")
+    errors: TrainingErrors | None = Field(description="on the structures trained on; None if it was not refitted")
+    threshold: float | None = Field(description="the new automatic threshold where a committee was refitted, else None")
+    learner: LearnerVersion = Field(description="the version after it; the one before if every new label failed")
+
+
+class FrameErrors(OfFrame):
+    """Errors on one whole frame labelled by the reference."""
+
+    stage: int = Field(description="index of the schedule's stage")
+    temperature: float = Field(description="target temperature, K")
+    temperature_md: float | None = Field(
+        default=None, description="temperature that the frame had, K; None in documents of earlier versions"
+    )
+    n_atoms: int = Field(description="atoms in the structure")
+    energy_reference: float = Field(description="eV")
+    energy_first: float = Field(description="of the first model, eV")
+    energy_last: float = Field(description="of the last model, eV")
+    force_mae_first: float = Field(description="eV/Å")
+    force_mae_last: float = Field(description="eV/Å")
+    force_rms_reference: float = Field(description="size of the reference's forces, eV/Å")
+
+
+class EvaluationDoc(StageOutput):
+    """First and last model against the reference on whole frames drawn from the whole trajectory."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    method: str = Field(description="the reference; stand-ins for DFT are named as such")
+    first_version: int = Field(description="learner version before")
+    last_version: int = Field(description="learner version after")
+    frames: list[FrameErrors] = Field(description="one per labelled frame")
+    failed: dict[str, str] = Field(description="frame → cause")
+    parity: Artifact = Field(description="npz: reference, first and last energies per atom, sampled force components")
+    t_entire_s: float | None = Field(description="mean wall time of one whole-frame label, s")
+
+
+class Lineage(Document):
+    """Everything that led to one substructure, and what came of it."""
+
+    segment: SegmentDoc = Field(description="the MD that met the frame")
+    screen: ScreenDoc = Field(description="the screen that chose the atom")
+    crop: CropDoc = Field(description="all candidate cells")
+    relaxation: RelaxationDoc = Field(description="the relaxation, with its trace")
+    substructure: SubstructureDoc = Field(description="the labelled cell")
+    update: ModelUpdateDoc | None = Field(description="the update that learned from it, None if none did")
+    version_before: int = Field(description="the version that asked")
+    version_after: int | None = Field(description="the version that knows it, None if none does")
+    replayed_in: list[int] = Field(description="later versions that replayed it")

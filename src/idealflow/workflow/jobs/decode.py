@@ -1,0 +1,74 @@
+"""A stage's arguments as its annotations name them: a job store and a queue give documents as plain data."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, get_args, get_type_hints
+
+from monty.json import MSONable
+from pydantic import TypeAdapter
+
+from idealflow.schemas import Document
+
+__all__ = ["decoded", "document_of"]
+
+Read = Callable[[Any], Any]
+
+
+def decoded(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    """Arguments of a call, defaults included, each in the form that its annotation names.
+
+    Documents are made of mappings, tuples of lists, and our own plain classes of what their ``to_dict`` wrote; everything else,
+    what jobflow decodes itself included, stays as it is given.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a mapping is not the document that it stands for.
+    """
+    given = inspect.signature(method).bind(*args, **kwargs)
+    given.apply_defaults()
+    for name, read in _readers(method).items():
+        given.arguments[name] = read(given.arguments[name])
+    return given
+
+
+def document_of(method: Callable[..., Any]) -> Read | None:
+    """How to read a stored output of a method that gives a document; None for one that gives something else."""
+    annotation: Any = _hints(method).get("return")
+    return TypeAdapter(annotation).validate_python if _mentions(annotation, Document) else None
+
+
+@functools.cache
+def _hints(method: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(method, include_extras=True)
+
+
+@functools.cache
+def _readers(method: Callable[..., Any]) -> dict[str, Read]:
+    readers = {name: _reader(annotation) for name, annotation in _hints(method).items() if name != "return"}
+    return {name: read for name, read in readers.items() if read is not None}
+
+
+def _reader(annotation: Any) -> Read | None:
+    if _mentions(annotation, Document, tuple):
+        return TypeAdapter(annotation).validate_python
+    if isinstance(annotation, type) and hasattr(annotation, "from_dict") and not issubclass(annotation, MSONable):
+        return lambda value: annotation.from_dict(value) if isinstance(value, dict) else value
+    return None
+
+
+def _mentions(annotation: Any, *kinds: type) -> bool:
+    return any(issubclass(one, kinds) for one in _classes(annotation))
+
+
+def _classes(annotation: Any) -> Iterator[type]:
+    """Every class named in an annotation."""
+    origin = getattr(annotation, "__origin__", None)
+    for one in (annotation, origin):
+        if isinstance(one, type) and not get_args(one):
+            yield one
+    for part in get_args(annotation):
+        yield from _classes(part)

@@ -1,0 +1,113 @@
+"""What a round's label jobs left: accepted labels, those that came late included, failed ones, and those still missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobflow import JobStore
+
+from idealflow.schemas import StageContext, SubstructureDoc
+from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.lost_labels import LostLabel, late_labels, lost_labels
+
+__all__ = ["RoundLabels", "collect"]
+
+
+@dataclass(frozen=True)
+class RoundLabels:
+    """Label documents of one round.
+
+    Attributes
+    ----------
+    docs
+        The round's own, failed ones too, in key order.
+    accepted
+        Accepted ones, in key order; of earlier rounds too, where they were lost and have arrived since.
+    lost
+        (round, walker, step, atom) of requests, of this and earlier rounds, whose label's job left no document.
+    """
+
+    docs: list[SubstructureDoc]
+    accepted: list[SubstructureDoc]
+    lost: list[LostLabel]
+
+    @property
+    def keys(self) -> list[str]:
+        """Request keys of the accepted ones."""
+        return [doc.request_key for doc in self.accepted]
+
+    @property
+    def failed(self) -> list[SubstructureDoc]:
+        """Failed labels, every attempt counted."""
+        return [doc for doc in self.docs if doc.state == "failed"]
+
+    @property
+    def last_attempts(self) -> list[SubstructureDoc]:
+        """The last attempt at each centre of the round."""
+        # in key order, so the last attempt stays
+        return list({(doc.walker, doc.step, doc.atom): doc for doc in self.docs}.values())
+
+    @property
+    def failed_centres(self) -> list[SubstructureDoc]:
+        """Last attempts that failed."""
+        return [doc for doc in self.last_attempts if doc.state == "failed"]
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cause of failure → how often, every attempt counted."""
+        return dict(Counter(_cause(doc) for doc in self.failed))
+
+    @property
+    def n_uncropped(self) -> int:
+        """Centres for which no crop was found."""
+        return sum(doc.structure is None for doc in self.docs)
+
+
+def collect(
+    jobstore: JobStore,
+    context: StageContext,
+    ledger: Ledger,
+    lost: Sequence[LostLabel] = (),
+    label: LabelMaker | None = None,
+) -> RoundLabels:
+    """Read a round's labels from the store, and those of earlier rounds that were lost and have arrived since.
+
+    Parameters
+    ----------
+    ledger
+        What was learned before.
+    lost
+        (round, walker, step, atom) of earlier labels whose job was lost.
+    label
+        By which the round's labels are made: others do not count. None: all do.
+    """
+
+    def counts(doc: SubstructureDoc) -> bool:
+        return label is None or label.learnable(doc)
+
+    docs = [doc for doc in _of_round(jobstore, context) if counts(doc)]
+    late = late_labels(jobstore, context, lost)
+    # an atom that was asked for again, under the same key, may have been learned meanwhile
+    known = set(ledger.keys)
+    arrived = [doc for doc in late if doc.request_key not in known and counts(doc)]
+    accepted = [*arrived, *(doc for doc in docs if doc.state == "accepted")]
+    missing = {*lost, *lost_labels(jobstore, context, docs)} - {
+        (doc.round, doc.walker, doc.step, doc.atom) for doc in late
+    }
+    return RoundLabels(docs, sorted(accepted, key=lambda doc: doc.request_key), sorted(missing))
+
+
+def _of_round(jobstore: JobStore, context: StageContext) -> list[SubstructureDoc]:
+    """All final label documents of the round, in key order."""
+    query = {"output.kind": "substructure", "output.campaign": context.campaign, "output.round": context.round}
+    found = jobstore.query(query, properties=["output"], load=True)
+    return sorted((SubstructureDoc.model_validate(entry["output"]) for entry in found), key=lambda doc: doc.request_key)
+
+
+def _cause(doc: SubstructureDoc) -> str:
+    """Why a label failed, as it is counted: where there was no crop without the figures of this one search."""
+    cause = doc.cause or "unknown"
+    return cause.split(";")[0] if doc.structure is None else cause

@@ -1,0 +1,76 @@
+"""What is imported is declared in pyproject.toml, and what the base installation declares is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DISTRIBUTIONS = packages_distributions()
+
+
+def normalised(name: str) -> str:
+    """Name of a distribution as the package index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(*extras: str) -> set[str]:
+    """Distributions of the base installation and of extras, those that an extra takes from another included."""
+    requirements, found = [*PROJECT["dependencies"]], set()
+    for extra in extras:
+        requirements += PROJECT["optional-dependencies"][extra]
+    for requirement in requirements:
+        name, taken = re.match(r"([\w.-]+)(?:\[([\w,-]+)\])?", requirement).groups()
+        found |= declared(*taken.split(",")) if name == PROJECT["name"] else {normalised(name)}
+    return found
+
+
+def imported(folder: str) -> dict[str, str]:
+    """Top-level packages imported below a folder of the repository, also inside functions, with a file that imports each.
+
+    Not those of the standard library, and no scripts that lie in the folder themselves.
+    """
+    files = sorted(file for file in (ROOT / folder).rglob("*.py") if "_build" not in file.parts)
+    own = {"idealflow", "support", "workbench", *sys.stdlib_module_names}
+    if folder != "src":
+        own |= {file.stem for file in files}
+    found: dict[str, str] = {}
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.append(node.module)
+            found |= {name.split(".")[0]: str(file.relative_to(ROOT)) for name in names}
+    return {name: file for name, file in found.items() if name not in own}
+
+
+def distributions_of(package: str) -> set[str]:
+    """Distributions that bring a package."""
+    assert package in DISTRIBUTIONS, f"{package} is not installed"
+    return {normalised(name) for name in DISTRIBUTIONS[package]}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("src", ("s3", "tsne")), ("tests", ("dev",)), ("docs", ("docs",))],
+)
+def test_what_is_imported_is_declared(folder, extras):
+    allowed = declared(*extras)
+    lacking = {name: file for name, file in imported(folder).items() if not distributions_of(name) & allowed}
+    assert lacking == {}
+
+
+def test_what_the_base_installation_declares_is_imported():
+    used = set().union(*(distributions_of(name) for name in imported("src")))
+    assert declared() - used == set()
+
+
+def test_former_names_of_extras_are_accepted():
+    assert PROJECT["optional-dependencies"]["fireworks"] == PROJECT["optional-dependencies"]["oracle"] == []

@@ -1,0 +1,80 @@
+"""CPU seconds of short commands: what a user waits for before the first line, on a campaign of a few rounds.
+
+    python workflows/benchmarks/start_times.py [--campaign DIR] [--runs N] [--markdown]
+
+Each command runs as a process of its own; user and system time of it and its children are summed, which does not depend on what
+else the machine does as the clock on the wall would. The least and the median of the runs are printed, after one run that is
+left out (it writes Python's compiled files). ``--campaign`` takes a folder of `idealflow run`; without it the stored campaign
+of the tests is copied and looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from idealflow.storage import Table
+
+_STORED = Path(__file__).parents[2] / "tests" / "fixtures" / "version-0.1.0" / "finished.tar.xz"
+
+
+def cpu_seconds(command: list[str]) -> float:
+    """User and system time of a process and its children, s."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def commands(campaign: Path, scratch: Path) -> dict[str, list[str]]:
+    """The commands by what they are called in the table."""
+    program = [sys.executable, "-m", "idealflow.cli"]
+    target = str(campaign)
+    return {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "python -c 'import idealflow'": [sys.executable, "-c", "import idealflow"],
+        "idealflow --help": [*program, "--help"],
+        "idealflow init cu-melt": [*program, "init", "cu-melt"],
+        "idealflow status DIR": [*program, "status", target],
+        "idealflow export DIR FILE": [*program, "export", target, str(scratch / "set.extxyz"), "--force"],
+        "idealflow report DIR": [*program, "report", target, "--to", str(scratch / "page.html"), "--force"],
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--campaign", type=Path)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--markdown", action="store_true", help="as a table for the docs")
+    arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch, campaign = Path(folder), arguments.campaign
+        if campaign is None:
+            with tarfile.open(_STORED) as stored:
+                stored.extractall(scratch, filter="data")
+            campaign = scratch / "finished"
+            Table.opened(campaign / "store.sqlite").close()  # keys of version 0.1.0 become those of a campaign of today
+        row = "| `{}` | {:.2f} | {:.2f} |" if arguments.markdown else "{:32s} {:6.2f} {:6.2f}"
+        head = (
+            "| command | least | median |\n|---|---|---|"
+            if arguments.markdown
+            else f"{'CPU seconds':32s}  least median"
+        )
+        print(head)
+        for name, command in commands(campaign, scratch).items():
+            cpu_seconds(command)
+            found = [cpu_seconds(command) for _ in range(arguments.runs)]
+            print(row.format(name, min(found), statistics.median(found)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
