@@ -116,7 +116,7 @@ def test_left_out_environments_are_like_held_out_ones():
     frames, masks = thermal("Pd", 150, 0.1, 7)
     model = UncertaintyModel.fit(frames, soap("Pd"), masks=masks)
     held_out = np.concatenate([model(rattled(crystal("Pd"), 0.1, [99, number])) for number in range(10)])
-    known = KnownEnvironments(model.species, model.soap.n_features, False, model.eigen_cut, 0)
+    known = KnownEnvironments(model.species, model.soap.n_features, False, model.relative_cut, 0)
     known.join(
         np.concatenate([model.soap(atoms)[mask] for atoms, mask in zip(frames, masks, strict=True)]), np.zeros(150, int)
     )
