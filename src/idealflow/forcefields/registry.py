@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from idealflow.errors import ArtifactError, IdealflowError, InputError, MissingExtraError
+from idealflow.errors import ArtifactError, IdealflowError, InputError
 from idealflow.forcefields.protocol import ForceField
 from idealflow.former_names import FORMER, present_names
+from idealflow.plugins import Plugins
 
 __all__ = [
+    "FORCE_FIELDS",
     "available",
     "default_settings",
     "get_force_field",
@@ -23,20 +23,22 @@ __all__ = [
     "register_force_field",
 ]
 
-#: name → (module:class, pip extra that it needs)
-_BUILT_IN = {"local": ("idealflow.forcefields.local:LocalForceField", None)}
-_REGISTERED: dict[str, type] = {}
-_GROUP = "idealflow.forcefields"
+FORCE_FIELDS = Plugins(
+    "force field",
+    "idealflow.forcefields",
+    "register_force_field",
+    {"local": ("idealflow.forcefields.local:LocalForceField", None)},
+)
 
 
 def available() -> list[str]:
     """Names of all architectures: built in, registered, and of installed plug-ins (entry points ``idealflow.forcefields``)."""
-    return sorted({*_BUILT_IN, *_REGISTERED, *(entry.name for entry in entry_points(group=_GROUP))})
+    return FORCE_FIELDS.names()
 
 
 def register_force_field(name: str, kind: type) -> None:
     """Make a class that follows :class:`~idealflow.forcefields.ForceField` available under ``name`` in this process."""
-    _REGISTERED[name] = kind
+    FORCE_FIELDS.registered[name] = kind
 
 
 def get_force_field(name: str, **settings: Any) -> ForceField:
@@ -45,7 +47,7 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
     Parameters
     ----------
     name
-        One of :func:`available`.
+        One of :func:`available`, or the import path ``module:Class`` of one's own, which its ``name`` then has to be.
     settings
         ``species`` and whatever else the architecture takes.
 
@@ -57,7 +59,7 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
         If its package is not installed, with the pip command.
     """
     try:
-        force_field: ForceField = _kind(name)(**settings)
+        force_field: ForceField = FORCE_FIELDS.find(name)(**settings)
     except TypeError as error:
         raise InputError(f"force field {name!r}: {error}; check force_field_settings") from error
     return force_field
@@ -69,7 +71,7 @@ def default_settings(name: str) -> dict[str, Any]:
     Sequences are lists, as in a config.
     """
     try:
-        parameters = signature(_kind(name)).parameters.values()
+        parameters = signature(FORCE_FIELDS.find(name)).parameters.values()
     except IdealflowError:
         return {}
     found = {each.name: each.default for each in parameters if each.default is not each.empty}
@@ -96,8 +98,8 @@ def present_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     >>> present_settings("local", {"cutoff": 4.0, "fit_lr": 0.01})
     {'cutoff': 4.0, 'fit_learning_rate': 0.01}
     """
-    location, _ = _BUILT_IN.get(name, ("", None))
-    former = {} if name in _REGISTERED else FORMER.get(location.rpartition(":")[2], {})
+    location, _ = FORCE_FIELDS.built_in.get(name, ("", None))
+    former = {} if name in FORCE_FIELDS.registered else FORMER.get(location.rpartition(":")[2], {})
     return present_names(settings, former, f"force field {name!r}")
 
 
@@ -109,7 +111,7 @@ def load_force_field(path: str | Path) -> ForceField:
     ArtifactError
         If the file is missing, cut short, damaged or no force field.
     """
-    force_field: ForceField = _kind(_architecture(Path(path))).load(path)
+    force_field: ForceField = FORCE_FIELDS.find(_architecture(Path(path))).load(path)
     return force_field
 
 
@@ -123,23 +125,3 @@ def _architecture(path: Path) -> str:
         raise ArtifactError(f"force field {path} does not exist") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is no force field: its first line must name one as JSON") from error
-
-
-def _kind(name: str) -> Any:
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    if name in _BUILT_IN:
-        location, extra = _BUILT_IN[name]
-        module, _, attribute = location.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except ImportError as error:
-            if extra is None:
-                raise
-            raise MissingExtraError(
-                f"force field {name!r} needs: pip install 'idealflow[{extra}]' ({error})"
-            ) from error
-    for entry in entry_points(group=_GROUP):
-        if entry.name == name:
-            return entry.load()
-    raise InputError(f"unknown force field {name!r}; available: {', '.join(available())}")

@@ -23,7 +23,7 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
-from idealflow.workflow.learner.uncertainties import check_kind
+from idealflow.workflow.learner.uncertainties import check_choice
 
 #: settings that say where, by whom, under what name and after which checks work is done; they do not change results
 _OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
@@ -100,7 +100,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
         force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
     except InputError as error:
         raise InputError(f"bootstrap.force_field_settings: {error}") from error
-    check_kind(bootstrap.uncertainty, force_field)
+    check_choice(bootstrap.uncertainty, bootstrap.all_uncertainty_settings, force_field)
     if soap.cutoff < (cutoff := force_field.cutoff):
         raise InputError(
             f"the screen must see what the model sees: SOAP's true cutoff r_cut + 3.717 σ = {soap.cutoff:.2f} Å must be at "

@@ -65,6 +65,7 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
     found["label.labeller"] = {key: value for key, value in found["label.labeller"].items() if key != "import_from"}
     found["segment.schedule"] = maker.segment.plan().to_dict()["stages"]
     found["bootstrap.soap"] = _whole_soap(bootstrap.soap)
+    found.setdefault("bootstrap.uncertainty_settings", {})
     found["bootstrap.dataset"] = None if bootstrap.dataset is None else _file(bootstrap.dataset, hashed)
     if bootstrap.seeds is not None:
         found["bootstrap.seeds"] = [_seed(entry, hashed) for entry in found["bootstrap.seeds"]]

@@ -10,9 +10,9 @@ from typing import Any
 from ase import Atoms
 from jobflow import JobStore
 
+from idealflow.core import Uncertainty, UncertaintyModel
 from idealflow.core.dynamics import MDState
 from idealflow.errors import InputError
-from idealflow.forcefields import CommitteeUncertainty
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
 from idealflow.schemas.campaign import OtherMethod
@@ -40,7 +40,6 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
 
@@ -229,7 +228,7 @@ def _differences(
 
 def _measured_anew(uncertainty: Uncertainty, state: CampaignState) -> list[str]:
     """The remark that uncertainties differ from those of version 0.1.0, from which the threshold comes and stays."""
-    if state.threshold is None or isinstance(uncertainty, CommitteeUncertainty):
+    if state.threshold is None or not isinstance(uncertainty, UncertaintyModel):
         return []
     return [
         f"uncertainties are this version's, to which few environments say less than to version 0.1.0; the threshold stays, "
@@ -297,9 +296,9 @@ def _sorting(maker: CampaignSettings, state: CampaignState, store: JobStore, cha
     n_used = len(ledger) + len(ledger.left_out) - len(out)
     if sort == "leave_out" and not refits(n_used, len(out), sort):
         uncertainty = load_uncertainty_artifact(artifacts, state.learner)
-        if isinstance(uncertainty, CommitteeUncertainty):
+        if uncertainty.learns_labels:
             raise InputError(
-                f"{len(out)} of the labels that the committee of campaign {state.campaign} has learned are to be left out, and "
-                "too few are left to fit it anew; use label.other_method: relabel"
+                f"{len(out)} of the labels that the uncertainty {uncertainty.name} of campaign {state.campaign} has "
+                "learned are to be left out, and too few are left to fit it anew; use label.other_method: relabel"
             )
     return kept | {"sort_labels": sort}

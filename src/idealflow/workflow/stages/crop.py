@@ -11,7 +11,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, CropRules, crop_search, vacuum_crop, whole_frame
+from idealflow.core import Crop, CropRules, Uncertainty, crop_search, vacuum_crop, whole_frame
 from idealflow.errors import InputError
 from idealflow.former_names import formerly
 from idealflow.schemas import (
@@ -31,7 +31,6 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 

@@ -13,7 +13,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import ScreenedFrame
+from idealflow.core import ScreenedFrame, Uncertainty
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -37,7 +37,6 @@ from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 

@@ -11,6 +11,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
+from idealflow.core import ForceFieldUpdate, Uncertainty
 from idealflow.forcefields import ForceField
 from idealflow.former_names import formerly
 from idealflow.provenance import centre_force_error
@@ -22,7 +23,6 @@ from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.trial import Trial, draw, mean_errors, rejection, train
-from idealflow.workflow.learner.uncertainties import Uncertainty, learn
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel
@@ -164,15 +164,8 @@ class ModelUpdateMaker(StableName, Maker):
         masks = None
         if self.joins == "core":
             masks = [np.isin(np.arange(len(atoms)), doc.core) for atoms, doc in zip(structures, accepted, strict=True)]
-        learn(
-            uncertainty,
-            structures,
-            masks,
-            force_field,
-            steps=self.n_steps,
-            learning_rate=self.learning_rate,
-            n_replay=self.n_replay,
-        )
+        learned = ForceFieldUpdate(force_field, self.n_steps, self.learning_rate, self.n_replay)
+        uncertainty.update(structures, masks, learned)
         for atoms, doc in zip(structures, accepted, strict=True):
             uncertainty.cover(atoms, [doc.centre_of_cell])
 
