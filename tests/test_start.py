@@ -100,6 +100,8 @@ def test_names_imported_late_are_all_there(name):
     assert set(package.__all__) <= set(dir(package))
     for public in package.__all__:
         assert getattr(package, public) is not None
-        assert f"{package.__name__}.{public}" not in sys.modules, f"{public} is a module too, which would take its place"
+        assert f"{package.__name__}.{public}" not in sys.modules, (
+            f"{public} is a module too, which would take its place"
+        )
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018  # looked up, not used

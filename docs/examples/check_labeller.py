@@ -3,7 +3,7 @@
 import numpy as np
 from ase.build import bulk
 
-from idealflow.labelling import AseEngine
+from idealflow import AseLabeller
 from idealflow.testing import check_labeller
 
 if __name__ == "__main__":
@@ -12,5 +12,5 @@ if __name__ == "__main__":
     shear = np.array([[0, 0.08, -0.05], [0, 0, 0.03], [0, 0, 0]])
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + shear), scale_atoms=True)
 
-    engine = AseEngine("ase.calculators.emt.EMT", name="EMT")
-    print(check_labeller(engine.label, atoms))
+    labeller = AseLabeller("ase.calculators.emt.EMT", reference="EMT")
+    print(check_labeller(labeller, atoms))

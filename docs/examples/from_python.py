@@ -4,8 +4,7 @@ from ase.build import bulk
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
-from idealflow import BootstrapMaker, Campaign, IdealMaker, LabelMaker, MDSegmentMaker
-from idealflow.workflow import AseLabeller
+from idealflow import AseLabeller, BootstrapMaker, Campaign, IdealMaker, LabelMaker, MDSegmentMaker
 
 frame = bulk("Cu", a=3.65, cubic=True) * (4, 4, 4)
 del frame[100]

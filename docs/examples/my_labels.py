@@ -5,4 +5,4 @@ from idealflow import vasp_static
 
 def lithium():
     """Metals' settings, with the one-electron lithium and the cutoff that it allows."""
-    return vasp_static("metal", "standard", potcar={"Li": "Li"}, incar={"ENCUT": 300}, wall_time_s=6 * 3600)
+    return vasp_static("metal", "standard", potcar={"Li": "Li"}, incar={"ENCUT": 300}, time_limit_s=6 * 3600)

@@ -1,4 +1,13 @@
-"""idealflow: molecular dynamics beyond DFT's size limit, kept right by labelling in-distribution substructures (IDEAL)."""
+"""idealflow: molecular dynamics beyond DFT's size limit, kept right by labelling in-distribution substructures (IDEAL).
+
+What is needed to run a campaign, and to look at one, is here:
+
+- :class:`IdealMaker` is the campaign, with a Maker for each of its stages; :func:`run_campaign` runs it on this machine.
+- :class:`AseLabeller`, :class:`StaticLabeller` and :func:`vasp_static` compute its labels.
+- :class:`Campaign` opens one that was run: ``Campaign.open(folder)`` or ``Campaign.open(name)``.
+
+The science without jobflow is :mod:`idealflow.core`; force fields are in :mod:`idealflow.forcefields`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "AseLabeller": "idealflow.workflow",
+    "AseLabeller": "idealflow.labelling",
     "BootstrapMaker": "idealflow.workflow",
     "Campaign": "idealflow.provenance",
     "CropSearchMaker": "idealflow.workflow",
@@ -26,8 +35,8 @@ _PUBLIC = {
 
 #: classes that stored documents name as ours, beside the public ones
 _STORED = {
-    "RelabelMaker": "idealflow.workflow.stages.relabel",
     "LabelTimeHandler": "idealflow.workflow.labellers.vasp.limits",
+    "RelabelMaker": "idealflow.workflow.stages.relabel",
     "SubstructureSetGenerator": "idealflow.workflow.labellers.vasp",
     "VaspLabeller": "idealflow.workflow.labellers.vasp",
 }
@@ -35,8 +44,8 @@ _STORED = {
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  # names of lazily imported objects
 
 if TYPE_CHECKING:
+    from idealflow.labelling import AseLabeller as AseLabeller
     from idealflow.provenance import Campaign as Campaign
-    from idealflow.workflow import AseLabeller as AseLabeller
     from idealflow.workflow import BootstrapMaker as BootstrapMaker
     from idealflow.workflow import CropSearchMaker as CropSearchMaker
     from idealflow.workflow import EvaluationMaker as EvaluationMaker
@@ -52,7 +61,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used: ``idealflow.core`` alone must not pull in jobflow."""
+    """Import a public name when it is first used: ``idealflow.core`` alone must not load jobflow."""
     if (room := _PUBLIC.get(name, _STORED.get(name))) is not None:
         return getattr(import_module(room), name)
     raise AttributeError(f"module 'idealflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, so that completion finds what is not imported yet."""
+    return sorted({*globals(), *__all__})

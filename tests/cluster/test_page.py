@@ -22,7 +22,7 @@ def test_every_command_of_the_page_runs(cluster: Cluster) -> None:
     commands = [line[2:] for block in blocks for line in block.splitlines()]
     assert len(commands) > 10
     write(cluster.folder / "frame.extxyz", tiny.frame())
-    settings = tiny.settings(category="cpu", segment={"category": "gpu"}, update={"category": "gpu"})
+    settings = tiny.settings(queues={"default": "cpu", "segment": "gpu", "update": "gpu"})
     cluster.write("CONFIG.yaml", json.loads(json.dumps(settings)) | {"structure": "frame.extxyz"})
     for name in ("cpu", "gpu"):
         cluster.write(f"{name}.yaml", {"name": name, "category": name, "query": "{}"})

@@ -12,7 +12,7 @@ from ase.io import write
 from support import tiny
 from workbench.cluster import PATIENCE_S, Cluster, wait_for
 
-CATEGORIES: dict[str, Any] = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
+QUEUES: dict[str, Any] = {"queues": {"default": "cpu", "segment": "gpu", "update": "gpu"}}
 GPU_STAGES = {"segment", "update"}
 
 
@@ -38,8 +38,8 @@ def status(cluster: Cluster) -> dict[str, Any]:
 
 
 def test_two_categories_of_workers_do_what_the_local_driver_does(cluster: Cluster, finished: Any) -> None:
-    assert "start it with" in submit(cluster, **CATEGORIES)
-    assert "on the launchpad" in submit(cluster, **CATEGORIES)  # a second time: nothing is added
+    assert "start it with" in submit(cluster, **QUEUES)
+    assert "on the launchpad" in submit(cluster, **QUEUES)  # a second time: nothing is added
     workers = [cluster.worker(name, "--nlaunches", "infinite", "--timeout", str(PATIENCE_S)) for name in ("cpu", "gpu")]
     campaign = cluster.campaign("tiny")
 

@@ -21,6 +21,7 @@ WALKERS: dict[str, Any] = {
     "evaluation": {"n_frames": 0},
     "threshold": 12.0,  # low enough that one frame has two centres, and two walkers trigger in one round
 }
+#: as configs said it before `queues`, which is still read
 CATEGORIES: dict[str, Any] = {"segment": {"category": "gpu"}, "update": {"category": "gpu"}, "category": "cpu"}
 
 

@@ -11,7 +11,7 @@ from idealflow.core import SOAP, UncertaintyModel, screen
 from idealflow.core.coverage import COVER_RADIUS, REACH, Coverage, within
 from idealflow.core.distinct import DistinctSample
 from idealflow.core.distribution import Moments
-from idealflow.core.left_out import judged
+from idealflow.core.left_out import estimate_metric
 
 THERMAL = 0.09  # Å, about the displacement of copper at 500 K
 
@@ -101,7 +101,7 @@ def test_covered_is_the_rule_recomputed():
     """δ(v, c) = |W (v − c)|² / k ≤ min(2 τ, 1.5 u(c)), with numpy's inverse of the covariance."""
     mixing = np.random.default_rng(1).normal(size=(6, 6))
     samples = np.random.default_rng(0).normal(size=(500, 6)) @ mixing + 3.0
-    whitener = judged(Moments.of(samples), DistinctSample.empty(6).joined(samples, 0), 1e-9).whitener
+    whitener = estimate_metric(Moments.of(samples), DistinctSample.empty(6).joined(samples, 0), 1e-9).whitener
     rng = np.random.default_rng(2)
     centres = 2.0 * rng.normal(size=(7, 6)) @ mixing + 3.0
     probes = 2.0 * rng.normal(size=(400, 6)) @ mixing + 3.0

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from idealflow.core.distinct import SAMPLE, DistinctSample, alike, hashes
 from idealflow.core.distribution import Moments
-from idealflow.core.left_out import FEWEST, judged
+from idealflow.core.left_out import FEWEST, estimate_metric
 from idealflow.core.products import padded, row_products
 
 #: fewer distinct samples than this are few
@@ -51,9 +51,9 @@ def test_merging_keeps_digits_that_raw_sums_lose():
     assert np.abs(raw - exact).max() / scale > 1e-3
 
 
-def metric(samples, eigen_cut):
+def metric(samples, relative_cut):
     sample = DistinctSample.empty(samples.shape[1]).joined(samples, 0)
-    return judged(Moments.of(samples), sample, eigen_cut)
+    return estimate_metric(Moments.of(samples), sample, relative_cut)
 
 
 def squares(found, vectors):

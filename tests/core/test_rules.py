@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from ase.build import bulk
-from md_worker import ExactEMT
 from test_cropping import Coordination, rattled
 
 from idealflow.core.cropping import CropRules, CropWeights, crop_search
 from idealflow.core.dynamics import MDState, Schedule, SegmentChecks, SegmentEnds, SegmentFiles, Stage, md_segment
 from idealflow.core.embedding import RelaxRules, embed, relax_shell
 from idealflow.errors import InputError
+from support.md_worker import ExactEMT
 
 
 def search(**rules):
@@ -49,7 +49,7 @@ def test_segments_are_the_same_by_object_and_by_keyword(tmp_path):
     [
         (lambda: search(max_atmos=200), r"crop_search has no rule 'max_atmos' \(did you mean 'max_atoms'\?\)"),
         (lambda: relax_shell(None, None, steps=3), r"relax_shell has no rule 'steps'.*max_steps, cell, threshold"),
-        (lambda: relax_shell(None, None, RelaxRules(), cells=False), r"did you mean 'cell'"),
+        (lambda: relax_shell(None, None, rules=RelaxRules(), cells=False), r"did you mean 'cell'"),
         (lambda: embed(None, [], objectiv="mean"), r"embed has no rule 'objectiv' \(did you mean 'objective'\?\)"),
         (lambda: md_segment(None, None, schedule=None, stop=3, sampler="nve"), r"did you mean 'stop_step'"),
     ],

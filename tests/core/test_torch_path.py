@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from idealflow.core import SOAP, UncertaintyModel, screen
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.descriptors.torch_neighbours import TorchGrid
+from idealflow.core.registry import file_kind
 from idealflow.errors import InputError
 from idealflow.testing import check_uncertainty
 
@@ -164,10 +166,11 @@ def test_a_descriptor_in_single_precision_is_computed_in_double(tmp_path):
     """So the device is closer to the CPU's double precision than the CPU's own single precision is."""
     double, single = copper_model(), copper_model("float32")
     other = on_torch(single, tmp_path / "model")
-    exact = UncertaintyModel.load(
-        single.save(tmp_path / "single")
-    )  # the same distribution, looked at in double precision
-    exact.soap = double.soap
+    # the same distribution, looked at in double precision
+    path = single.save(tmp_path / "single")
+    kind = file_kind(single.name)
+    arrays, meta = read_archive(path, kind, 2)
+    exact = UncertaintyModel.load(write_archive(path, kind, 2, arrays, meta | {"soap": double.soap.to_dict()}))
     probe = copper(0.2, 40)
     assert difference(other.descriptors(probe), double.descriptors(probe)) < 1e-10
     np.testing.assert_allclose(other(probe), exact(probe), rtol=1e-10)

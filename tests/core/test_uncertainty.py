@@ -38,7 +38,7 @@ def model(frames):
 @pytest.mark.parametrize("pooled", [False, True])
 def test_values_are_mahalanobis_distances_of_dscribes_descriptors(frames, pooled):
     """Recomputed with DScribe and numpy: within the directions that are believed, and outside them by what was measured."""
-    model = UncertaintyModel.fit(frames, SOAP_NIAL, pooled=pooled, eigen_cut=1e-5)
+    model = UncertaintyModel.fit(frames, SOAP_NIAL, pooled=pooled, relative_cut=1e-5)
     oracle = DScribeSOAP(SOAP_NIAL)
     seen, kinds = np.concatenate([oracle(atoms) for atoms in frames]), np.concatenate([a.numbers for a in frames])
     other = ni3al(rattle=0.2, seed=99)
@@ -162,8 +162,8 @@ def test_refusals(model, frames):
         model.value_and_gradient(frames[0], weights=np.zeros(len(frames[0])))
     with pytest.raises(InputError, match="reference"):
         model.value_and_gradient(frames[0], reference=np.zeros(len(frames[0])))
-    with pytest.raises(InputError, match="eigen_cut"):
-        UncertaintyModel(SOAP_NIAL, eigen_cut=1.0)
+    with pytest.raises(InputError, match="relative_cut"):
+        UncertaintyModel(SOAP_NIAL, relative_cut=1.0)
     with pytest.raises(InputError, match="no training environment"):
         UncertaintyModel(SOAP_NIAL).auto_threshold()
 

@@ -88,7 +88,8 @@ def cells(n: int, amplitude: float) -> list:
     return found
 
 
-def test_the_example_of_an_uncertainty_of_ones_own_runs(capsys):
+def test_the_example_of_an_uncertainty_of_ones_own_runs(capsys, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
     runpy.run_path(str(EXAMPLES / "check_uncertainty.py"), run_name="__main__")
     printed = re.search(r"shell of \d+ atoms: (.*) -> (.*)", capsys.readouterr().out)
     assert float(printed[2]) < float(printed[1])

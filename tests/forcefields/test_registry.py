@@ -4,8 +4,9 @@ from types import ModuleType
 import pytest
 
 from idealflow.errors import ArtifactError, InputError, MissingExtraError
-from idealflow.forcefields import available, get_force_field, load_force_field, register_force_field, registry
+from idealflow.forcefields import available, get_force_field, load_force_field, register_force_field
 from idealflow.forcefields.local import LocalForceField
+from idealflow.forcefields.registry import FORCE_FIELDS
 
 
 class Plugged(LocalForceField):
@@ -38,7 +39,7 @@ def test_impossible_settings_are_refused(settings, named):
 
 
 def test_a_missing_extra_names_the_pip_command(monkeypatch):
-    monkeypatch.setitem(registry._BUILT_IN, "heavy", ("idealflow_needs_this:Heavy", "heavy"))
+    monkeypatch.setitem(FORCE_FIELDS.built_in, "heavy", ("idealflow_needs_this:Heavy", "heavy"))
     with pytest.raises(MissingExtraError, match=r"pip install 'idealflow\[heavy\]'"):
         get_force_field("heavy", species=["Cu"])
     assert "heavy" in available()
@@ -47,14 +48,14 @@ def test_a_missing_extra_names_the_pip_command(monkeypatch):
 def test_architectures_are_imported_only_when_asked_for(monkeypatch):
     module = ModuleType("idealflow_lazy")
     module.Lazy = Plugged
-    monkeypatch.setitem(registry._BUILT_IN, "lazy", ("idealflow_lazy:Lazy", "lazy"))
+    monkeypatch.setitem(FORCE_FIELDS.built_in, "lazy", ("idealflow_lazy:Lazy", "lazy"))
     assert "lazy" in available()
     monkeypatch.setitem(sys.modules, "idealflow_lazy", module)
     assert get_force_field("lazy", species=["Cu"]).name == "plugged"
 
 
 def test_third_parties_register_a_class_and_load_its_files(monkeypatch, tmp_path, trained):
-    monkeypatch.setattr(registry, "_REGISTERED", {})
+    monkeypatch.setitem(FORCE_FIELDS.registered, "plugged", None)  # put back afterwards
     register_force_field("plugged", Plugged)
     made = get_force_field("plugged", species=["Cu"])
     assert isinstance(load_force_field(made.save(tmp_path / "a")), Plugged)
@@ -68,7 +69,7 @@ def test_entry_points_are_found(monkeypatch):
         def load(self):
             return Plugged
 
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()] * (group == "idealflow.forcefields"))
+    monkeypatch.setattr("idealflow.plugins.entry_points", lambda group: [Entry()] * (group == "idealflow.forcefields"))
     assert "plugged" in available()
     assert isinstance(get_force_field("plugged", species=["Cu"]), Plugged)
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jobflow
 import numpy as np
 import pytest
 from ase import Atoms
@@ -57,6 +58,19 @@ def test_a_campaign_in_a_store_is_opened_by_name(finished: Any, tmp_path: Path) 
     with pytest.raises(InputError, match="holds no campaign"):
         Campaign.open(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_alone_is_looked_up_in_the_store_of_the_site(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", finished.campaign.store)
+    assert Campaign.open("tiny").state() == finished.state
+    with pytest.raises(InputError, match=r"nobody holds no campaign, and jobflow's JOB_STORE has none named 'nobody'"):
+        Campaign.open("nobody")
+    shutil.copytree(finished.folder, tmp_path / "tiny")
+    assert Campaign.open("tiny").folder is not None  # a folder of that name comes first
+    assert Campaign.open(str(finished.folder)).folder is not None
 
 
 def test_the_trajectory_is_the_segments_frames_in_order_of_step(finished: Any) -> None:

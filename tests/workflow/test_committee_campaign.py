@@ -12,6 +12,7 @@ from idealflow.core import SOAP, UncertaintyModel
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import CommitteeUncertainty, load_force_field, register_force_field
 from idealflow.forcefields.local import LocalForceField
+from idealflow.forcefields.registry import FORCE_FIELDS
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.learner.uncertainties import load_uncertainty
@@ -71,7 +72,7 @@ def test_a_force_field_without_atomic_energies_is_refused_before_any_compute(
         name = "whole"
         atomic_energies = None
 
-    monkeypatch.setattr("idealflow.forcefields.registry._REGISTERED", {})
+    monkeypatch.setitem(FORCE_FIELDS.registered, "whole", None)  # put back afterwards
     register_force_field("whole", Whole)
     made = tiny.maker(tmp_path, bootstrap={**COMMITTEE, "force_field": "whole"})
     with pytest.raises(InputError, match=r"atomic_energies\(\), 'whole' has none"):

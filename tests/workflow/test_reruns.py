@@ -136,7 +136,7 @@ CHANGES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"threshold": 7.5}, "threshold", '"auto"', "7.5"),
     ({"learn": False}, "learn", "true", "false"),
     ({"max_failed_labels": 4}, "max_failed_labels", "null", "4"),
-    ({"category": "gpu"}, "category", "null", '"gpu"'),
+    ({"queues": {"default": "gpu"}}, "queues.default", "not set", '"gpu"'),
     ({"screen": {"max_centres": 1}}, "screen.max_centres", "2", "1"),
     ({"crop": {"max_atoms": 80}}, "crop.max_atoms", "90", "80"),
     ({"relax": {"max_steps": 6}}, "relax.max_steps", "5", "6"),
@@ -199,8 +199,7 @@ def test_every_setting_is_either_free_or_fixed_and_the_docs_list_the_free_ones()
     for key in settings_of(maker):
         section = key.split(".")[0]
         named = f"`{key}`" in free or (section in sections and f"`{section}`" in free)
-        queue = key.endswith(".category")
-        assert may_change(key) == (named or queue), key
+        assert may_change(key) == named, key
 
 
 def test_a_refused_config_exits_with_2_and_is_not_kept(

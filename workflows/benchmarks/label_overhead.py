@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from idealflow.labelling import AseEngine, close_workers
+from idealflow.labelling import AseLabeller, close_workers
 from workbench.timing import fastest
 
 N_CALLS = 50
@@ -29,13 +29,13 @@ def direct(atoms: Atoms) -> None:
 
 def main() -> None:
     """Print the table."""
-    engine = AseEngine("ase.calculators.emt.EMT")
+    labeller = AseLabeller("ase.calculators.emt.EMT")
     print(f"{'atoms':>6} {'worker':>9} {'direct':>9} {'overhead':>9}  ms")
     for repeat in (1, 2, 3, 4):
         atoms = bulk("Cu", cubic=True) * repeat
         atoms.rattle(0.1, seed=1)
-        engine.label(atoms)
-        label, alone = (1e3 * fastest(partial(call, atoms), N_CALLS) for call in (engine.label, direct))
+        labeller.compute(atoms)
+        label, alone = (1e3 * fastest(partial(call, atoms), N_CALLS) for call in (labeller.compute, direct))
         print(f"{len(atoms):6d} {label:9.2f} {alone:9.2f} {label - alone:9.2f}")
     close_workers()
 

@@ -65,7 +65,7 @@ from workbench.trials import (
 
 PARTS = ("workers", "kills", "server", "lazy", "stock")
 STAGES = ("segment", "screen", "crop", "relax", "label", "update", "submit")
-CATEGORIES = {"category": "cpu", "segment": {"category": "gpu"}, "update": {"category": "gpu"}}
+QUEUES = {"queues": {"default": "cpu", "segment": "gpu", "update": "gpu"}}
 #: of the campaign with four workers
 MIN_ROUNDS = 50
 #: at least this long a bomb may wait, s; the stage's own median is added
@@ -367,7 +367,7 @@ def main() -> int:
             place.mkdir(parents=True)
             if part in ("workers", "kills"):
                 with running_server(place) as uri:
-                    trial = Trial(place / "trial", uri, merged(settings, CATEGORIES) if part == "workers" else settings)
+                    trial = Trial(place / "trial", uri, merged(settings, QUEUES) if part == "workers" else settings)
                     seen = (
                         run_workers(trial)
                         if part == "workers"

@@ -22,7 +22,7 @@ from ase import Atoms
 from ase.spacegroup import crystal
 from ase.units import Bohr, Hartree
 
-from idealflow.labelling import AseEngine, Label, close_workers
+from idealflow.labelling import AseLabeller, Label, close_workers
 
 SHEAR = np.array([[1.0, 0.04, 0.10], [0.0, 0.98, -0.06], [0.0, 0.0, 1.01]])
 GRID = np.array([32, 28, 30])  # points at 600 eV
@@ -62,7 +62,7 @@ def labelled(atoms: Atoms, cutoff: float, grid: np.ndarray) -> Label:
         "gpts": grid.tolist(), "occupations": {"name": "fermi-dirac", "width": 0.2},
         "convergence": {"density": 1e-6, "energy": 1e-6, "eigenstates": 1e-9}, "txt": None,
     }  # fmt: skip
-    return AseEngine("gpaw.GPAW", kwargs, name=f"GPAW PBE, {cutoff:g} eV").label(atoms)
+    return AseLabeller("gpaw.GPAW", kwargs, time_limit_s=None, reference=f"GPAW PBE, {cutoff:g} eV").compute(atoms)
 
 
 def main() -> None:

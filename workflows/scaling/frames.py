@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lithium import balanced, labeller, lithium
 
-from idealflow.labelling import AseEngine, close_workers
+from idealflow.labelling import AseLabeller, close_workers
 
 SIZES = (16, 24, 36, 54, 72, 96, 128, 160, 200, 250)
 WIDTH = 0.15  # Å per component: about 300 K
@@ -31,16 +31,16 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = labeller()
     kwargs = settings["kwargs"] | {"kpts": {"size": [1, 1, 1]}}
-    engine = AseEngine(settings["calculator"], kwargs, name=f"{settings['reference']}, Γ")
+    reference = AseLabeller(settings["calculator"], kwargs, time_limit_s=None, reference=f"{settings['reference']}, Γ")
     known = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
     done = {(entry["n_atoms"], entry["seed"]) for entry in known}
-    engine.label(lithium((1, 1, 1), width=WIDTH, seed=0))  # imports are no part of a label
+    reference.compute(lithium((1, 1, 1), width=WIDTH, seed=0))  # imports are no part of a label
     for size in arguments.sizes:
         for seed in range(arguments.repeats if size <= 100 else 1):
             frame = lithium(balanced(size), width=WIDTH, seed=seed)
             if (len(frame), seed) in done:
                 continue
-            label = engine.label(frame)
+            label = reference.compute(frame)
             entry = {
                 "n_atoms": len(frame),
                 "seed": seed,

@@ -20,7 +20,7 @@ from ase import Atoms
 from lithium import balanced, config, labeller, lithium
 
 from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell, screen
-from idealflow.labelling import AseEngine, close_workers
+from idealflow.labelling import AseLabeller, close_workers
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 WIDTH, HOT, RADIUS = 0.15, 0.45, 4.0  # Å: displacement per component, in the hot spot, and the spot's size
@@ -51,10 +51,10 @@ def main() -> None:
     settings, label = config(), labeller()
     uncertainty = known(settings)
     threshold = uncertainty.auto_threshold()
-    engine = AseEngine(label["calculator"], label["kwargs"], name=label["reference"])
+    reference = AseLabeller(label["calculator"], label["kwargs"], time_limit_s=None, reference=label["reference"])
     lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
     done = {(entry["n_atoms"], entry["rank"]) for entry in map(json.loads, lines)}
-    engine.label(lithium((1, 1, 1), width=WIDTH, seed=0))  # imports are no part of a label
+    reference.compute(lithium((1, 1, 1), width=WIDTH, seed=0))  # imports are no part of a label
     uncertainty(lithium((2, 2, 2), width=WIDTH, seed=0))  # nor is compilation part of a screen
     for size in arguments.sizes:
         frame = frame_of(size, seed=1)
@@ -76,7 +76,7 @@ def main() -> None:
             cropped = time.perf_counter() - started
             relaxed = relax_shell(uncertainty, crops[0], max_steps=settings["relax"]["max_steps"], cell=True)
             embedded = time.perf_counter() - started - cropped
-            result = engine.label(relaxed.atoms)
+            result = reference.compute(relaxed.atoms)
             entry = {
                 "n_atoms": len(frame),
                 "rank": rank,

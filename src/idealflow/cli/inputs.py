@@ -13,11 +13,18 @@ __all__ = ["checked_config", "init"]
 
 
 def checked_config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
-    """A checked config, and what became of its inputs (which frame of several is taken), said also where it is refused."""
-    from idealflow.workflow.config.load import load_config
-    from idealflow.workflow.jobs.progress import noted
+    """A checked config, and what became of its inputs (which frame of several is taken), said also where it is refused.
 
-    with noted() as notes:
+    Keys that are written otherwise now are said on stderr.
+    """
+    from idealflow.workflow.config.load import load_config
+    from idealflow.workflow.jobs.progress import SPELLING, Progress, listening, noted
+
+    def tell(event: Progress) -> None:
+        if event.stage == SPELLING:
+            sys.stderr.write(f"idealflow: {path}: {event.message}\n")
+
+    with noted() as notes, listening(tell):
         try:
             return *load_config(path), notes
         except InputError:

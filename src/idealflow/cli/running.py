@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from idealflow.cli.inputs import checked_config
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.jobs.progress import listening
 
     directory = CampaignDirectory(arguments.out)
-    maker, structure, settings, notes = _checked(arguments.config, directory)
+    maker, structure, settings, notes = _checked(arguments.config, directory, arguments.max_rounds)
     with directory.locked():
         store = directory.job_store()
         campaign = Campaign(store, maker.campaign, directory)
@@ -73,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
                     structure,
                     store,
                     state=state,
-                    max_rounds=arguments.max_rounds,
                     on_round=on_round,
                     root_dir=directory.jobs,
                 )
@@ -91,9 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checked(
-    config: Path, directory: CampaignDirectory
+    config: Path, directory: CampaignDirectory, max_rounds: int | None
 ) -> tuple[IdealMaker, StoredStructure, dict[str, Any], list[str]]:
-    """The campaign's Maker, structure, config and notes, refused before anything is written into the folder."""
+    """The campaign's Maker, structure, config and notes, refused before anything is written into the folder.
+
+    ``max_rounds`` is the command's own, for this run; None: the config's.
+    """
     from idealflow.workflow.drivers.local import check_site
     from idealflow.workflow.frames.encode import to_stored
 
@@ -101,6 +104,8 @@ def _checked(
     directory.check_name(maker.campaign)
     directory.check_files()
     maker, structure = directory.placed(maker), to_stored(atoms)
+    if max_rounds is not None:
+        maker = replace(maker, max_rounds=max_rounds)
     if not directory.exists():
         check_site(maker, structure)
     return maker, structure, settings, notes

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from idealflow.late_imports import late
 
 if TYPE_CHECKING:
-    from idealflow.core.borrowed import BorrowedCoverage
     from idealflow.core.calculator import UncertaintyCalculator
     from idealflow.core.cropping import Crop, CropRules, CropSearch, CropWeights, crop_search, vacuum_crop, whole_frame
     from idealflow.core.descriptors import SOAP
@@ -29,14 +28,21 @@ if TYPE_CHECKING:
     )
     from idealflow.core.embedding import Embedded, Objective, Relaxed, RelaxRules, embed, relax_shell
     from idealflow.core.left_out import FEWEST
+    from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate, Uncertainty
+    from idealflow.core.registry import (
+        available_uncertainties,
+        load_uncertainty,
+        register_uncertainty,
+        uncertainty_class,
+    )
     from idealflow.core.replay import draw_replay, replay_probabilities
     from idealflow.core.screening import ScreenedFrame, screen
+    from idealflow.core.soap_coverage import SOAPCoverage
     from idealflow.core.uncertainty import UncertaintyModel
 
 __all__ = [
     "FEWEST",
     "SOAP",
-    "BorrowedCoverage",
     "CheckOutcome",
     "Checkpoint",
     "Crop",
@@ -44,11 +50,15 @@ __all__ = [
     "CropSearch",
     "CropWeights",
     "Embedded",
+    "FirstEnvironments",
+    "ForceFieldFit",
+    "ForceFieldUpdate",
     "Limits",
     "MDState",
     "Objective",
     "RelaxRules",
     "Relaxed",
+    "SOAPCoverage",
     "Schedule",
     "ScreenedFrame",
     "SegmentChecks",
@@ -57,16 +67,21 @@ __all__ = [
     "SegmentResult",
     "Stage",
     "Trajectory",
+    "Uncertainty",
     "UncertaintyCalculator",
     "UncertaintyModel",
+    "available_uncertainties",
     "crop_search",
     "draw_replay",
     "embed",
     "get_sampler",
+    "load_uncertainty",
     "md_segment",
+    "register_uncertainty",
     "relax_shell",
     "replay_probabilities",
     "screen",
+    "uncertainty_class",
     "vacuum_crop",
     "whole_frame",
 ]
@@ -74,7 +89,6 @@ __all__ = [
 __getattr__, __dir__ = late(
     __name__,
     {
-        "borrowed": "BorrowedCoverage",
         "calculator": "UncertaintyCalculator",
         "cropping": "Crop CropRules CropSearch CropWeights crop_search vacuum_crop whole_frame",
         "descriptors": "SOAP",
@@ -84,8 +98,11 @@ __getattr__, __dir__ = late(
         ),
         "embedding": "Embedded Objective RelaxRules Relaxed embed relax_shell",
         "left_out": "FEWEST",
+        "protocols": "FirstEnvironments ForceFieldFit ForceFieldUpdate Uncertainty",
+        "registry": "available_uncertainties load_uncertainty register_uncertainty uncertainty_class",
         "replay": "draw_replay replay_probabilities",
         "screening": "ScreenedFrame screen",
+        "soap_coverage": "SOAPCoverage",
         "uncertainty": "UncertaintyModel",
     },
 )

@@ -1,4 +1,4 @@
-"""The uncertainty as an ASE calculator: any ASE optimiser or sampler can work on it."""
+"""The uncertainty as an ASE calculator, with which any optimiser or sampler of ASE can lower or explore it."""
 
 from __future__ import annotations
 
@@ -10,31 +10,51 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import ArrayLike, NDArray
 
-from idealflow.core.conformance import AtomwiseUncertainty
+from idealflow.core.protocols import Uncertainty
 from idealflow.errors import InputError
 
 __all__ = ["UncertaintyCalculator"]
 
 
 class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no types
-    """Objective of the uncertainties as an energy.
+    """The objective of the uncertainties as an energy.
 
     ``energy`` is the objective of :meth:`UncertaintyModel.value_and_gradient` (dimensionless, not eV), ``forces`` its
-    negative gradient in positions (per Å), ``stress`` its strain derivative per volume (per Å³), ``uncertainties`` the
-    values of all atoms.
+    negative gradient in positions, (n_atoms, 3) per Å, ``stress`` its derivative in the strain divided by the volume, (6,)
+    per Å³ (if the cell has one), and ``uncertainties`` are the values of all atoms, (n_atoms,).
 
     Parameters
     ----------
     model
         The uncertainty.
-    weights, reference
-        As in :meth:`UncertaintyModel.value_and_gradient`; (n_atoms,).
+    weights, reference : (n_atoms,), optional
+        As in :meth:`UncertaintyModel.value_and_gradient`.
+
+    Examples
+    --------
+    A crystal under strain relaxes towards what is known, by an optimiser of ASE:
+
+    >>> from ase.build import bulk
+    >>> from ase.optimize import BFGS
+    >>> from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel
+    >>> def crystal(seed, amplitude):
+    ...     atoms = bulk("Cu", cubic=True)
+    ...     atoms.rattle(amplitude, seed=seed)
+    ...     return atoms
+    >>> soap = SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
+    >>> u = UncertaintyModel.fit([crystal(seed, 0.05) for seed in range(20)], soap)
+    >>> atoms = crystal(50, 0.3)
+    >>> atoms.calc = UncertaintyCalculator(u)
+    >>> before = atoms.get_potential_energy()
+    >>> _ = BFGS(atoms, logfile=None).run(fmax=0.1, steps=20)
+    >>> atoms.get_potential_energy() < before
+    True
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress", "uncertainties"]
 
     def __init__(
-        self, model: AtomwiseUncertainty, weights: ArrayLike | None = None, reference: ArrayLike | None = None
+        self, model: Uncertainty, weights: ArrayLike | None = None, reference: ArrayLike | None = None
     ) -> None:
         super().__init__()
         self.model = model
@@ -49,7 +69,7 @@ class UncertaintyCalculator(Calculator):  # type: ignore[misc]  # ase ships no t
         Raises
         ------
         InputError
-            Where the objective is infinite: no direction lowers it.
+            If the objective is infinite: then no direction lowers it.
         """
         super().calculate(atoms, properties, system_changes)
         if "uncertainties" in properties:

@@ -39,7 +39,21 @@ class Coverage:
 
     Attributes
     ----------
-    learned, quarantined : list of (d,) arrays
+    learned : list of (d,) arrays
+        Centres whose labels were learned.
+    quarantined : list of (d,) arrays
+        Centres whose labels failed.
+
+    Examples
+    --------
+    A centre of uncertainty 3 covers up to δ = min(2 · 3, 1.5 · 3) = 4.5 around it at a threshold of 3:
+
+    >>> import numpy as np
+    >>> from idealflow.core.whitening import Whitener
+    >>> whitener = Whitener(np.zeros(1), np.array([[1.0]]), np.array([1.0]), np.array([1.0]), k=1.0)
+    >>> coverage = Coverage(learned=[np.array([3.0**0.5])])
+    >>> coverage.covered(np.array([[2.0], [3.8], [-1.0]]), whitener, threshold=3.0).tolist()
+    [True, True, False]
     """
 
     learned: list[Float] = field(default_factory=list)
@@ -51,7 +65,7 @@ class Coverage:
         return len(self.learned) + len(self.quarantined)
 
     def prepare(self, whitener: Whitener) -> tuple[Float, Float]:
-        """All covering centres, whitened (m, k), and |W (c − x̄)|² of each (m,); done once for a whitener and a set."""
+        """All covering centres whitened, (m, k), and their squared lengths |W (c − x̄)|², (m,); kept until either changes."""
         if self._whitened is None or self._whitener is not whitener or len(self._whitened[0]) != len(self):
             centres = whitener(np.array([*self.learned, *self.quarantined]))
             self._whitened = centres, (centres**2).sum(axis=1)
@@ -59,7 +73,7 @@ class Coverage:
         return self._whitened
 
     def forget_quarantined(self) -> None:
-        """Drop the quarantined centres."""
+        """Drop the quarantined centres: they cover no more."""
         self.quarantined.clear()
         self._whitened = None
 

@@ -25,7 +25,19 @@ class Moments:
     n
         Number of vectors.
     mean : (d,)
+        Mean vector x̄, in the descriptor's units.
     scatter : (d, d)
+        Sum over the vectors; divided by n − 1 it is the covariance.
+
+    Examples
+    --------
+    Merging the two halves of a set gives the moments of the whole:
+
+    >>> import numpy as np
+    >>> rows = np.random.default_rng(0).normal(size=(20, 3))
+    >>> whole, halves = Moments.of(rows), Moments.of(rows[:8]).merged(Moments.of(rows[8:]))
+    >>> halves.n, np.allclose(halves.scatter, whole.scatter)
+    (20, True)
     """
 
     n: int
@@ -34,12 +46,12 @@ class Moments:
 
     @classmethod
     def empty(cls, dimension: int) -> Moments:
-        """Of no vectors."""
+        """Start without any vector, of ``dimension`` features: the neutral element of :meth:`merged`."""
         return cls(0, np.zeros(dimension), np.zeros((dimension, dimension)))
 
     @classmethod
     def of(cls, vectors: Float) -> Moments:
-        """Of the rows of ``vectors`` (n, d)."""
+        """Moments of a set of vectors, the rows of an array (n, d)."""
         if len(vectors) == 0:
             return cls.empty(vectors.shape[1])
         mean = vectors.mean(axis=0)
@@ -47,7 +59,7 @@ class Moments:
         return cls(len(vectors), mean, centred.T @ centred)
 
     def merged(self, other: Moments) -> Moments:
-        """Of both sets together."""
+        """Moments of both sets together, of which neither changes."""
         n = self.n + other.n
         if other.n == 0 or self.n == 0:
             return self if other.n == 0 else other

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from idealflow.core.coverage import Coverage
 from idealflow.core.distinct import DistinctSample, alike, hashes
 from idealflow.core.distribution import Moments
-from idealflow.core.left_out import FEWEST, LeftOut, judged
+from idealflow.core.left_out import FEWEST, LeftOut, estimate_metric
 from idealflow.core.objective import objective
 from idealflow.core.whitening import Whitener
 from idealflow.errors import InputError
@@ -38,17 +38,32 @@ class KnownEnvironments:
         Length of a descriptor.
     pooled
         One distribution for all species instead of one for each.
-    eigen_cut
-        Eigenvalues of the covariance below this fraction of the largest are dropped.
+    relative_cut
+        Directions in which the variance is below this fraction of the largest are never taken from the samples.
     seed
-        Of the sample of distinct environments.
+        Seed of the sample of distinct environments.
+
+    Examples
+    --------
+    Vectors of three features, whose first varies by 1 and whose others hardly do:
+
+    >>> import numpy as np
+    >>> known = KnownEnvironments(("Cu",), 3, pooled=False, relative_cut=1e-7, seed=0)
+    >>> vectors = 5.0 + np.random.default_rng(0).normal(size=(500, 3)) * [1.0, 0.01, 0.01]
+    >>> species = np.zeros(500, dtype=np.int64)
+    >>> known.join(vectors, species)
+    >>> float(known.distances(vectors, species).mean().round(2))
+    1.0
+    >>> new = np.array([[7.0, 5.0, 5.0], [5.0, 5.0, 7.0]])
+    >>> (known.distances(new, species[:2]) > known.auto_threshold()).tolist()
+    [False, True]
     """
 
-    def __init__(self, species: tuple[str, ...], n_features: int, pooled: bool, eigen_cut: float, seed: int) -> None:
+    def __init__(self, species: tuple[str, ...], n_features: int, pooled: bool, relative_cut: float, seed: int) -> None:
         self.species = species
         self.n_features = n_features
         self.pooled = pooled
-        self.eigen_cut = eigen_cut
+        self.relative_cut = relative_cut
         self.coverage = {name: Coverage() for name in species}
         groups = (_POOLED,) if pooled else species
         self.moments = {group: Moments.empty(n_features) for group in groups}
@@ -58,7 +73,7 @@ class KnownEnvironments:
         self._judged: dict[str, LeftOut] | None = None
 
     def join(self, vectors: Float, kinds: Kinds) -> None:
-        """Let environments join the distribution."""
+        """Add environments to the distribution: descriptors (n, n_features), and their species (n,)."""
         for group, rows in self._members(kinds):
             new = vectors[rows]
             self.samples[group] = self.samples[group].joined(new, self._seed)
@@ -67,16 +82,16 @@ class KnownEnvironments:
             self._judged = None
 
     def whitener(self, group: str) -> Whitener | None:
-        """Of a species (or ``"pooled"``); None where nothing was seen. Factorised once for a distribution."""
+        """The metric of a species (or ``"pooled"``), made once for a distribution; None where nothing was seen."""
         found = self._left_out().get(group)
         return None if found is None else found.whitener
 
     def whiteners(self) -> list[Whitener | None]:
-        """Of each species, in their order."""
+        """The metric of each species, in their order; None for one never seen."""
         return [self.whitener(self._group(kind)) for kind in range(len(self.species))]
 
     def prepare(self) -> None:
-        """Factorise what changed, before several threads ask for it."""
+        """Make the metrics and covering centres that are out of date, before several threads ask for them."""
         for whitener, coverage in zip(self.whiteners(), self.coverage.values(), strict=True):
             if whitener is not None and len(coverage):
                 coverage.prepare(whitener)
@@ -84,7 +99,7 @@ class KnownEnvironments:
     def distances(self, vectors: Float, kinds: Kinds, *, raw: bool = False) -> Float:
         """Squared Mahalanobis distances, (n,), per dimension unless ``raw``; infinite for a species never seen.
 
-        Of a species with too few distinct environments, those are at 0 and all others at infinity.
+        For a species with too few distinct environments it is 0 of those, and infinite of all others.
         """
         values = np.full(len(vectors), np.inf)
         for group, rows in self._members(kinds):
@@ -100,8 +115,8 @@ class KnownEnvironments:
     def objective(self, vectors: Float, kinds: Kinds, weights: Float, reference: Float | None) -> tuple[Float, Float]:
         """Each environment's part of the relaxation's objective, (n,), and its derivative by the descriptors, (n, n_features).
 
-        A species never seen has an infinite part and no derivative: no direction leads out of it. So have environments of
-        a species with too few distinct ones, but for those.
+        A species never seen has an infinite part and derivative 0, for no step makes it less new. So has a species with too few
+        distinct environments, everywhere but at those.
 
         Parameters
         ----------
@@ -140,7 +155,7 @@ class KnownEnvironments:
         return out
 
     def auto_threshold(self) -> float:
-        """Threshold from left-out environments (:attr:`LeftOut.threshold`), of the species where it is highest.
+        """Threshold from left-out environments (:attr:`LeftOut.threshold`): the highest of all species.
 
         Species with too few distinct environments have no say; it is 2 where no species has.
 
@@ -156,12 +171,12 @@ class KnownEnvironments:
 
     @property
     def too_few(self) -> dict[str, int]:
-        """Distinct environments of each species (or ``"pooled"``) that was seen, but too seldom to judge others by."""
+        """Species (or ``"pooled"``) seen in too few distinct environments to judge others by, and in how many."""
         counts = {group: sample.count for group, sample in self.samples.items()}
         return {group: count for group, count in counts.items() if 0 < count < FEWEST}
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """All of it, exactly: arrays, and plain data."""
+        """Everything, exactly, for a file: arrays by name, and plain data that JSON can hold."""
         arrays: dict[str, NDArray[Any]] = {}
         for group, moments in self.moments.items():
             arrays |= {
@@ -176,7 +191,7 @@ class KnownEnvironments:
                 arrays[f"{name}/{species}"] = np.array(vectors).reshape(len(vectors), self.n_features)
         plain = {
             "pooled": self.pooled,
-            "eigen_cut": self.eigen_cut,
+            "eigen_cut": self.relative_cut,
             "n": {group: moments.n for group, moments in self.moments.items()},
             "full": {group: sample.full for group, sample in self.samples.items()},
             "seed": self._seed,
@@ -187,7 +202,10 @@ class KnownEnvironments:
     def from_arrays(
         cls, species: tuple[str, ...], n_features: int, arrays: dict[str, NDArray[Any]], plain: dict[str, Any]
     ) -> KnownEnvironments:
-        """What :meth:`to_arrays` gave, or that of version 1: its uniform sample says which environments are distinct."""
+        """Rebuild from :meth:`to_arrays`.
+
+        Files of version 1 held a uniform sample of all environments: the distinct ones are found in it.
+        """
         known = cls(species, n_features, plain["pooled"], plain["eigen_cut"], plain.get("seed", 0))
         for group in known.moments:
             known.moments[group] = Moments(plain["n"][group], arrays[f"mean/{group}"], arrays[f"scatter/{group}"])
@@ -215,7 +233,7 @@ class KnownEnvironments:
             seen = [group for group, moments in self.moments.items() if moments.n]
             for group in seen:
                 if group not in self._alone:
-                    self._alone[group] = judged(self.moments[group], self.samples[group], self.eigen_cut)
+                    self._alone[group] = estimate_metric(self.moments[group], self.samples[group], self.relative_cut)
             highest = max((self._alone[group].threshold for group in seen if not self._alone[group].few), default=0.0)
             self._judged = {
                 group: found.at_least(highest) if found.few else found for group, found in self._alone.items()

@@ -1,9 +1,9 @@
-"""What is known of a distribution from what environments look like that were left out.
+"""The metric of a distribution, estimated by leaving environments out.
 
-Few samples do not span what they are samples of: in directions that they have not shown, their variance is zero, and any guess
-of it is a guess of how far something new looks. So it is measured: the distinct environments are left out in turn, and what of
-them lies outside the directions that the others show is the variance of all that was not seen. The threshold is taken from the
-left-out ones as well.
+A few samples do not show all the ways in which a distribution varies. In the directions that they miss their variance is
+zero, and a guess at it would be a guess at how far away something new is. So it is measured: each distinct environment is
+left out in turn, and the part of it that lies outside the directions of the others tells the variance of everything that was
+not seen. The threshold is taken from left-out environments too (docs/explanation/method.md, "What few samples do not show").
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from idealflow.core.distinct import DistinctSample
 from idealflow.core.distribution import Moments
 from idealflow.core.whitening import Whitener
 
-__all__ = ["FEWEST", "SAMPLES_PER_DIMENSION", "LeftOut", "judged"]
+__all__ = ["FEWEST", "SAMPLES_PER_DIMENSION", "LeftOut", "estimate_metric"]
 
 Float = NDArray[np.float64]
 
-#: distinct environments below which nothing can be said of others
+#: with fewer distinct environments than this, how far away another one is cannot be told
 FEWEST = 7
 
-#: one eigenvalue is believed for so many distinct samples: unseen samples then come out at most 1 / (1 − 1/10) too far on average
+#: samples required per retained eigenvalue: unseen samples then come out at most 1 / (1 − 1/10) too far on average
 SAMPLES_PER_DIMENSION = 10
 
-#: but of few samples so many all the same, where they are at most half of the samples
+#: eigenvalues retained of few samples all the same, but at most half as many as there are samples
 _FIRST = 4
 
 _TAIL_QUANTILE = 0.99
@@ -35,27 +35,37 @@ _TAIL_QUANTILE = 0.99
 #: variances below this fraction of |mean|² are rounding noise of the descriptor
 _NOISE = 1e-12
 
-#: variance, of |mean|², of a feature that never varied: what a neighbour that enters a hard cutoff does to it
+#: variance, as a fraction of |mean|², allowed to a feature that never varied: what a neighbour that enters a hard cutoff changes
 _FLAT = 1e-8
 
-#: a feature is not taken to vary unseen by more than so many times the variance that it showed
+#: the unseen variance of a feature is at most this many times the variance that it showed
 _SHOWN = 100.0
 
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """A metric, and the distances in it of environments that it was made without.
+    """A metric, and the distances in it of environments that were left out when it was estimated.
 
     Attributes
     ----------
     whitener
         The metric.
     distances : (n,)
-        Normalised uncertainties of left-out distinct environments; none where too few are known.
+        Uncertainties of distinct environments, each left out in its turn; empty if too few are known. 1 is the mean in
+        distribution.
     fitted : (n,)
-        The same of these environments with the metric that knows them.
+        Uncertainties of the same environments in the metric that was estimated with them.
     few
-        Whether the metric is one of few samples.
+        Whether there were few samples, fewer than 40 distinct ones.
+
+    Examples
+    --------
+    >>> from idealflow.core.distinct import DistinctSample
+    >>> from idealflow.core.distribution import Moments
+    >>> rows = np.random.default_rng(0).normal(size=(100, 3)) + 5.0
+    >>> found = estimate_metric(Moments.of(rows), DistinctSample.empty(3).joined(rows, seed=0), relative_cut=1e-7)
+    >>> found.few, bool(found.threshold > 1.0)
+    (False, True)
     """
 
     whitener: Whitener
@@ -65,10 +75,10 @@ class LeftOut:
 
     @property
     def threshold(self) -> float:
-        """The 99th percentile of left-out environments, and a margin for what was not met: 0 where there are none.
+        """The 99th percentile of left-out uncertainties plus a margin for what was not met; 0 if there are none.
 
-        The margin is that percentile of the fitted ones, which is the same where many are known; of few it is as large as that of
-        left-out ones.
+        The margin is the 99th percentile of the fitted uncertainties, which equals the first for many samples; for few
+        samples the first is doubled.
         """
         if len(self.distances) == 0:
             return 0.0
@@ -76,7 +86,7 @@ class LeftOut:
         return tail + (tail if self.few else min(tail, float(np.quantile(self.fitted, _TAIL_QUANTILE))))
 
     def at_least(self, threshold: float) -> LeftOut:
-        """The same in other units: so that its threshold is as high as this one, where it is lower."""
+        """Return the same metric in units in which its threshold is this one, if it is lower; else itself."""
         if not 0.0 < self.threshold < threshold:
             return self
         factor = threshold / self.threshold
@@ -84,22 +94,32 @@ class LeftOut:
         return LeftOut(whitener, self.distances * factor, self.fitted * factor, self.few)
 
 
-def judged(moments: Moments, sample: DistinctSample, eigen_cut: float) -> LeftOut:
-    """The metric of a distribution.
+def estimate_metric(moments: Moments, sample: DistinctSample, relative_cut: float) -> LeftOut:
+    """Estimate the metric of a distribution, and how far environments look that it does not know.
 
-    Of n distinct samples only the first n / :data:`SAMPLES_PER_DIMENSION` eigenvalues of the covariance are believed (up to four
-    of few): later ones come out too small, or zero. Those below ``eigen_cut`` times the largest are never. What of an
-    environment lies outside these directions is measured by the variance that left-out environments show there, spread over
-    as many dimensions as it has in effect; a feature that hardly ever varied, among all the samples, by its own.
+    Of n distinct samples the first n / :data:`SAMPLES_PER_DIMENSION` eigenvalues of the covariance are retained (up to four
+    of few samples): later ones come out too small, or zero. Those below ``relative_cut`` times the largest are not. The part
+    of an environment outside the retained directions is measured by the variance that left-out environments show there,
+    divided by the number of dimensions in which they vary, (tr C)² / tr C². A feature that hardly ever varied is measured by
+    its own variance.
 
     Parameters
     ----------
     moments
-        Of all environments: they give mean and covariance where the sample does not hold all distinct ones.
+        Mean and scatter of all environments; used if the sample does not contain all distinct ones.
     sample
         Distinct environments, at least one.
-    eigen_cut
-        Relative eigenvalue below which directions are not believed.
+    relative_cut
+        Fraction of the largest eigenvalue below which directions are not retained.
+
+    Examples
+    --------
+    >>> from idealflow.core.distinct import DistinctSample
+    >>> from idealflow.core.distribution import Moments
+    >>> rows = np.random.default_rng(0).normal(size=(100, 3)) + 5.0
+    >>> found = estimate_metric(Moments.of(rows), DistinctSample.empty(3).joined(rows, seed=0), relative_cut=1e-7)
+    >>> len(found.whitener.directions), bool(0.5 < found.fitted.mean() < 1.5)
+    (3, True)
     """
     rows, n = sample.rows, sample.count
     mean = moments.mean if sample.full else rows.mean(axis=0)
@@ -113,16 +133,16 @@ def judged(moments: Moments, sample: DistinctSample, eigen_cut: float) -> LeftOu
     few = n < _FIRST * SAMPLES_PER_DIMENSION
     if sample.full:
         covariance = moments.scatter / (moments.n - 1)
-        whole = _from_scatter(moments.mean, covariance, _believed(n), eigen_cut, noise)
+        whole = _from_scatter(moments.mean, covariance, _retained(n), relative_cut, noise)
         fitted = _outside(whole, covariance)
     else:
-        whole = _from_rows(rows, _believed(n), eigen_cut, noise)
+        whole = _from_rows(rows, _retained(n), relative_cut, noise)
         fitted = (whole.split(rows)[1] ** 2).sum(axis=0) / (n - 1)
     if few:
-        inside, outside = _left_out_in_turn(rows, len(whole.values), eigen_cut, noise)
+        inside, outside = _left_out_in_turn(rows, len(whole.values), relative_cut, noise)
     else:
         inside, outside = _as_if_left_out(whole, rows, n)
-    floor = max(noise, eigen_cut * float(whole.values.max(initial=0.0)))
+    floor = max(noise, relative_cut * float(whole.values.max(initial=0.0)))
     squares = outside**2
     shown, each = squares.mean(axis=0), squares.sum(axis=1)
     dimensions = _effective(outside)
@@ -144,58 +164,59 @@ def judged(moments: Moments, sample: DistinctSample, eigen_cut: float) -> LeftOu
 
 
 @dataclass(frozen=True, eq=False)
-class _Believed:
-    """Mean (d,), believed directions (m, d) and their variances (m,)."""
+class _Retained:
+    """Mean (d,), retained directions (m, d) and the variances along them (m,)."""
 
     mean: Float
     directions: Float
     values: Float
 
     def split(self, rows: Float) -> tuple[Float, Float]:
-        """Squared distance along each direction (n, m), and what lies outside them (n, d)."""
+        """Squared distance of ``rows`` (n, d) along each direction (n, m), and their parts outside the directions (n, d)."""
         centred = rows - self.mean
         along = centred @ self.directions.T
         return along**2 / self.values, centred - along @ self.directions
 
 
-def _believed(n: int) -> int:
-    """How many eigenvalues n distinct samples may have."""
+def _retained(n: int) -> int:
+    """How many eigenvalues are retained of n distinct samples."""
     return max(n // SAMPLES_PER_DIMENSION, min(n // 2, _FIRST))
 
 
-def _from_rows(rows: Float, most: int, eigen_cut: float, noise: float) -> _Believed:
+def _from_rows(rows: Float, most: int, relative_cut: float, noise: float) -> _Retained:
     mean = rows.mean(axis=0)
     centred = rows - mean
     if len(rows) >= rows.shape[1]:
-        return _from_scatter(mean, centred.T @ centred / (len(rows) - 1), most, eigen_cut, noise)
+        return _from_scatter(mean, centred.T @ centred / (len(rows) - 1), most, relative_cut, noise)
     values, vectors = np.linalg.eigh(centred @ centred.T / (len(rows) - 1))
     values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
-    kept = values > max(eigen_cut * values[0], noise)
+    kept = values > max(relative_cut * values[0], noise)
     values = values[kept]
-    return _Believed(mean, (vectors[:, kept] / np.sqrt(values * (len(rows) - 1))).T @ centred, values)
+    return _Retained(mean, (vectors[:, kept] / np.sqrt(values * (len(rows) - 1))).T @ centred, values)
 
 
-def _from_scatter(mean: Float, covariance: Float, most: int, eigen_cut: float, noise: float) -> _Believed:
+def _from_scatter(mean: Float, covariance: Float, most: int, relative_cut: float, noise: float) -> _Retained:
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
-    kept = values > max(eigen_cut * values[0], noise)
-    return _Believed(mean, vectors[:, kept].T.copy(), values[kept])
+    kept = values > max(relative_cut * values[0], noise)
+    return _Retained(mean, vectors[:, kept].T.copy(), values[kept])
 
 
-def _left_out_in_turn(rows: Float, most: int, eigen_cut: float, noise: float) -> tuple[Float, Float]:
-    """What each of ``rows`` (n, d) looks like to all others: squared distance along each direction, and what lies outside."""
+def _left_out_in_turn(rows: Float, most: int, relative_cut: float, noise: float) -> tuple[Float, Float]:
+    """Measure each of ``rows`` (n, d) by all others: its squared distance along each of their directions, its part outside."""
     inside, outside = np.zeros((len(rows), most)), np.zeros_like(rows)
     for number in range(len(rows)):
-        others = _from_rows(np.delete(rows, number, axis=0), most, eigen_cut, noise)
+        others = _from_rows(np.delete(rows, number, axis=0), most, relative_cut, noise)
         along, outside[number] = (part[0] for part in others.split(rows[[number]]))
-        inside[number, : len(along)] = along  # what lies along directions that the others do not show is outside
+        # others may show fewer directions: along those that are missing, everything is outside
+        inside[number, : len(along)] = along
     return inside, outside
 
 
-def _as_if_left_out(whole: _Believed, rows: Float, n: int) -> tuple[Float, Float]:
-    """The same for ``rows`` (m, d) of many samples n, from the leverage of each: the directions are kept.
+def _as_if_left_out(whole: _Retained, rows: Float, n: int) -> tuple[Float, Float]:
+    """Measure ``rows`` (m, d) of many samples n as if each was left out, from its leverage, with the directions of all.
 
-    The distance is exact, and so is what lies outside but for the turn of the directions, a few per cent.
+    The distance along the directions is exact. The part outside is right to a few per cent, by which the directions would turn.
     """
     along, outside = whole.split(rows)
     share = np.minimum(along.sum(axis=1, keepdims=True) / (n - 1), 0.5)
@@ -205,12 +226,12 @@ def _as_if_left_out(whole: _Believed, rows: Float, n: int) -> tuple[Float, Float
 
 
 def _mean_of_others(values: Float) -> Float:
-    """For each row of ``values`` (n, …), the mean of all others."""
+    """For each row of ``values`` (n, ...) the mean of all other rows."""
     found: Float = (values.sum(axis=0) - values) / (len(values) - 1)
     return found
 
 
-def _outside(whole: _Believed, covariance: Float) -> Float:
+def _outside(whole: _Retained, covariance: Float) -> Float:
     """Variance of each feature outside the directions, (d,)."""
     left = covariance - whole.directions.T @ (whole.directions @ covariance)
     found: Float = np.maximum(
@@ -220,7 +241,7 @@ def _outside(whole: _Believed, covariance: Float) -> Float:
 
 
 def _effective(outside: Float) -> float:
-    """Number of dimensions in which the rows (n, d) vary in effect: (tr C)² / tr C²."""
+    """Number of dimensions in which the rows (n, d) vary, weighted by variance: (tr C)² / tr C²."""
     products = outside @ outside.T if len(outside) < outside.shape[1] else outside.T @ outside
     total = float(np.trace(products))
     return max(1.0, total**2 / float((products**2).sum())) if total > 0.0 else 1.0

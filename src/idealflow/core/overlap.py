@@ -1,4 +1,4 @@
-"""Atoms that stand on, or impossibly near, one another: what no engine and no force field survives."""
+"""Atoms that stand on one another, or impossibly near: no engine and no force field can compute such a structure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ class Overlap(NamedTuple):
     i, j
         Their indices, ``i <= j``; equal where an atom meets its own periodic image.
     distance, least
-        Å: how far apart they are, and how far they have to be.
+        How far apart they are, and how far they have to be, Å.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> Overlap(0, 1, distance=0.5, least=1.32).described(Atoms("Cu2"))
+    'atoms 0 (Cu) and 1 (Cu) are 0.500 Å apart; at least half the sum of their covalent radii, 1.320 Å, is needed'
     """
 
     i: int
@@ -44,9 +50,20 @@ class Overlap(NamedTuple):
 
 
 def find_overlap(atoms: Atoms) -> Overlap | None:
-    """Return the two atoms that are most too close, periodic images included; None if all keep their distance.
+    """Find the two atoms that are worst too close, periodic images included; None if there are none.
 
-    Atoms are too close below half the sum of their covalent radii. Takes time and memory in proportion to the number of atoms.
+    Two atoms are too close if they are nearer than half the sum of their covalent radii; the worst pair has the smallest ratio of
+    the two. Time and memory are proportional to the number of atoms.
+
+    Parameters
+    ----------
+    atoms
+        Any cell and periodicity.
+
+    Raises
+    ------
+    InputError
+        If positions or cell are not finite, or a periodic cell is flat.
 
     Examples
     --------
@@ -60,9 +77,8 @@ def find_overlap(atoms: Atoms) -> Overlap | None:
     reach = 2.0 * LEAST_DISTANCE * float(radii.max(initial=0.0))
     if len(atoms) == 0 or reach == 0.0:
         return None
-    if (
-        twins := _on_one_place(atoms)
-    ) is not None:  # a broken file may have all atoms on one place: as many pairs as N²
+    # a broken file may have all N atoms on one place, which would make N² pairs
+    if (twins := _on_one_place(atoms)) is not None:
         least = LEAST_DISTANCE * float(radii[twins[0]] + radii[twins[1]])
         return Overlap(*twins, 0.0, least)
     offsets, j, _, vector = neighbour_pairs(atoms.positions, np.asarray(atoms.cell), atoms.pbc, reach)

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.coverage import COVER_RADIUS
-from idealflow.core.descriptors import SOAP, PreparedFrame
+from idealflow.core.descriptors.neighbours import NeighbourGrid
+from idealflow.core.protocols import Uncertainty
 from idealflow.errors import InputError
 
-__all__ = ["ScreenableUncertainty", "ScreenedFrame", "screen"]
+__all__ = ["ScreenedFrame", "screen"]
 
 _BLOCK = 256
-
-
-class ScreenableUncertainty(Protocol):
-    """What screening asks of an uncertainty: values, coverage, and how alike environments are.
-
-    Examples
-    --------
-    >>> from idealflow.core import SOAP, UncertaintyModel
-    >>> u: ScreenableUncertainty = UncertaintyModel(SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
-    >>> u.soap.species
-    ('Cu',)
-    """
-
-    @property
-    def soap(self) -> SOAP:
-        """Descriptor in which environments are compared."""
-        ...
-
-    def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
-        """Uncertainties of all atoms, (n_atoms,); 1 is the mean in distribution."""
-        ...
-
-    def covered(
-        self, atoms: Atoms | PreparedFrame, threshold: float, indices: ArrayLike | None = None
-    ) -> NDArray[np.bool_]:
-        """Whether each environment is covered at this threshold, (n_atoms,) or one per index."""
-        ...
-
-    def descriptors(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Descriptors of environments, (n, n_features)."""
-        ...
-
-    def whitened(self, vectors: NDArray[np.float64], species: int, /) -> NDArray[np.float64] | None:
-        """Descriptors (n, n_features) of one species in units in which squared distances compare with the threshold.
-
-        ``species`` is its index in ``soap.species``; None if the species was never seen.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +54,7 @@ class ScreenedFrame:
     @classmethod
     def of(
         cls,
-        u: ScreenableUncertainty,
+        u: Uncertainty,
         atoms: Atoms,
         threshold: float,
         max_centres: int | None = None,
@@ -101,24 +65,26 @@ class ScreenedFrame:
             raise InputError(f"the threshold must be at least 0, got {threshold}")
         if max_centres is not None and max_centres < 1:
             raise InputError(f"max_centres must be at least 1, got {max_centres}")
-        frame = u.soap.prepare(atoms)
+        frame = u.prepare(atoms)
         found = u(atoms) if values is None else np.asarray(values, dtype=np.float64)
-        if found.shape != (len(frame),):
-            raise InputError(f"values must be one per atom, {len(frame)}, got shape {found.shape}")
+        if found.shape != (len(atoms),):
+            raise InputError(f"values must be one per atom, {len(atoms)}, got shape {found.shape}")
         triggering = found > threshold
         above = np.flatnonzero(triggering)
         triggering[above] = ~u.covered(frame, threshold, above)
         candidates = np.flatnonzero(triggering)
-        nothing = np.zeros((0, u.soap.n_features))
-        seen = np.array([u.whitened(nothing, species) is not None for species in range(len(u.soap.species))])
+        counts = u.n_samples
+        unseen = [atomic_numbers[symbol] for symbol in u.species if not counts.get(symbol, counts.get("pooled", 0))]
         # atoms of equal, infinite uncertainty: species never seen come before those seen in too few environments
-        candidates = candidates[np.lexsort((candidates, seen[frame.kinds[candidates]], -found[candidates]))]
+        candidates = candidates[
+            np.lexsort((candidates, ~np.isin(atoms.numbers[candidates], unseen), -found[candidates]))
+        ]
         limit = len(candidates) if max_centres is None else max_centres
-        return cls(found, triggering, _picked(u, frame, candidates, threshold, limit))
+        return cls(found, triggering, _picked(u, atoms, frame, candidates, threshold, limit))
 
 
 def screen(
-    u: ScreenableUncertainty,
+    u: Uncertainty,
     atoms: Atoms,
     threshold: float,
     max_centres: int | None = None,
@@ -171,31 +137,28 @@ def screen(
 
 
 def _picked(
-    u: ScreenableUncertainty, frame: PreparedFrame, candidates: NDArray[np.int64], threshold: float, limit: int
+    u: Uncertainty, atoms: Atoms, frame: Any, candidates: NDArray[np.int64], threshold: float, limit: int
 ) -> NDArray[np.int64]:
     """Greedy choice among candidates, most uncertain first: one pass, in blocks of bounded size."""
-    if limit == 1:
+    if limit == 1 or len(candidates) == 0:
         return candidates[:1]
     chosen: list[int] = []
-    in_core = np.zeros(len(frame), dtype=bool)
+    grid = NeighbourGrid(atoms.positions, np.asarray(atoms.cell), atoms.pbc, u.cutoff)
+    in_core = np.zeros(len(atoms), dtype=bool)
     known: dict[int, list[NDArray[np.float64]]] = {}
     for start in range(0, len(candidates), _BLOCK):
         block = candidates[start : start + _BLOCK]
         block = block[~in_core[block]]
-        vectors = u.descriptors(frame, block)
-        for atom, vector in zip(block.tolist(), vectors, strict=True):
+        for atom, here in zip(block.tolist(), u.fingerprints(frame, block), strict=True):
             if len(chosen) == limit:
                 return np.asarray(chosen, dtype=np.int64)
             if in_core[atom]:
                 continue
-            species = int(frame.kinds[atom])
-            here = u.whitened(vector[None, :], species)
-            if here is not None:
-                alike = known.setdefault(species, [])
-                if any(float(((here - other) ** 2).sum()) <= COVER_RADIUS * threshold for other in alike):
-                    continue
-                alike.append(here)
+            of_its_species = known.setdefault(int(atoms.numbers[atom]), [])
+            if any(float(((here - other) ** 2).sum()) <= COVER_RADIUS * threshold for other in of_its_species):
+                continue  # never for a species never seen, whose fingerprints are NaN
+            of_its_species.append(here)
             chosen.append(atom)
-            in_core[frame.grid.pairs([atom]).j] = True
+            in_core[grid.pairs([atom]).j] = True
             in_core[atom] = True
     return np.asarray(chosen, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What a structure carries, and one way to write it down.
+"""What a structure carries besides atoms in a cell, and the one way in which it is written.
 
 A structure is species, positions, cell and periodicity. Beside these it may carry
 
@@ -8,7 +8,7 @@ A structure is species, positions, cell and periodicity. Beside these it may car
 - a total charge, e, and a spin multiplicity 2S + 1, of the whole (``charge`` and ``spin`` in ``atoms.info``).
 
 Files of frames, MD states, stored documents, crops and shards write it as the arrays of :func:`to_arrays`. What a structure
-does not carry has no array, so that a plain structure is written as it was before there were any.
+does not carry has no array, so a plain structure is written as in earlier versions.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ def to_arrays(atoms: Atoms) -> dict[str, NDArray[Any]]:
     ------
     InputError
         If a constraint, a moment, the charge or the spin cannot be kept.
+
+    Examples
+    --------
+    >>> sorted(to_arrays(Atoms("Fe", magmoms=[2.2], info={"charge": 1})))
+    ['cell', 'charge', 'moments', 'numbers', 'pbc', 'positions']
     """
     arrays: dict[str, NDArray[Any]] = {
         "numbers": atoms.numbers,
@@ -77,7 +82,20 @@ def to_arrays(atoms: Atoms) -> dict[str, NDArray[Any]]:
 
 
 def from_arrays(arrays: Mapping[str, ArrayLike | None]) -> Atoms:
-    """Build the ``Atoms`` that :func:`to_arrays` wrote; names that are missing or None are not carried, others ignored."""
+    """Build the ``Atoms`` that :func:`to_arrays` wrote.
+
+    Parameters
+    ----------
+    arrays
+        ``numbers``, ``positions``, ``cell`` and ``pbc``; the other names of :func:`to_arrays` may be missing or None. Names
+        that it does not know are ignored.
+
+    Examples
+    --------
+    >>> fixed = from_arrays(to_arrays(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]], constraint=FixAtoms([1]))))
+    >>> fixed_directions(fixed).tolist()
+    [[False, False, False], [True, True, True]]
+    """
     atoms = Atoms(**{name: arrays[name] for name in ("numbers", "positions", "cell", "pbc")})
     if arrays.get("masses") is not None:
         atoms.set_masses(np.asarray(arrays["masses"], dtype=np.float64))
@@ -92,12 +110,17 @@ def from_arrays(arrays: Mapping[str, ArrayLike | None]) -> Atoms:
 
 
 def moments_of(atoms: Atoms) -> NDArray[np.float64] | None:
-    """Initial magnetic moments (n,), μB, or None where the structure has none; zeros that were set are moments.
+    """Initial magnetic moments (n,), μB, or None if none were set; zeros that were set are moments.
 
     Raises
     ------
     InputError
         If they are not one finite number per atom.
+
+    Examples
+    --------
+    >>> moments_of(Atoms("Fe2", magmoms=[2.2, 0.0])).tolist(), moments_of(Atoms("Fe2")) is None
+    ([2.2, 0.0], True)
     """
     given = atoms.arrays.get("initial_magmoms")
     if given is None:
@@ -117,12 +140,17 @@ def moments_of(atoms: Atoms) -> NDArray[np.float64] | None:
 
 
 def totals_of(atoms: Atoms) -> dict[str, float]:
-    """Charge (e) and spin multiplicity of the whole as far as it carries them: a neutral singlet carries neither.
+    """Charge (e) and spin multiplicity 2S + 1 of a structure, if it carries them: a neutral singlet carries neither.
 
     Raises
     ------
     InputError
         If the charge is no finite number, or the multiplicity no whole number of at least 1 (0 counts as not given).
+
+    Examples
+    --------
+    >>> totals_of(Atoms("O2", info={"charge": 0, "spin": 3}))
+    {'spin': 3.0}
     """
     totals = {}
     for name in ("charge", "spin"):
@@ -142,7 +170,22 @@ def totals_of(atoms: Atoms) -> dict[str, float]:
 
 
 def repeated_totals(totals: Mapping[str, float], copies: int) -> dict[str, float]:
-    """Charge and spin multiplicity of several copies: charges add up, and so do unpaired electrons (as moments do)."""
+    """Charge and spin multiplicity of several copies of a structure together: charges and unpaired electrons add up.
+
+    Parameters
+    ----------
+    totals
+        Those of one, as :func:`totals_of` returns them.
+    copies
+        How many.
+
+    Examples
+    --------
+    Two oxygen molecules, each a triplet, have four unpaired electrons:
+
+    >>> repeated_totals({"spin": 3.0}, copies=2)
+    {'spin': 5.0}
+    """
     out = dict(totals)
     if "charge" in out:
         out["charge"] *= copies
@@ -152,9 +195,14 @@ def repeated_totals(totals: Mapping[str, float], copies: int) -> dict[str, float
 
 
 def of_the_label(atoms: Atoms) -> Atoms:
-    """Copy of what a label depends on: species, positions, cell, periodicity, moments, charge and spin.
+    """Copy what a label depends on: species, positions, cell, periodicity, moments, charge and spin.
 
-    Masses and fixed atoms are of the dynamics: forces of a label are those on every atom.
+    Masses and constraints matter to dynamics alone: the forces of a label are those on all atoms, fixed or not.
+
+    Examples
+    --------
+    >>> of_the_label(Atoms("Cu", constraint=FixAtoms([0]))).constraints
+    []
     """
     arrays = to_arrays(_without_constraints(atoms))
     arrays.pop("masses", None)
@@ -170,7 +218,24 @@ def _without_constraints(atoms: Atoms) -> Atoms:
 
 
 def inherit_moments(atoms: Atoms, parent: Atoms, indices: ArrayLike) -> None:
-    """Give each atom the moment of its parent atom, in place; atoms without one (index -1) get 0."""
+    """Give each atom the magnetic moment of its parent, in place. Nothing happens if the parent structure has no moments.
+
+    Parameters
+    ----------
+    atoms
+        The structure that gets moments.
+    parent
+        The structure that has them.
+    indices : (n,)
+        Index in ``parent`` of each atom's parent; -1 for none, which gives the moment 0.
+
+    Examples
+    --------
+    >>> piece = Atoms("FeH")
+    >>> inherit_moments(piece, Atoms("Fe3", magmoms=[2.0, 2.1, 2.2]), [1, -1])
+    >>> moments_of(piece).tolist()
+    [2.1, 0.0]
+    """
     moments = moments_of(parent)
     if moments is None:
         return
@@ -179,16 +244,21 @@ def inherit_moments(atoms: Atoms, parent: Atoms, indices: ArrayLike) -> None:
 
 
 def fixed_directions(atoms: Atoms) -> Bools:
-    """(n, 3) bool: in which Cartesian directions each atom is fixed, from all constraints together.
+    """In which Cartesian directions each atom is fixed by all constraints together, (n, 3) bool.
 
     Raises
     ------
     InputError
-        If a constraint does not fix atoms, or fixes them in a direction that is not Cartesian.
+        If a constraint does something else than fix atoms, or fixes them in a direction that is not x, y or z.
+
+    Examples
+    --------
+    >>> fixed_directions(Atoms("Cu", constraint=FixCartesian(0, mask=(False, False, True)))).tolist()
+    [[False, False, True]]
     """
     fixed = np.zeros((len(atoms), 3), dtype=bool)
     for constraint in atoms.constraints:
-        if type(constraint) is FixCom:  # the rest of the centre of mass is the samplers' own affair
+        if type(constraint) is FixCom:  # samplers decide themselves whether the centre of mass rests
             continue
         if isinstance(constraint, FixAtoms):
             fixed[constraint.index] = True
@@ -205,14 +275,14 @@ def fixed_directions(atoms: Atoms) -> Bools:
 
 
 def _cartesian(constraint: FixScaled | FixedLine | FixedPlane, atoms: Atoms) -> Bools:
-    """(3,) bool: the Cartesian directions that a constraint fixes."""
+    """The Cartesian directions that a constraint fixes, (3,) bool."""
     if isinstance(constraint, FixScaled):
         free = np.asarray(atoms.cell)[~constraint.mask]
     elif isinstance(constraint, FixedLine):
         free = np.atleast_2d(constraint.dir)
     else:
         free = np.linalg.svd(np.atleast_2d(constraint.dir))[2][1:]
-    onto = free.T @ np.linalg.pinv(free.T)  # projector onto the directions that are left
+    onto = free.T @ np.linalg.pinv(free.T)  # projector onto the directions in which the atoms may move
     moves = onto.diagonal() > 0.5
     if np.abs(onto - np.diag(moves.astype(float))).max() > _ALIGNED:
         raise InputError(
@@ -223,12 +293,38 @@ def _cartesian(constraint: FixScaled | FixedLine | FixedPlane, atoms: Atoms) -> 
 
 
 def set_fixed(atoms: Atoms, fixed: ArrayLike) -> None:
-    """Replace the constraints of ``atoms`` by fixed directions, (n, 3) bool, or fixed atoms, (n,) bool."""
+    """Replace the constraints of ``atoms``, in place.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    fixed : (n, 3) or (n,) bool
+        Fixed Cartesian directions of each atom, or fixed atoms.
+
+    Examples
+    --------
+    >>> pair = Atoms("Cu2")
+    >>> set_fixed(pair, [True, False])
+    >>> pair.constraints[0].index.tolist()
+    [0]
+    """
     atoms.set_constraint(constraints_of(fixed))
 
 
 def constraints_of(fixed: ArrayLike) -> list[FixAtoms | FixCartesian]:
-    """ASE's constraints for fixed directions, (n, 3) bool, or fixed atoms, (n,) bool; whole atoms first."""
+    """ASE's constraints that fix atoms or directions, those of whole atoms first.
+
+    Parameters
+    ----------
+    fixed : (n, 3) or (n,) bool
+        Fixed Cartesian directions of each atom, or fixed atoms.
+
+    Examples
+    --------
+    >>> [type(one).__name__ for one in constraints_of([[True, True, True], [False, False, True]])]
+    ['FixAtoms', 'FixCartesian']
+    """
     mask = np.asarray(fixed, dtype=bool)
     if not mask.any():
         return []
@@ -245,16 +341,24 @@ def constraints_of(fixed: ArrayLike) -> list[FixAtoms | FixCartesian]:
 
 
 def set_label(atoms: Atoms, energy: float, forces: ArrayLike, stress: ArrayLike | None = None) -> Atoms:
-    """Attach a label to ``atoms``, which are returned.
+    """Attach a label to ``atoms``, in place, and return them.
 
     Parameters
     ----------
+    atoms
+        The structure.
     energy
         eV.
     forces
         (n_atoms, 3), eV/Å.
     stress
-        (6,) in Voigt's order, eV/Å³, ASE's sign; None where there is none.
+        (6,) in Voigt's order, eV/Å³, ASE's sign; None if there is none.
+
+    Examples
+    --------
+    >>> labelled = set_label(Atoms("Cu"), energy=-3.5, forces=[[0.0, 0.0, 0.1]])
+    >>> labelled.get_potential_energy()
+    -3.5
     """
     results: dict[str, Any] = {"energy": float(energy), "forces": np.asarray(forces, dtype=np.float64)}
     if stress is not None:

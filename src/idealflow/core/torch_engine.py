@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idealflow.core.coverage import COVER_RADIUS, REACH, Coverage
+from idealflow.core.coverage import COVER_RADIUS, REACH
 from idealflow.core.descriptors import SOAP, PreparedFrame
 from idealflow.core.descriptors.torch_neighbours import TorchGrid, TorchPairs
 from idealflow.core.descriptors.torch_soap import Neighbourhood, TorchSOAP, neighbourhoods, padded
 from idealflow.core.distinct import ALIKE
+from idealflow.core.known import KnownEnvironments
 from idealflow.core.whitening import Whitener
 from idealflow.errors import InputError
 
@@ -41,12 +42,22 @@ Whiteners = Sequence[Whitener | None]
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name.
+    """The torch device of a name.
+
+    Parameters
+    ----------
+    name
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: devices that compute in double precision.
 
     Raises
     ------
     InputError
         If there is none: an unknown name, or CUDA where torch sees no such GPU.
+
+    Examples
+    --------
+    >>> torch_device("cpu").type
+    'cpu'
     """
     rule = "device must be None (numba), 'cpu', 'cuda' or 'cuda:N'"
     try:
@@ -64,16 +75,30 @@ def torch_device(name: str) -> torch.device:
 
 
 class TorchEngine:
-    """What an uncertainty model computes on a device.
+    """What an uncertainty model computes on a device; :class:`~idealflow.core.numba_engine.NumbaEngine` does it without torch.
 
-    ``whiteners`` and ``coverages`` are one per species of the descriptor, in its order; None: never seen.
+    ``chosen`` are indices of atoms of the frame, (n,), each once; ``known`` is what they are compared with.
 
     Parameters
     ----------
     soap
         The descriptor.
     device
-        As :func:`torch_device` takes it.
+        Name of the device, as :func:`torch_device` takes it.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP
+    >>> soap = SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
+    >>> TorchEngine(soap, "cpu").descriptors(soap.prepare(bulk("Cu", cubic=True)), np.array([0])).shape == (1, soap.n_features)
+    True
     """
 
     def __init__(self, soap: SOAP, device: str) -> None:
@@ -84,32 +109,30 @@ class TorchEngine:
         self._n_features, self._degrees, self._n_max = soap.n_features, soap.l_max + 1, soap.n_max
 
     def descriptors(self, frame: PreparedFrame, chosen: NDArray[np.int64]) -> Float:
-        """SOAP vectors of the atoms at ``chosen``, (n, n_features)."""
+        """SOAP vectors of the chosen atoms, (n, n_features)."""
         out = np.empty((len(chosen), self._n_features))
         with torch.no_grad():
             for part, _, own, _, around in self._chunks(frame, chosen, gradient=False):
                 out[part] = self._soap(around, own).cpu().numpy()
         return out
 
-    def distances(self, frame: PreparedFrame, chosen: NDArray[np.int64], whiteners: Whiteners, *, raw: bool) -> Float:
-        """Uncertainty of the atoms at ``chosen``, (n,)."""
+    def distances(
+        self, frame: PreparedFrame, chosen: NDArray[np.int64], known: KnownEnvironments, *, raw: bool
+    ) -> Float:
+        """Uncertainty of the chosen atoms, (n,); per dimension unless ``raw``."""
 
         def distance(vectors: Tensor, whitener: Whitener, _: int) -> Tensor:
             if whitener.seen is not None:
                 return self._seen_or_not(vectors, whitener.seen)
             return (self._whitened(vectors, whitener) ** 2).sum(dim=1) / (1.0 if raw else whitener.k)
 
-        return self._mapped(frame, chosen, whiteners, distance, float("inf")).cpu().numpy()
+        return self._mapped(frame, chosen, known.whiteners(), distance, float("inf")).cpu().numpy()
 
     def covered(
-        self,
-        frame: PreparedFrame,
-        chosen: NDArray[np.int64],
-        whiteners: Whiteners,
-        coverages: Sequence[Coverage],
-        threshold: float,
+        self, frame: PreparedFrame, chosen: NDArray[np.int64], known: KnownEnvironments, threshold: float
     ) -> NDArray[np.bool_]:
-        """Whether each of the atoms at ``chosen`` is covered, (n,)."""
+        """Whether each of the chosen atoms is covered, (n,)."""
+        coverages = list(known.coverage.values())
 
         def cover(vectors: Tensor, whitener: Whitener, kind: int) -> Tensor:
             if not len(coverages[kind]):
@@ -120,7 +143,7 @@ class TorchEngine:
             parts = [_within(points[at : at + rows], centres, sizes, limits) for at in range(0, len(points), rows)]
             return torch.cat(parts).double()
 
-        return self._mapped(frame, chosen, whiteners, cover, 0.0).cpu().numpy() > 0.0
+        return self._mapped(frame, chosen, known.whiteners(), cover, 0.0).cpu().numpy() > 0.0
 
     def value_and_gradient(
         self,
@@ -128,12 +151,13 @@ class TorchEngine:
         chosen: NDArray[np.int64],
         weights: Float,
         reference: Float | None,
-        whiteners: Whiteners,
+        known: KnownEnvironments,
     ) -> tuple[float, Float, Float]:
-        """Objective of the atoms at ``chosen`` (each once), and its gradient in positions and cell, in double precision.
+        """Objective of the chosen atoms, and its gradient in positions (n_atoms, 3) and cell (3, 3), per Å.
 
         ``weights`` and ``reference`` are (n,), those of the chosen atoms.
         """
+        whiteners = known.whiteners()
         w, ref = self._moved(weights), None if reference is None else self._moved(reference)
         in_positions, in_cell = self._zeros(len(frame), 3), self._zeros(3, 3)
         total = self._zeros()

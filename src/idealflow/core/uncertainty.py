@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
 from idealflow.core.known import KnownEnvironments
+from idealflow.core.numba_engine import NumbaEngine
 from idealflow.core.objective import checked
+from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate, UncertaintyDefaults
+from idealflow.core.registry import file_kind
 from idealflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["UncertaintyModel"]
 
-_KIND, _VERSION = "idealflow uncertainty model", 2
+_VERSION = 2
 
 Float = NDArray[np.float64]
 
 
-class UncertaintyModel:
+class UncertaintyModel(UncertaintyDefaults):
     """Distribution of the training environments per species, and the distance of others from it.
 
     ``Unc(ρ_i) = (v_i − x̄)ᵀ Σ⁻¹ (v_i − x̄) / k`` with v the SOAP vector and Σ⁻¹ taken in the k eigenvectors that carry the
     training set's variance: 1 is the mean in distribution, in any system. What of v lies outside these eigenvectors is
     measured by the variance that left-out distinct environments show there (:mod:`idealflow.core.left_out`). Make one with
-    :meth:`fit` or :meth:`load`.
+    :meth:`fit` or :meth:`load`. It is the default :class:`~idealflow.core.Uncertainty`, ``soap``.
 
     Parameters
     ----------
@@ -41,29 +43,56 @@ class UncertaintyModel:
         The descriptor.
     pooled
         One distribution for all species (the paper's form) instead of one for each.
-    eigen_cut
-        Eigenvalues of the covariance below this fraction of the largest are never believed.
+    relative_cut
+        Directions in which the variance is below this fraction of the largest are never taken from the samples.
     seed
-        Of the sample of distinct training environments.
+        Seed of the sample of distinct training environments.
     device
         Where uncertainties, gradients and coverage are computed: None is numba on this machine's cores; ``"cuda"``, ``"cuda:1"``
         or ``"cpu"`` is torch on that device, always in double precision. The distribution itself is always taken on the CPU, and
         files say nothing of the device.
+    eigen_cut
+        Former name of ``relative_cut``.
 
     Raises
     ------
     InputError
-        For an ``eigen_cut`` outside 0 to 1, or a device that is not there.
+        For a ``relative_cut`` outside 0 to 1, or a device that is not there.
+
+    Examples
+    --------
+    The twelve neighbours of a vacancy are unlike anything in a rattled crystal:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.05, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> frame = bulk("Cu", cubic=True) * 3
+    >>> del frame[0]
+    >>> values = u(frame)
+    >>> values.shape, int((values > u.auto_threshold()).sum())
+    ((107,), 12)
     """
 
+    name: ClassVar[str] = "soap"
+
     def __init__(
-        self, soap: SOAP, *, pooled: bool = False, eigen_cut: float = 1e-7, seed: int = 0, device: str | None = None
+        self,
+        soap: SOAP,
+        *,
+        pooled: bool = False,
+        relative_cut: float = 1e-7,
+        seed: int = 0,
+        device: str | None = None,
+        eigen_cut: float | None = None,
     ) -> None:
-        if not 0.0 < eigen_cut < 1.0:
-            raise InputError(f"eigen_cut must lie between 0 and 1 (useful: 1e-6 to 1e-8), got {eigen_cut}")
+        cut = relative_cut if eigen_cut is None else eigen_cut
+        if not 0.0 < cut < 1.0:
+            raise InputError(f"relative_cut must lie between 0 and 1 (useful: 1e-6 to 1e-8), got {cut}")
         self.soap = soap
-        self._known = KnownEnvironments(soap.species, soap.n_features, bool(pooled), float(eigen_cut), seed)
-        self._engine = None if device is None else _engine(soap, device)
+        self._known = KnownEnvironments(soap.species, soap.n_features, bool(pooled), float(cut), seed)
+        self._engine = NumbaEngine(soap) if device is None else _torch_engine(soap, device)
 
     @classmethod
     def fit(
@@ -72,20 +101,26 @@ class UncertaintyModel:
         soap: SOAP,
         *,
         pooled: bool = False,
-        eigen_cut: float = 1e-7,
+        relative_cut: float = 1e-7,
         seed: int = 0,
         masks: Sequence[ArrayLike] | None = None,
         device: str | None = None,
-    ) -> UncertaintyModel:
+        eigen_cut: float | None = None,
+    ) -> Self:
         """Distribution of all environments in ``frames``; arguments as the class's and :meth:`update`'s."""
-        model = cls(soap, pooled=pooled, eigen_cut=eigen_cut, seed=seed, device=device)
+        model = cls(soap, pooled=pooled, relative_cut=relative_cut, seed=seed, device=device, eigen_cut=eigen_cut)
         model.update(frames, masks=masks)
         return model
+
+    @classmethod
+    def begin(cls, first: FirstEnvironments, fit: ForceFieldFit) -> Self:  # noqa: ARG003  # the protocol's signature
+        """The first one of a campaign: :meth:`fit` on its structures."""
+        return cls.fit(first.frames, first.soap, pooled=first.pooled, seed=first.seed)
 
     @property
     def device(self) -> str | None:
         """Torch device that computes; None: numba."""
-        return None if self._engine is None else str(self._engine.device)
+        return None if self._engine.device is None else str(self._engine.device)
 
     @property
     def cutoff(self) -> float:
@@ -103,9 +138,9 @@ class UncertaintyModel:
         return self._known.pooled
 
     @property
-    def eigen_cut(self) -> float:
-        """Eigenvalues below this fraction of the largest are dropped."""
-        return self._known.eigen_cut
+    def relative_cut(self) -> float:
+        """Directions in which the variance is below this fraction of the largest are never taken from the samples."""
+        return self._known.relative_cut
 
     @property
     def n_samples(self) -> dict[str, int]:
@@ -141,15 +176,22 @@ class UncertaintyModel:
         """Quarantined centres, by species."""
         return {species: len(coverage.quarantined) for species, coverage in self._known.coverage.items()}
 
-    def update(self, frames: Sequence[Atoms], masks: Sequence[ArrayLike] | None = None) -> None:
+    def update(
+        self,
+        frames: Sequence[Atoms],
+        masks: Sequence[ArrayLike] | None = None,
+        learned: ForceFieldUpdate | None = None,  # noqa: ARG002  # the protocol's signature
+    ) -> None:
         """Let environments join the distribution.
 
         Parameters
         ----------
         frames
-            Structures; every atom's environment joins.
+            Structures; the environment of every atom joins.
         masks
             For each structure (n_atoms,) bool: which atoms join; None: all.
+        learned
+            How the force field has learned them: nothing to a distribution.
 
         Raises
         ------
@@ -186,18 +228,7 @@ class UncertaintyModel:
             For a species outside the descriptor's, or positions that are not finite.
         """
         frame = self.soap.prepare(atoms)
-        chosen = chosen_atoms(frame, indices)
-        if self._engine is not None:
-            return self._engine.distances(frame, chosen, self._known.whiteners(), raw=raw)
-        kinds, values = frame.kinds[chosen], np.empty(len(chosen))
-        self._known.prepare()
-
-        def distances(part: slice, vectors: Float) -> None:
-            values[part] = self._known.distances(vectors, kinds[part], raw=raw)
-
-        for _ in self.soap.map_blocks(frame, chosen, distances):
-            pass
-        return values
+        return self._engine.distances(frame, chosen_atoms(frame, indices), self._known, raw=raw)
 
     def value_and_gradient(
         self, atoms: Atoms | PreparedFrame, weights: ArrayLike | None = None, reference: ArrayLike | None = None
@@ -225,28 +256,31 @@ class UncertaintyModel:
         frame = self.soap.prepare(atoms)
         w, ref = checked(weights, reference, len(frame))
         chosen = np.flatnonzero(w > 0.0)
-        kinds = frame.kinds[chosen]
         w = w[chosen] / w.sum()
         ref = None if ref is None else ref[chosen]
-        if self._engine is not None:
-            return self._engine.value_and_gradient(frame, chosen, w, ref, self._known.whiteners())
-        parts = np.full(len(chosen), np.inf)
-        self._known.prepare()
+        return self._engine.value_and_gradient(frame, chosen, w, ref, self._known)
 
-        def adjoint(part: slice, vectors: Float) -> Float:
-            reference = None if ref is None else ref[part]
-            parts[part], slopes = self._known.objective(vectors, kinds[part], w[part], reference)
-            return slopes
-
-        positions_gradient, cell_gradient = self.soap.pull_back(frame, chosen, adjoint)
-        return float(parts.sum()), positions_gradient, cell_gradient
+    def prepare(self, atoms: Atoms | PreparedFrame) -> PreparedFrame:
+        """The frame, checked and sorted for neighbour search: taken by all methods in its place."""
+        return self.soap.prepare(atoms)
 
     def descriptors(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> Float:
         """SOAP vectors, (n, n_features)."""
-        if self._engine is not None:
-            frame = self.soap.prepare(atoms)
-            return self._engine.descriptors(frame, chosen_atoms(frame, indices))
-        return self.soap(atoms, indices)
+        frame = self.soap.prepare(atoms)
+        return self._engine.descriptors(frame, chosen_atoms(frame, indices))
+
+    def fingerprints(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> list[Float]:
+        """Vectors in which squared distances are the normalised δ, one for each environment; NaN for a species never seen."""
+        frame = self.soap.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+        vectors, found = self.descriptors(frame, chosen), [np.full(1, np.nan)] * len(chosen)
+        for kind in np.unique(frame.kinds[chosen]).tolist():
+            rows = np.flatnonzero(frame.kinds[chosen] == kind)
+            whitened = self.whitened(vectors[rows], kind)
+            if whitened is not None:
+                for row, vector in zip(rows.tolist(), whitened, strict=True):
+                    found[row] = vector
+        return found
 
     def cover(self, atoms: Atoms | PreparedFrame, indices: ArrayLike, *, quarantined: bool = False) -> None:
         """Let the environments at ``indices`` cover their like (:mod:`idealflow.core.coverage`).
@@ -263,7 +297,7 @@ class UncertaintyModel:
             (coverage.quarantined if quarantined else coverage.learned).append(vector)
 
     def forget_quarantined(self) -> None:
-        """Quarantined environments may trigger again."""
+        """Let quarantined environments ask for labels again."""
         for coverage in self._known.coverage.values():
             coverage.forget_quarantined()
 
@@ -273,29 +307,11 @@ class UncertaintyModel:
         """Whether each environment (of all atoms, or those at ``indices``) is covered at this threshold, (n,)."""
         frame = self.soap.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
-        kinds = frame.kinds[chosen]
+        covering = [kind for kind, species in enumerate(self.species) if len(self._known.coverage[species])]
+        candidates = np.flatnonzero(np.isin(frame.kinds[chosen], covering))
         out = np.zeros(len(chosen), dtype=bool)
-        candidates = np.flatnonzero(
-            np.isin(kinds, [kind for kind, species in enumerate(self.species) if len(self._known.coverage[species])])
-        )
-        if self._engine is not None:
-            coverages = list(self._known.coverage.values())
-            whiteners = self._known.whiteners()
-            out[candidates] = self._engine.covered(frame, chosen[candidates], whiteners, coverages, threshold)
-            return out
-        self._known.prepare()
-
-        def cover(part: slice, vectors: Float) -> None:
-            rows = candidates[part]
-            out[rows] = self.covered_vectors(vectors, kinds[rows], threshold)
-
-        for _ in self.soap.map_blocks(frame, chosen[candidates], cover):
-            pass
+        out[candidates] = self._engine.covered(frame, chosen[candidates], self._known, threshold)
         return out
-
-    def covered_vectors(self, vectors: Float, kinds: NDArray[np.int64], threshold: float) -> NDArray[np.bool_]:
-        """Same for descriptors already at hand; ``kinds`` are indices in ``species``."""
-        return self._known.covered(vectors, kinds, threshold)
 
     def whitened(self, vectors: Float, kind: int) -> Float | None:
         """Descriptors (n, d) of one species in units in which squared distances are the normalised δ, (n, m).
@@ -319,17 +335,13 @@ class UncertaintyModel:
         """
         return self._known.auto_threshold()
 
-    def copy(self) -> UncertaintyModel:
-        """An independent copy."""
-        return copy.deepcopy(self)
-
     def save(self, path: str | Path) -> Path:
         """Write to one file, atomically and exactly."""
         arrays, plain = self._known.to_arrays()
-        return write_archive(path, _KIND, _VERSION, arrays, {"soap": self.soap.to_dict(), **plain})
+        return write_archive(path, file_kind(self.name), _VERSION, arrays, {"soap": self.soap.to_dict(), **plain})
 
     @classmethod
-    def load(cls, path: str | Path, device: str | None = None) -> UncertaintyModel:
+    def load(cls, path: str | Path, device: str | None = None) -> Self:
         """Read what :meth:`save` wrote; ``device`` as the class's.
 
         Raises
@@ -340,14 +352,14 @@ class UncertaintyModel:
         InputError
             For a device that is not there.
         """
-        arrays, meta = read_archive(path, _KIND, _VERSION)
+        arrays, meta = read_archive(path, file_kind(cls.name), _VERSION)
         soap = SOAP.from_dict(meta["soap"])
-        model = cls(soap, pooled=meta["pooled"], eigen_cut=meta["eigen_cut"], device=device)
+        model = cls(soap, device=device)
         model._known = KnownEnvironments.from_arrays(soap.species, soap.n_features, arrays, meta)
         return model
 
 
-def _engine(soap: SOAP, device: str) -> TorchEngine:
+def _torch_engine(soap: SOAP, device: str) -> TorchEngine:
     from idealflow.core.torch_engine import TorchEngine  # torch takes a second to import
 
     return TorchEngine(soap, device)

@@ -7,6 +7,7 @@ from idealflow.forcefields.registry import (
     default_settings,
     get_force_field,
     load_force_field,
+    present_settings,
     register_force_field,
 )
 
@@ -20,5 +21,6 @@ __all__ = [
     "default_settings",
     "get_force_field",
     "load_force_field",
+    "present_settings",
     "register_force_field",
 ]

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from idealflow.errors import ArtifactError, IdealflowError, InputError, MissingExtraError
+from idealflow.errors import ArtifactError, IdealflowError, InputError
 from idealflow.forcefields.protocol import ForceField
+from idealflow.former_names import FORMER, present_names
+from idealflow.plugins import Plugins
 
-__all__ = ["available", "default_settings", "get_force_field", "load_force_field", "register_force_field"]
+__all__ = [
+    "FORCE_FIELDS",
+    "available",
+    "default_settings",
+    "get_force_field",
+    "load_force_field",
+    "present_settings",
+    "register_force_field",
+]
 
-#: name → (module:class, pip extra that it needs)
-_BUILT_IN = {"local": ("idealflow.forcefields.local:LocalForceField", None)}
-_REGISTERED: dict[str, type] = {}
-_GROUP = "idealflow.forcefields"
+FORCE_FIELDS = Plugins(
+    "force field",
+    "idealflow.forcefields",
+    "register_force_field",
+    {"local": ("idealflow.forcefields.local:LocalForceField", None)},
+)
 
 
 def available() -> list[str]:
     """Names of all architectures: built in, registered, and of installed plug-ins (entry points ``idealflow.forcefields``)."""
-    return sorted({*_BUILT_IN, *_REGISTERED, *(entry.name for entry in entry_points(group=_GROUP))})
+    return FORCE_FIELDS.names()
 
 
 def register_force_field(name: str, kind: type) -> None:
     """Make a class that follows :class:`~idealflow.forcefields.ForceField` available under ``name`` in this process."""
-    _REGISTERED[name] = kind
+    FORCE_FIELDS.registered[name] = kind
 
 
 def get_force_field(name: str, **settings: Any) -> ForceField:
@@ -36,7 +47,7 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
     Parameters
     ----------
     name
-        One of :func:`available`.
+        One of :func:`available`, or the import path ``module:Class`` of one's own, which its ``name`` then has to be.
     settings
         ``species`` and whatever else the architecture takes.
 
@@ -48,7 +59,7 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
         If its package is not installed, with the pip command.
     """
     try:
-        force_field: ForceField = _kind(name)(**settings)
+        force_field: ForceField = FORCE_FIELDS.find(name)(**settings)
     except TypeError as error:
         raise InputError(f"force field {name!r}: {error}; check force_field_settings") from error
     return force_field
@@ -60,11 +71,36 @@ def default_settings(name: str) -> dict[str, Any]:
     Sequences are lists, as in a config.
     """
     try:
-        parameters = signature(_kind(name)).parameters.values()
+        parameters = signature(FORCE_FIELDS.find(name)).parameters.values()
     except IdealflowError:
         return {}
     found = {each.name: each.default for each in parameters if each.default is not each.empty}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+
+def present_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a force field under the names that they have now.
+
+    Parameters
+    ----------
+    name
+        One of :func:`available`; settings of any other are returned as they are.
+    settings
+        Some perhaps under a name of an earlier version.
+
+    Raises
+    ------
+    InputError
+        When a setting is given under both names.
+
+    Examples
+    --------
+    >>> present_settings("local", {"cutoff": 4.0, "fit_lr": 0.01})
+    {'cutoff': 4.0, 'fit_learning_rate': 0.01}
+    """
+    location, _ = FORCE_FIELDS.built_in.get(name, ("", None))
+    former = {} if name in FORCE_FIELDS.registered else FORMER.get(location.rpartition(":")[2], {})
+    return present_names(settings, former, f"force field {name!r}")
 
 
 def load_force_field(path: str | Path) -> ForceField:
@@ -75,7 +111,7 @@ def load_force_field(path: str | Path) -> ForceField:
     ArtifactError
         If the file is missing, cut short, damaged or no force field.
     """
-    force_field: ForceField = _kind(_architecture(Path(path))).load(path)
+    force_field: ForceField = FORCE_FIELDS.find(_architecture(Path(path))).load(path)
     return force_field
 
 
@@ -89,23 +125,3 @@ def _architecture(path: Path) -> str:
         raise ArtifactError(f"force field {path} does not exist") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is no force field: its first line must name one as JSON") from error
-
-
-def _kind(name: str) -> Any:
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    if name in _BUILT_IN:
-        location, extra = _BUILT_IN[name]
-        module, _, attribute = location.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except ImportError as error:
-            if extra is None:
-                raise
-            raise MissingExtraError(
-                f"force field {name!r} needs: pip install 'idealflow[{extra}]' ({error})"
-            ) from error
-    for entry in entry_points(group=_GROUP):
-        if entry.name == name:
-            return entry.load()
-    raise InputError(f"unknown force field {name!r}; available: {', '.join(available())}")

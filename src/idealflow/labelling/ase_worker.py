@@ -1,4 +1,4 @@
-"""Labels from any ASE calculator, computed in a process of its own that can be stopped.
+"""Processes in which ASE calculators compute, and which can be stopped.
 
 A calculator that hangs, crashes or prints takes nothing with it: the worker is killed at its time limit and another
 one serves the next label. Workers are kept between labels and end with their parent, however that ends.
@@ -20,23 +20,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase import Atoms
+from idealflow.errors import LabelError
 
-from idealflow.core.structure import totals_of
-from idealflow.errors import InputError, LabelError
-from idealflow.labelling.box import right_handed
-from idealflow.labelling.label import Label
-
-__all__ = ["AseEngine", "close_workers"]
+__all__ = ["ask_worker", "close_workers"]
 
 _START_LIMIT_S = 300.0  # imports alone (torch on a cold network disk) can take a minute
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_SENT_ARRAYS = {"initial_magmoms": "magmoms", "initial_charges": "charges"}
 
 
 class _Stopped(Exception):  # noqa: N818 - a signal between the two classes here, never seen outside
@@ -150,7 +142,13 @@ _LOCKS: dict[str, threading.Lock] = {}
 
 
 def close_workers() -> None:
-    """End all workers of this process; the next label starts a new one."""
+    """End all worker processes of this one. The next label starts a new one, and they end by themselves with this process.
+
+    Examples
+    --------
+    >>> from idealflow.labelling import close_workers
+    >>> close_workers()
+    """
     for key in list(_WORKERS):
         _WORKERS.pop(key).kill()
 
@@ -167,130 +165,58 @@ atexit.register(close_workers)
 os.register_at_fork(after_in_child=_forget_inherited)
 
 
-@dataclass(frozen=True)
-class AseEngine:
-    """Labels structures with an ASE calculator in a worker process.
-
-    Every label gets a new calculator, so that it depends on its structure alone. Files that calculators write go to a
-    scratch directory; paths in `kwargs` must be absolute.
+def ask_worker(
+    request: Any,
+    calculator: str,
+    kwargs: Mapping[str, Any],
+    limit_s: float | None,
+    threads: int,
+    import_from: str | None,
+) -> dict[str, Any]:
+    """Answer of the worker that has this calculator, started if there is none; one request at a time.
 
     Parameters
     ----------
-    calculator
-        Import path of the calculator class, such as ``"ase.calculators.emt.EMT"``.
-    kwargs
-        Its keyword arguments, as plain values.
-    time_limit_s
-        Seconds a label may take before its worker is killed; None for no limit.
-    name
-        Method to name in the labels; the class name when not given. Say when it stands in for DFT.
+    request
+        Arguments of ``ase.Atoms``, plain values.
+    calculator, kwargs, import_from
+        Import path of the calculator, its arguments, and the folder of its module if it is not on the path.
+    limit_s
+        Seconds to wait for the answer; None: as long as it takes.
     threads
         OpenMP, MKL and OpenBLAS threads of the worker.
-    import_from
-        Folder of the calculator's module, where that is neither installed nor on PYTHONPATH.
 
     Raises
     ------
-    InputError
-        When `kwargs` are not plain values or the limit is not positive.
+    LabelError
+        With the cause, when the calculator raises, the worker crashes or exceeds the limit.
+
+    Examples
+    --------
+    >>> atoms = {"numbers": [29], "positions": [[0, 0, 0]], "pbc": False}
+    >>> ask_worker(atoms, "absent.Calculator", {}, limit_s=60.0, threads=1, import_from=None)
+    Traceback (most recent call last):
+    idealflow.errors.LabelError: ModuleNotFoundError: No module named 'absent'
     """
-
-    calculator: str
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    time_limit_s: float | None = None
-    name: str | None = None
-    threads: int = 1
-    import_from: str | None = None
-
-    def __post_init__(self) -> None:
-        if "." not in self.calculator:
-            raise InputError(
-                f"calculator must be an import path such as 'ase.calculators.emt.EMT', got {self.calculator!r}"
-            )
-        if self.time_limit_s is not None and not self.time_limit_s > 0:
-            raise InputError(f"time_limit_s must be positive, got {self.time_limit_s}; give None for no limit")
+    key = json.dumps([calculator, kwargs, threads, import_from], sort_keys=True)
+    with _LOCKS.setdefault(key, threading.Lock()):
         try:
-            plain = json.loads(json.dumps(self.kwargs))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"kwargs of {self.calculator} must be plain values: {error}") from error
-        if plain != _lists(self.kwargs):
-            raise InputError(f"kwargs of {self.calculator} must have text keys, got {self.kwargs}")
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return self.name or self.calculator.rpartition(".")[2]
-
-    def label(self, atoms: Atoms) -> Label:
-        """Compute energy, forces and (for three periodic directions, where the calculator has it) stress.
-
-        The calculator sees initial moments and charges, ``charge`` and ``spin`` in ``info``, and a right-handed cell.
-
-        Parameters
-        ----------
-        atoms
-            Structure; its own calculator and constraints are ignored, it is not changed.
-
-        Raises
-        ------
-        LabelError
-            When positions are not finite, the calculator raises, crashes, returns NaN or exceeds its time limit; the
-            message is the cause.
-        """
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise LabelError(f"{self.method}: positions or cell are not finite")
-        request: dict[str, Any] = {
-            "numbers": atoms.numbers.tolist(),
-            "positions": atoms.positions.tolist(),
-            "cell": right_handed(atoms.cell.array).tolist(),
-            "pbc": atoms.pbc.tolist(),
-            "info": totals_of(atoms),
-        }
-        request |= {sent: atoms.arrays[name].tolist() for name, sent in _SENT_ARRAYS.items() if name in atoms.arrays}
-        start = time.perf_counter()
-        answer = self._ask(request)
-        seconds = time.perf_counter() - start
-        if "error" in answer:
-            raise LabelError(f"{self.method}: {answer['error']}")
-        try:
-            label = Label(
-                answer["energy"],
-                answer["forces"],
-                answer["stress"],
-                self.method,
-                seconds,
-                core_seconds=answer["core_seconds"],
-                n_valence_electrons=answer["n_electrons"],
-            )
-        except LabelError as error:
-            raise LabelError(f"{self.method}: {error}") from error
-        if label.n_atoms != len(atoms):
-            raise LabelError(f"{self.method}: returned {label.n_atoms} forces for {len(atoms)} atoms")
-        return label
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        key = json.dumps([self.calculator, self.kwargs, self.threads, self.import_from], sort_keys=True)
-        with _LOCKS.setdefault(key, threading.Lock()):
-            try:
-                worker = _WORKERS.get(key)
-                if worker is None:
-                    worker = _WORKERS[key] = _Worker(self.calculator, dict(self.kwargs), self.threads, self.import_from)
-                return worker.ask(request, self.time_limit_s)
-            except _Stopped as stop:
-                self._drop(key)
-                raise LabelError(f"{self.method}: {stop}") from None
-            except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no one
-                self._drop(key)
-                raise
-
-    @staticmethod
-    def _drop(key: str) -> None:
-        worker = _WORKERS.pop(key, None)
-        if worker is not None:
-            worker.kill()
+            worker = _WORKERS.get(key)
+            if worker is None:
+                worker = _WORKERS[key] = _Worker(calculator, dict(kwargs), threads, import_from)
+            answer = worker.ask(request, limit_s)
+        except _Stopped as stop:
+            _drop(key)
+            raise LabelError(str(stop)) from None
+        except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no one
+            _drop(key)
+            raise
+    if "error" in answer:
+        raise LabelError(answer["error"])
+    return answer
 
 
-def _lists(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+def _drop(key: str) -> None:
+    worker = _WORKERS.pop(key, None)
+    if worker is not None:
+        worker.kill()

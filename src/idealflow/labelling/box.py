@@ -1,4 +1,4 @@
-"""Structures in the form that plane-wave engines take: periodic in three directions, right-handed, vacuum where it is open."""
+"""Structures as plane-wave engines take them: periodic in three directions, right-handed, with vacuum in open directions."""
 
 from __future__ import annotations
 
@@ -10,30 +10,38 @@ from idealflow.core.structure import of_the_label
 
 __all__ = ["VACUUM", "in_a_box", "right_handed"]
 
-#: Å of empty space on each side of the atoms, in directions that are not periodic
+#: empty space on each side of the atoms in directions that are not periodic, Å
 VACUUM = 10.0
 
 Floats = NDArray[np.float64]
 
 
 def in_a_box(atoms: Atoms, vacuum: float = VACUUM) -> Atoms:
-    """Copy of what a label depends on, in a right-handed cell that is periodic in all three directions.
+    """A copy in a right-handed cell that is periodic in all three directions, as plane-wave engines take structures.
 
-    A direction that is not periodic becomes one at right angles to those that are (and to the other open ones), long enough for
-    `vacuum` on each side of the atoms, which stand in its middle; a longer vector of the structure's own keeps its length.
-    Atoms are translated, never turned: forces are those of `atoms`.
+    Each open (not periodic) direction gets a cell vector at right angles to all others. It is long enough for `vacuum` on both
+    sides of the atoms, which are moved to its middle; a vector that was longer keeps its length. Atoms are translated, never
+    turned, so the forces are those of `atoms`. The copy has what a label depends on (moments, charge, spin) and nothing else.
 
     Parameters
     ----------
     atoms
-        Any periodicity; without a cell as well.
+        Any periodicity; a cell is not needed.
     vacuum
-        Å.
+        Empty space on each side in open directions, Å.
 
     Returns
     -------
     Atoms
-        In the same order. Fully periodic atoms keep their positions to the bit.
+        In the same order. Atoms that are periodic in all directions keep their positions to the bit.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from idealflow.labelling import in_a_box
+    >>> boxed = in_a_box(molecule("H2"), vacuum=5.0)
+    >>> boxed.pbc.tolist(), boxed.cell.lengths().round(2).tolist()  # Å; the molecule is 0.74 Å long
+    ([True, True, True], [10.0, 10.0, 10.74])
     """
     boxed = of_the_label(atoms)
     cell = np.array(atoms.cell.complete(), dtype=np.float64)
@@ -53,7 +61,7 @@ def in_a_box(atoms: Atoms, vacuum: float = VACUUM) -> Atoms:
 
 
 def _open_direction(vector: Floats, others: list[Floats]) -> Floats:
-    """Unit vector at right angles to `others`, near `vector`; any such one where `vector` lies among them."""
+    """Unit vector (3,) at right angles to `others` and closest to `vector`; any such one if `vector` lies in their plane."""
     basis = np.linalg.qr(np.array(others).T)[0] if others else np.zeros((3, 0))
     for start in (vector, *np.eye(3)):
         rest = start - basis @ (basis.T @ start)
@@ -64,9 +72,20 @@ def _open_direction(vector: Floats, others: list[Floats]) -> Floats:
 
 
 def right_handed(cell: Floats) -> Floats:
-    """The same lattice with vectors of positive triple product: a left-handed set is reversed, all three vectors at once.
+    """The same lattice with a positive triple product: if it is negative, all three vectors are reversed.
 
-    No atom moves and nothing turns, so energy, forces and stress are those of the cell that was given. (VASP, LAMMPS and
-    ABINIT take no left-handed cell; pymatgen's POSCAR would mirror the structure.)
+    No atom moves and nothing turns, so energy, forces and stress stay. It is needed since VASP, LAMMPS and ABINIT refuse a
+    left-handed cell, and pymatgen's POSCAR would mirror the structure.
+
+    Parameters
+    ----------
+    cell
+        (3, 3), vectors as rows, Å.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> right_handed(np.diag([3.0, 3.0, -3.0])).tolist()
+    [[-3.0, -0.0, -0.0], [-0.0, -3.0, -0.0], [-0.0, -0.0, 3.0]]
     """
     return -cell if np.linalg.det(cell) < 0.0 else cell

@@ -1,9 +1,12 @@
-"""Proof that a labeller's units, signs and orders are ours: its forces and stress are derivatives of its own energy."""
+"""The check that a labeller's units, signs and order of atoms are right: forces and stress are derivatives of its own energy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +21,13 @@ _COMPONENTS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _NAMES = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
+class Labels(Protocol):
+    """What is asked of a labeller here: a label, and the engine's own document if it has one."""
+
+    def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
+        """Label ``atoms`` with the files in ``directory``, which is empty."""
+
+
 @dataclass(frozen=True)
 class LabellerCheck:
     """What :func:`check_labeller` measured.
@@ -25,13 +35,21 @@ class LabellerCheck:
     Parameters
     ----------
     force_errors
-        (n_directions,), difference between a force and the energy's slope along each random direction, eV/Å.
+        (n_directions,), difference between the force along each random direction and the slope of the energy, eV/Å.
     stress_errors
-        (6,), difference between stress and the energy's slope with strain, eV/Å³; None without stress.
+        (6,), difference between each stress component and the slope of the energy with strain, eV/Å³; None without stress.
     order_error
-        Largest difference of forces (eV/Å) after the atoms were reordered and moved by lattice vectors.
+        Largest difference of forces after the atoms were reordered and moved by lattice vectors, eV/Å.
     n_labels
         Labels computed.
+
+    Examples
+    --------
+    Returned by :func:`check_labeller`, which shows one.
+
+    >>> import numpy as np
+    >>> LabellerCheck(np.zeros(3), None, 0.0, 8).n_labels
+    8
     """
 
     force_errors: NDArray[np.float64]
@@ -41,7 +59,7 @@ class LabellerCheck:
 
 
 def check_labeller(
-    label: Callable[[Atoms], Label],
+    label: Callable[[Atoms], Label] | Labels,
     atoms: Atoms,
     *,
     displacement: float = 0.005,
@@ -51,13 +69,13 @@ def check_labeller(
     n_directions: int = 3,
     seed: int = 0,
 ) -> LabellerCheck:
-    """Check a labeller against finite differences of its own energy.
+    """Check a labeller against finite differences of its own energy. It needs no other code to compare with.
 
     Parameters
     ----------
     label
-        Labels a structure, such as ``AseEngine(...).label`` or a function that runs an atomate2 maker and converts its
-        document with :func:`idealflow.labelling.label_from_document`.
+        A labeller, such as :class:`~idealflow.AseLabeller` or :class:`~idealflow.StaticLabeller`; or a function of a structure
+        that returns its :class:`~idealflow.labelling.Label`.
     atoms
         A structure out of equilibrium. To prove the order of shear components its cell must be sheared, or rattled
         enough, that they differ.
@@ -68,9 +86,9 @@ def check_labeller(
     force_tolerance, stress_tolerance
         Largest accepted differences, eV/Å and eV/Å³; widen them for an engine whose energies are noisy.
     n_directions
-        Random directions in which forces are checked (each costs two labels; stress costs twelve).
+        Random directions in which forces are checked. Each costs two labels; the stress costs twelve.
     seed
-        Of the directions and of the reordering.
+        Seed of the directions and of the reordering.
 
     Returns
     -------
@@ -84,6 +102,17 @@ def check_labeller(
         were changed, or labels are not Label objects; the message names the likely mistake.
     InputError
         When `atoms` cannot prove what is asked: forces or shear components too small or too alike.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller
+    >>> from idealflow.testing import check_labeller
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.set_cell(atoms.cell.array @ [[1, 0.12, -0.04], [0, 1, 0.07], [0, 0, 1]], scale_atoms=True)
+    >>> atoms.rattle(0.05, seed=0)
+    >>> check_labeller(AseLabeller("ase.calculators.emt.EMT"), atoms).n_labels
+    20
     """
     rng = np.random.default_rng(seed)
     calls = 0
@@ -92,7 +121,7 @@ def check_labeller(
         nonlocal calls
         calls += 1
         sent = structure.copy()
-        result = label(sent)
+        result = label(sent) if callable(label) else _in_a_folder(label, sent)
         if not isinstance(result, Label):
             raise AssertionError(f"a labeller returns a Label, got {type(result).__name__}")
         if result.n_atoms != len(structure):
@@ -122,6 +151,12 @@ def check_labeller(
             f"forces differ by {order_error:.3g} eV/Å after reordering and wrapping: they are not in the order of the atoms"
         )
     return LabellerCheck(force_errors, stress_errors, order_error, calls)
+
+
+def _in_a_folder(labeller: Labels, atoms: Atoms) -> Label:
+    """The label by a labeller that wants an empty folder for its files."""
+    with TemporaryDirectory() as folder:
+        return labeller.label(atoms, Path(folder))[0]
 
 
 def _force_error(

@@ -1,4 +1,4 @@
-"""Conversion of atomate2's static documents to labels.
+"""Labels from the documents of atomate2's static calculations.
 
 Each engine's document has energy, forces and stress at the same place and in other units; a table says which.
 
@@ -12,7 +12,7 @@ CP2K       eV          Ha/Bohr    GPa, pressure          finite differences of C
 ABINIT     eV          eV/Å       GPa, ASE's sign        finite differences of ABINIT 9.6 (a test)
 =========  ==========  =========  =====================  =======================================================
 
-An engine at hand proves its own line: :func:`idealflow.testing.check_labeller`.
+Whoever has an engine can prove its line by :func:`idealflow.testing.check_labeller`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["DOCUMENT_TYPES", "Engine", "label_from_document"]
 
 
 def _at(document: Any, *path: str | int) -> Any:
-    """Item or attribute at a path, None where any of it is missing (an index counts from the end when negative)."""
+    """The item or attribute at the end of a path; None if a part of it is missing. Negative indices count from the end."""
     for part in path:
         if document is None:
             return None
@@ -69,7 +69,7 @@ def _vasp_electrons(document: Any) -> Any:
     return _at(document, "calcs_reversed", 0, "input", "parameters", "NELECT")
 
 
-def _unknown(document: Any) -> None:  # noqa: ARG001  # an engine whose documents do not tell
+def _unknown(document: Any) -> None:  # noqa: ARG001  # for engines whose documents do not say it
     return None
 
 
@@ -90,19 +90,25 @@ class Engine:
     name
         Returns the method's name, given the document.
     force_unit
-        Of the document's forces, in eV/Å.
+        Unit of the document's forces, in eV/Å.
     stress_unit
-        Of the document's stress, in eV/Å³, with the sign that leads to ASE's.
+        Unit of the document's stress, in eV/Å³; negative where its sign is opposite to ASE's.
     energy
-        Returns the energy in eV.
-    seconds
-        Returns the time it took, or None.
-    cores
-        Returns the cores it took, or None where documents do not tell.
-    electrons
-        Returns the electrons it treated, or None where documents do not tell.
+        Function of the document that returns the energy in eV.
+    seconds, cores, electrons
+        Functions of the document that return the wall time (s), the number of cores and the number of electrons treated; None
+        where the document does not say.
     states
-        Whether ``state`` tells that a single point failed (an ASE document's state tells of the relaxation).
+        Whether ``state`` says that the calculation failed. (In ASE documents it says whether a relaxation converged.)
+
+    Examples
+    --------
+    A document type of your own, with forces in eV/Å and stress in GPa with ASE's sign:
+
+    >>> from ase.units import GPa
+    >>> from idealflow.labelling.documents import DOCUMENT_TYPES, Engine
+    >>> DOCUMENT_TYPES["my_package.MyTaskDoc"] = Engine(lambda document: "my engine", force_unit=1.0, stress_unit=GPa)
+    >>> del DOCUMENT_TYPES["my_package.MyTaskDoc"]
     """
 
     name: Callable[[Any], str]
@@ -132,9 +138,9 @@ DOCUMENT_TYPES: dict[str, Engine] = {
     "atomate2.cp2k.schemas.task.TaskDocument": _CP2K,
     "atomate2.abinit.schemas.task.AbinitTaskDoc": _ABINIT,
 }
-"""Engine of every document type we convert; add your own type's path to have it converted too."""
+"""Engine by the path of the document's class; add the path of your own type to have it converted too."""
 
-# fields that only one engine's documents have: for dictionaries written without their class
+# fields by which a dictionary without its class is known: each is in the documents of one engine only
 _MARKS = {"ase_calculator_name": _ASE, "vasp_objects": _VASP, "cp2k_objects": _CP2K, "abinit_objects": _ABINIT}
 
 
@@ -181,6 +187,19 @@ def label_from_document(doc: Any, atoms: Atoms | None = None) -> Label:
     LabelError
         When the type is unknown, the calculation failed, a quantity is missing or not finite, or the document is of
         another structure than `atoms`.
+
+    Examples
+    --------
+    >>> from idealflow.labelling import label_from_document
+    >>> document = {
+    ...     "@module": "atomate2.forcefields.schemas",
+    ...     "@class": "ForceFieldTaskDocument",
+    ...     "forcefield_name": "EMT",
+    ...     "output": {"energy": -0.5, "forces": [[0.0, 0.0, 0.0]], "stress": [[-10, 0, 0], [0, -10, 0], [0, 0, -10]]},  # kbar
+    ... }
+    >>> label = label_from_document(document)
+    >>> label.method, label.energy, label.stress[:3].round(5).tolist()  # eV/Å³
+    ('EMT', -0.5, [0.00624, 0.00624, 0.00624])
     """
     engine = _engine_of(doc)
     method = engine.name(doc)
@@ -221,7 +240,7 @@ def _structure(document: Any, method: str) -> Any:
 
 
 def _voigt(stress: Any, unit: float) -> NDArray[np.float64] | None:
-    """Stress matrix to (6,) xx, yy, zz, yz, xz, xy, times `unit`."""
+    """A (3, 3) stress as (6,) in the order xx, yy, zz, yz, xz, xy, multiplied by `unit`."""
     if stress is None:
         return None
     matrix = np.asarray(stress, dtype=float)

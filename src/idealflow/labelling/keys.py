@@ -1,4 +1,4 @@
-"""A name for what is to be labelled: equal geometry and equal settings, equal key."""
+"""Keys by which a label is found again: the same geometry and the same label settings give the same key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idealflow.errors import InputError
 
 __all__ = ["RESOLUTION", "former_geometry_key", "geometry_key", "is_former_geometry_key"]
 
-#: of the form of keys; those of version 0.1.0 have none
+#: version of the form that keys have; the keys of version 0.1.0 carry none
 _VERSION = 2
 
 RESOLUTION = 1e-6
@@ -46,7 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
-    """Key of a structure and of the settings of its label.
+    """Key under which the label of a structure, made with these settings, is stored.
 
     Parameters
     ----------
@@ -67,12 +67,29 @@ def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     ------
     InputError
         When coordinates are not finite, or the settings are not plain values.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> copper = bulk("Cu")
+    >>> key = geometry_key(copper, {"functional": "PBE"})
+    >>> len(key), key[:2]
+    (66, '2-')
+    >>> key == geometry_key(copper, {"functional": "PBEsol"})
+    False
     """
     return f"{_VERSION}-{former_geometry_key(atoms, settings)}"
 
 
 def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
-    """The key that version 0.1.0 gave the same structure; arguments as :func:`geometry_key`'s."""
+    """The key that version 0.1.0 gave the same structure; arguments as those of :func:`geometry_key`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> geometry_key(bulk("Cu"), {}) == "2-" + former_geometry_key(bulk("Cu"), {})
+    True
+    """
     digest = hashlib.sha256()
     digest.update(np.asarray(atoms.numbers).astype("<i4").tobytes())
     digest.update(np.asarray(atoms.pbc).astype("u1").tobytes())
@@ -88,5 +105,12 @@ def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
 
 
 def is_former_geometry_key(key: str | None) -> bool:
-    """Whether a stored key was written by version 0.1.0; None is that of nothing."""
+    """Whether a stored key was written by version 0.1.0; None is the key of nothing.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> is_former_geometry_key(former_geometry_key(bulk("Cu"), {})), is_former_geometry_key(geometry_key(bulk("Cu"), {}))
+    (True, False)
+    """
     return key is not None and "-" not in key

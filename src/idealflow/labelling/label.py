@@ -1,4 +1,4 @@
-"""A label: what a reference method says about one structure, in our units."""
+"""A label: energy, forces and stress of one structure by a reference method, in one set of units."""
 
 from __future__ import annotations
 
@@ -20,25 +20,35 @@ class Label:
     Parameters
     ----------
     energy
-        Energy whose derivative the forces are (the free energy, where electrons are smeared), eV.
+        Energy in eV whose negative derivative the forces are: the free energy, where electrons are smeared.
     forces
         (n_atoms, 3), eV/Å, in the order of the atoms.
     stress
-        (6,), eV/Å³, xx, yy, zz, yz, xz, xy, in ASE's sign (positive: energy falls when the cell shrinks); None when
-        the method gives none.
+        (6,), eV/Å³, in the order xx, yy, zz, yz, xz, xy and with ASE's sign (positive: the energy falls when the cell
+        shrinks); None when the method gives none.
     method
-        What computed it, such as ``"EMT (stands in for DFT)"``.
+        Name of the method, such as ``"EMT (stands in for DFT)"``.
     seconds
-        Time the method took, if known.
+        Wall time the method took, s; None if not known.
     core_seconds
         Processor time where it was measured, else `seconds` × the cores it took, s; None if neither is known.
     n_valence_electrons
-        Electrons the method treated, if it has any and says so.
+        Electrons the method treated; None for a method without electrons, or one that does not say.
 
     Raises
     ------
     LabelError
         With the cause, when a value is not finite or has the wrong shape.
+
+    Examples
+    --------
+    >>> from idealflow.labelling import Label
+    >>> label = Label(energy=-3.7, forces=[[0.0, 0.0, 0.1], [0.0, 0.0, -0.1]], method="PBE")
+    >>> label.n_atoms, label.stress
+    (2, None)
+    >>> Label(energy=float("nan"), forces=[[0.0, 0.0, 0.0]])
+    Traceback (most recent call last):
+    idealflow.errors.LabelError: energy is not finite: 1 of 1 values are NaN or infinite
     """
 
     energy: float
@@ -59,18 +69,18 @@ class Label:
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms labelled."""
+        """Number of atoms that have forces."""
         return len(self.forces)
 
     def with_details(
         self, *, method: str | None = None, seconds: float | None = None, core_seconds: float | None = None
     ) -> Label:
-        """Return a copy with another method name or other times; what is None stays."""
+        """Return a copy with another method name or other times (s); an argument that is None leaves its value as it is."""
         details = {"method": method, "seconds": seconds, "core_seconds": core_seconds}
         return replace(self, **{key: value for key, value in details.items() if value is not None})  # type: ignore[arg-type]
 
     def without_stress(self) -> Label:
-        """Return a copy whose stress is None: where some direction is not periodic it has no meaning."""
+        """Return a copy without stress, for structures with an open direction, where stress has no meaning."""
         return replace(self, stress=None)
 
 

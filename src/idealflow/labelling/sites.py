@@ -1,4 +1,4 @@
-"""Sites of a document's structure, and the permutation that leads back to the atoms that were sent."""
+"""Atoms of an engine's document, and the order that leads back from them to the atoms that were sent to the engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,22 @@ _TOLERANCE = 1e-3  # Å: engines print at least four decimals; atoms are a thous
 
 @dataclass(frozen=True)
 class Sites:
-    """Atoms of a document: numbers (n,), positions (n, 3) in Å, cell (3, 3) in Å or None for a molecule."""
+    """Atoms of a document.
+
+    Attributes
+    ----------
+    numbers
+        (n,), atomic numbers.
+    positions
+        (n, 3), Å.
+    cell
+        (3, 3), Å; None for a molecule.
+
+    Examples
+    --------
+    >>> sites_of({"sites": [{"species": [{"element": "H", "occu": 1}], "xyz": [0.0, 0.0, 0.0]}]})
+    Sites(numbers=array([1]), positions=array([[0., 0., 0.]]), cell=None)
+    """
 
     numbers: NDArray[np.int64]
     positions: NDArray[np.float64]
@@ -29,12 +44,18 @@ class Sites:
 
 
 def sites_of(structure: Any) -> Sites:
-    """Read a pymatgen Structure or Molecule, as an object or as its dictionary.
+    """The atoms of a pymatgen Structure or Molecule, given as an object or as its dictionary.
 
     Raises
     ------
     LabelError
-        When a site is not exactly one element.
+        When a site holds anything but one whole atom of one element.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> sites_of(Structure(Lattice.cubic(3.0), ["Po"], [[0.5, 0.5, 0.5]])).positions.tolist()
+    [[1.5, 1.5, 1.5]]
     """
     if isinstance(structure, Mapping):
         lattice = structure.get("lattice")
@@ -53,16 +74,16 @@ def sites_of(structure: Any) -> Sites:
 
 
 def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
-    """Index of the document's site for every atom.
+    """For every atom that was sent, the index of its site in the document.
 
-    Sites may be reordered and wrapped by lattice vectors; they may not have moved by more than 0.001 Å.
+    An engine may have reordered the sites and wrapped them by lattice vectors. None may have moved by more than 0.001 Å.
 
     Parameters
     ----------
     sites
-        Of the document.
+        The document's.
     atoms
-        What was sent to be labelled.
+        The structure that was sent to be labelled.
 
     Returns
     -------
@@ -73,6 +94,15 @@ def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     ------
     LabelError
         When number of atoms, cell, species or positions do not agree one to one.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from pymatgen.core import Lattice, Structure
+    >>> sites = sites_of(Structure(Lattice.cubic(3.0), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
+    >>> sent = Atoms("ClCs", [[1.5, 1.5, 1.5], [3.0, 0.0, 0.0]], cell=[3.0, 3.0, 3.0], pbc=True)
+    >>> order_of(sites, sent).tolist()
+    [1, 0]
     """
     if len(sites.numbers) != len(atoms):
         raise LabelError(f"the document has {len(sites.numbers)} sites, the structure sent {len(atoms)} atoms")
@@ -122,7 +152,7 @@ def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
 
 def _wrapped(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
     inside = fractional - np.floor(fractional)
-    inside[inside >= 1.0] = 0.0  # what was below 0 by less than a rounding
+    inside[inside >= 1.0] = 0.0  # a value just below 0 is rounded up to 1
     return inside
 
 

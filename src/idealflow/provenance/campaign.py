@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # both take seconds to import, and the methods that need them
 
 __all__ = ["Campaign"]
 
+#: function that gives the JOB_STORE of jobflow's settings
+_SITE_STORE = "idealflow.workflow.jobs.stage:site_store"
 _TABLE = (
     "uuid", "round", "walker", "step", "atom", "attempt", "species", "state", "cause", "uncertainty",
     "shell_uncertainty", "composition_error", "embedding", "n_atoms", "n_electrons", "n_valence_electrons", "energy", "seconds",
@@ -53,15 +56,15 @@ class Campaign(CampaignDocuments):
 
     @classmethod
     def open(cls, where: str | Path, store: Any = None) -> Campaign:
-        """A campaign to look at.
+        """A campaign to look at: by its folder, or by its name in a store.
 
         Parameters
         ----------
         where
-            The folder of a campaign that `idealflow run` runs, opened read-only: nothing is written to it; or with a
-            ``store`` the campaign's name in it.
+            The folder of a campaign that `idealflow run` runs, opened read-only: nothing is written to it. A text that is no
+            such folder, or any text together with a ``store``, is the campaign's name in the store.
         store
-            Any jobflow JobStore.
+            Any jobflow JobStore; default: the ``JOB_STORE`` of jobflow's settings, as the workers of a cluster have it.
 
         Raises
         ------
@@ -69,15 +72,30 @@ class Campaign(CampaignDocuments):
             If there is no such campaign.
         ArtifactError
             If its documents are damaged, or cannot be read without writing.
+
+        Examples
+        --------
+        >>> from jobflow import JobStore
+        >>> from maggma.stores import MemoryStore
+        >>> from idealflow import Campaign
+        >>> Campaign.open("li-melt", store=JobStore(MemoryStore()))
+        Traceback (most recent call last):
+        idealflow.errors.InputError: the store has no campaign named 'li-melt'; give its name, or a folder without a store
         """
         if store is None:
             folder = CampaignFolder(where)
-            return cls(folder.documents(), folder.campaign_name(), folder)
-        campaign = cls(store, str(where))
-        if campaign.store.query_one({"output.campaign": campaign.name}, properties=["uuid"]) is None:
-            raise InputError(
-                f"the store has no campaign named {campaign.name!r}; give its name, or a folder without a store"
+            if folder.exists() or not _is_name(where):
+                return cls(folder.documents(), folder.campaign_name(), folder)
+            campaign = cls(_site_store(), str(where))
+            missing = (
+                f"{folder.path} holds no campaign, and jobflow's JOB_STORE has none named {campaign.name!r}; give the folder of "
+                "`idealflow run --out`, or let JOBFLOW_CONFIG_FILE name the store"
             )
+        else:
+            campaign = cls(store, str(where))
+            missing = f"the store has no campaign named {campaign.name!r}; give its name, or a folder without a store"
+        if campaign.store.query_one({"output.campaign": campaign.name}, properties=["uuid"]) is None:
+            raise InputError(missing)
         return campaign
 
     @property
@@ -220,6 +238,17 @@ class Campaign(CampaignDocuments):
             ["walker", "step"], ignore_index=True
         )
         return table.join(first_screening, on=["walker", "step"])
+
+
+def _site_store() -> Any:
+    """The store in which this site keeps its campaigns. Only the workflows know it, and they are loaded for nothing else."""
+    module, _, name = _SITE_STORE.partition(":")
+    return getattr(import_module(module), name)()
+
+
+def _is_name(where: str | Path) -> bool:
+    """Whether it may be the name of a campaign: a text without folders in it."""
+    return isinstance(where, str) and "/" not in where
 
 
 def _labelled(doc: LabelledDoc) -> Atoms:

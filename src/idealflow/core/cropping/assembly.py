@@ -170,14 +170,14 @@ def part_contacts(
     """Select the atoms of a box and resolve contacts; where two core atoms touch across the boundary, the box grows."""
     for attempt in range(ENLARGE_TRIES):
         if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
-            raise _RefusalError("too long: a corner lies beyond the surroundings looked at")
+            raise _RefusalError("too long: a corner of the cell lies past the search radius")
         sel, intruder, molecular = whole_molecules(select(sur, box), box, sur)
         if intruder is not None:
             box = stretched_along(box, intruder)
             continue
         n_atoms = len(sel.images)
         if (sur.molecule[sel.images] == INCOMPLETE).any():
-            raise _RefusalError("too long: a molecule reaches beyond the surroundings looked at", n_atoms=n_atoms)
+            raise _RefusalError("too long: a molecule extends past the search radius", n_atoms=n_atoms)
         if n_atoms > bounds.max_atoms:
             raise _RefusalError(f"more than max_atoms={bounds.max_atoms} atoms", n_atoms=n_atoms)
         shut = keep_vacuum(box, sel.vectors, sur, bounds.vacuum)

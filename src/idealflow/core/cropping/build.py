@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -14,38 +13,11 @@ from idealflow.core.cropping.contacts import composition_distance, smallest_dist
 from idealflow.core.cropping.crop import Crop
 from idealflow.core.cropping.rules import CropWeights
 from idealflow.core.cropping.surroundings import Surroundings
+from idealflow.core.protocols import Uncertainty
 
-__all__ = ["FrameValues", "Uncertainty", "build"]
+__all__ = ["FrameValues", "build"]
 
 Floats = NDArray[np.float64]
-
-
-class Uncertainty(Protocol):
-    """What crop search asks of an uncertainty.
-
-    Examples
-    --------
-    The number of neighbours that are missing, a measure of one's own:
-
-    >>> from idealflow.core.descriptors import neighbour_pairs
-    >>> class Coordination:
-    ...     cutoff = 3.2
-    ...     def __call__(self, atoms, indices=None):
-    ...         found = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, self.cutoff, indices)
-    ...         return 1.0 + np.abs(np.diff(found.offsets) - 12.0)
-    >>> from ase.build import bulk
-    >>> Coordination()(bulk("Cu", cubic=True)).tolist()
-    [1.0, 1.0, 1.0, 1.0]
-    """
-
-    @property
-    def cutoff(self) -> float:
-        """True cutoff of the descriptor, Å."""
-        ...
-
-    def __call__(self, atoms: Atoms, indices: NDArray[np.int64] | None = None) -> Floats:
-        """Uncertainties of all atoms (n_atoms,), or of those at ``indices``; 1 is the mean in distribution."""
-        ...
 
 
 class FrameValues:

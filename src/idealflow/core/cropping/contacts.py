@@ -17,7 +17,9 @@ __all__ = [
     "Selection",
     "close_pairs",
     "composition_distance",
+    "contacts",
     "drop_contacts",
+    "nearest_image_distance",
     "select",
     "smallest_distance",
 ]
@@ -85,7 +87,19 @@ def kept_images(box: Box) -> Floats:
 
 
 def nearest_image_distance(vectors: Floats, box: Box) -> Floats:
-    """Distance (n,) from the centre to the nearest image of each atom along the kept edges, Å."""
+    """Distance (n,) from the centre to the nearest of each atom's images along kept edges, Å.
+
+    Parameters
+    ----------
+    vectors : (n, 3) positions relative to the centre, Å
+    box : the cell, whose axes say which edges are kept
+
+    Examples
+    --------
+    >>> box = Box(np.eye(3) * 6.0, np.full(3, -3.0), ("kept", "periodic", "periodic"), "cartesian")
+    >>> nearest_image_distance(np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0]]), box).tolist()
+    [1.0, 5.0]
+    """
     steps = kept_images(box)
     return np.asarray(np.linalg.norm(vectors[:, None, :] + steps[None, :, :], axis=2).min(axis=1), dtype=np.float64)
 
@@ -122,6 +136,21 @@ def contacts(
 
     An atom of a molecule (where ``molecule``, (n,), is not negative) has to keep more than a bond's length from all atoms
     that are not of the same molecule.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    positions : (n, 3) Å
+    cell : (3, 3) rows of a fully periodic cell, Å
+    limits : smallest distances by pair of species
+    molecule : (n,) number of each atom's molecule, or None
+
+    Examples
+    --------
+    >>> positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 9.0]])  # 1 Å from the image below
+    >>> i, j, image, distance = contacts(np.array([29, 29]), positions, np.eye(3) * 10.0, ContactLimits({"Cu-Cu": 2.0}))
+    >>> i.tolist(), j.tolist(), image[0].tolist(), distance.tolist()
+    ([0, 1], [1, 0], [0, 0, -1], [1.0, 1.0])
     """
     matrix, row = limits.table(numbers)
     some = molecule is not None and bool((molecule >= 0).any())

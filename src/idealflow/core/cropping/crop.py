@@ -177,7 +177,7 @@ class Crop:
             core=core,
             parent_indices=np.asarray(data["parent_indices"], dtype=np.int64),
             centre=int(data["centre"]),
-            # crops stored before it was kept have "reference": the same for the core, 1 for the shell
+            # crops of earlier versions have "reference" instead: the same for the core, 1 for the shell
             in_frame=np.asarray(data["in_frame"] if "in_frame" in data else data["reference"], dtype=np.float64),
             values=np.asarray(data["values"], dtype=np.float64),
             composition_error=float(data["composition_error"]),

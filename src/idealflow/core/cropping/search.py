@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from idealflow.core.cropping.assembly import Assembled, Bounds, assemble_all
-from idealflow.core.cropping.build import FrameValues, Uncertainty, build
+from idealflow.core.cropping.build import FrameValues, build
 from idealflow.core.cropping.contacts import Selection, composition_distance
 from idealflow.core.cropping.crop import Crop, CropSearch
 from idealflow.core.cropping.lattice import find_translations
@@ -18,6 +18,7 @@ from idealflow.core.cropping.refusal import nothing_fits
 from idealflow.core.cropping.rules import CropRules, CropWeights, check_widths, neutral_table
 from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey
 from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, find_empty_space, seam_gap
+from idealflow.core.protocols import Uncertainty
 from idealflow.core.rules import with_single_rules
 from idealflow.core.structure import totals_of
 from idealflow.errors import InputError

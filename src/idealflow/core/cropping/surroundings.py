@@ -14,7 +14,7 @@ from idealflow.core.cropping.density import local_density
 from idealflow.core.cropping.molecules import find_molecules
 from idealflow.errors import InputError
 
-__all__ = ["ContactLimits", "Surroundings", "images_within", "survey"]
+__all__ = ["ContactLimits", "Surroundings", "contact_limits", "heights_of", "images_within", "survey"]
 
 COVALENT_FRACTION = 0.7
 SEEN_FRACTION = 0.85
@@ -115,7 +115,17 @@ class Surroundings:
 
 
 def heights_of(cell: Floats) -> Floats:
-    """Perpendicular widths of a parallelepiped along its three axes, Å, shape (3,)."""
+    """Perpendicular widths (3,) of a cell along its three axes, Å.
+
+    Parameters
+    ----------
+    cell : (3, 3) rows, Å
+
+    Examples
+    --------
+    >>> heights_of(np.array([[4.0, 0.0, 0.0], [3.0, 3.0, 0.0], [0.0, 0.0, 5.0]])).round(3).tolist()
+    [2.828, 3.0, 5.0]
+    """
     return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0), dtype=np.float64)
 
 
@@ -186,7 +196,13 @@ def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) ->
     ----------
     numbers : (n,) atomic numbers
     vectors : (n, 3) positions, Å
-    min_contact : one limit in Å for all pairs instead, or None
+    min_contact : one limit for all pairs instead, Å, or None
+
+    Examples
+    --------
+    >>> copper = contact_limits(np.array([29, 29]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]]), min_contact=None)
+    >>> round(copper.pairs["Cu-Cu"], 3)
+    2.125
     """
     species = np.unique(numbers)
     if min_contact is not None:

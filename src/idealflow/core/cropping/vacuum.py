@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings, heights_of
 
-__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum"]
+__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum", "seam_gap"]
 
 DEFAULT_VACUUM = 10.0
 PROBE_SPACING = 0.8
@@ -80,7 +80,18 @@ def find_empty_space(sur: Surroundings) -> EmptySpace:
 
 
 def seam_gap(fractions: Floats, height: float) -> tuple[float, float]:
-    """Thickness of the empty layers below the lowest and above the highest atom of a box along one axis, Å."""
+    """Thickness of the empty layers below the lowest and above the highest atom of a box along one axis, Å.
+
+    Parameters
+    ----------
+    fractions : (n,) coordinates of the atoms along the axis, in units of its edge
+    height : perpendicular width of the box along it, Å
+
+    Examples
+    --------
+    >>> seam_gap(np.array([0.25, 0.5]), height=8.0)
+    (2.0, 4.0)
+    """
     return float(fractions.min()) * height, (1.0 - float(fractions.max())) * height
 
 

@@ -1,4 +1,4 @@
-"""Atom-wise descriptors: neighbours, SOAP, and DScribe as the oracle."""
+"""Atom-wise descriptors: neighbours, SOAP, and DScribe as the reference of tests."""
 
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs, neighbour_pairs
 from idealflow.core.descriptors.soap import SOAP, PreparedFrame, chosen_atoms

@@ -28,6 +28,15 @@ def gto_basis(r_cut: float, n_max: int, l_max: int, sigma: float) -> tuple[Float
     ``G_nl(r) r^l Y_lm`` with ``G_nl = Σ_k B[l, n, k] exp(−a[l, k] r²)`` (Himanen et al., Comput. Phys. Commun. 247,
     106949, 2020; the integral is analytic).
 
+    Parameters
+    ----------
+    r_cut
+        Radius of the basis, Å.
+    n_max, l_max
+        Radial functions, and highest angular degree.
+    sigma
+        Width of the Gaussian at every atom, Å.
+
     Returns
     -------
     a : (l_max + 1, n_max), 1/Å²
@@ -36,7 +45,13 @@ def gto_basis(r_cut: float, n_max: int, l_max: int, sigma: float) -> tuple[Float
     Raises
     ------
     InputError
-        If the functions are so many that their overlap is numerically singular.
+        If there are so many functions that their overlap is numerically singular.
+
+    Examples
+    --------
+    >>> a, b = gto_basis(r_cut=5.0, n_max=4, l_max=2, sigma=0.5)
+    >>> a.shape, b.shape
+    ((3, 4), (3, 4, 4))
     """
     eta = 1.0 / (2.0 * sigma**2)
     reach = np.linspace(1.0, r_cut, n_max)
@@ -57,10 +72,17 @@ def gto_basis(r_cut: float, n_max: int, l_max: int, sigma: float) -> tuple[Float
 
 
 def radial_functions(r: Float, a: Float, b: Float, cutoff: float, taper: float) -> tuple[Float, Float, Float]:
-    """G_nl at distances ``r`` (m,), times the taper, and two derivatives in r; each (m, l_max + 1, n_max).
+    """Values of G_nl times the taper at distances ``r`` (m,), Å, and two derivatives in r; each (m, l_max + 1, n_max).
 
-    The taper falls from 1 at ``cutoff − taper`` to 0 at ``cutoff`` with two continuous derivatives (a quintic smooth
-    step); none for ``taper`` 0.
+    The taper falls from 1 at ``cutoff − taper`` to 0 at ``cutoff`` with two continuous derivatives (a quintic smooth step); with
+    ``taper`` 0 there is none. ``a`` and ``b`` are those of :func:`gto_basis`.
+
+    Examples
+    --------
+    >>> basis = gto_basis(r_cut=5.0, n_max=4, l_max=2, sigma=0.5)
+    >>> value, slope, curvature = radial_functions(np.array([2.0, 6.5]), *basis, cutoff=6.5, taper=0.5)
+    >>> value.shape, bool((value[1] == 0.0).all())
+    ((2, 3, 4), True)
     """
     x = r[:, None, None]
     primitives = np.exp(-a * x**2)
@@ -79,7 +101,7 @@ def radial_functions(r: Float, a: Float, b: Float, cutoff: float, taper: float) 
 
 @dataclass(frozen=True)
 class RadialTable:
-    """Piecewise polynomials of all G_nl in r.
+    """Piecewise polynomials in r for all G_nl.
 
     Attributes
     ----------
@@ -91,6 +113,12 @@ class RadialTable:
     inverse_step : 1/Å
     width
         Numbers per interval and order.
+
+    Examples
+    --------
+    >>> table = radial_table(5.0, n_max=4, l_max=2, sigma=0.5, cutoff=6.86, taper=0.0, dtype="float64")
+    >>> table.width % 3 == 0 and table.origin <= 0.0
+    True
     """
 
     coefficients: NDArray[Any]
@@ -102,11 +130,25 @@ class RadialTable:
 def radial_table(
     r_cut: float, n_max: int, l_max: int, sigma: float, cutoff: float, taper: float, dtype: str
 ) -> RadialTable:
-    """Hermite splines of all G_nl, each r^l G_nl right to 1e-11 of its largest value (1e-7 for ``float32``).
+    """Hermite splines of all G_nl, so fine that each r^l G_nl is right to 1e-11 of its largest value (1e-7 for ``float32``).
 
-    They have two continuous derivatives (one for ``float32``), so the gradient is that of the very function that is
-    evaluated. The step is the largest that passes a check between the nodes: it keeps the table in a core's own cache.
-    Where there is a taper, its beginning is a node.
+    They have two continuous derivatives (one for ``float32``), and gradients are those of the splines themselves. The step is the
+    largest that passes a check between the nodes, so that the table fits a core's own cache. The beginning of a taper is a node.
+
+    Parameters
+    ----------
+    r_cut, n_max, l_max, sigma
+        As in :func:`gto_basis`.
+    cutoff, taper
+        As in :func:`radial_functions`, Å.
+    dtype
+        ``float64`` or ``float32``.
+
+    Examples
+    --------
+    >>> coarse, fine = (radial_table(5.0, 4, 2, 0.5, 6.86, 0.0, dtype) for dtype in ("float32", "float64"))
+    >>> coarse.coefficients.nbytes < fine.coefficients.nbytes
+    True
     """
     a, b = gto_basis(r_cut, n_max, l_max, sigma)
     pad = -(-n_max // LANES) * LANES
@@ -130,7 +172,7 @@ def radial_table(
         step = taper / np.ceil(taper / step) if taper > 0.0 else cutoff / n
         n = int(np.ceil(cutoff / step - 1e-9))
         c, error = fitted(n, step)
-        if not allowed < error <= 2.0 * expected:  # reached, or finer steps only resolve the closed form's own rounding
+        if not allowed < error <= 2.0 * expected:  # reached, or finer steps show only the rounding of the exact values
             break
         finer = float(np.clip(0.95 * (allowed / error) ** (1.0 / (degree + 1)), 0.5, 0.8))
         step, expected = step * finer, error * finer ** (degree + 1)

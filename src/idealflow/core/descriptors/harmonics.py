@@ -20,10 +20,15 @@ __all__ = ["harmonic_constants", "harmonics", "harmonics_reverse"]
 
 
 def harmonic_constants(l_max: int, dtype: str = "float64") -> NDArray[Any]:
-    """Factors of the recursions: (5, l_max + 1, l_max + 1), by degree l and order m ≥ 0.
+    """Factors of the recursions, (5, l_max + 1, l_max + 1), by degree l and order m ≥ 0.
 
     Rows: Q_mm (on the diagonal); factor of z Q_{l−1,m}; factor of r² Q_{l−2,m}; factor of Q_{l−1,m+1} in the derivatives by x
     and y; factor of Q_{l−1,m} in the derivative by z.
+
+    Examples
+    --------
+    >>> harmonic_constants(3).shape, round(float(harmonic_constants(0)[0, 0, 0]), 6)  # Y_00 = 1 / √(4π)
+    ((5, 4, 4), 0.282095)
     """
     n = l_max + 1
     norm = np.zeros((n, n))
@@ -47,10 +52,18 @@ def harmonic_constants(l_max: int, dtype: str = "float64") -> NDArray[Any]:
 
 @numba.njit(cache=CACHED, nogil=True)
 def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
-    """S_lm of eight vectors.
+    """Write S_lm of eight vectors into ``out``.
 
     ``xyz`` (32,): x, y, z and r² of the eight; ``q`` ((l_max + 1)² · 8,) and ``powers`` (2 · (l_max + 1) · 8,): Q_lm, c_m and
     s_m, kept for :func:`harmonics_reverse`; ``out`` ((l_max + 1)² · 8,): S_lm at l² + l + m, the eight side by side.
+
+    Examples
+    --------
+    >>> xyz = np.repeat([0.0, 0.0, 2.0, 4.0], 8)  # eight times the vector (0, 0, 2)
+    >>> q, powers, out = np.zeros(4 * 8), np.zeros(2 * 2 * 8), np.zeros(4 * 8)
+    >>> harmonics(xyz, harmonic_constants(1), 1, q, powers, out)
+    >>> out[::8].round(6).tolist()  # Y_00, and √(3 / 4π) times y, z and x
+    [0.282095, 0.0, 0.977205, 0.0]
     """
     one = constants.dtype.type(1.0)
     n = l_max + 1
@@ -82,9 +95,19 @@ def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped
 
 @numba.njit(cache=CACHED, nogil=True)
 def harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, out):  # type: ignore[no-untyped-def]
-    """Σ_lm w_lm ∇S_lm of the eight vectors into ``out`` (24,): x, y and z parts.
+    """Write Σ_lm w_lm ∇S_lm of the eight vectors into ``out`` (24,): their x, y and z components.
 
-    ``weights`` has the layout of S_lm; ``work`` (32,) is scratch; the rest as :func:`harmonics` left it.
+    ``weights`` has the layout of S_lm; ``work`` (32,) is scratch; the other arrays are as :func:`harmonics` left them.
+
+    Examples
+    --------
+    >>> xyz, constants = np.repeat([0.0, 0.0, 2.0, 4.0], 8), harmonic_constants(1)
+    >>> q, powers, out = np.zeros(4 * 8), np.zeros(2 * 2 * 8), np.zeros(24)
+    >>> harmonics(xyz, constants, 1, q, powers, np.zeros(4 * 8))
+    >>> weights = np.repeat([0.0, 0.0, 1.0, 0.0], 8)  # of S_10, √(3 / 4π) z
+    >>> harmonics_reverse(xyz, constants, 1, q, powers, weights, np.zeros(32), out)
+    >>> (out[::8].round(6) + 0.0).tolist()
+    [0.0, 0.0, 0.488603]
     """
     n = l_max + 1
     sine = n * 8

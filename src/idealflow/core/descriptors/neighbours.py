@@ -1,10 +1,11 @@
 """All pairs within a cutoff, in linear time, for any cell: a pure function of its input.
 
-Atoms are sorted into bins along the fractional axes, bins along the third axis lying side by side in memory; a centre
-looks through the rows of bins its sphere can reach, periodic directions wrapped with their image counted, so cells
-smaller than the cutoff give an atom's own images as neighbours.
-There is no list kept from step to step: the order of pairs, and with it the last bit of every sum over them, depends
-on the frame alone, on which bitwise resumable dynamics rests.
+Atoms are sorted into bins along the cell vectors; bins along the third vector lie side by side in memory. For a centre the
+rows of bins that its sphere can reach are searched. Periodic directions wrap around, and the number of the image is counted,
+so in cells smaller than the cutoff an atom has its own images as neighbours.
+
+Nothing is kept from step to step. So the order of pairs, and with it the last bit of every sum over them, depends on the
+frame alone, which dynamics needs to resume to the bit.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from idealflow.errors import InputError
 
 __all__ = ["NeighbourGrid", "Pairs", "SortedAtoms", "neighbour_pairs"]
 
-#: half-cutoff bins give 3.7 candidates per neighbour instead of 6.4; along the third axis finer bins cost nothing
+#: bins half a cutoff wide give 3.7 candidates per neighbour instead of 6.4; along the third axis finer bins cost nothing
 _BINS_PER_CUTOFF = np.array([2, 2, 4])
 
 
 class Pairs(NamedTuple):
-    """Neighbours of each centre, compressed by rows: those of centre c are ``offsets[c]:offsets[c + 1]``.
+    """Neighbours of some centres: those of centre c are rows ``offsets[c]`` to ``offsets[c + 1]`` of the other arrays.
 
     Attributes
     ----------
@@ -35,7 +36,13 @@ class Pairs(NamedTuple):
     shift : (n_pairs, 3) int32
         Image of the neighbour, in cell vectors.
     vec : (n_pairs, 3) float64, Å
-        ``positions[j] + shift @ cell - positions[centre]``.
+        From the centre to the neighbour: ``positions[j] + shift @ cell - positions[centre]``.
+
+    Examples
+    --------
+    >>> pairs = neighbour_pairs([[0, 0, 0], [0, 0, 1], [0, 0, 5]], np.zeros((3, 3)), [False] * 3, cutoff=2.0)
+    >>> pairs.offsets.tolist(), pairs.j.tolist()
+    ([0, 1, 2, 2], [1, 0])
     """
 
     offsets: NDArray[np.int64]
@@ -45,7 +52,7 @@ class Pairs(NamedTuple):
 
 
 class SortedAtoms(NamedTuple):
-    """Wrapped atoms sorted into bins, bins along the third axis side by side.
+    """Atoms wrapped into the cell and sorted into bins; bins along the third axis lie side by side.
 
     Attributes
     ----------
@@ -53,7 +60,7 @@ class SortedAtoms(NamedTuple):
         Zero in directions that are not periodic.
     periodic : (3,) bool
     bins, reach : (3,)
-        Numbers of bins; how many bins to each side hold neighbours.
+        Number of bins along each axis; how many bins to each side can contain neighbours.
     starts : (n_bins + 1,)
         First slot of each bin in the sorted order.
     slot : (n_atoms,)
@@ -65,7 +72,13 @@ class SortedAtoms(NamedTuple):
     order : (n_atoms,)
         Atom in each slot.
     wraps : (n_atoms, 3)
-        Cell each atom lies in.
+        The periodic image of the cell in which each atom lies.
+
+    Examples
+    --------
+    >>> atoms = NeighbourGrid([[0.5, 0, 0], [12.0, 0, 0]], np.eye(3) * 10.0, [True] * 3, cutoff=3.0).sorted_atoms
+    >>> atoms.wraps.tolist()
+    [[0, 0, 0], [1, 0, 0]]
     """
 
     cell: NDArray[np.float64]
@@ -101,6 +114,14 @@ def neighbour_pairs(
     ------
     InputError
         If positions or cell are not finite, a periodic cell is flat, or the cutoff is not positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> crystal = bulk("Cu")  # one atom, whose images are its neighbours
+    >>> pairs = neighbour_pairs(crystal.positions, crystal.cell.array, crystal.pbc, cutoff=2.6)
+    >>> len(pairs.j), round(float(np.linalg.norm(pairs.vec, axis=1).max()), 3)
+    (12, 2.553)
     """
     return NeighbourGrid(positions, cell, pbc, cutoff).pairs(centres)
 
@@ -117,6 +138,14 @@ class NeighbourGrid:
         Å.
     sorted_atoms
         The atoms in their bins.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> grid = NeighbourGrid(crystal.positions, crystal.cell.array, crystal.pbc, cutoff=2.6)
+    >>> grid.pairs([7]).offsets.tolist()
+    [0, 12]
     """
 
     def __init__(self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> None:
@@ -155,7 +184,7 @@ def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: flo
 
 
 def _full(h: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Cell with the vectors of non-periodic directions replaced by unit normals: they only serve as axes to bin along."""
+    """Cell whose vectors of open directions are replaced by unit vectors normal to the others, as axes for the bins."""
     kept = np.where(periodic[:, None], h, 0.0)
     full: NDArray[np.float64] = np.asarray(complete_cell(kept), dtype=np.float64)
     return full

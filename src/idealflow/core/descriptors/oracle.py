@@ -1,4 +1,4 @@
-"""DScribe's SOAP behind our interface: the oracle of tests and benchmarks."""
+"""DScribe's SOAP with the interface of ours: the reference of tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,24 @@ __all__ = ["DScribeSOAP"]
 
 
 class DScribeSOAP:
-    """Descriptors by DScribe with the settings of one of ours.
+    """Descriptors computed by DScribe.
 
     Parameters
     ----------
     soap
-        Whose settings; without a taper, which DScribe does not have.
+        The SOAP whose settings to use; it must have no taper, since DScribe has none.
+
+    Raises
+    ------
+    MissingExtraError
+        If DScribe is not installed.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> soap, crystal = SOAP(species=["Cu"], r_cut=4.0, n_max=3, l_max=2, sigma=0.4), bulk("Cu", cubic=True)
+    >>> bool(np.allclose(DScribeSOAP(soap)(crystal), soap(crystal), rtol=1e-6))
+    True
     """
 
     def __init__(self, soap: SOAP) -> None:
@@ -36,13 +48,13 @@ class DScribeSOAP:
     def __call__(self, atoms: Atoms, indices: ArrayLike | None = None) -> NDArray[np.float64]:
         """Descriptors of all atoms, or of those at ``indices``: (n, n_features)."""
         frame = atoms.copy()
-        frame.wrap(eps=0.0)  # two cells outside the box its values are silently wrong
+        frame.wrap(eps=0.0)  # DScribe's values are silently wrong for atoms two cells outside the box
         centres = frame.positions if indices is None else frame.positions[np.asarray(indices, dtype=np.int64)]
         out: NDArray[np.float64] = self._make[bool(atoms.pbc.any())].create(frame, centers=centres)
         return out
 
     def derivatives(self, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Derivatives of all descriptors, (n, n_atoms, 3, n_features), by its finite differences, and the descriptors."""
+        """Derivatives of all descriptors, (n, n_atoms, 3, n_features), by DScribe's finite differences, and the descriptors."""
         frame = atoms.copy()
         frame.wrap(eps=0.0)
         out: tuple[NDArray[np.float64], NDArray[np.float64]] = self._make[bool(atoms.pbc.any())].derivatives(

@@ -28,7 +28,7 @@ from idealflow.errors import InputError
 
 __all__ = ["SOAP", "PreparedFrame", "chosen_atoms"]
 
-#: centres at a time: their pairs and coefficients fit a core's own cache; results do not depend on the number of threads
+#: centres in one block: few enough for a core's own cache, and always the same, so that results do not depend on threads
 _CHUNK = 256
 
 Float = NDArray[np.float64]
@@ -37,16 +37,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class PreparedFrame:
-    """A structure checked and sorted for neighbour search, so that single environments of a large frame cost O(1).
+    """A structure that was checked and sorted once, so that each of its environments then costs the same in any frame.
 
-    Made by :meth:`SOAP.prepare`; taken wherever atoms are.
+    :meth:`SOAP.prepare` makes one; it is accepted wherever ``Atoms`` are.
 
     Attributes
     ----------
     kinds : (n_atoms,)
         Index of each atom's species in ``SOAP.species``.
     grid
-        The atoms, for neighbours within the cutoff.
+        The atoms, sorted for the search of neighbours within the cutoff.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> soap = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
+    >>> frame = soap.prepare(bulk("Cu", cubic=True) * 3)
+    >>> len(frame), soap(frame, [5, 7]).shape
+    (108, (2, 24))
     """
 
     kinds: NDArray[np.int64]
@@ -58,6 +66,9 @@ class PreparedFrame:
 
 class SOAP:
     """Smooth overlap of atomic positions: the rotation-invariant power spectrum of each atom's neighbour density.
+
+    Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115, 2013; formulas in docs/explanation/method.md, "Environments as
+    vectors". The numbers are those of DScribe (Himanen et al., Comput. Phys. Commun. 247, 106949, 2020).
 
     Parameters
     ----------
@@ -76,16 +87,28 @@ class SOAP:
         Width, Å, over which neighbours fade out below the cutoff. 0 is DScribe's hard cutoff, where a neighbour that enters
         or leaves changes the descriptor by about 1e-4 of its length.
 
+    Raises
+    ------
+    InputError
+        If a setting is out of range, or there are more radial functions than double precision can tell apart.
+
     Attributes
     ----------
     cutoff
-        Å; DScribe's true one: neighbours count up to ``r_cut + σ sqrt(−2 ln 0.001)`` = r_cut + 3.717 σ, hard.
+        The true cutoff, Å: neighbours count up to r_cut + σ √(−2 ln 0.001) = r_cut + 3.717 σ, as in DScribe.
     n_features
         Length of a descriptor.
     tables
         Splines of the radial functions, by precision.
     at_centre : (n_pad,)
-        What an atom adds to its own density, l = 0, padded with zeros.
+        What an atom adds to its own density (l = 0), padded with zeros.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> soap = SOAP(species=["Cu"], r_cut=5.0, n_max=4, l_max=3, sigma=0.5)
+    >>> round(soap.cutoff, 3), soap(bulk("Cu", cubic=True)).shape
+    (6.858, (4, 40))
     """
 
     def __init__(
@@ -137,7 +160,7 @@ class SOAP:
         self._kind[self.numbers] = np.arange(n)
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings, by which an equal SOAP can be made: ``SOAP(**settings)``."""
+        """Settings from which an equal SOAP can be made: ``SOAP(**settings)``."""
         return {
             "species": list(self.species), "r_cut": self.r_cut, "n_max": self.n_max, "l_max": self.l_max,
             "sigma": self.sigma, "dtype": self.dtype, "taper": self.taper,
@@ -145,7 +168,7 @@ class SOAP:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SOAP:
-        """Rebuild from :meth:`to_dict`."""
+        """Make the SOAP of which :meth:`to_dict` gave the settings."""
         return cls(**data)
 
     def __eq__(self, other: object) -> bool:
@@ -191,10 +214,10 @@ class SOAP:
     def map_blocks(
         self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None, work: Callable[[slice, Float], Result]
     ) -> Iterator[Result]:
-        """Results of ``work`` on descriptors in blocks of bounded size, in order.
+        """Apply ``work`` to descriptors in blocks of bounded size; results come in order.
 
-        ``work`` gets a slice of ``indices`` and its descriptors (n_block, n_features); it may run in several threads, as many as
-        numba is set to use.
+        ``work`` gets a slice of ``indices`` and its descriptors (n_block, n_features). It runs in as many threads as numba is set
+        to use.
         """
         frame = self.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
@@ -269,12 +292,17 @@ class SOAP:
 
 
 def chosen_atoms(atoms: Atoms | PreparedFrame, indices: ArrayLike | None) -> NDArray[np.int64]:
-    """Indices as an array, all atoms for None.
+    """Indices as an array, (n,) int; None means all atoms.
 
     Raises
     ------
     InputError
-        If one lies outside the structure.
+        If an index lies outside the structure.
+
+    Examples
+    --------
+    >>> chosen_atoms(Atoms("Cu3"), None).tolist(), chosen_atoms(Atoms("Cu3"), 2).tolist()
+    ([0, 1, 2], [2])
     """
     chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
     if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(atoms)):

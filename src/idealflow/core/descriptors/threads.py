@@ -1,4 +1,4 @@
-"""Blocks of work in threads, their results in order."""
+"""Blocks of work in several threads, with results in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ Result = TypeVar("Result")
 
 @functools.cache
 def launch_threads() -> None:
-    """Start numba's threads, once; its OpenMP layer would give torch their number too, so torch keeps its own."""
+    """Start numba's threads, once. With OpenMP this would change torch's number of threads too, so that is set back.
+
+    Examples
+    --------
+    >>> launch_threads()
+    """
     torch = sys.modules.get("torch")
     kept = None if torch is None else torch.get_num_threads()
     numba.get_num_threads()
@@ -28,10 +33,15 @@ def launch_threads() -> None:
 
 
 def in_order(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-    """Results of ``work`` on each task, in the order of the tasks whatever the number of threads.
+    """Apply ``work`` to each task; results come in the order of the tasks, whatever the number of threads.
 
-    As many threads as numba is set to use (``numba.set_num_threads``, ``NUMBA_NUM_THREADS``); compiled kernels and BLAS
-    release the interpreter, so threads run at once. Only a few results per thread wait at a time.
+    There are as many threads as numba is set to use (``numba.set_num_threads``, ``NUMBA_NUM_THREADS``). They run at the same
+    time, because compiled kernels and BLAS release the interpreter. At most two results per thread wait to be taken.
+
+    Examples
+    --------
+    >>> list(in_order(lambda number: number**2, [3, 1, 2]))
+    [9, 1, 4]
     """
     launch_threads()
     n_threads = min(numba.get_num_threads(), len(tasks))

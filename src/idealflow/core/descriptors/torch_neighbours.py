@@ -1,6 +1,6 @@
-"""Neighbours on a torch device: the bins of :class:`NeighbourGrid`, searched by whole tensors.
+"""Neighbours on a torch device: the bins of :class:`NeighbourGrid`, searched by operations on whole tensors.
 
-Atoms are sorted into bins by numpy, which is O(n_atoms) and cheap; what a centre's sphere can reach is looked through on the
+Numpy sorts the atoms into bins, in a time that is linear and short; the bins that a centre's sphere can reach are searched on the
 device. Arithmetic and order are those of the compiled search, so both find the same pairs, images included.
 """
 
@@ -29,6 +29,15 @@ class TorchPairs(NamedTuple):
         Image of the neighbour, in cell vectors.
     vec : (n_pairs, 3) float64, Å
         From the centre to the neighbour.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> grid = NeighbourGrid(crystal.positions, crystal.cell.array, crystal.pbc, cutoff=2.6)
+    >>> pairs = TorchGrid(grid, torch.device("cpu")).pairs(torch.tensor([2]))
+    >>> len(pairs.j), pairs.centre.unique().tolist()
+    (12, [0])
     """
 
     centre: Tensor
@@ -38,7 +47,23 @@ class TorchPairs(NamedTuple):
 
 
 class TorchGrid:
-    """The sorted atoms of one frame on a device."""
+    """The sorted atoms of one frame on a device.
+
+    Parameters
+    ----------
+    grid
+        The atoms in their bins.
+    device
+        Where to search.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> grid = NeighbourGrid(crystal.positions, crystal.cell.array, crystal.pbc, cutoff=2.6)
+    >>> TorchGrid(grid, torch.device("cpu")).pairs(torch.arange(4)).vec.shape
+    torch.Size([48, 3])
+    """
 
     def __init__(self, grid: NeighbourGrid, device: torch.device) -> None:
         atoms = grid.sorted_atoms

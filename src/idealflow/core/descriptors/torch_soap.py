@@ -1,7 +1,7 @@
-"""SOAP on a torch device: the same splines, harmonics and sums as the compiled kernel, by whole tensors, in double precision.
+"""SOAP on a torch device: the splines, harmonics and sums of the compiled kernel, on whole tensors, in double precision.
 
-Sums over neighbours are products of blocks padded to the most neighbours a centre has: no atomic additions, whose order, and
-with it the last bit, would change from run to run on a GPU.
+Sums over neighbours are products of blocks that are padded to the largest number of neighbours. Atomic additions are avoided:
+their order, and with it the last bit, would change from run to run on a GPU.
 """
 
 from __future__ import annotations
@@ -22,15 +22,26 @@ __all__ = ["Neighbourhood", "TorchSOAP", "neighbourhoods", "padded"]
 
 
 class Neighbourhood(NamedTuple):
-    """Neighbours of one species around each centre, padded.
+    """Neighbours of one species around each centre, padded to the largest number of them.
 
     Attributes
     ----------
     vec : (3, n_centres, most), Å
-        From the centre to each neighbour; padding lies at (1, 0, 0).
+        From the centre to each neighbour; padding is (1, 0, 0).
     filled : (n_centres, most) bool
+        Which places are no padding.
     members : (n_members,)
-        The pairs, in the order of the filled places.
+        Index of the pair in each filled place.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.descriptors.torch_neighbours import TorchGrid
+    >>> soap, crystal = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3), bulk("Cu", cubic=True)
+    >>> pairs = TorchGrid(soap.prepare(crystal).grid, torch.device("cpu")).pairs(torch.arange(4))
+    >>> (one,) = neighbourhoods(pairs, torch.zeros(len(pairs.j), dtype=int), n_centres=4, n_species=1)
+    >>> one.vec.shape, bool(one.filled.all())
+    (torch.Size([3, 4, 18]), True)
     """
 
     vec: Tensor
@@ -39,7 +50,28 @@ class Neighbourhood(NamedTuple):
 
 
 def padded(values: Tensor, groups: Tensor, n_groups: int) -> tuple[Tensor, Tensor]:
-    """Rows (n, d) of ascending ``groups`` (n,) side by side: (n_groups, most, d), zeros behind them, and what is filled."""
+    """Put the rows of each group side by side.
+
+    Parameters
+    ----------
+    values : (n, d)
+        The rows.
+    groups : (n,)
+        Group of each row, ascending.
+    n_groups
+        Number of groups.
+
+    Returns
+    -------
+    tuple
+        (n_groups, most, d), with zeros behind the rows of smaller groups; and (n_groups, most) bool, which places are filled.
+
+    Examples
+    --------
+    >>> rows, filled = padded(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 1, 1]), n_groups=2)
+    >>> rows[..., 0].tolist(), filled.tolist()
+    ([[1.0, 0.0], [2.0, 3.0]], [[True, False], [True, True]])
+    """
     counts = torch.bincount(groups, minlength=n_groups)
     most = int(counts.max()) if n_groups else 0
     filled = torch.arange(most, device=values.device) < counts[:, None]
@@ -49,18 +81,56 @@ def padded(values: Tensor, groups: Tensor, n_groups: int) -> tuple[Tensor, Tenso
 
 
 def neighbourhoods(pairs: TorchPairs, kinds: Tensor, n_centres: int, n_species: int) -> list[Neighbourhood]:
-    """Neighbours by species; ``kinds`` (n_pairs,) are theirs."""
+    """Sort neighbours by species.
+
+    Parameters
+    ----------
+    pairs
+        Neighbours of some centres.
+    kinds : (n_pairs,)
+        Index of each neighbour's species in ``SOAP.species``.
+    n_centres, n_species
+        Numbers of centres and species.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.descriptors.torch_neighbours import TorchGrid
+    >>> soap, crystal = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3), bulk("Cu", cubic=True)
+    >>> pairs = TorchGrid(soap.prepare(crystal).grid, torch.device("cpu")).pairs(torch.arange(4))
+    >>> len(neighbourhoods(pairs, torch.zeros(len(pairs.j), dtype=int), n_centres=4, n_species=2))
+    2
+    """
     out = []
     for kind in range(n_species):
         members = torch.nonzero(kinds == kind)[:, 0]
         vec, filled = padded(pairs.vec[members], pairs.centre[members], n_centres)
-        vec[..., 0].masked_fill_(~filled, 1.0)  # the square root has no slope at zero
+        vec[..., 0].masked_fill_(~filled, 1.0)  # the square root has no derivative at zero
         out.append(Neighbourhood(vec.permute(2, 0, 1).contiguous(), filled, members))
     return out
 
 
 class TorchSOAP:
-    """Descriptors of :class:`SOAP` on a device, differentiable by autograd in the neighbours' vectors."""
+    """Descriptors of :class:`SOAP` on a device, differentiable by autograd in the neighbours' vectors.
+
+    Parameters
+    ----------
+    soap
+        The settings.
+    device
+        Where to compute.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.descriptors.torch_neighbours import TorchGrid
+    >>> soap, crystal = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3), bulk("Cu", cubic=True)
+    >>> pairs = TorchGrid(soap.prepare(crystal).grid, torch.device("cpu")).pairs(torch.arange(4))
+    >>> around = neighbourhoods(pairs, torch.zeros(len(pairs.j), dtype=int), n_centres=4, n_species=1)
+    >>> found = TorchSOAP(soap, torch.device("cpu"))(around, own=torch.zeros(4, dtype=int))
+    >>> bool(np.allclose(found.numpy(), soap(crystal)))
+    True
+    """
 
     def __init__(self, soap: SOAP, device: torch.device) -> None:
         n, n_species, degrees = soap.n_max, len(soap.species), soap.l_max + 1
@@ -90,7 +160,7 @@ class TorchSOAP:
         self._scales = torch.from_numpy(np.concatenate(scales)).to(device)
 
     def __call__(self, around: Sequence[Neighbourhood], own: Tensor) -> Tensor:
-        """Descriptors (n_centres, n_features); ``own`` (n_centres,) are the centres' species."""
+        """Descriptors (n_centres, n_features); ``own`` (n_centres,) is the index of each centre's species."""
         by_species = [self._density(each) for each in around]
         blocks = []
         for l in range(self._l_max + 1):

@@ -107,7 +107,8 @@ class ASEMotion:
     >>> from ase.md.langevin import Langevin
     >>> atoms = bulk("Cu", cubic=True)
     >>> atoms.calc = EMT()
-    >>> motion = ASEMotion(atoms, Langevin(atoms, units.fs, temperature_K=300.0, friction=0.1 / units.fs))
+    >>> integrator = Langevin(atoms, units.fs, temperature_K=300.0, friction=0.1 / units.fs, fixcm=False)
+    >>> motion = ASEMotion(atoms, integrator)
     >>> motion.step(300.0)
     >>> motion.observe().temperature > 0.0
     True

@@ -80,7 +80,7 @@ class MDState:
         Atomic numbers.
     positions : (n_atoms, 3), Å
         Unwrapped: atoms that leave the cell are not moved back into it.
-    momenta : (n_atoms, 3), ASE units, u·Å/(Å·sqrt(u/eV))
+    momenta : (n_atoms, 3), √(u·eV), ASE's unit
     masses : (n_atoms,), u
     cell : (3, 3), Å
     pbc : (3,) bool

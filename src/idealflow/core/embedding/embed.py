@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from idealflow.core.cropping.crop import Crop
-from idealflow.core.embedding.relax import MOST_WORSENING, DifferentiableUncertainty, Relaxed, relax_shell
+from idealflow.core.embedding.relax import MOST_WORSENING, Relaxed, relax_shell
 from idealflow.core.embedding.rules import RelaxRules
+from idealflow.core.protocols import Uncertainty
 from idealflow.core.rules import with_single_rules
 from idealflow.errors import InputError
 
@@ -55,7 +56,7 @@ class Embedded:
 
 
 def embed(
-    u: DifferentiableUncertainty,
+    u: Uncertainty,
     crops: Sequence[Crop],
     *,
     max_crops: int = 3,
@@ -117,7 +118,7 @@ def embed(
 
     def relaxed(index: int) -> Embedded:
         crop = crops[index]
-        return Embedded(index, crop, relax_shell(u, crop, rules))
+        return Embedded(index, crop, relax_shell(u, crop, rules=rules))
 
     tried: list[Embedded] = []
     for index in range(min(max_crops, len(crops))):

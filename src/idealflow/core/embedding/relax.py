@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +17,7 @@ from idealflow.core.embedding.lbfgs import minimise
 from idealflow.core.embedding.objectives import ShellObjective
 from idealflow.core.embedding.rules import RelaxRules
 from idealflow.core.embedding.variables import ShellVariables
+from idealflow.core.protocols import Uncertainty
 from idealflow.core.rules import with_single_rules
 from idealflow.errors import InputError
 
@@ -31,31 +32,6 @@ HARDEN_TRIES = 3
 PATIENCE = 0.5
 
 Floats = NDArray[np.float64]
-
-
-class DifferentiableUncertainty(Protocol):
-    """What the relaxation asks of an uncertainty.
-
-    Examples
-    --------
-    >>> from idealflow.core import SOAP, UncertaintyModel
-    >>> u: DifferentiableUncertainty = UncertaintyModel(SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
-    >>> round(u.cutoff, 3)
-    4.115
-    """
-
-    @property
-    def cutoff(self) -> float:
-        """True cutoff of the descriptor, Å."""
-        ...
-
-    def __call__(self, atoms: Atoms) -> Floats:
-        """Uncertainties of all atoms, (n_atoms,); 1 is the mean in distribution."""
-        ...
-
-    def value_and_gradient(self, atoms: Atoms, weights: Floats | None = None) -> tuple[float, Floats, Floats]:
-        """Weighted mean, its gradient in positions (n_atoms, 3), and in the cell at fixed positions (3, 3), both per Å."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -112,7 +88,7 @@ class Relaxed:
     min_contact: float
 
 
-def relax_shell(u: DifferentiableUncertainty, crop: Crop, rules: RelaxRules | None = None, **single: Any) -> Relaxed:
+def relax_shell(u: Uncertainty, crop: Crop, *, rules: RelaxRules | None = None, **single: Any) -> Relaxed:
     """Move shell atoms and cell until the shell looks like what the model knows: from the crop χ̃ to the substructure χ̃*.
 
     The core stands still in Cartesian space, bit for bit. Shell positions and the free components of the cell move together along
@@ -201,7 +177,7 @@ class _Run:
 
     def __init__(
         self,
-        u: DifferentiableUncertainty,
+        u: Uncertainty,
         crop: Crop,
         geometry: GeometryRules,
         objective: ShellObjective,

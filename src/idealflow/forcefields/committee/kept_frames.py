@@ -28,6 +28,18 @@ class KeptFrames:
         The sample.
     n_seen
         Structures added so far.
+
+    Examples
+    --------
+    Of 300 structures 128 are kept:
+
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> labelled = [set_label(bulk("Cu"), energy=-3.5, forces=np.zeros((1, 3))) for _ in range(300)]
+    >>> kept = KeptFrames().with_more(labelled, None, np.random.default_rng(0))
+    >>> len(kept), kept.n_seen
+    (128, 300)
     """
 
     def __init__(self) -> None:
@@ -68,7 +80,7 @@ class KeptFrames:
         return [self.frames[i] for i in rng.choice(len(self.frames), min(n, len(self.frames)), replace=False).tolist()]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything, exactly."""
+        """Everything, exactly: arrays by name, for a file."""
         targets = [targets_of(atoms) for atoms in self.frames]
         none = np.full(6, np.nan)
         return {

@@ -9,28 +9,54 @@ from ase import Atoms
 
 from idealflow.core import UncertaintyModel
 from idealflow.errors import InputError
-from idealflow.forcefields.protocol import AtomicForceField, ForceField
+from idealflow.forcefields.protocol import AtomicForceField
 
-__all__ = ["checked_members", "resampled"]
+__all__ = ["checked_force_field", "checked_members", "resampled"]
 
 
-def checked_members(members: Sequence[ForceField], base: UncertaintyModel) -> list[AtomicForceField]:
+def checked_force_field(force_field: object) -> AtomicForceField:
+    """A force field, if it tells the energies of atoms.
+
+    Raises
+    ------
+    InputError
+        If it has no ``atomic_energies()``.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> checked_force_field(get_force_field("local", species=["Cu"])).name
+    'local'
+    """
+    if not isinstance(force_field, AtomicForceField):
+        raise InputError(
+            f"a committee needs force fields with atomic_energies(), {getattr(force_field, 'name', force_field)!r} has none; use "
+            "uncertainty: soap, or add the method (idealflow.forcefields.AtomicForceField)"
+        )
+    return force_field
+
+
+def checked_members(members: Sequence[object], base: UncertaintyModel) -> list[AtomicForceField]:
     """The members, if they can be compared with each other and screened with ``base``.
 
     Raises
     ------
     InputError
         For fewer than two, force fields without atomic energies, of other species than ``base``, or that see farther.
+
+    Examples
+    --------
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> from idealflow.forcefields import get_force_field
+    >>> base = UncertaintyModel(SOAP(["Cu"], r_cut=4.0, n_max=3, l_max=3, sigma=0.4))
+    >>> two = [get_force_field("local", species=["Cu"], cutoff=4.0) for _ in range(2)]
+    >>> [member.name for member in checked_members(two, base)]
+    ['local', 'local']
     """
     if len(members) < 2:
         raise InputError(f"a committee needs at least 2 members, got {len(members)}")
     good: list[AtomicForceField] = []
-    for member in members:
-        if not isinstance(member, AtomicForceField):
-            raise InputError(
-                f"force field {member.name!r} cannot be in a committee: it has no method atomic_energies() "
-                "(idealflow.forcefields.AtomicForceField)"
-            )
+    for member in map(checked_force_field, members):
         if set(member.species) != set(base.species):
             raise InputError(
                 f"members and base must know the same species, got {', '.join(member.species)} and "
@@ -46,7 +72,16 @@ def checked_members(members: Sequence[ForceField], base: UncertaintyModel) -> li
 
 
 def resampled(frames: Sequence[Atoms], rng: np.random.Generator) -> list[Atoms]:
-    """As many frames drawn with replacement, and further ones until every species is there."""
+    """As many frames as there are, drawn with replacement, and further ones until every species is among them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> drawn = resampled([bulk("Cu"), bulk("Ag"), bulk("Au")], np.random.default_rng(1))
+    >>> sorted({symbol for atoms in drawn for symbol in atoms.get_chemical_symbols()})
+    ['Ag', 'Au', 'Cu']
+    """
     drawn = [frames[i] for i in rng.integers(0, len(frames), len(frames)).tolist()]
     present = {number for atoms in drawn for number in atoms.numbers.tolist()}
     for atoms in frames:

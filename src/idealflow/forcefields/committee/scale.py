@@ -33,6 +33,14 @@ class Scale:
         Mean over environments of the variance over members, eV², at least (1 µeV)²; NaN for a species never seen.
     tail : (n_species,)
         99th percentile of the normalised uncertainty; NaN for a species never seen.
+
+    Examples
+    --------
+    Two members and one species, on whose energy they disagree by ±1 meV:
+
+    >>> import numpy as np
+    >>> Scale(mean=np.array([[-3.5], [-3.4]]), variance=np.array([1e-6]), tail=np.array([4.0])).variance.tolist()
+    [1e-06]
     """
 
     mean: Float
@@ -51,7 +59,7 @@ def scale_of(
     Parameters
     ----------
     energies
-        Of each member.
+        Atomic energies of each member.
     kept
         Structures and which of their atoms count.
     species, kinds_of
@@ -61,6 +69,20 @@ def scale_of(
     ------
     InputError
         If the members agree on every environment of every species.
+
+    Examples
+    --------
+    Two members that give an atom its index as its energy, with opposite signs:
+
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> crystal = set_label(bulk("Cu", cubic=True), energy=-14.0, forces=np.zeros((4, 3)))
+    >>> kept = KeptFrames().with_more([crystal], None, np.random.default_rng(0))
+    >>> members = [lambda atoms, chosen: 1.0 * chosen, lambda atoms, chosen: -1.0 * chosen]
+    >>> scale = scale_of(members, kept, ["Cu"], lambda atoms: np.zeros(len(atoms), dtype=int))
+    >>> scale.mean.tolist(), scale.variance.tolist()
+    ([[1.5], [-1.5]], [1.25])
     """
     pairs = [(atoms, np.flatnonzero(mask)) for atoms, mask in zip(kept.frames, kept.masks, strict=True)]
     kinds = np.concatenate([kinds_of(atoms)[chosen] for atoms, chosen in pairs])
@@ -83,6 +105,13 @@ def scale_of(
 
 
 def deviations(centred: Float) -> Float:
-    """Of the members' centred energies from their mean, (n_members, n)."""
+    """What each member says beyond the members' mean, (n_members, n), from their centred energies of the same shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> deviations(np.array([[1.0, 2.0], [3.0, 2.0]])).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
     found: Float = centred - centred.mean(axis=0)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase import Atoms
@@ -14,16 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core import UncertaintyModel
 from idealflow.core.archive import packed, read_archive, unpacked, write_archive
-from idealflow.core.borrowed import BorrowedCoverage
 from idealflow.core.descriptors import chosen_atoms
 from idealflow.core.objective import checked, objective
+from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate
+from idealflow.core.registry import file_kind
+from idealflow.core.soap_coverage import SOAPCoverage
 from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields.committee.kept_frames import KeptFrames
-from idealflow.forcefields.committee.members import checked_members, resampled
+from idealflow.forcefields.committee.members import checked_force_field, checked_members, resampled
 from idealflow.forcefields.committee.scale import Scale, deviations, scale_of
 from idealflow.forcefields.dataset import check_dataset
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField
 from idealflow.forcefields.registry import load_force_field
+from idealflow.former_names import formerly
 
 __all__ = ["CommitteeUncertainty"]
 
@@ -34,7 +37,7 @@ _CENTRES_AT_ONCE = 1024  # of a gradient: bounds what members keep for their rev
 Float = NDArray[np.float64]
 
 
-class CommitteeUncertainty(BorrowedCoverage):
+class CommitteeUncertainty(SOAPCoverage):
     """Variance over force fields of the energy of each atom, 1 being its mean in distribution.
 
     ``u_i = Var_m(ε_i^m − ⟨ε^m⟩) / ⟨Var_m⟩`` with ε_i^m the energy of atom i in member m; both means run over the training
@@ -57,16 +60,38 @@ class CommitteeUncertainty(BorrowedCoverage):
     masks
         For each structure (n_atoms,) bool: which atoms are training environments; None: all.
     seed
-        Of the sample of structures, and of updates.
+        Seed of the sample of structures, and of updates.
 
     Raises
     ------
     InputError
         For fewer than two members, members without atomic energies or of other species, members that see farther than
         ``base``, members that agree everywhere, or bad structures.
+
+    Examples
+    --------
+    Two small members, trained for a moment on rattled copper with labels of EMT:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import CommitteeUncertainty, get_force_field
+    >>> def labelled(seed):
+    ...     atoms = bulk("Cu", cubic=True)
+    ...     atoms.rattle(0.1, seed=seed)
+    ...     atoms.calc = EMT()
+    ...     return set_label(atoms, atoms.get_potential_energy(), atoms.get_forces())
+    >>> frames = [labelled(seed) for seed in range(6)]
+    >>> base = UncertaintyModel.fit(frames, SOAP(["Cu"], r_cut=4.0, n_max=3, l_max=3, sigma=0.4))
+    >>> small = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[4])
+    >>> u = CommitteeUncertainty.fit(frames, base, small, members=2, steps=5)
+    >>> u(frames[0]).shape, len(u.members)
+    ((4,), 2)
     """
 
-    kind = "idealflow committee uncertainty"
+    name: ClassVar[str] = "committee"
+    learns_labels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -98,7 +123,7 @@ class CommitteeUncertainty(BorrowedCoverage):
         steps: int | None = None,
         masks: Sequence[ArrayLike] | None = None,
         seed: int = 0,
-    ) -> CommitteeUncertainty:
+    ) -> Self:
         """Train members, each with a seed and a bootstrap resample of the frames of its own.
 
         Parameters
@@ -125,6 +150,25 @@ class CommitteeUncertainty(BorrowedCoverage):
             made.append(force_field.copy())
             made[-1].fit(resampled(frames, rng), steps=steps, seed=int(rng.integers(2**31)))
         return cls(made, base, frames, masks, seed=seed)
+
+    @classmethod
+    def check(cls, force_field: object) -> None:
+        """Refuse a force field that does not tell the energies of atoms."""
+        checked_force_field(force_field)
+
+    @classmethod
+    def begin(cls, first: FirstEnvironments, fit: ForceFieldFit, members: int = 4) -> Self:
+        """The first committee of a campaign: led by its force field, of ``members`` in all."""
+        return cls._led(UncertaintyModel.begin(first, fit), fit, members)
+
+    def refit(self, fit: ForceFieldFit) -> Self:
+        """A committee of as many members, trained anew as the force field was; the SOAP model beside it stays."""
+        return self._led(self.base, fit, len(self._members))
+
+    @classmethod
+    def _led(cls, base: UncertaintyModel, fit: ForceFieldFit, members: int) -> Self:
+        leader, untrained = (checked_force_field(each) for each in (fit.force_field, fit.untrained))
+        return cls.fit(fit.frames, base, untrained, members=members, leader=leader, steps=fit.steps, seed=fit.seed)
 
     @property
     def members(self) -> tuple[AtomicForceField, ...]:
@@ -182,17 +226,14 @@ class CommitteeUncertainty(BorrowedCoverage):
                 in_cell += cell_part
         return float(np.concatenate(parts).sum()), in_positions, in_cell
 
+    @formerly(lr="learning_rate")
     def update(
         self,
         frames: Sequence[Atoms],
         masks: Sequence[ArrayLike] | None = None,
-        *,
-        steps: int = 20,
-        lr: float = 3e-4,
-        n_replay: int = 16,
-        leader: ForceField | None = None,
+        learned: ForceFieldUpdate | None = None,
     ) -> None:
-        """Members and distribution take in labelled structures; the normalisation is that of the members as they are then.
+        """Members and distribution take in labelled structures; the scale is set anew, by the members as they then are.
 
         A member whose training diverges stays as it was.
 
@@ -200,13 +241,10 @@ class CommitteeUncertainty(BorrowedCoverage):
         ----------
         frames, masks
             Labelled structures, and which of their atoms join the distribution; as :meth:`UncertaintyModel.update`.
-        steps, lr
-            Of each member's update.
-        n_replay
-            Earlier structures, drawn for each member, that it trains on as well.
-        leader
-            The force field that drives the dynamics, which has learned these structures already: it takes the first
-            member's place, so that the committee judges the model version that runs.
+        learned
+            Settings of each member's update (None: its defaults); replayed structures are drawn for each member. A force field in
+            it has learned these structures already and drives the dynamics: it takes the first member's place, so that the
+            committee judges the model version that runs.
 
         Raises
         ------
@@ -215,12 +253,14 @@ class CommitteeUncertainty(BorrowedCoverage):
             finite, or a leader of other species; nothing is changed then.
         """
         check_dataset(frames, self.species)
+        how = learned or ForceFieldUpdate()
         rng, members = copy.deepcopy(self._rng), list(self._members)
-        if leader is not None:
-            members = checked_members([leader, *members[1:]], self.base)
-        for number in range(0 if leader is None else 1, len(members)):
+        if how.force_field is not None:
+            members = checked_members([how.force_field, *members[1:]], self.base)
+        for number in range(0 if how.force_field is None else 1, len(members)):
             trained, seed = members[number].copy(), int(rng.integers(2**31))
-            report = trained.update(frames, self._kept.drawn(n_replay, rng), steps=steps, lr=lr, seed=seed)
+            replay = self._kept.drawn(how.n_replay, rng)
+            report = trained.update(frames, replay, steps=how.steps, lr=how.learning_rate, seed=seed)
             members[number] = trained if np.isfinite(report.loss[-1]) else members[number]
         kept = self._kept.with_more(frames, masks, rng)
         scale = scale_of([member.atomic_energies() for member in members], kept, self.species, self._kinds)
@@ -236,10 +276,6 @@ class CommitteeUncertainty(BorrowedCoverage):
         tails = np.where(np.isin(self.species, list(self.too_few)), np.nan, self._scale.tail)
         return _TAIL_FACTOR * max(1.0, float(np.nanmax(tails, initial=1.0)))
 
-    def copy(self) -> CommitteeUncertainty:
-        """An independent copy."""
-        return copy.deepcopy(self)
-
     def save(self, path: str | Path) -> Path:
         """Write to one file, atomically and exactly: members with their optimisers, base, sample of structures."""
         arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self._kept.to_arrays().items()}
@@ -251,21 +287,21 @@ class CommitteeUncertainty(BorrowedCoverage):
             "delta_scale": self.delta_scale,
             "rng": self._rng.bit_generator.state,
         }
-        return write_archive(path, self.kind, _VERSION, arrays, meta)
+        return write_archive(path, file_kind(self.name), _VERSION, arrays, meta)
 
     @classmethod
-    def load(cls, path: str | Path) -> CommitteeUncertainty:
-        """Read what :meth:`save` wrote.
+    def load(cls, path: str | Path, device: str | None = None) -> Self:  # noqa: ARG003  # its members have a device of their own
+        """Read what :meth:`save` wrote; ``device`` is the SOAP uncertainty's, and nothing here.
 
         Raises
         ------
         ArtifactError
             If the file is missing, cut short, damaged, foreign, or of a newer version.
         """
-        arrays, meta = read_archive(path, cls.kind, _VERSION)
+        arrays, meta = read_archive(path, file_kind(cls.name), _VERSION)
         try:
             made = cls.__new__(cls)
-            BorrowedCoverage.__init__(made, unpacked(arrays["base"], UncertaintyModel.load), meta["delta_scale"])
+            SOAPCoverage.__init__(made, unpacked(arrays["base"], UncertaintyModel.load), meta["delta_scale"])
             members = [unpacked(arrays[f"member/{number}"], load_force_field) for number in range(meta["members"])]
             made._take_over(checked_members(members, made.base))
             made._kept = KeptFrames.from_arrays(
@@ -300,5 +336,5 @@ class CommitteeUncertainty(BorrowedCoverage):
         return scale
 
     def _apart(self, energies: Float, kinds: NDArray[np.int64]) -> Float:
-        """Of the members' centred energies from their mean, (n_members, n), eV."""
+        """What each member says beyond the members' mean, (n_members, n), eV."""
         return deviations(energies - self._scale.mean[:, kinds])

@@ -25,10 +25,12 @@ from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.polish import polish
 from idealflow.forcefields.local.training import Sample, run_steps, sample_of, set_scales
 from idealflow.forcefields.protocol import TrainReport
+from idealflow.former_names import FORMER, first_names, formerly
 
 __all__ = ["LocalForceField"]
 
 
+@formerly(**FORMER["LocalForceField"])
 class LocalForceField:
     """Local descriptor and a small network per species, learning on one CPU core.
 
@@ -44,7 +46,7 @@ class LocalForceField:
         Size of the radial basis and of its learned contraction.
     hidden
         Widths of the networks' hidden layers.
-    fit_steps, batch_size, fit_lr
+    fit_steps, batch_size, fit_learning_rate
         Defaults of :meth:`fit`: gradient steps, structures per step, highest step size of Adam.
     polish_steps
         Iterations over the whole set that end an :meth:`update`; 0 for none.
@@ -61,7 +63,7 @@ class LocalForceField:
         hidden: Sequence[int] = (32, 32),
         fit_steps: int = 2000,
         batch_size: int = 8,
-        fit_lr: float = 5e-3,
+        fit_learning_rate: float = 5e-3,
         polish_steps: int = 12,
     ) -> None:
         self.settings: dict[str, Any] = {
@@ -72,7 +74,7 @@ class LocalForceField:
             "hidden": list(hidden) if isinstance(hidden, list | tuple) else hidden,
             "fit_steps": fit_steps,
             "batch_size": batch_size,
-            "fit_lr": fit_lr,
+            "fit_learning_rate": fit_learning_rate,
             "polish_steps": polish_steps,
         }
         _check(self.settings)
@@ -148,11 +150,13 @@ class LocalForceField:
         def rate(step: int) -> float:
             done = (step + 1) / steps
             shape = min(1.0, 10.0 * done) * 0.5 * (1.0 + math.cos(math.pi * done))
-            return float(self.settings["fit_lr"]) * shape + 1e-6
+            return float(self.settings["fit_learning_rate"]) * shape + 1e-6
 
         history = run_steps(self._model, optimiser, self.cutoff, batch, rate, steps, progress)
         if not np.isfinite(history[-1]):
-            raise IdealflowError(f"training diverged: the loss became {history[-1]}; lower fit_lr, check the labels")
+            raise IdealflowError(
+                f"training diverged: the loss became {history[-1]}; lower fit_learning_rate, check the labels"
+            )
         self._optimiser_state = optimiser.state_dict()
         return TrainReport(steps, history, self.errors(validation or dataset))
 
@@ -208,7 +212,7 @@ class LocalForceField:
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and optimiser state to one file, atomically and exactly."""
         state = {"model": self._model.state_dict(), "optimiser": self._optimiser_state}
-        return write_checkpoint(path, self.name, self.settings, state)
+        return write_checkpoint(path, self.name, first_names(self.settings), state)
 
     @classmethod
     def load(cls, path: str | Path) -> LocalForceField:
@@ -280,7 +284,7 @@ def _check(settings: dict[str, Any]) -> None:
     species = settings["species"]
     if not species or any(symbol not in atomic_numbers or symbol == "X" for symbol in species):
         raise InputError(f"species must be chemical symbols, at least one, got {species}")
-    for label in ("cutoff", "fit_lr"):
+    for label in ("cutoff", "fit_learning_rate"):
         if not (is_number(settings[label]) and settings[label] > 0):
             raise InputError(f"{label} must be a positive number, got {settings[label]!r}")
     for label in ("n_radial", "n_channels", "fit_steps", "batch_size"):

@@ -1,8 +1,8 @@
-"""What a rerun may change: the settings that a campaign ran with are compared key by key with those asked for now.
+"""What a rerun may change: the settings that a campaign ran with are compared key by key with those of the rerun.
 
-:func:`may_change` is the one rule. What may change holds from the round at which the campaign is taken up and is recorded
-with it; anything else would contradict what has been run, and is refused. The default of a key that is new in a version must
-be how the versions before behaved: then a campaign of theirs goes on unchanged.
+:func:`may_change` is the rule. A change that it allows holds from the round at which the campaign is taken up, and is recorded.
+Any other would contradict what has been run, and is refused. A key that is new in a version must have a default that gives the
+behaviour of the versions before it, so that campaigns of theirs go on unchanged.
 """
 
 from __future__ import annotations
@@ -34,19 +34,18 @@ __all__ = [
     "shown",
 ]
 
-#: where and by whom work is done, and what is checked before; nothing of the results
-_SITE = ("artifacts", "work", "category", "launchpad", "bootstrap.dataset_check")
+#: settings of where and by whom work is done and what is checked before it; they do not change results
+_SITE = ("artifacts", "work", "queues", "launchpad", "bootstrap.dataset_check", "segment.time_limit_s")
 
 _FREE_KEYS = (
     *_SITE, "threshold", "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
     "segment.segment_steps", "segment.trajectory_interval", "segment.max_force", "segment.max_temperature",
-    "segment.wall_time_s",
 )  # fmt: skip
 _FREE_SECTIONS = ("screen", "crop", "relax", "label", "update", "evaluation")
 
 _LONGEST_SHOWN = 160
 
-#: Å and u; what is closer is the same structure, as for labels
+#: Å and u; structures that differ by less are the same, as for labels
 _RESOLUTION = 1e-6
 
 _NOT_SET = object()
@@ -54,16 +53,21 @@ _NOT_SET = object()
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is another than before.
+    """A setting that differs from the one before.
 
     Attributes
     ----------
     key
         Section and name in the config.
     before, after
-        The two values, plain.
+        The two values, as plain data.
     allowed
         Whether it may change.
+
+    Examples
+    --------
+    >>> str(Difference("seed", 0, 1, allowed=False))
+    'seed = 0, now 1'
     """
 
     key: str
@@ -76,18 +80,30 @@ class Difference:
 
 
 def may_change(key: str) -> bool:
-    """Whether a rerun may change a key (``section.name``); of the schedule only what no walker has reached."""
-    section, _, name = key.partition(".")
-    return key in _FREE_KEYS or section in _FREE_SECTIONS or name == "category"
+    """Whether a rerun may change a key (``section.name``). The schedule has a rule of its own: what is ahead may change.
+
+    Examples
+    --------
+    >>> may_change("crop.max_atoms"), may_change("seed")
+    (True, False)
+    """
+    section = key.partition(".")[0]
+    return key in _FREE_KEYS or section in _FREE_SECTIONS
 
 
 def of_the_site(key: str) -> bool:
-    """Whether a key says where and by whom work is done and what is checked before, and nothing of the results."""
-    return key in _SITE or key.rpartition(".")[2] in ("category", "wall_time_s")
+    """Whether a key only says where and by whom work is done or what is checked before, and changes no result.
+
+    Examples
+    --------
+    >>> of_the_site("queues.segment"), of_the_site("threshold")
+    (True, False)
+    """
+    return key in _SITE or key.startswith("queues.")
 
 
 def _moved_with_its_folder(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether ``artifacts`` and ``work`` differ because the campaign's folder, with its own places in it, is elsewhere."""
+    """Whether ``artifacts`` and ``work`` differ only because the campaign's folder, which holds both, was moved."""
     places = [[str(settings.get(key)) for key in ("artifacts", "work")] for settings in (before, after)]
     if any("://" in place for pair in places for place in pair):
         return False
@@ -97,7 +113,13 @@ def _moved_with_its_folder(before: Mapping[str, Any], after: Mapping[str, Any]) 
 
 
 def shown(value: Any) -> str:
-    """A value as JSON in one line; a long one is shortened, and has its hash."""
+    """A value as JSON in one line; a long one is shortened, with its length and hash.
+
+    Examples
+    --------
+    >>> shown({"name": "langevin", "timestep": 2.0})
+    '{"name": "langevin", "timestep": 2.0}'
+    """
     if value is _NOT_SET:
         return "not set"
     text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
@@ -107,14 +129,25 @@ def shown(value: Any) -> str:
 
 
 def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> tuple[list[Difference], list[str]]:
-    """Differences between two sets of settings, and keys that the first does not know.
+    """Differences between two sets of settings, and the keys that only the second has.
 
     Parameters
     ----------
     before, after
-        Of :func:`settings_of`.
+        Results of :func:`~idealflow.workflow.campaign.record.settings_of`.
     done
-        Steps that a walker has run; the schedule up to there is past.
+        Largest number of steps that a walker has run; the schedule up to there may not change.
+
+    Raises
+    ------
+    InputError
+        If the new schedule is shorter than what has been run.
+
+    Examples
+    --------
+    >>> found, new = compared({"seed": 0, "crop.max_atoms": 250}, {"seed": 0, "crop.max_atoms": 300, "work": None}, done=0)
+    >>> [str(entry) for entry in found], new
+    (['crop.max_atoms = 250, now 300'], ['work'])
     """
     found: list[Difference] = []
     one, other = in_full(before), in_full(after)
@@ -130,7 +163,13 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any], done: int) -> 
 
 
 def refusal(campaign: str, refused: Sequence[Difference]) -> InputError:
-    """The error for settings that contradict what has been run."""
+    """The error for settings that contradict what has been run, to be raised.
+
+    Examples
+    --------
+    >>> print(refusal("copper", [Difference("seed", 0, 1, allowed=False)]))  # doctest: +ELLIPSIS
+    campaign copper has been run with other settings: seed = 0, now 1. Put back what it was run with, or give the campaign ...
+    """
     listed = "; ".join(str(entry) for entry in refused)
     return InputError(
         f"campaign {campaign} has been run with other settings: {listed}. Put back what it was run with, or give the campaign "
@@ -139,9 +178,25 @@ def refusal(campaign: str, refused: Sequence[Difference]) -> InputError:
 
 
 def differences_of_the_start(stored: MDState, asked: MDState, *, by_0_1: bool) -> tuple[list[Difference], list[str]]:
-    """What distinguishes the frame at step 0 from the one asked for; and what of it version 0.1.0 did not keep.
+    """How the frame at step 0 differs from the one asked for, and remarks on what version 0.1.0 did not store of it.
 
-    Velocities do not count: they follow from seed and temperature.
+    Velocities are not compared: they follow from seed and temperature.
+
+    Parameters
+    ----------
+    stored, asked
+        The frame that was run, and the one that is asked for.
+    by_0_1
+        Whether version 0.1.0 stored the first, which kept positions, cell and periodicity only.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import MDSegmentMaker
+    >>> one, other = (MDSegmentMaker().initial_state(bulk("Cu", a=a) * 2, seed=0) for a in (3.6, 3.7))
+    >>> differences, remarks = differences_of_the_start(one, other, by_0_1=False)
+    >>> str(differences[0])
+    'structure = "positions of 8 atoms Cu8", now "others, which differ by up to 0.1"'
     """
     one, other = _formula(stored), _formula(asked)
     if one != other or not np.array_equal(stored.numbers, asked.numbers):
@@ -160,7 +215,7 @@ def differences_of_the_start(stored: MDState, asked: MDState, *, by_0_1: bool) -
 
 
 def _parts(one: MDState, other: MDState) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-    """What makes a structure, part by part, of both."""
+    """The parts of two structures in pairs: name, array of the one, array of the other."""
     none = np.zeros(one.n_atoms)
     pairs: list[tuple[str, Any, Any]] = [
         ("positions", one.positions, other.positions),
@@ -184,7 +239,25 @@ def _parts(one: MDState, other: MDState) -> Iterator[tuple[str, NDArray[np.float
 def contradictions_of_the_log(
     segments: Sequence[SegmentDoc], maker: CampaignSettings, start: MDState
 ) -> list[Difference]:
-    """What the stored logs of the MD say against a schedule and a time step; the first of each."""
+    """The first step in the stored logs of the MD that contradicts the schedule, and the first that contradicts the time step.
+
+    Parameters
+    ----------
+    segments
+        Stored segments.
+    maker
+        Settings that are asked for.
+    start
+        The frame at step 0, on which the time step may depend.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> maker = IdealMaker(label=LabelMaker(AseLabeller("ase.calculators.emt.EMT")))
+    >>> contradictions_of_the_log([], maker, maker.segment.initial_state(bulk("Cu") * 2, seed=0))
+    []
+    """
     plan, step_fs = maker.segment.plan(), maker.segment.dynamics().time_step(start)
     found: dict[str, Difference] = {}
     for segment in segments:
@@ -209,7 +282,7 @@ def _schedules(before: Any, after: Any, done: int) -> list[Difference]:
         return []
     ends = np.cumsum([0, *(stage.steps for stage in (*one.stages,))]).tolist()
     ends += np.cumsum([stage.steps for stage in other.stages]).tolist()
-    # both are straight lines between these
+    # both schedules are straight lines between these steps
     steps = sorted({step for end in ends for step in (end, end + 1) if 0 <= step <= done} | {0, done})
     for step in steps:
         if not np.isclose(one.temperature(step), other.temperature(step), rtol=1e-9, atol=0.0):
@@ -219,7 +292,7 @@ def _schedules(before: Any, after: Any, done: int) -> list[Difference]:
 
 
 def _leaves(key: str, before: Any, after: Any, *, allowed: bool) -> Iterator[Difference]:
-    """Differing values, looked for inside mappings."""
+    """Differences between two values; mappings are compared key by key."""
     if isinstance(before, dict) and isinstance(after, dict):
         if "sha256" in before and "sha256" in after:
             if not _same_file(before, after):

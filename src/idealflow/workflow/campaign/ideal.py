@@ -1,4 +1,4 @@
-"""The campaign as a jobflow Maker: bootstrap, rounds and evaluation, each a bounded flow; nothing crosses a round."""
+"""The campaign as a jobflow Maker: bootstrap, rounds and evaluation, each a flow of its own that begins from the stored state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from jobflow import Flow, Job, OnMissing, Response
 
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import (
     BootstrapDoc,
@@ -23,7 +24,7 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.continuation import Submitted, follow_up
+from idealflow.workflow.campaign.continuation import Submitted, check_rounds, follow_up, rounds_of_a_flow
 from idealflow.workflow.campaign.opening import (
     check_campaign,
     context_of,
@@ -51,11 +52,31 @@ from idealflow.workflow.stages.relabel import RelabelMaker
 __all__ = ["IdealMaker"]
 
 
+@formerly("category")
 @dataclass
 class IdealMaker(CampaignSettings):
-    """Run an IDEAL campaign: MD that is screened, cropped, relaxed, labelled and learned from as it goes.
+    """An IDEAL campaign: MD on a force field that learns small cells, cut out wherever a frame is uncertain.
 
-    Its fields are those of :class:`~idealflow.workflow.campaign.settings.CampaignSettings`.
+    A round is one MD segment of every walker, a screen of its last frame, and a crop search, relaxation and label for each
+    uncertain atom, then one update of the model. :meth:`make` gives a flow for jobflow; :func:`~idealflow.run_campaign` runs the
+    campaign on this machine.
+
+    Its fields are those of :class:`~idealflow.workflow.campaign.settings.CampaignSettings`: settings of the campaign, and
+    one Maker for each stage.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker, MDSegmentMaker
+    >>> maker = IdealMaker(
+    ...     campaign="copper",
+    ...     segment=MDSegmentMaker(schedule=[{"kind": "hold", "temperature": 300.0, "steps": 1000}]),
+    ...     label=LabelMaker(AseLabeller("ase.calculators.emt.EMT", reference="EMT (stands in for DFT)")),
+    ...     artifacts="memory://copper",
+    ... )
+    >>> flow = maker.make(bulk("Cu", cubic=True) * 3)
+    >>> flow.name, [job.name for job in flow.jobs]
+    ('IDEAL copper', ['open copper'])
     """
 
     def make(self, structure: Any, notes: Sequence[str] = ()) -> Flow:
@@ -66,21 +87,22 @@ class IdealMaker(CampaignSettings):
         structure
             The frame at step 0: ase Atoms, pymatgen Structure, a file, or a builder mapping.
         notes
-            What was said of it when it was read, to be kept with a new campaign beside what is said here.
+            Messages about the structure from when its file was read, kept with a new campaign.
 
         Raises
         ------
         InputError
-            Before any compute, if structure or settings break a rule.
+            Before anything is computed, if the structure or a setting breaks a rule.
         """
+        check_rounds(self.continuation, self.max_rounds)
         with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)
         opening = self.open(kept(self, atoms), list(dict.fromkeys([*notes, *more])))
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)
-        if self.category is not None:
-            opening.config.manager_config = {"_category": self.category}
+        if "default" in self.queues:
+            opening.config.manager_config = {"_category": self.queues["default"]}
         return Flow([opening], name=f"{self.name} {self.campaign}")
 
     def flow(self, state: CampaignState, action: Action, remaining: int | None) -> Flow:
@@ -88,8 +110,15 @@ class IdealMaker(CampaignSettings):
 
         Parameters
         ----------
+        state, action
+            The campaign's state, and its next action.
         remaining
-            Further actions that the flow's end may add; None: whoever runs the flow decides what follows.
+            Further actions that the flow may add at its end; None: none, whoever runs the flow decides what follows.
+
+        Raises
+        ------
+        InputError
+            If nothing is left to do.
         """
         if action.kind == "stop":
             raise InputError(f"campaign {state.campaign} has nothing left to do: {action.reason}")
@@ -115,7 +144,7 @@ class IdealMaker(CampaignSettings):
         if self.continuation == "launchpad":
             self._submit(state, action)
             return Response(output=output)
-        return Response(output=output, addition=self.flow(state, action, self.max_rounds - 1))
+        return Response(output=output, addition=self.flow(state, action, rounds_of_a_flow(self.max_rounds) - 1))
 
     def _bootstrap_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
         inner = self.bootstrap.make(context, first_frame(state), self.label, self.threshold, check=self.learn)
@@ -166,7 +195,7 @@ class IdealMaker(CampaignSettings):
         return Flow(jobs, name=f"evaluation {self.campaign}")
 
     def asked_evaluation(self, state: CampaignState, n_frames: int) -> Flow:
-        """Flow of an evaluation asked for by hand: it leaves an EvaluationDoc, and the campaign's state as it is."""
+        """Flow of an evaluation that a user asked for: it stores an EvaluationDoc and does not change the campaign's state."""
         context = context_of(self, state)
         asked = replace(self.evaluation, n_frames=n_frames)
         plan = self.segment.plan().to_dict()
@@ -178,7 +207,7 @@ class IdealMaker(CampaignSettings):
     def dispatch(
         self, context: StageContext, segment: SegmentDoc, screen: ScreenDoc, screen_uuid: str, learner: LearnerVersion
     ) -> Response:
-        """Set the substructure stages of every chosen centre going, side by side."""
+        """Start crop search, relaxation and label for every chosen centre, side by side."""
         n_keep = max(self.n_attempts, self.relax.max_crops)
         jobs: list[Job] = []
         settled: list[Any] = []
@@ -197,7 +226,7 @@ class IdealMaker(CampaignSettings):
 
     @stage()
     def gather(self, context: StageContext, settled: Sequence[Any]) -> dict[str, Any]:
-        """Wait for every substructure of a frame; says how their first attempts ended."""
+        """Wait for every substructure of a frame; the output says how their first attempts ended."""
         return {"campaign": context.campaign, "settled": [None if end is None else end["settled"] for end in settled]}
 
     def _attempt(
@@ -209,7 +238,7 @@ class IdealMaker(CampaignSettings):
         where: tuple[int, ...],
         attempt: int,
     ) -> tuple[Job, Job, Job]:
-        """Relax, label, and see whether another attempt is due."""
+        """Jobs that relax and label a crop, and add another attempt if the label failed."""
         relax = named(self.relax.make(context, crop, crop_uuid, learner, attempt), context, "relax", *where, attempt)
         label = named(self.label.make(context, relax.output), context, "label", *where, attempt)
         settle = self.settle(context, label.output, crop_uuid, learner, attempt)
@@ -239,7 +268,7 @@ class IdealMaker(CampaignSettings):
         return Response(output={"campaign": context.campaign, "settled": "again"}, detour=Flow(jobs, name="next crop"))
 
     def _go_on(self, state: CampaignState, given: Mapping[str, Any]) -> Response:
-        """The committed state as output, and what follows it."""
+        """The committed state as the job's output, with the flow that follows, if any."""
         remaining, action = given["remaining"], next_action(state)
         if action.kind == "stop" or remaining is None:
             return Response(output=state)
@@ -252,8 +281,8 @@ class IdealMaker(CampaignSettings):
             return Response(output=state, addition=self.flow(state, action, remaining - 1))
         paused = {
             "status": "paused",
-            "reason": f"max_rounds = {self.max_rounds} rounds of this call are done at round {state.round}; run the same "
-            "flow again on the same store to go on",
+            "reason": f"max_rounds = {rounds_of_a_flow(self.max_rounds)} rounds of this call are done at round {state.round}; "
+            "run the same flow again on the same store to go on",
         }
         return Response(output=state.model_copy(update=paused))
 
@@ -290,8 +319,8 @@ class IdealMaker(CampaignSettings):
         return after_evaluation(state, doc)
 
     def _submit(self, state: CampaignState, action: Action) -> Submitted:
-        """Hand the flow of the next action to whoever drives the campaign, once."""
-        submit = follow_up(self.continuation)
+        """Hand the flow of the next action to the driver that submits flows; it does so once, however often this runs."""
+        submit = follow_up("launchpad")
         return submit(
             self.flow(state, action, 1),
             campaign=state.campaign,

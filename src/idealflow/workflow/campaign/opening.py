@@ -17,17 +17,18 @@ from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.queues import categories_of
 from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
-from idealflow.workflow.learner.uncertainties import check_kind
+from idealflow.workflow.learner.uncertainties import check_choice
 
-#: settings that say where, by whom, under what name and after which checks work is done, and nothing of its results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "category", "launchpad", "name", "dataset_check")
+#: settings that say where, by whom, under what name and after which checks work is done; they do not change results
+_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
 
-#: most atoms of a frame that is labelled whole: its documents take some 100 bytes an atom, of the 16 MB MongoDB allows
+#: most atoms of a frame that is labelled whole: its document takes some 100 bytes per atom, and MongoDB allows 16 MB
 _LARGEST_WHOLE = 20_000
 
 __all__ = [
@@ -54,6 +55,16 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
         If the screen would see less than the model, a species is outside the descriptor, the bootstrap has nothing to
         start from or to learn from, the first velocities cannot be drawn, crops are to be made neutral by oxidation states
         that leave a species out, or frames are to be labelled whole that are too large for it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, BootstrapMaker, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(label=label, bootstrap=BootstrapMaker(soap={"r_cut": 3.0, "n_max": 4, "l_max": 4, "sigma": 0.3}))
+    >>> check_campaign(maker, bulk("Cu", cubic=True) * 3)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: the screen must see what the model sees: SOAP's true cutoff ... must be at least ...
     """
     bootstrap = maker.bootstrap
     whole = "embedding = frame" if maker.embedding == "frame" else f"evaluation.n_frames = {maker.evaluation.n_frames}"
@@ -89,7 +100,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
         force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
     except InputError as error:
         raise InputError(f"bootstrap.force_field_settings: {error}") from error
-    check_kind(bootstrap.uncertainty, force_field)
+    check_choice(bootstrap.uncertainty, bootstrap.all_uncertainty_settings, force_field)
     if soap.cutoff < (cutoff := force_field.cutoff):
         raise InputError(
             f"the screen must see what the model sees: SOAP's true cutoff r_cut + 3.717 σ = {soap.cutoff:.2f} Å must be at "
@@ -110,7 +121,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
 
 
 def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) -> None:
-    """Refuse a bootstrap from which no model of the structure can come, before its first label."""
+    """Refuse a bootstrap that could not teach a model every species of the structure, before its first label."""
     if len(frames) < 2:
         raise InputError(f"{where} has {len(frames)} labelled structure; the bootstrap needs at least 2")
     known = {symbol for atoms in frames for symbol in atoms.get_chemical_symbols()}
@@ -122,7 +133,7 @@ def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) 
 
 
 def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
-    """A part of a charged frame has no charge of its own that anyone knows: such frames are labelled whole."""
+    """Refuse to cut cells out of a frame with a charge or spin: nobody knows the share of a part."""
     totals = totals_of(atoms)
     if totals and maker.learn and not _whole(maker, atoms):
         said = " and ".join(f"{name} = {value:g}" for name, value in totals.items())
@@ -133,7 +144,7 @@ def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
 
 
 def _check_charges(maker: CampaignSettings, atoms: Atoms) -> None:
-    """Oxidation states that leave a species out would fail every crop, each after its search."""
+    """Refuse oxidation states that leave a species out: every crop would fail, each after its search."""
     states = maker.crop.oxidation_states
     if states is None or not maker.learn or maker.embedding == "vacuum" or _whole(maker, atoms):
         return
@@ -151,49 +162,67 @@ def _whole(maker: CampaignSettings, atoms: Atoms) -> bool:
 
 
 def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
-    """What the stages of the next round need to know."""
+    """What the stages of the next round need to know: names, seed, folders, and the queues of their jobs.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> context = context_of(maker, state)
+    >>> context.campaign, context.round, context.artifacts
+    ('copper', 0, 'memory://copper')
+    """
     return StageContext(
         campaign=state.campaign,
         round=state.round,
         seed=state.seed,
         artifacts=state.artifacts,
         work=_work(maker, state.artifacts),
-        categories=_categories(maker),
+        categories=categories_of(maker.queues),
     )
 
 
-def _categories(maker: CampaignSettings) -> dict[str, str]:
-    """Category of worker by stage, where one was asked for; `other`: of all that are not named."""
-    wanted = {
-        "segment": maker.segment.category,
-        "screen": maker.screen.category,
-        "crop": maker.crop.category,
-        "relax": maker.relax.category,
-        "label": maker.label.category,
-        "update": maker.update.category,
-        "bootstrap-label": maker.label.category,
-        "check-label": maker.label.category,
-        "bootstrap-fit": maker.bootstrap.category,
-        "evaluate": maker.evaluation.category,
-        "evaluation-label": maker.label.category,
-        "relabel-label": maker.label.category,
-        "relabel-fit": maker.bootstrap.category,
-        "evaluation-compare": maker.evaluation.category,
-        "other": maker.category,
-    }
-    return {stage_name: category for stage_name, category in wanted.items() if category is not None}
-
-
 def kept(maker: CampaignSettings, atoms: Atoms) -> StoredFrame:
-    """A frame as a file in the campaign's artifact store."""
+    """Store a frame as a file in the campaign's artifact store.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> kept(maker, bulk("Cu")).root
+    'memory://copper'
+    """
     root = artifacts_of(maker)
     return StoredFrame(root=root, file=save_frame(ArtifactStore(root), atoms))
 
 
 def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = ()) -> CampaignState:
-    """Round 0: every walker at step 0 with velocities of its own; no model yet.
+    """The state of a new campaign: every walker at step 0 with velocities of its own, and no model yet.
 
-    ``notes`` say what became of the input (:func:`~idealflow.workflow.jobs.progress.noted`).
+    Parameters
+    ----------
+    maker
+        The campaign.
+    atoms
+        The frame at step 0.
+    notes
+        Messages about the input (:func:`~idealflow.workflow.jobs.progress.noted`), kept with the campaign.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> state.round, state.n_atoms, state.learner, [walker.step for walker in state.walkers]
+    (0, 108, None, [0])
     """
     artifacts = artifacts_of(maker)
     store = ArtifactStore(artifacts)
@@ -230,18 +259,52 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
 
 
 def first_frame(state: CampaignState) -> Atoms:
-    """The frame of walker 0 at its stored step."""
+    """The frame of walker 0 at its stored step.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> len(first_frame(state))
+    108
+    """
     return load_frame(ArtifactStore(state.artifacts), state.walkers[0].md_state)
 
 
 def artifacts_of(maker: CampaignSettings) -> str:
-    """Root of the artifact store: the maker's, else the site's."""
+    """Root URL of the artifact store: the Maker's, else the site's.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> artifacts_of(maker)
+    'memory://copper'
+    """
     given = maker.artifacts or Settings().artifacts or "idealflow_artifacts"
     return given if "://" in given else str(Path(given).absolute())
 
 
 def root_of(maker: CampaignSettings, state: CampaignState) -> str:
-    """Where a stored campaign's artifacts are: where the maker says (its folder may have been moved), if they are there."""
+    """Root URL of a stored campaign's artifacts. It is the Maker's, since the folder may have been moved, if they are there.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> root_of(maker, state)
+    'memory://copper'
+    """
     given = artifacts_of(maker)
     if maker.artifacts is None or given == state.artifacts:
         return state.artifacts
@@ -258,17 +321,48 @@ def _work(maker: CampaignSettings, artifacts: str) -> str:
 
 
 def science_key(maker: CampaignSettings) -> str:
-    """Hash of what decides the results: not where files lie, who drives, or how many rounds a call may run."""
+    """Hash of the settings that decide the results: not of where files are, who runs the rounds, or how many a call may run.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from dataclasses import replace
+    >>> science_key(replace(maker, max_rounds=5)) == science_key(maker), science_key(replace(maker, seed=1)) == science_key(maker)
+    (True, False)
+    """
     return settings_key(_science_of(maker))
 
 
 def settings_changed(maker: CampaignSettings, stored: str) -> bool:
-    """Whether the settings are others than those with the stored :func:`science_key`, of this version or of 0.1.0."""
+    """Whether the settings differ from those that gave the stored :func:`science_key`, in this version or in 0.1.0.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> settings_changed(maker, science_key(maker))
+    False
+    """
     return not is_key_of(stored, _science_of(maker))
 
 
 def labeller_changed(maker: CampaignSettings, stored: str) -> bool:
-    """Whether the labeller is another than the one with the stored key, of this version or of 0.1.0."""
+    """Whether the labeller differs from the one that gave the stored key, in this version or in 0.1.0.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> labeller_changed(maker, maker.label.key)
+    False
+    """
     return not is_key_of(stored, maker.label.settings)
 
 
@@ -286,6 +380,16 @@ def _science(settings: Any) -> Any:
 
 
 def model_of(maker: CampaignSettings) -> list[Any]:
-    """What decides how a label is learned; a change lifts the quarantine."""
+    """Settings that decide how a label is learned. When they change, centres in quarantine may trigger again.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> model_of(maker)[0]
+    'local'
+    """
     bootstrap = maker.bootstrap
     return [bootstrap.force_field, bootstrap.force_field_settings, _science(maker.update.as_dict())]

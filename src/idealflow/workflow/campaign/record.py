@@ -1,4 +1,4 @@
-"""The settings of a campaign as plain data, key by key: what is kept of them, and compared when it is taken up again."""
+"""The settings of a campaign as plain data, key by key: stored with it, and compared when it is taken up again."""
 
 from __future__ import annotations
 
@@ -14,26 +14,40 @@ from monty.json import MontyEncoder
 from idealflow.core import SOAP
 from idealflow.core.dynamics import get_sampler, sampler_to_dict
 from idealflow.errors import InputError
-from idealflow.forcefields import default_settings
+from idealflow.forcefields import default_settings, present_settings
+from idealflow.former_names import FORMER
 from idealflow.schemas import Artifact
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.settings import CampaignSettings
+from idealflow.workflow.campaign.queues import queues_of_sections
+from idealflow.workflow.campaign.settings import CampaignSettings, kinds_of_sections
 from idealflow.workflow.frames.build import STRUCTURE_DEFAULTS
-from idealflow.workflow.jobs.identity import known_to_0_1, present_names
+from idealflow.workflow.jobs.identity import known_to_0_1
 
 __all__ = ["default_of", "in_full", "load_settings", "save_settings", "settings_of", "without_new_keys"]
 
-#: settings of a call, not of the campaign, and what identifies it
+#: settings of a single call, and names; they are not compared
 _NOT_COMPARED = ("campaign", "continuation", "max_rounds", "name")
 
 
 def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, Any]:
-    """All settings that are compared: ``section.name`` → plain value; files by their content.
+    """All settings that are compared: ``section.name`` → plain value. Files count by the hash of their content.
 
     Parameters
     ----------
+    maker
+        The campaign.
     hashed
-        False where the files may have changed since: then they count by their names.
+        False: files count by their names, for settings of earlier runs, whose files may have changed since.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> settings = settings_of(maker)
+    >>> settings["seed"], settings["update.n_steps"], settings["segment.sampler"]["name"]
+    (0, 20, 'langevin')
     """
     plain = _without_versions(json.loads(json.dumps(maker.as_dict(), cls=MontyEncoder)))
     found: dict[str, Any] = {}
@@ -51,6 +65,7 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
     found["label.labeller"] = {key: value for key, value in found["label.labeller"].items() if key != "import_from"}
     found["segment.schedule"] = maker.segment.plan().to_dict()["stages"]
     found["bootstrap.soap"] = _whole_soap(bootstrap.soap)
+    found.setdefault("bootstrap.uncertainty_settings", {})
     found["bootstrap.dataset"] = None if bootstrap.dataset is None else _file(bootstrap.dataset, hashed)
     if bootstrap.seeds is not None:
         found["bootstrap.seeds"] = [_seed(entry, hashed) for entry in found["bootstrap.seeds"]]
@@ -60,52 +75,107 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
 
 
 def save_settings(store: ArtifactStore, settings: Mapping[str, Any]) -> Artifact:
-    """Keep settings as a file of their own: equal ones are one file, and the campaign's state does not grow."""
+    """Store settings as a file of their own, so that the campaign's state does not grow. Equal settings are one file.
+
+    Examples
+    --------
+    >>> from idealflow.storage import ArtifactStore
+    >>> store = ArtifactStore("memory://copper")
+    >>> save_settings(store, {"seed": 0}) == save_settings(store, {"seed": 0})
+    True
+    """
     text = json.dumps(settings, sort_keys=True, indent=1)
     return store.put_bytes(text.encode(), suffix=".json")
 
 
-def load_settings(maker: CampaignSettings, store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
-    """What :func:`save_settings` kept, by the present names of the maker's settings."""
+def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
+    """The settings that :func:`save_settings` stored, under the names that they have now.
+
+    Examples
+    --------
+    >>> from idealflow.storage import ArtifactStore
+    >>> store = ArtifactStore("memory://copper")
+    >>> load_settings(store, save_settings(store, {"seed": 0, "category": "cpu"}))  # as earlier versions stored it
+    {'seed': 0, 'queues': {'default': 'cpu'}}
+    """
     found: dict[str, Any] = json.loads(store.get(artifact).read_text())
-    return {_present(maker, key): value for key, value in found.items()}
+    return _under_present_names(found)
 
 
-def _present(maker: CampaignSettings, key: str) -> str:
-    section, _, name = key.rpartition(".")
-    renamed = present_names(type(getattr(maker, section, None)).__name__) if section else {}
-    return f"{section}.{renamed[name]}" if name in renamed else key
+def _under_present_names(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier version kept: ``category`` of each section, fields that have another name now."""
+    kept: dict[str, Any] = {}
+    categories: dict[str, str | None] = {}
+    kinds = kinds_of_sections()
+    for key, value in stored.items():
+        section, _, name = key.rpartition(".")
+        if name == "category":
+            categories[section or "default"] = value
+        elif key == "bootstrap.force_field_settings":
+            kept[key] = present_settings(stored["bootstrap.force_field"], value)
+        else:
+            present = FORMER.get(kinds.get(section, ""), {}).get(name, name)
+            kept[f"{section}.{present}" if section else present] = value
+    if categories:
+        kept["queues"] = queues_of_sections({}, categories)
+    return kept
 
 
 def default_of(maker: CampaignSettings, key: str) -> Any:
-    """Default of a key, ``section.name``."""
+    """Default value of a key, ``section.name``.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> default_of(maker, "screen.max_centres")
+    4
+    """
     section, _, name = key.rpartition(".")
     entry = next(entry for entry in fields(getattr(maker, section) if section else maker) if entry.name == name)
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def without_new_keys(maker: CampaignSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of ``settings``, what version 0.1.0 knew."""
+    """The settings without those that version 0.1.0 did not know.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> without_new_keys(maker, {"seed": 0, "bootstrap.dataset_check": 2})
+    {'seed': 0}
+    """
     kept = {}
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
         kind = type(getattr(maker, section) if section else maker).__name__
-        if name in known_to_0_1(kind):
+        if name in known_to_0_1(kind) or key == "queues":  # which were a `category` in each section
             kept[key] = value
     return kept
 
 
 def in_full(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with what they leave to a default: so that one who writes a default down is asking for the same.
+    """Settings with all defaults written out, so that a default counts the same whether it is written down or not.
 
     A setting that a later version added to a sampler or force field is at its default, too.
+
+    Examples
+    --------
+    >>> in_full({"segment.sampler": {"name": "langevin"}})["segment.sampler"]["friction"]  # 1/fs
+    0.01
     """
     full = dict(settings)
     if "segment.sampler" in full:
         full["segment.sampler"] = _whole_sampler(full["segment.sampler"])
     if {"bootstrap.force_field", "bootstrap.force_field_settings"} <= full.keys():
-        given = full["bootstrap.force_field_settings"]
-        full["bootstrap.force_field_settings"] = default_settings(full["bootstrap.force_field"]) | given
+        name = full["bootstrap.force_field"]
+        given = present_settings(name, full["bootstrap.force_field_settings"])
+        full["bootstrap.force_field_settings"] = default_settings(name) | given
     if full.get("bootstrap.seeds") is not None:
         full["bootstrap.seeds"] = [_whole_seed(entry) for entry in full["bootstrap.seeds"]]
     if full.get("segment.start_temperature", 0.0) is None:
@@ -121,7 +191,7 @@ def _whole_sampler(settings: Any) -> Any:
 
 
 def _whole_seed(entry: Any) -> Any:
-    """A builder mapping or a file with all that may be said of it; what was given as an object is whole."""
+    """A builder mapping or a file, with its defaults written out; a structure that was given as an object has none."""
     if "sha256" in entry:
         entry = {"file": entry}
     if not {"file", "element"} & entry.keys():

@@ -1,4 +1,4 @@
-"""How a campaign is taken up again: its settings are compared with those it ran with, and its state follows them."""
+"""How a campaign is taken up again: its settings are compared with those it ran with, and its state is changed accordingly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from ase import Atoms
 from jobflow import JobStore
 
+from idealflow.core import Uncertainty, UncertaintyModel
 from idealflow.core.dynamics import MDState
 from idealflow.errors import InputError
-from idealflow.forcefields import CommitteeUncertainty
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
 from idealflow.schemas.campaign import OtherMethod
@@ -40,7 +40,6 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
 
@@ -50,22 +49,42 @@ __all__ = ["reopened"]
 def reopened(
     maker: CampaignSettings, state: CampaignState, atoms: Atoms, store: JobStore, former: CampaignSettings | None = None
 ) -> CampaignState:
-    """The stored state under the maker's present settings, with what they change and from which round on.
+    """The stored state, brought in line with the Maker's settings; it records what they change and from which round on.
 
     Parameters
     ----------
+    maker
+        The campaign, with the settings that are asked for.
+    state
+        Its stored state.
     atoms
         The frame at step 0 that is asked for.
     store
         The job store that has the campaign.
     former
-        What a campaign of version 0.1.0, which did not store its settings, was last run with: the config in its folder.
+        For a campaign of version 0.1.0, which did not store its settings: what it was last run with, from the config in its
+        folder.
 
     Raises
     ------
     InputError
         If the settings contradict what has been run, naming every key; or if labels of another method were learned and the
         settings do not say what becomes of them.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> from dataclasses import replace
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> after = reopened(replace(maker, threshold=3.0), state, bulk("Cu", cubic=True) * 3, JobStore(MemoryStore()))
+    >>> [(change.round, change.key, change.before, change.after) for change in after.changes]
+    [(0, 'threshold', '"auto"', '3.0')]
     """
     asked = settings_of(maker)
     done = _furthest(state, store)
@@ -102,7 +121,7 @@ def reopened(
 
 
 def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -> dict[str, object]:
-    """What changed settings make of the state: it runs again, under new budgets."""
+    """Changes of the state by changed settings: it runs again, under new budgets."""
     steps = maker.segment.plan().n_steps
     lift = (
         state.lift_quarantine
@@ -143,7 +162,7 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
 
 
 def _without_quarantine(store: ArtifactStore, learner: LearnerVersion) -> LearnerVersion:
-    """The learner whose quarantined centres may trigger again, those of the frame at hand first."""
+    """The learner with its quarantine lifted: those centres may trigger again, in the present frame first."""
     uncertainty = load_uncertainty_artifact(store, learner)
     if not any(uncertainty.n_quarantined.values()):
         return learner
@@ -178,7 +197,7 @@ def _differences(
     former: CampaignSettings | None,
     done: int,
 ) -> tuple[list[Difference], list[str]]:
-    """What is asked for and was not run so, and what is to know of the comparison."""
+    """Differences between what is asked for and what was run, and remarks on how they could be compared."""
     by_0_1 = state.settings is None
     artifacts = ArtifactStore(root_of(maker, state))
     campaign = Campaign(store, state.campaign)
@@ -186,7 +205,7 @@ def _differences(
     seed = child_seed(maker.seed, 0, 0)
     differences, remarks = differences_of_the_start(start, maker.segment.initial_state(atoms, seed), by_0_1=by_0_1)
     if state.settings is not None:
-        found, new = compared(load_settings(maker, artifacts, state.settings), asked, done)
+        found, new = compared(load_settings(artifacts, state.settings), asked, done)
         version = "an earlier version"
     elif (known := _known_of_0_1(maker, state, former)) is not None:
         known_settings = without_new_keys(known, settings_of(known, hashed=False))
@@ -208,8 +227,8 @@ def _differences(
 
 
 def _measured_anew(uncertainty: Uncertainty, state: CampaignState) -> list[str]:
-    """That uncertainties are others than in version 0.1.0, of whose the threshold is, which stays."""
-    if state.threshold is None or isinstance(uncertainty, CommitteeUncertainty):
+    """The remark that uncertainties differ from those of version 0.1.0, from which the threshold comes and stays."""
+    if state.threshold is None or not isinstance(uncertainty, UncertaintyModel):
         return []
     return [
         f"uncertainties are this version's, to which few environments say less than to version 0.1.0; the threshold stays, "
@@ -220,7 +239,7 @@ def _measured_anew(uncertainty: Uncertainty, state: CampaignState) -> list[str]:
 def _known_of_0_1(
     maker: CampaignSettings, state: CampaignState, former: CampaignSettings | None
 ) -> CampaignSettings | None:
-    """The settings that a campaign of version 0.1.0 ran with, proved by their hash; None where none of these are they."""
+    """The settings that a campaign of version 0.1.0 ran with, recognised by their hash; None if neither candidate has it."""
     for candidate in (former, maker):
         if candidate is not None and not settings_changed(candidate, state.settings_key):
             return candidate
@@ -230,7 +249,7 @@ def _known_of_0_1(
 def _little_known(
     maker: CampaignSettings, state: CampaignState, campaign: Campaign, start: MDState
 ) -> list[Difference]:
-    """What the state and the logs alone say against the settings asked for."""
+    """Differences that can be found from the state and the logs alone, for lack of stored settings."""
     found = [
         Difference(key, stored, mine, allowed=False)
         for key, mine, stored in (
@@ -257,7 +276,7 @@ def _recorded(state: CampaignState, differences: Sequence[Difference], threads: 
 
 
 def _sorting(maker: CampaignSettings, state: CampaignState, store: JobStore, changed: set[str]) -> dict[str, object]:
-    """What is to be done with learned labels of another method, or without vacuum; looked for where there can be any."""
+    """Changes of the state that say what is to be done with learned labels of another method, or without vacuum."""
     seldom = state.settings is not None and state.other_method is None
     if state.learner is None or (seldom and not any(key.startswith("label.") for key in changed)):
         return {}
@@ -277,9 +296,9 @@ def _sorting(maker: CampaignSettings, state: CampaignState, store: JobStore, cha
     n_used = len(ledger) + len(ledger.left_out) - len(out)
     if sort == "leave_out" and not refits(n_used, len(out), sort):
         uncertainty = load_uncertainty_artifact(artifacts, state.learner)
-        if isinstance(uncertainty, CommitteeUncertainty):
+        if uncertainty.learns_labels:
             raise InputError(
-                f"{len(out)} of the labels that the committee of campaign {state.campaign} has learned are to be left out, and "
-                "too few are left to fit it anew; use label.other_method: relabel"
+                f"{len(out)} of the labels that the uncertainty {uncertainty.name} of campaign {state.campaign} has "
+                "learned are to be left out, and too few are left to fit it anew; use label.other_method: relabel"
             )
     return kept | {"sort_labels": sort}

@@ -1,13 +1,14 @@
-"""What a campaign is told: the settings of all its stages, and of the campaign itself."""
+"""The settings of a campaign: its own, and those of all its stages."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal, get_type_hints
 
 from jobflow import Maker
 from pydantic import Field
 
+from idealflow.workflow.campaign.queues import PARTS, checked_queues, former_category, queues_of_sections
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
 from idealflow.workflow.stages.crop import CropSearchMaker, Embedding
@@ -18,26 +19,29 @@ from idealflow.workflow.stages.screen import UncertaintyScreenMaker
 from idealflow.workflow.stages.segment import MDSegmentMaker
 from idealflow.workflow.stages.update import ModelUpdateMaker
 
-__all__ = ["CampaignSettings"]
+__all__ = ["CampaignSettings", "kinds_of_sections"]
 
 
 @dataclass
 class CampaignSettings(StableName, Maker):
-    """Settings of an IDEAL campaign.
+    """Settings of an IDEAL campaign: the keys of a config.
 
     Attributes
     ----------
     campaign
         Name of the campaign, unique in its store; the same name on the same store continues it.
     learn
-        False: plain inference MD on the first model; nothing is screened.
+        False: MD on the first model alone; nothing is screened or labelled.
     embedding
         What is labelled: ``ides`` (relaxed crops), ``crop`` (unrelaxed), ``vacuum`` (clusters), ``frame`` (whole frames).
     continuation
-        What follows a round: ``return`` adds the next round to the running flow, up to ``max_rounds``; ``launchpad``
-        submits it as a new FireWorks workflow.
+        Who runs the round after this one, for a flow that you make yourself: ``return`` adds it to the running flow;
+        ``launchpad`` submits it as a new FireWorks workflow. Default: ``return``. `idealflow run`, `idealflow submit` and
+        :func:`~idealflow.workflow.drivers.local.run_campaign` say it themselves: leave it out for them.
     max_rounds
-        Rounds per call with ``continuation="return"``; then the campaign is ``paused`` and the same call goes on.
+        Rounds that one call runs at most; then the campaign is ``paused`` and the same call goes on. Default: all there
+        are by `idealflow run` and ``run_campaign``, 20 by ``run_locally``, which nests them. `idealflow run --max-rounds`
+        sets it for one call. A submitted campaign has no calls: `idealflow pause` stops it.
     n_walkers
         Independent walkers that share one learner; each has its own velocities and generator.
     threshold
@@ -47,8 +51,8 @@ class CampaignSettings(StableName, Maker):
     max_failed_labels
         Failed labels after which the campaign stops as failed; None: never.
     max_failed_fraction
-        The campaign stops as failed when more than this share of its last 20 labels failed (those of the bootstrap
-        count); None: never.
+        The campaign stops as failed when more than this share of its last 20 labels failed, those of the bootstrap
+        included; None: never.
     seed
         Seed of every random choice.
     artifacts
@@ -56,18 +60,20 @@ class CampaignSettings(StableName, Maker):
         settings.
     work
         Local folder for files in progress, in a config relative to it; default: the site's settings.
-    category
-        FireWorks category of the workers that run the stages which name none of their own.
+    queues
+        Part of the campaign → FireWorks category of the workers that run its jobs, e.g. ``{default: cpu, segment: gpu}``.
+        Parts are ``bootstrap``, ``segment``, ``screen``, ``crop``, ``relax``, ``label``, ``update`` and ``evaluation``;
+        ``default`` is that of all others. Default: workers of any category.
     launchpad
         Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
-        `idealflow submit --launchpad` sets it.
+        `idealflow submit --launchpad` sets it, where it is not set here.
     """
 
     campaign: Annotated[str, Field(min_length=1, max_length=200)] = "ideal"
     learn: bool = True
     embedding: Embedding = "ides"
-    continuation: Literal["return", "launchpad"] = "return"
-    max_rounds: Annotated[int, Field(ge=1, le=100)] = 20
+    continuation: Literal["return", "launchpad"] | None = None
+    max_rounds: Annotated[int, Field(ge=1)] | None = None
     n_walkers: Annotated[int, Field(ge=1)] = 1
     threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     n_attempts: Annotated[int, Field(ge=1)] = 3
@@ -76,7 +82,7 @@ class CampaignSettings(StableName, Maker):
     seed: Annotated[int, Field(ge=0)] = 0
     artifacts: str | None = None
     work: str | None = None
-    category: str | None = None
+    queues: dict[str, str] = field(default_factory=dict)
     launchpad: str | None = None
     bootstrap: BootstrapMaker = field(default_factory=BootstrapMaker)
     segment: MDSegmentMaker = field(default_factory=MDSegmentMaker)
@@ -87,3 +93,24 @@ class CampaignSettings(StableName, Maker):
     update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
     evaluation: EvaluationMaker = field(default_factory=EvaluationMaker)
     name: str = "IDEAL"
+
+    def __post_init__(self) -> None:
+        """Check the queues, and take in what was once given as the ``category`` of a stage."""
+        former = {part: former_category(self if part == "default" else getattr(self, part)) for part in PARTS}
+        self.queues = queues_of_sections(checked_queues(self.queues), former)
+        for part, category in former.items():
+            if category is not None and part != "default":  # the stage that was given stays as it is
+                setattr(self, part, replace(getattr(self, part)))
+
+
+def kinds_of_sections() -> dict[str, str]:
+    """Class of the Maker of each section of a config, by the section's name.
+
+    Examples
+    --------
+    >>> kinds_of_sections()["segment"]
+    'MDSegmentMaker'
+    """
+    hints = get_type_hints(CampaignSettings)
+    kinds = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Maker)}
+    return {name: kind.__name__ for name, kind in kinds.items()}

@@ -1,6 +1,6 @@
-"""The loop's logic, pure: what comes next (`next_action`), and the state after a round (`after_*`).
+"""The logic of a campaign: what comes next (`next_action`), and the state after it is done (`after_*`).
 
-Nothing here touches a store, a file or a clock; the local driver, run_locally and rockets all call these functions.
+The functions are pure: they touch no store, file or clock. The local driver, run_locally and rockets all call them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from idealflow.schemas import (
     WalkerState,
 )
 
-_TRIED_CENTRES = 3  # without a crop for any of them, a campaign stops
+_TRIED_CENTRES = 3  # a campaign stops if none of its first so many centres could be cropped
 
-_WINDOW = 20  # labels whose failures are compared with max_failed_fraction
+_WINDOW = 20  # last labels, whose failures are compared with max_failed_fraction
 
 __all__ = ["Action", "after_bootstrap", "after_evaluation", "after_relabel", "after_round", "next_action"]
 
@@ -41,6 +41,11 @@ class Action:
         Walkers that take part in a round.
     reason
         Why, in words; shown to the user on ``stop``.
+
+    Examples
+    --------
+    >>> Action("round", walkers=(0, 1), reason="2 of 2 walkers are under way").kind
+    'round'
     """
 
     kind: Literal["bootstrap", "relabel", "round", "evaluate", "stop"]
@@ -49,7 +54,21 @@ class Action:
 
 
 def next_action(state: CampaignState) -> Action:
-    """Decide what comes next from the state alone."""
+    """What a campaign does next. It follows from the state alone.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> from idealflow.workflow import next_action
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> state = initial_state(IdealMaker(label=label, artifacts="memory://copper"), bulk("Cu", cubic=True) * 3)
+    >>> next_action(state).kind, next_action(state).reason
+    ('bootstrap', 'there is no model yet')
+    >>> next_action(state.model_copy(update={"status": "failed", "reason": "no licence"})).kind
+    'stop'
+    """
     if state.status in ("finished", "failed"):
         return Action("stop", reason=state.reason)
     if state.learner is None:
@@ -65,7 +84,33 @@ def next_action(state: CampaignState) -> Action:
 
 
 def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | None) -> CampaignState:
-    """State after the first model; ``threshold`` overrides the one the bootstrap derived."""
+    """State after the first model.
+
+    Parameters
+    ----------
+    state
+        The state before it.
+    doc
+        What the bootstrap stored.
+    threshold
+        Threshold that the user set; None: the one that the bootstrap derived.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> from idealflow.schemas import BootstrapDoc
+    >>> doc = BootstrapDoc.model_construct(
+    ...     source="dataset", learner=None, threshold=2.5, failed={}, notes=[], n_labelled_here=0, seconds=8.0
+    ... )
+    >>> after = after_bootstrap(state, doc, threshold=None)
+    >>> after.round, after.threshold, after.wall_s
+    (1, 2.5, 8.0)
+    """
     return _settled(
         state,
         learner=doc.learner,
@@ -86,16 +131,30 @@ def after_round(
     update: ModelUpdateDoc | None,
     seconds: float,
 ) -> CampaignState:
-    """State after a round: walkers moved, the learner's new version, counts.
+    """State after a round: where the walkers are now, the learner's new version, and the counts.
 
     Parameters
     ----------
+    state
+        The state before it.
     segments, screens
-        One of each per walker that took part, in any order; no screens where the campaign does not learn.
+        One of each for every walker that took part, in any order; no screens if the campaign does not learn.
     update
-        The round's model update, None where the campaign does not learn.
+        The round's model update; None if the campaign does not learn.
     seconds
-        Wall time of the round's stages.
+        Time that the stages of the round took, s.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> after = after_round(state, segments=[], screens=[], update=None, seconds=2.0)
+    >>> after.round, after.walkers == state.walkers, after.wall_s
+    (1, True, 2.0)
     """
     screened = {screen.walker: screen for screen in screens}
     moved = {segment.walker: _moved(state, segment, screened.get(segment.walker)) for segment in segments}
@@ -110,10 +169,35 @@ def after_round(
 
 
 def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> CampaignState:
-    """State after learned labels were sorted out; ``automatic``: the threshold is the distribution's own.
+    """State after learned labels of another method were left out or made again.
 
-    The whole-frame comparison is due again: model and method are others. If every new label failed, the campaign has failed,
-    and tries again when it is taken up.
+    The whole-frame comparison is due again, since model and method have changed. If every new label failed, the campaign has
+    failed; it tries again when it is taken up.
+
+    Parameters
+    ----------
+    state
+        The state before it.
+    doc
+        What was done with the labels.
+    automatic
+        Whether the threshold is ``auto``, so that it follows the new distribution.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> from idealflow.schemas import RelabelDoc
+    >>> doc = RelabelDoc.model_construct(
+    ...     learner=None, failed={"copper/1": "no licence"}, relabelled={}, n_without_vacuum=0, method="PBE",
+    ...     threshold=None, seconds=1.0,
+    ... )
+    >>> print(after_relabel(state, doc, automatic=True).reason)  # doctest: +ELLIPSIS
+    none of 1 learned labels could be made again by PBE: 1× no licence; the model is as before. ...
     """
     outcomes = [key in doc.failed for key in sorted({*doc.failed, *doc.relabelled})]
     causes = Counter(doc.failed.values())
@@ -138,7 +222,27 @@ def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> 
 
 
 def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
-    """State after the whole-frame comparison."""
+    """State after the whole-frame comparison.
+
+    Parameters
+    ----------
+    state
+        The state before it.
+    doc
+        What the comparison found.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> from idealflow.workflow.campaign.opening import initial_state
+    >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
+    >>> from idealflow.schemas import EvaluationDoc
+    >>> after_evaluation(state, EvaluationDoc.model_construct(failed={}, seconds=30.0)).evaluated
+    True
+    """
     return _settled(
         state,
         evaluated=True,
@@ -150,7 +254,7 @@ def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
 def _moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -> WalkerState:
     before = next(walker for walker in state.walkers if walker.walker == segment.walker)
     triggered = screen is not None and bool(screen.centres)
-    # a segment of an interrupted run may have ended at the end of a schedule that is longer now
+    # an interrupted run may have left a segment that ended a schedule which has been lengthened since
     done = segment.reason == "schedule_end" and segment.last_step >= state.schedule_steps and not triggered
     moved = {
         "step": segment.last_step,
@@ -209,7 +313,7 @@ def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Wal
 
 def _uncropped(n_centres: int, causes: Counter[str]) -> str:
     """Why a campaign ends that could not make a single crop, and what helps."""
-    if unknown := n_centres - causes.total():  # counted by an earlier version, which did not keep why
+    if unknown := n_centres - causes.total():  # counted by an earlier version, which did not store the causes
         causes = causes + Counter({"in earlier rounds": unknown})
     budget = any("within crop.max_atoms" in cause for cause in causes)
     remedy = "Raise crop.max_atoms" if budget else "Do what the causes ask for"
@@ -225,9 +329,9 @@ def _bootstrap_outcomes(doc: BootstrapDoc) -> list[bool]:
 
 
 def _failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence[bool] | None) -> dict[str, Any]:
-    """Failed labels counted by cause over the whole campaign; the end of it, if they are more than its budgets.
+    """Changes of the state by failed labels: their counts by cause, and the end of the campaign if a budget is exceeded.
 
-    ``outcomes`` tell of the new labels, in order, which of them failed; None where there is nothing to stop.
+    ``outcomes`` says for each new label, in order, whether it failed; None: the campaign is not stopped.
     """
     counted = Counter(state.failure_causes) + Counter(causes)
     failed = state.n_failed_labels + sum(causes.values())
@@ -257,12 +361,12 @@ def _failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequenc
 
 
 def _told(causes: Mapping[str, int]) -> str:
-    """Causes with their numbers, the most frequent first."""
+    """Causes with how often each occurred, the most frequent first."""
     return "; ".join(f"{count}× {cause}" for cause, count in Counter(causes).most_common())
 
 
 def _settled(state: CampaignState, **changes: Any) -> CampaignState:
-    """The next state: one round further, running unless told otherwise, finished if nothing is left to do."""
+    """The next state: one round further; running unless ``changes`` say otherwise, finished if nothing is left to do."""
     changes = {"round": state.round + 1, "status": "running", "reason": "under way", **changes}
     after = state.model_copy(update=changes)
     action = next_action(after)

@@ -1,4 +1,4 @@
-"""Campaigns from YAML: a structure, and the fields of IdealMaker and its stages; every key is checked."""
+"""Campaigns from YAML: a structure, and the fields of IdealMaker and its stages. Every key and value is checked."""
 
 from __future__ import annotations
 
@@ -16,31 +16,53 @@ from idealflow.errors import InputError, did_you_mean
 from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.frames.build import build_structure
-from idealflow.workflow.jobs.identity import present_names
-from idealflow.workflow.jobs.progress import note
+from idealflow.workflow.jobs.progress import SPELLING, Progress, emit
 
 __all__ = ["former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
 
 def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
-    """Read and check a config file.
+    r"""Read and check a config file.
+
+    Parameters
+    ----------
+    path
+        The YAML file. File names in it are relative to its folder.
 
     Returns
     -------
     maker, atoms, settings
-        The campaign's Maker, its frame at step 0, and the config as plain data with file names made absolute.
+        The campaign's Maker; its frame at step 0; and the config as plain data, with absolute file names and with the keys
+        that have another name now under that name.
 
     Raises
     ------
     InputError
         With one readable message: a missing file, YAML that cannot be read, an unknown key, an impossible value.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from idealflow.workflow.config.load import load_config
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "copper.yaml"
+    ...     text = "structure: {element: Cu, a: 3.6, cubic: true, repeat: 3}"
+    ...     _ = file.write_text(f"{text}\ncampaign: copper\nlabel: {{labeller: {{calculator: ase.calculators.emt.EMT}}}}")
+    ...     maker, atoms, settings = load_config(file)
+    >>> maker.campaign, len(atoms), maker.label.method
+    ('copper', 108, 'EMT')
     """
     path = Path(path)
     settings = read_config(path)
     Settings()
     if "structure" not in settings:
         raise InputError(f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)")
+    settings, renamed = present_spelling(settings)
+    for line in renamed:
+        emit(Progress(SPELLING, message=line))
     settings = _with_absolute_files(settings, path.absolute().parent)
     maker = maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
     atoms = build_structure(settings["structure"])
@@ -49,7 +71,15 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
 
 
 def former_maker(path: Path) -> IdealMaker | None:
-    """The campaign's Maker by a config that an earlier version kept; None if that is no config of this version."""
+    """The campaign's Maker from a config that an earlier version kept; None if it is no config for this version.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from idealflow.workflow.config.load import former_maker
+    >>> former_maker(Path("absent.yaml")) is None
+    True
+    """
     try:
         settings = read_config(path)
         return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
@@ -58,33 +88,52 @@ def former_maker(path: Path) -> IdealMaker | None:
 
 
 def kept_maker(path: Path) -> IdealMaker:
-    """The Maker of a kept config, whose structure need not be there any more.
+    """The campaign's Maker from the config in its folder. The structure's file may be gone: it is not read.
 
     Raises
     ------
     InputError
         As :func:`load_config`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from idealflow.workflow.config.load import kept_maker
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "config.yaml"
+    ...     _ = file.write_text("{structure: gone.cif, campaign: copper, threshold: 3.0}")
+    ...     kept_maker(file).threshold
+    3.0
     """
     settings = load_yaml(path.read_text(encoding="utf-8"))
     return maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
 
 
 def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
-    """IdealMaker from a mapping of its fields, stages as nested mappings.
+    """The campaign's Maker from a mapping of its fields, as a config has them; stages are mappings in it.
 
     Raises
     ------
     InputError
-        Naming every key that is unknown and every value that is impossible.
+        Naming the key that is unknown, or the value that is impossible.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.config.load import maker_from_settings
+    >>> maker_from_settings({"campaign": "copper", "screen": {"max_centres": 2}}).screen.max_centres
+    2
+    >>> maker_from_settings({"screen": {"max_center": 2}})
+    Traceback (most recent call last):
+    idealflow.errors.InputError: unknown key screen.max_center (did you mean 'max_centres'?); known: max_centres
     """
-    return _validated(IdealMaker, settings, "")
+    return _validated(IdealMaker, present_spelling(settings)[0] if isinstance(settings, dict) else settings, "")
 
 
 def _validated(kind: type, settings: Any, where: str) -> Any:
     """A Maker from a mapping: each field checked against its annotation."""
     if not isinstance(settings, dict):
         raise InputError(f"{where or 'the config'} must be a mapping, got {settings!r}")
-    settings = _by_present_names(kind, settings, where)
     hints = get_type_hints(kind, include_extras=True)
     known = [entry.name for entry in fields(kind) if entry.name != "name"]
     unknown = sorted(set(settings) - set(known), key=str)
@@ -95,7 +144,7 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
     values = {}
     for key, value in settings.items():
         place = _path(where, key)
-        if place != "label.labeller":  # what a calculator's arguments may be, the calculator knows
+        if place != "label.labeller":  # a calculator checks its own arguments
             _refuse_infinite(value, place)
         if isinstance(hints[key], type) and issubclass(hints[key], Maker):
             values[key] = _validated(hints[key], value, place)
@@ -109,20 +158,6 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
         return kind(**values)
     except InputError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from error
-
-
-def _by_present_names(kind: type, settings: dict[str, Any], where: str) -> dict[str, Any]:
-    """Settings with former names replaced; says how they are written now."""
-    for former, present in present_names(kind.__name__).items():
-        if former not in settings:
-            continue
-        if present in settings:
-            raise InputError(
-                f"{_path(where, former)} is the former name of {_path(where, present)}, got both; leave {former} out"
-            )
-        note("config", f"{_path(where, former)} is read as {_path(where, present)}; write it so")
-        settings = {present if key == former else key: value for key, value in settings.items()}
-    return settings
 
 
 def _refuse_infinite(value: Any, where: str) -> None:
@@ -158,8 +193,8 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
 
     settings = dict(settings)
     settings["structure"] = structure(settings["structure"])
-    for key in ("artifacts", "work"):
-        if key in settings:
+    for key in ("artifacts", "work", "launchpad"):
+        if settings.get(key) is not None:
             settings[key] = absolute(settings[key])
     bootstrap = settings.get("bootstrap")
     if isinstance(bootstrap, dict):

@@ -1,4 +1,4 @@
-"""Campaigns on FireWorks: one workflow per round, added once however often its submission is run."""
+"""Campaigns on FireWorks: one workflow per round, added to the launchpad once, however often its submission is repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobflow.core.flow import get_flow
 
 from idealflow.errors import CampaignError, InputError
 from idealflow.provenance import Campaign, ensure_indexes
-from idealflow.workflow.campaign.continuation import Submitted
+from idealflow.workflow.campaign.continuation import Submitted, check_rounds
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.campaign.reopening import reopened
@@ -23,31 +23,55 @@ from idealflow.workflow.jobs.stage import is_private
 
 __all__ = ["pause_campaign", "submit_action", "submit_campaign"]
 
-#: collection beside FireWorks' own, one document a campaign
+#: collection beside FireWorks' own, with one document per campaign
 _CAMPAIGNS = "idealflow_campaigns"
 
 
 def submit_campaign(
     maker: IdealMaker, atoms: Atoms, launchpad_file: Path | None = None, notes: Sequence[str] = ()
 ) -> str:
-    """Add the campaign's opening job to FireWorks, or take up a paused or finished campaign; says what was done.
+    """Add a campaign to FireWorks, or take up a paused or finished one: `idealflow submit`.
 
-    Submitting a campaign that is under way does nothing and says so. ``notes`` are what was said of the input when it was read;
-    a new campaign keeps them.
+    Nothing is done for a campaign that is under way.
+
+    Parameters
+    ----------
+    maker
+        The campaign.
+    atoms
+        The frame at step 0.
+    launchpad_file
+        Launchpad file, where the Maker's ``launchpad`` does not name it; None: the Maker's, else FireWorks' own configuration.
+    notes
+        Messages about the input, kept with a new campaign: what was said when its file was read.
+
+    Returns
+    -------
+    str
+        What was done, in one sentence.
 
     Raises
     ------
     InputError
-        If the launchpad file does not exist, jobflow's JOB_STORE is no common store, or the settings contradict what the
-        campaign has run.
+        If the launchpad file does not exist or is given twice, ``max_rounds`` or ``continuation`` are set, jobflow's JOB_STORE
+        cannot be shared, or the settings contradict what the campaign has run.
     CampaignError
         If the campaign is under way with other settings.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import IdealMaker
+    >>> from idealflow.workflow.drivers.fireworks import submit_campaign
+    >>> submit_campaign(IdealMaker(max_rounds=5), bulk("Cu"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: max_rounds = 5 is for calls on this machine, and a campaign on a launchpad has none; ...
     """
-    file = None if launchpad_file is None else str(launchpad_file.absolute())
-    maker = replace(maker, continuation="launchpad", launchpad=file)
+    file = _launchpad_file(maker, launchpad_file)
+    maker = replace(maker, continuation="launchpad", launchpad=None if file is None else str(file))
     _check_store(maker, atoms)
     settings = science_key(maker)
-    with opened_launchpad(launchpad_file) as launchpad:
+    with opened_launchpad(file) as launchpad:
         _index(launchpad)
         latest = _latest(launchpad, maker.campaign)
         if latest is not None and (unfinished := _unfinished(launchpad, latest)):
@@ -68,13 +92,51 @@ def submit_campaign(
         return f"campaign {maker.campaign} is on the launchpad {launchpad.name}; start it with `rlaunch rapidfire`"
 
 
+def _launchpad_file(maker: IdealMaker, given: Path | None) -> Path | None:
+    """The launchpad file, from the Maker or the call; InputError where they, or other settings, contradict a submission."""
+    if maker.continuation == "return":
+        raise InputError(
+            "continuation = return keeps the rounds in one flow, but a submitted campaign adds each to the launchpad; leave "
+            "continuation out"
+        )
+    check_rounds("launchpad", maker.max_rounds)
+    own = None if maker.launchpad is None else Path(maker.launchpad).absolute()
+    asked = None if given is None else given.absolute()
+    if own is not None and asked is not None and own != asked:
+        raise InputError(
+            f"the launchpad is {own} in the settings and {asked} in the call; give it once (`launchpad` in the config, or "
+            "--launchpad)"
+        )
+    return asked or own
+
+
 def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:
-    """Let the round under way end, and submit no other until the campaign is submitted again.
+    """Let the round under way end, and submit no other until the campaign is submitted again: `idealflow pause`.
+
+    Parameters
+    ----------
+    campaign
+        Name of the campaign.
+    launchpad_file
+        Launchpad file; None: FireWorks' own configuration.
+
+    Returns
+    -------
+    str
+        What was done, in one sentence.
 
     Raises
     ------
     InputError
-        If the launchpad holds no such campaign.
+        If the launchpad file does not exist, or the launchpad holds no such campaign.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from idealflow.workflow.drivers.fireworks import pause_campaign
+    >>> pause_campaign("li-melt", Path("absent.yaml"))
+    Traceback (most recent call last):
+    idealflow.errors.InputError: launchpad file absent.yaml does not exist; `lpad init` writes one
     """
     with opened_launchpad(launchpad_file) as launchpad:
         if _latest(launchpad, campaign) is None:
@@ -86,21 +148,38 @@ def pause_campaign(campaign: str, launchpad_file: Path | None = None) -> str:
 
 
 def submit_action(flow: Flow, *, campaign: str, number: int, settings: str, launchpad: str | None = None) -> Submitted:
-    """Submit the flow of a campaign's next action as a workflow, from a job of the campaign.
+    """Submit the flow of a campaign's next action as a workflow. The last job of each round calls this.
 
     Parameters
     ----------
+    flow
+        The flow.
+    campaign
+        Name of the campaign.
     number
-        Of the action, by which its workflow is known: rounds committed so far.
+        Number of the action, by which its workflow is found again: how many rounds are committed.
     settings
-        Key of the settings it was built with.
+        Key of the settings with which the flow was built.
     launchpad
         Launchpad file; None: FireWorks' own configuration.
+
+    Returns
+    -------
+    str
+        ``submitted``; ``already``, if it was submitted before; ``held``, if the campaign is to pause.
 
     Raises
     ------
     CampaignError
         If this worker's FireWorks configuration leads to a launchpad that does not hold the campaign.
+
+    Examples
+    --------
+    >>> from jobflow import Flow
+    >>> from idealflow.workflow.drivers.fireworks import submit_action
+    >>> submit_action(Flow([]), campaign="li-melt", number=3, settings="2-0123", launchpad="absent.yaml")
+    Traceback (most recent call last):
+    idealflow.errors.InputError: launchpad file absent.yaml does not exist; `lpad init` writes one
     """
     with opened_launchpad(None if launchpad is None else Path(launchpad)) as pad:
         _index(pad)  # a campaign added from Python, by flow_to_workflow, comes here first
@@ -139,11 +218,11 @@ def opened_launchpad(path: Path | None) -> Iterator[Any]:
 
 
 def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) -> bool:
-    """Add a flow as a workflow; False if it was added before.
+    """Add a flow as a workflow; return False if it was added before.
 
-    The workflow's document comes first: its key has a unique index, so of two processes one adds it. Its fireworks follow,
-    those without parents last, each only where it is missing: a process that dies in between leaves nothing that a worker
-    could start, and the next one completes it.
+    The workflow's document is stored first: its key has a unique index, so one of two processes succeeds. The fireworks follow,
+    each only if it is missing, and those without parents last. A process that dies in between leaves nothing that a worker could
+    start, and the next one completes the workflow.
     """
     from fireworks import Workflow
     from jobflow.managers.fireworks import job_to_firework
@@ -154,7 +233,7 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
     if known is None:
         first = launchpad.get_new_fw_id(quantity=len(jobs))
         ids = list(range(first, first + len(jobs)))
-    else:  # jobs that were added while it ran have higher numbers
+    else:  # jobs that were added while the workflow ran have higher numbers
         ids = sorted(known["nodes"])[: len(jobs)]
         if launchpad.fireworks.count_documents({"fw_id": {"$in": ids}}) == len(jobs):
             return False
@@ -182,7 +261,7 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
 
 
 def _check_store(maker: IdealMaker, atoms: Atoms) -> None:
-    """Refuse a store that workers do not share, and settings that contradict what is stored; index what is shared."""
+    """Refuse a store that workers cannot share, and settings that contradict what is stored; make the store's indexes."""
     store = SETTINGS.JOB_STORE
     if is_private(store):
         raise InputError(
@@ -207,13 +286,13 @@ def _hold(launchpad: Any, campaign: str, *, on: bool) -> None:
 
 
 def _latest(launchpad: Any, campaign: str) -> dict[str, Any] | None:
-    """The campaign's youngest workflow."""
+    """The workflow of the campaign that was added last; None if there is none."""
     found = launchpad.workflows.find_one({"metadata.campaign": campaign}, sort=[("metadata.first_fw", -1)])
     return None if found is None else dict(found)
 
 
 def _unfinished(launchpad: Any, workflow: dict[str, Any]) -> str:
-    """Counts of fireworks by state while the workflow's last job is still to be done, else nothing."""
+    """Numbers of fireworks by state while the workflow's last job is to be done; an empty text when it is done."""
     fireworks = list(
         launchpad.fireworks.find({"fw_id": {"$in": workflow["nodes"]}}, {"state": 1, "spec.stage": 1, "fw_id": 1})
     )

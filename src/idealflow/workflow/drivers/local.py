@@ -1,4 +1,4 @@
-"""Drive a campaign on this machine: one bounded flow after another, no server."""
+"""Run a campaign on this machine: one flow after another, each of one round, without a server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import first_frame, initial_state
 from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.state import Action, next_action
-from idealflow.workflow.frames.encode import to_atoms
+from idealflow.workflow.frames.build import build_structure
+from idealflow.workflow.frames.encode import to_atoms, to_stored
 from idealflow.workflow.jobs.locks import let_go
-from idealflow.workflow.jobs.progress import Progress, emit
+from idealflow.workflow.jobs.progress import Progress, emit, noted
 
 __all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
 
-_ASKED_FRAMES = 5  # where neither the call nor the config says how many
+_ASKED_FRAMES = 5  # if neither the call nor the config says how many
 
 
 def open_state(
@@ -34,15 +35,40 @@ def open_state(
     notes: Sequence[str] = (),
     former: IdealMaker | None = None,
 ) -> CampaignState:
-    """The campaign's state in ``store`` under the maker's settings, or its first, with what was said of the input.
+    """The campaign's stored state, brought in line with the Maker's settings; or the first state of a new campaign.
 
-    ``former`` is what a campaign of version 0.1.0 was last run with, where that is known.
+    Parameters
+    ----------
+    maker
+        The campaign.
+    structure
+        The frame at step 0.
+    store
+        Any jobflow JobStore.
+    notes
+        Messages about the input, kept with a new campaign.
+    former
+        The Maker with which a campaign of version 0.1.0 was last run, if it is known: that version did not store it.
 
     Raises
     ------
     InputError
-        If this machine cannot label (:func:`check_site`), before anything is written, or as
-        :func:`~idealflow.workflow.campaign.reopening.reopened`.
+        If this machine cannot label (:func:`check_site`), before anything is written; and as
+        :func:`~idealflow.workflow.campaign.reopening.reopened` for settings that contradict what was run.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> from idealflow.workflow.drivers.local import open_state
+    >>> from idealflow.workflow.frames.encode import to_stored
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
+    >>> state = open_state(maker, to_stored(bulk("Cu", cubic=True) * 3), JobStore(MemoryStore()))
+    >>> state.campaign, state.status, state.round, state.n_atoms
+    ('copper', 'running', 0, 108)
     """
     stored, atoms = Campaign(store, maker.campaign).state(), to_atoms(structure)
     check_site(maker, structure, None if stored is None else next_action(stored))
@@ -54,12 +80,32 @@ def open_state(
 
 
 def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | None = None) -> None:
-    """Refuse to go on where this machine cannot label what will be labelled; ``action`` is the next, None: the first.
+    """Refuse to go on if something will be labelled and this machine cannot do it.
+
+    Parameters
+    ----------
+    maker
+        The campaign.
+    structure
+        The frame at step 0: its species are those to be labelled.
+    action
+        The campaign's next action; None: its first.
 
     Raises
     ------
     InputError
         Naming what is missing and the setting that mends it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import IdealMaker, LabelMaker, vasp_static
+    >>> from idealflow.workflow.drivers.local import check_site
+    >>> from idealflow.workflow.frames.encode import to_stored
+    >>> maker = IdealMaker(label=LabelMaker(vasp_static(vasp_cmd="absent_vasp")))
+    >>> check_site(maker, to_stored(bulk("Cu")))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: VASP cannot label on this machine: `absent_vasp` of the command ...
     """
     kind = "bootstrap" if action is None else action.kind
     first = kind == "bootstrap" and maker.bootstrap.source == "structures"
@@ -70,7 +116,7 @@ def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | N
 
 def run_campaign(
     maker: IdealMaker,
-    structure: StoredStructure,
+    structure: Any,
     store: JobStore,
     *,
     state: CampaignState | None = None,
@@ -79,23 +125,30 @@ def run_campaign(
     root_dir: Any = None,
     notes: Sequence[str] = (),
 ) -> CampaignState:
-    """Run, or continue, a campaign until it is finished, failed, or ``max_rounds`` are done.
+    """Run, or continue, a campaign on this machine until it is finished, failed, or has run ``max_rounds`` rounds.
 
-    Every action is a flow of its own, run by jobflow's local manager and then forgotten, so memory and time per round
-    do not depend on the rounds behind it. A process killed anywhere continues from what is stored.
+    Each action (the bootstrap, a round, the evaluation) is a flow of its own, run by jobflow's local manager and then forgotten:
+    memory and time per round do not depend on the rounds behind it. If the process is killed, at any moment, the same call
+    goes on from what is stored.
 
     Parameters
     ----------
+    maker
+        The campaign. How many actions this call runs at most is the Maker's ``max_rounds``.
+    structure
+        The frame at step 0: ase Atoms, a pymatgen Structure, a file, a builder mapping, or a stored structure.
+    store
+        Any jobflow JobStore; it is connected if need be.
     state
-        What :func:`open_state` gave, by a caller who looked at it; None: it is opened here.
+        The campaign's state, if :func:`open_state` has opened it already.
     max_rounds
-        Actions (bootstrap, rounds, evaluation) to run at most; None: all there are.
+        The same as the Maker's ``max_rounds``, for callers that give it here.
     on_round
-        Called with every committed state.
+        Function that is called with the state after each action, a :class:`~idealflow.schemas.CampaignState`.
     root_dir
-        Folder in which the jobs run.
+        Folder in which the jobs run; default: the current one.
     notes
-        What was said of the input when it was read, to be kept with a new campaign.
+        Messages about the input, kept with a new campaign: what was said when its file was read.
 
     Returns
     -------
@@ -105,14 +158,32 @@ def run_campaign(
     Raises
     ------
     InputError
-        If this machine cannot label (VASP or its pseudopotentials are missing), before anything is computed or written.
+        Before anything is computed or written: if a setting or the structure breaks a rule, if ``max_rounds`` is given
+        twice, or if this machine cannot label (VASP or its pseudopotentials are missing).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import IdealMaker, run_campaign
+    >>> maker = IdealMaker(campaign="copper", continuation="launchpad")
+    >>> run_campaign(maker, bulk("Cu", cubic=True), JobStore(MemoryStore()))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: continuation = launchpad is for rounds that are submitted to FireWorks, ...
     """
+    rounds = _max_rounds(maker, max_rounds)
+    if not isinstance(structure, StoredStructure):
+        with noted() as more:
+            structure = to_stored(build_structure(structure))
+        notes = list(dict.fromkeys([*notes, *more]))
+    store.connect()
     state = state or open_state(maker, structure, store, notes)
     done = 0
     while (action := next_action(state)).kind != "stop":
-        if max_rounds is not None and done >= max_rounds:
+        if rounds is not None and done >= rounds:
             return state.model_copy(
-                update={"status": "paused", "reason": f"{max_rounds} rounds done; the same command goes on from here"}
+                update={"status": "paused", "reason": f"{rounds} rounds done; the same command goes on from here"}
             )
         state = _run_action(maker, state, action, store, root_dir)
         done += 1
@@ -121,28 +192,61 @@ def run_campaign(
     return state
 
 
+def _max_rounds(maker: IdealMaker, given: int | None) -> int | None:
+    """Rounds that a call runs at most; InputError where Maker and call contradict each other."""
+    if maker.continuation == "launchpad":
+        raise InputError(
+            "continuation = launchpad is for rounds that are submitted to FireWorks, but run_campaign runs them here; leave "
+            "continuation out"
+        )
+    if given is None or maker.max_rounds is None:
+        return maker.max_rounds if given is None else given
+    if given != maker.max_rounds:
+        raise InputError(
+            f"max_rounds is {maker.max_rounds} in the Maker and {given} in the call; give it once, to the Maker"
+        )
+    return given
+
+
 def evaluate_campaign(
     maker: IdealMaker, store: JobStore, artifacts: str, *, n_frames: int | None = None, root_dir: Any = None
 ) -> EvaluationDoc:
-    """Compare the first and the present model with the reference now, wherever the campaign stands.
+    """Compare the first and the present model with the reference now, at whatever point the campaign is: `idealflow evaluate`.
 
-    The campaign's state is left as it is, so what follows is what would have followed without it.
+    The campaign's state is not changed: it goes on as if there had been no evaluation.
 
     Parameters
     ----------
     maker
-        The campaign, with the settings it was last run with.
-    store, artifacts
-        Its documents; root of its artifact store.
+        The campaign, with the settings of its last run.
+    store
+        The job store that has its documents.
+    artifacts
+        Root URL of its artifact store.
     n_frames
-        Whole frames to label; None: as many as the config says, or 5 where it says none.
+        Whole frames to label; None: as many as the Maker's ``evaluation`` says, or 5 if it says none.
     root_dir
-        Folder in which the jobs run.
+        Folder in which the jobs run; default: the current one.
+
+    Returns
+    -------
+    EvaluationDoc
+        Errors of both models on every frame that was labelled.
 
     Raises
     ------
     InputError
         If there is no model or no stored frame yet, or this machine cannot label.
+
+    Examples
+    --------
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import IdealMaker
+    >>> from idealflow.workflow.drivers.local import evaluate_campaign
+    >>> evaluate_campaign(IdealMaker(campaign="copper"), JobStore(MemoryStore()), "artifacts")
+    Traceback (most recent call last):
+    idealflow.errors.InputError: campaign copper has no model yet; let it run at least through its bootstrap
     """
     campaign = Campaign(store, maker.campaign)
     state = campaign.state()

@@ -1,9 +1,9 @@
-"""Put a campaign's queue right after processes died, wherever in their dealings with it they died.
+"""Mend a campaign's queue after processes died, at whatever moment.
 
-FireWorks finds jobs that stay RUNNING. A process that is killed while it *updates* the queue leaves less visible traces: a
-job reserved and never launched; a workflow whose own table of states lags behind its jobs', so that what follows waits
-for ever; jobs written down that no workflow holds. Outputs are committed under derived names, so running a job again is
-always safe.
+FireWorks itself finds jobs that stay RUNNING. A process that is killed *while it updates the queue* leaves other traces: a job
+that is reserved and never launched; a workflow whose own table of states is behind its jobs', so that later jobs wait for ever;
+jobs that are stored but belong to no workflow. To run a job again is always safe: its output is stored under a name derived from
+what it computes.
 """
 
 from __future__ import annotations
@@ -20,26 +20,32 @@ from idealflow.workflow.drivers.fireworks_internals import refresh
 
 __all__ = ["Recovered", "recover_campaign"]
 
-#: workers report once an hour that they live (FireWorks' PING_TIME_SECS)
+#: seconds; workers report once an hour that they are alive (FireWorks' PING_TIME_SECS)
 LOST_AFTER_S = 4 * 3600
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was put right, in numbers of fireworks.
+    """How many fireworks were mended, by what was wrong with them.
 
     Attributes
     ----------
     lost
-        RUNNING without a sign of life; to be run again.
+        RUNNING, without a sign of life from their worker; they will run again.
     reserved
-        Reserved and never launched; free again.
+        Reserved by a worker and never launched; they are free again.
     stray
-        In no workflow; removed.
+        In no workflow; they were removed.
     stale
-        Whose workflow did not know their state; known again.
+        Their workflow had not recorded their state; now it has.
     fizzled
-        To be run again.
+        FIZZLED; they will run again.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.drivers.recovery import Recovered
+    >>> print(Recovered(lost=1, reserved=0, stray=0, stale=2, fizzled=3))
+    1 lost and 3 fizzled jobs will run again; 0 reservations freed, 0 strays removed, 2 stale states mended
     """
 
     lost: int
@@ -58,19 +64,31 @@ class Recovered:
 def recover_campaign(
     campaign: str, launchpad_file: Path | None = None, *, lost_after_s: float = LOST_AFTER_S, rerun_fizzled: bool = True
 ) -> Recovered:
-    """Find what dead processes left behind in a campaign's queue, and mend it.
+    """Find what dead processes left behind in a campaign's queue, and mend it: `idealflow recover`.
 
     Parameters
     ----------
+    campaign
+        Name of the campaign.
+    launchpad_file
+        Launchpad file; None: FireWorks' own configuration.
     lost_after_s
-        Without a sign of life for so long, a process counts as dead.
+        Seconds without a sign of life after which a process counts as dead.
     rerun_fizzled
-        Let fizzled jobs run again, too.
+        Whether fizzled jobs run again, too.
 
     Raises
     ------
     InputError
-        If the launchpad holds no such campaign.
+        If the launchpad file does not exist, or the launchpad holds no such campaign.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from idealflow.workflow.drivers.recovery import recover_campaign
+    >>> recover_campaign("li-melt", Path("absent.yaml"))
+    Traceback (most recent call last):
+    idealflow.errors.InputError: launchpad file absent.yaml does not exist; `lpad init` writes one
     """
     with opened_launchpad(launchpad_file) as launchpad:
         mine = {"spec.campaign": campaign}
@@ -91,7 +109,7 @@ def recover_campaign(
 
 
 def _is_old(document: dict[str, Any], seconds: float) -> bool:
-    """Whether nothing was written into a firework's document for so long."""
+    """Whether a firework's document was last written at least this many seconds ago."""
     changed = document.get("updated_on") or document["created_on"]
     moment = dt.datetime.fromisoformat(changed) if isinstance(changed, str) else changed
     if moment.tzinfo is None:
@@ -100,7 +118,7 @@ def _is_old(document: dict[str, Any], seconds: float) -> bool:
 
 
 def _freed(launchpad: Any, mine: dict[str, Any], seconds: float) -> int:
-    """Fireworks reserved by a process that died before it launched them are ready again."""
+    """Free the fireworks that a process reserved and never launched, since it died; return how many."""
     reserved = list(launchpad.fireworks.find(mine | {"state": "RESERVED"}, {"spec": 0}))
     freed = 0
     for firework in reserved:
@@ -111,7 +129,7 @@ def _freed(launchpad: Any, mine: dict[str, Any], seconds: float) -> int:
 
 
 def _removed(launchpad: Any, mine: dict[str, Any], seconds: float) -> int:
-    """Fireworks of which no workflow knows are removed: whoever wrote them died before it wrote them into one."""
+    """Remove the fireworks that no workflow holds, since whoever stored them died before it did the workflow; return how many."""
     ended = {"$nin": ["COMPLETED", "ARCHIVED", "DEFUSED"]}
     removed = 0
     for firework in list(launchpad.fireworks.find(mine | {"state": ended}, {"spec": 0})):
@@ -123,7 +141,7 @@ def _removed(launchpad: Any, mine: dict[str, Any], seconds: float) -> int:
 
 
 def _open_workflows(launchpad: Any, mine: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Workflows of the campaign that are not done, as they say themselves."""
+    """Workflows of the campaign that are not done by their own state or by that of a firework of theirs."""
     ended = {"$nin": ["COMPLETED", "ARCHIVED", "DEFUSED"]}
     ids = [entry["fw_id"] for entry in launchpad.fireworks.find(mine | {"state": ended}, {"fw_id": 1})]
     query = {"$or": [{"nodes": {"$in": ids}}, {"metadata.campaign": mine["spec.campaign"], "state": ended}]}
@@ -131,10 +149,10 @@ def _open_workflows(launchpad: Any, mine: dict[str, Any]) -> Iterator[dict[str, 
 
 
 def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
-    """Let a workflow's table of states follow its fireworks', and let those start whose parents are done; how many it was.
+    """Bring a workflow's table of states in line with its fireworks and release jobs whose parents are done; return how many.
 
-    FireWorks looks at a job's children only when the job's state *changes*: where its process died between the two, they
-    have to be looked at themselves.
+    FireWorks releases the children of a job only when the job's state *changes*. If the process died between the change and the
+    release, nobody does it later.
     """
     fireworks = {entry["fw_id"]: entry for entry in _nodes(launchpad, workflow)}
     parents: dict[int, list[int]] = {fw_id: [] for fw_id in fireworks}
@@ -144,7 +162,7 @@ def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
     mended = 0
     for fw_id in sorted(fireworks):
         state = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})["state"]
-        if state == "RESERVED":  # a refresh would free it under a worker's hands
+        if state == "RESERVED":  # a refresh would free it while a worker may be launching it
             continue
         done = {"COMPLETED", "FIZZLED"} if fireworks[fw_id]["spec"].get("_allow_fizzled_parents") else {"COMPLETED"}
         waits_for_nothing = state == "WAITING" and all(fireworks[each]["state"] in done for each in parents[fw_id])
@@ -154,10 +172,10 @@ def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
 
 
 def _refresh(launchpad: Any, fw_id: int) -> int:
-    """Let FireWorks look at a job's state and its children's; 1, for counting.
+    """Let FireWorks bring the states of a job and of its children up to date; return 1, for counting.
 
-    A server that lost its last second can leave a job done whose children have begun without the jobs it added, which
-    FireWorks refuses to mend. It is run again then, with what follows it; all find their outputs.
+    FireWorks refuses where a server lost its last second of writes: a job may then be done, and its children begun, without the
+    jobs that it had added. Such a job is run again, with all that follow it; they find their stored outputs.
     """
     try:
         refresh(launchpad, fw_id)
@@ -171,6 +189,6 @@ def _is_mine(launchpad: Any, fw_id: int, mine: dict[str, Any]) -> bool:
 
 
 def _nodes(launchpad: Any, workflow: dict[str, Any]) -> list[dict[str, Any]]:
-    """A workflow's fireworks, without their tasks."""
+    """The documents of a workflow's fireworks, without their tasks."""
     fields = {"fw_id": 1, "state": 1, "spec._allow_fizzled_parents": 1}
     return list(launchpad.fireworks.find({"fw_id": {"$in": workflow["nodes"]}}, fields))

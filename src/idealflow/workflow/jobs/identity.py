@@ -10,7 +10,9 @@ from typing import Any
 
 from monty.json import MSONable
 
-__all__ = ["StableName", "first_names", "former_form", "known_to_0_1", "present_names"]
+from idealflow.former_names import FORMER
+
+__all__ = ["StableName", "former_form", "known_to_0_1"]
 
 #: where monty finds our own classes: `idealflow.__getattr__` knows them all
 _OWN = "idealflow"
@@ -59,34 +61,9 @@ _FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-#: fields that have another name now, of each class: former → present
-_RENAMED: dict[str, dict[str, str]] = {"ModelUpdateMaker": {"n_judges": "n_validation"}}
-
-
-def present_names(kind: str) -> dict[str, str]:
-    """Former → present name of the fields of one of our classes that were renamed."""
-    return _RENAMED.get(kind, {})
-
-
-def first_names(data: Any) -> Any:
-    """Settings with the names that fields had first, which is how they are hashed: a new name makes no new key.
-
-    Parameters
-    ----------
-    data
-        MSON form of a Maker or labeller, or any part or list of it.
-    """
-    if isinstance(data, (list, tuple)):
-        return [first_names(value) for value in data]
-    if not isinstance(data, dict):
-        return data
-    first = {present: former for former, present in present_names(str(data.get("@class"))).items()}
-    return {first.get(key, key): first_names(value) for key, value in data.items()}
-
-
 def known_to_0_1(kind: str) -> tuple[str, ...]:
-    """Fields that one of our classes had in version 0.1.0, by their present names; none for a class that it did not have."""
-    present = present_names(kind)
+    """Fields that one of our classes had in version 0.1.0, as they are called now; none for a class that it did not have."""
+    present = FORMER.get(kind, {})
     return tuple(present.get(name, name) for name in _FORMER.get(kind, ("", ()))[1])
 
 
@@ -103,10 +80,8 @@ class StableName(MSONable):
     """
 
     def as_dict(self) -> dict[str, Any]:
-        """MSON form under the stable name, without the former names that fields may be given by."""
-        former = present_names(type(self).__name__)
-        written = {key: value for key, value in super().as_dict().items() if key not in former}
-        return written | {"@module": self.stored_module()}
+        """MSON form under the stable name."""
+        return super().as_dict() | {"@module": self.stored_module()}
 
     @classmethod
     def stored_module(cls) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from idealflow.workflow.jobs.identity import first_names, former_form
+from idealflow.former_names import first_names
+from idealflow.workflow.jobs.identity import former_form
 
 __all__ = ["child_seed", "former_key", "generator", "is_key_of", "request_key", "settings_key", "stage_uuid"]
 
@@ -46,7 +47,8 @@ def generator(*parts: int) -> np.random.Generator:
 def settings_key(settings: Any) -> str:
     """Key of a Maker's or labeller's settings: ``2-`` and 16 hexadecimal digits of the SHA-256 of their canonical JSON.
 
-    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name.
+    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name; fields that were renamed
+    count under their first name, so that keys stay.
     """
     return f"{_VERSION}-{_digest(first_names(_plain(settings)))}"
 

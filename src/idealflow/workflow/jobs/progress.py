@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["NOTES", "Progress", "emit", "listening", "note", "noted"]
+__all__ = ["NOTES", "SPELLING", "Progress", "emit", "listening", "note", "noted"]
 
 #: stages whose messages say what became of the user's input: shown in all output, and kept with the campaign
 NOTES = ("structure", "dataset", "config")
+
+#: stage of the messages that say how a key of a config is written now
+SPELLING = "config"
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ __all__ = [
     "current_uuid",
     "is_private",
     "named",
+    "site_store",
     "stage",
     "stamp",
     "work_directory",
@@ -170,6 +171,17 @@ def current_store() -> JobStore:
         )
     common.connect()
     return common
+
+
+def site_store() -> JobStore:
+    """The JOB_STORE of jobflow's settings, in which campaigns are looked for by name.
+
+    Examples
+    --------
+    >>> type(site_store()).__name__
+    'JobStore'
+    """
+    return SETTINGS.JOB_STORE
 
 
 def is_private(store: JobStore) -> bool:

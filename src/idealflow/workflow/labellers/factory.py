@@ -1,4 +1,4 @@
-"""The labeller that a config, a Maker or a mapping describes."""
+"""Labellers from what describes them: a section of a config, an atomate2 Maker, or a labeller."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from jobflow import Maker
 
 from idealflow.core.setting_types import check_types
 from idealflow.errors import InputError, did_you_mean
-from idealflow.workflow.labellers.ase import AseLabeller
+from idealflow.labelling import AseLabeller
 from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 from idealflow.workflow.labellers.protocol import Labeller
 from idealflow.workflow.labellers.static import StaticLabeller
 
 __all__ = ["labeller_from_settings", "static_labeller", "vasp_labeller"]
 
-#: what the mapping of a labeller may hold, by the key that says which kind it is
+#: the keys of a labeller's mapping and their types, by the key that decides of which kind it is
 _TYPES: dict[str, dict[str, Any]] = {
     "calculator": {
         "calculator": str,
@@ -23,6 +23,7 @@ _TYPES: dict[str, dict[str, Any]] = {
         "time_limit_s": float | None,
         "reference": str | None,
         "import_from": str | None,
+        "threads": int,
     },
     "maker": {"maker": str, "kwargs": dict, "reference": str | None, "cores": int, "import_from": str | None},
 }
@@ -30,14 +31,37 @@ _STORED = {"@module", "@class", "@version"}  # names of our classes in stored se
 
 
 def vasp_labeller() -> StaticLabeller:
-    """The default labeller: VASP through atomate2's StaticMaker, with this package's input set for metals."""
+    """The default labeller: VASP through atomate2's StaticMaker, with this package's input set for metals.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers import vasp_labeller
+    >>> vasp_labeller().method
+    'VASP PBE'
+    """
     from idealflow.workflow.labellers.vasp import VaspLabeller, vasp_static
 
     return VaspLabeller(vasp_static(), reference="VASP PBE")
 
 
 def static_labeller(maker: Maker, reference: str | None = None, cores: int = 1) -> StaticLabeller:
-    """The labeller of an atomate2 maker: one that knows VASP for a maker of VASP."""
+    """The labeller of an atomate2 maker. For a maker of VASP it is one that checks VASP's site, inputs and failures.
+
+    Parameters
+    ----------
+    maker
+        A Maker whose ``make(structure)`` is one static job.
+    reference, cores
+        As of :class:`~idealflow.StaticLabeller`.
+
+    Examples
+    --------
+    >>> from atomate2.ase.jobs import EmtRelaxMaker
+    >>> from idealflow import vasp_static
+    >>> from idealflow.workflow.labellers import static_labeller
+    >>> [type(static_labeller(maker)).__name__ for maker in (vasp_static("oxide"), EmtRelaxMaker(steps=0))]
+    ['VaspLabeller', 'StaticLabeller']
+    """
     if any(kind.__module__ == "atomate2.vasp.jobs.base" for kind in type(maker).__mro__):
         from idealflow.workflow.labellers.vasp import VaspLabeller
 
@@ -48,14 +72,24 @@ def static_labeller(maker: Maker, reference: str | None = None, cores: int = 1) 
 def labeller_from_settings(settings: Any) -> Labeller:
     """The labeller that a config section, a Maker or a labeller describes.
 
-    A mapping has either ``calculator`` (with ``kwargs``, ``time_limit_s``, ``reference``) for ASE, or ``maker`` (the
-    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``); either may have ``import_from``, the
+    A mapping has either ``calculator`` (with the other fields of :class:`~idealflow.AseLabeller`) or ``maker`` (the
+    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``). Either may have ``import_from``, the
     folder of a module that is not installed.
 
     Raises
     ------
     InputError
         For anything else, naming the key and what is accepted.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers import labeller_from_settings
+    >>> labeller_from_settings({"calculator": "ase.calculators.emt.EMT", "time_limit_s": 60}).method
+    'EMT'
+    >>> labeller_from_settings({"calculator": "ase.calculators.emt.EMT", "time_limit": 60})
+    Traceback (most recent call last):
+    idealflow.errors.InputError: unknown key labeller.time_limit (did you mean 'time_limit_s'?); a labeller with calculator has \
+calculator, kwargs, time_limit_s, reference, import_from, threads
     """
     if isinstance(settings, Maker):
         return static_labeller(settings)
@@ -72,9 +106,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
     folder = given.get("import_from")
     if kind == "calculator":
         check_calculator(given["calculator"], import_class(given["calculator"], folder))
-        labeller = AseLabeller(**given)
-        labeller.engine()
-        return labeller
+        return AseLabeller(**given)
     cores = given.get("cores", 1)
     if cores < 1:
         raise InputError(f"labeller: `cores` must be at least 1, got {cores}")
@@ -82,7 +114,7 @@ def labeller_from_settings(settings: Any) -> Labeller:
 
 
 def _kind_of(given: dict[str, Any]) -> str:
-    """``calculator`` or ``maker``; InputError for neither, both, or a key that this kind does not have."""
+    """``calculator`` or ``maker``: the kind of a mapping. InputError for neither, both, or a key that this kind does not have."""
     kinds = [kind for kind in _TYPES if kind in given]
     if len(kinds) == 1:
         known = _TYPES[kinds[0]]

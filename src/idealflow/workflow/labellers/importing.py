@@ -1,4 +1,4 @@
-"""Classes by their import path, from what is installed, on PYTHONPATH, or in a folder of the user's."""
+"""Classes by their import path: of installed packages, on PYTHONPATH, or in a folder that the user names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ def import_class(path: str, folder: str | None = None) -> Any:
     Parameters
     ----------
     folder
-        Folder that joins the end of the import path of this process, None for none.
+        Folder that is added to the end of this process's import path; None: no folder.
 
     Raises
     ------
     InputError
-        If the module is missing or fails, whatever it raises, or has no such name.
+        If the module is missing, raises anything while it is imported, or has no such name.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers.importing import import_class
+    >>> import_class("ase.calculators.emt.EMT").__name__
+    'EMT'
     """
     if folder is not None:
         if not Path(folder).is_dir():
@@ -42,12 +48,27 @@ def import_class(path: str, folder: str | None = None) -> Any:
 
 
 def check_calculator(path: str, made_by: Any) -> None:
-    """Refuse what cannot make an ASE calculator: anything but a class of calculators or a function written in Python.
+    """Refuse anything but a class of ASE calculators, or a function written in Python (which may return one).
+
+    Parameters
+    ----------
+    path
+        Import path that the user gave, for the message.
+    made_by
+        What stands at that path.
 
     Raises
     ------
     InputError
         Naming the path.
+
+    Examples
+    --------
+    >>> import math
+    >>> from idealflow.workflow.labellers.importing import check_calculator
+    >>> check_calculator("math.pi", math.pi)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: math.pi is no ASE calculator but a float; give the import path of a calculator's class, ...
     """
     is_class = inspect.isclass(made_by) and hasattr(made_by, "get_potential_energy")
     if not (is_class or inspect.isfunction(made_by)):
@@ -58,6 +79,13 @@ def check_calculator(path: str, made_by: Any) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and text of an error, in one line."""
+    r"""Class and text of an error, in one line.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers.importing import one_line
+    >>> one_line(ValueError("two\nlines"))
+    'ValueError: two lines'
+    """
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

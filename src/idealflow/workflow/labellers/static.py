@@ -25,7 +25,7 @@ from idealflow.workflow.jobs.identity import StableName
 __all__ = ["StaticLabeller", "to_pymatgen"]
 
 
-#: settings of atomate2's makers that say how a program is run and its files are handled, and nothing of its results
+#: settings of atomate2's makers that decide how a program is run and its files are handled, but not its results
 _OF_THE_RUN = frozenset(
     f"{verb}_{engine}_{noun}"
     for engine in ("vasp", "cp2k", "abinit")
@@ -44,7 +44,18 @@ class StaticLabeller(StableName):
     reference
         Name shown in output and documents; default: the maker's name.
     cores
-        Cores that a calculation takes, for its cost in core-seconds. VASP's own documents tell, and then this is not used.
+        Cores that a calculation takes, for its cost in core-seconds. Not used where the documents say it, as VASP's do.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from atomate2.ase.jobs import EmtRelaxMaker
+    >>> from idealflow import LabelMaker, StaticLabeller
+    >>> labeller = StaticLabeller(EmtRelaxMaker(steps=0, relax_cell=False), reference="EMT (stands in for DFT)")
+    >>> labeller.method
+    'EMT (stands in for DFT)'
+    >>> LabelMaker(labeller).labeller is labeller
+    True
     """
 
     maker: Maker
@@ -53,14 +64,14 @@ class StaticLabeller(StableName):
 
     @property
     def method(self) -> str:
-        """What the labels are."""
+        """Name of the method that the labels are of."""
         return self.reference or f"{type(self.maker).__module__.split('.')[1]} {self.maker.name}"
 
     def check_site(self, species: Iterable[str]) -> None:
-        """Refuse to start where the engine cannot run; nothing is known of engines in general."""
+        """Refuse to start where the engine cannot run. What an engine needs is not known in general: nothing is checked."""
 
     def _maker_of_a_label(self) -> Maker:
-        """The maker for one label: a copy, since makers write into their own settings."""
+        """The maker for one label: a copy, because makers change their own settings while they run."""
         return deepcopy(self.maker)
 
     def _check_document(self, document: Any, structure: Any) -> None:
@@ -72,14 +83,19 @@ class StaticLabeller(StableName):
         return f"{type(self.maker).__name__} failed: {last}"
 
     def science(self) -> dict[str, Any]:
-        """The maker's settings without those of where and how its program is run and its files are read."""
+        """The maker's settings, without those of how its program is run and its files are handled."""
         settings = self.maker.as_dict()
         return {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
-        """Run the maker's job body in ``directory`` and convert its document.
+        """Run the maker's job in ``directory`` and convert its document.
 
         The engine gets a right-handed cell, periodic in three directions, with vacuum where ``atoms`` are not periodic.
+
+        Raises
+        ------
+        LabelError
+            With the cause, if the maker fails or its document has no label of ``atoms``.
         """
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise LabelError(f"{self.method}: positions or cell are not finite")
@@ -105,7 +121,14 @@ class StaticLabeller(StableName):
 
 
 def to_pymatgen(boxed: Atoms) -> Any:
-    """The pymatgen Structure of a boxed structure; its moments are `magmom`, its spin stands in `properties`."""
+    """The pymatgen Structure of a boxed structure, with its charge; moments are in ``magmom``, spin is in ``properties``.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> to_pymatgen(bulk("Cu")).formula
+    'Cu1'
+    """
     structure = AseAtomsAdaptor.get_structure(boxed)
     if "charge" in boxed.info:
         structure.set_charge(boxed.info["charge"])

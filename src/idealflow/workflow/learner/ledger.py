@@ -33,6 +33,14 @@ class Ledger:
         True for structures kept out of training, for validation.
     left_out
         Request keys of labels that were learned and that training must not use: of another method, or without vacuum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ledger = Ledger()
+    >>> ledger.add(["a", "b"], np.array([[0.01, 0.2, 0.0], [0.02, 0.1, 0.0]]), held_out=[False, True])
+    >>> ledger.replay(5, np.random.default_rng(0)), len(ledger)
+    (['a'], 2)
     """
 
     keys: list[str] = field(default_factory=list)
@@ -101,10 +109,26 @@ class Ledger:
 def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[str]) -> list[Atoms]:
     """The labelled structures of ledger keys, in the order asked for.
 
+    Parameters
+    ----------
+    store, artifacts
+        Where labels are, and where structures of datasets are.
+    keys
+        As :class:`Ledger` has them.
+
     Raises
     ------
     CampaignError
         If a label is no longer in the store.
+
+    Examples
+    --------
+    >>> from maggma.stores import MemoryStore
+    >>> store = JobStore(MemoryStore())
+    >>> store.connect()
+    >>> fetch_structures(store, ArtifactStore("artifacts"), ["w0000/s0"])
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: 1 training labels are not in the store, first w0000/s0; restore the store
     """
     wanted = [key for key in keys if not is_shard_key(key)]
     found = read_shard_keys(artifacts, keys)

@@ -1,87 +1,83 @@
-"""The uncertainties that a campaign can screen with: made at the bootstrap, taught with every update, read from files."""
+"""The uncertainty of a campaign: chosen by name, checked before anything is computed, made at the bootstrap, read from files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
-from ase import Atoms
-
-from idealflow.core import UncertaintyModel
-from idealflow.core.archive import archive_kind
+from idealflow import core
+from idealflow.core import Uncertainty, uncertainty_class
+from idealflow.core.registry import check_settings
 from idealflow.errors import InputError
-from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, ForceField
+from idealflow.forcefields import ForceField
 from idealflow.settings import Settings
 
-__all__ = ["Uncertainty", "UncertaintyKind", "check_kind", "learn", "load_uncertainty", "with_committee"]
-
-Uncertainty = UncertaintyModel | CommitteeUncertainty
-
-UncertaintyKind = Literal["soap", "committee"]
+__all__ = ["check_choice", "load_uncertainty", "settings_of"]
 
 
-def check_kind(kind: UncertaintyKind, force_field: ForceField) -> None:
-    """Refuse a committee of force fields that do not tell the energies of atoms.
+def settings_of(name: str, settings: Mapping[str, Any], committee_size: int) -> dict[str, Any]:
+    """Settings with which the class of a name begins: those of the config, and a committee's size, which has a key of its own.
 
     Raises
     ------
     InputError
-        Naming the method that is missing.
+        If the size is given twice.
+
+    Examples
+    --------
+    >>> settings_of("committee", {}, committee_size=3)
+    {'members': 3}
     """
-    if kind == "committee" and not isinstance(force_field, AtomicForceField):
-        raise InputError(
-            f"bootstrap.uncertainty: committee needs a force field with atomic_energies(), {force_field.name!r} has none; "
-            "use uncertainty: soap, or add the method (idealflow.forcefields.AtomicForceField)"
-        )
+    if name != "committee":
+        return dict(settings)
+    if "members" in settings:
+        raise InputError("bootstrap.uncertainty_settings: members is bootstrap.committee_size; give it there")
+    return {**settings, "members": committee_size}
 
 
-def with_committee(
-    base: UncertaintyModel,
-    force_field: ForceField,
-    untrained: ForceField,
-    frames: Sequence[Atoms],
-    *,
-    size: int,
-    steps: int | None,
-    seed: int,
-) -> CommitteeUncertainty:
-    """A committee led by the force field that drives, the other members copies of ``untrained`` fitted to ``frames``."""
-    return CommitteeUncertainty.fit(frames, base, untrained, members=size, leader=force_field, steps=steps, seed=seed)
+def check_choice(name: str, settings: Mapping[str, Any], force_field: ForceField) -> None:
+    """Refuse an uncertainty that there is not, settings it does not have, and a force field it cannot work with.
 
+    Parameters
+    ----------
+    name
+        Registered name, or ``module:Class``.
+    settings
+        As :func:`settings_of` gives them.
+    force_field
+        Untrained.
 
-def learn(
-    uncertainty: Uncertainty,
-    structures: Sequence[Atoms],
-    masks: Sequence[np.ndarray] | None,
-    force_field: ForceField,
-    *,
-    steps: int,
-    lr: float,
-    n_replay: int,
-) -> None:
-    """Let labelled structures join the distribution.
+    Raises
+    ------
+    InputError
+        Naming the key of the config.
 
-    Members of a committee learn them too, by the settings of the force field's own update; ``force_field``, which has
-    learned them already, leads, so that the committee judges the model version it is stored with.
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> check_choice("soap", {}, get_force_field("local", species=["Cu"]))
     """
-    if isinstance(uncertainty, CommitteeUncertainty):
-        uncertainty.update(structures, masks, steps=steps, lr=lr, n_replay=n_replay, leader=force_field)
-    else:
-        uncertainty.update(structures, masks=masks)
+    try:
+        kind = uncertainty_class(name)
+        kind.check(force_field)
+    except InputError as error:
+        raise InputError(f"bootstrap.uncertainty: {error}") from error
+    try:
+        check_settings(kind, settings)
+    except InputError as error:
+        raise InputError(f"bootstrap.uncertainty_settings: {error}") from error
 
 
 def load_uncertainty(path: str | Path) -> Uncertainty:
-    """Whichever uncertainty a file holds; SOAP's on the site's device.
+    """Whichever uncertainty a file holds, on the site's device; errors as :func:`idealflow.core.load_uncertainty`.
 
-    Raises
-    ------
-    ArtifactError
-        If the file is missing, cut short, damaged or foreign.
-    InputError
-        If the site's device is not there.
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> u = UncertaintyModel.fit([bulk("Cu")], SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> load_uncertainty(u.save("u.npz")).name
+    'soap'
     """
-    if archive_kind(path) == CommitteeUncertainty.kind:
-        return CommitteeUncertainty.load(path)
-    return UncertaintyModel.load(path, device=Settings().uncertainty_device)
+    return core.load_uncertainty(path, Settings().uncertainty_device)

@@ -6,12 +6,13 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from idealflow.core import Uncertainty
 from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.uncertainties import Uncertainty, load_uncertainty
+from idealflow.workflow.learner.uncertainties import load_uncertainty
 
 __all__ = ["load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
 
@@ -29,7 +30,32 @@ def store_learner(
     ledger: Ledger | None,
     before: LearnerVersion | None,
 ) -> LearnerVersion:
-    """Write a learner version; parts given as None are those of ``before``."""
+    """Write a learner version; parts given as None are those of ``before``.
+
+    Parameters
+    ----------
+    store
+        Where its files are kept.
+    directory
+        Empty folder to write them in first; it is removed.
+    version
+        Number of the version, counted from 0.
+    force_field, uncertainty, ledger, before
+        What it knows, and the version before it, if any.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> from idealflow.forcefields import get_force_field
+    >>> u = UncertaintyModel.fit([bulk("Cu")], SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> store, draft = ArtifactStore("artifacts"), Path("draft")
+    >>> draft.mkdir()
+    >>> local = get_force_field("local", species=["Cu"])
+    >>> made = store_learner(store, draft, 0, force_field=local, uncertainty=u, ledger=Ledger(), before=None)
+    >>> made.version, load_uncertainty_artifact(store, made).n_samples, load_force_field_artifact(store, made).name
+    (0, {'Cu': 1}, 'local')
+    """
     uncertainty.save(directory / "uncertainty")
     files: dict[str, Artifact] = {"uncertainty": store.put_file(directory / "uncertainty", suffix=".npz")}
     if force_field is not None:
@@ -46,18 +72,43 @@ def store_learner(
 
 
 def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> ForceField:
-    """The force field of a learner version; cached per process, so treat it as read-only (``copy()`` to train)."""
+    """The force field of a learner version; cached per process, so treat it as read-only (``copy()`` to train).
+
+    Raises
+    ------
+    InputError
+        If there is none.
+
+    Examples
+    --------
+    >>> load_force_field_artifact(ArtifactStore("artifacts"), LearnerFiles())
+    Traceback (most recent call last):
+    idealflow.errors.InputError: this stage needs a force field, and was given none
+    """
     return _cached("force_field", learner.force_field, store, load_force_field)
 
 
 def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> Uncertainty:
-    """The uncertainty of a learner version; cached per process, so treat it as read-only."""
+    """The uncertainty of a learner version; cached per process, so treat it as read-only (``copy()`` to change it).
+
+    Raises
+    ------
+    InputError
+        If there is none.
+
+    Examples
+    --------
+    >>> load_uncertainty_artifact(ArtifactStore("artifacts"), LearnerFiles())
+    Traceback (most recent call last):
+    idealflow.errors.InputError: this stage needs an uncertainty, and was given none
+    """
     return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
 
 
 def _cached(kind: str, artifact: Artifact | None, store: ArtifactStore, load: Any) -> Any:
     if artifact is None:
-        raise InputError(f"this stage needs a {kind.replace('_', ' ')}, and was given none")
+        what = "an uncertainty" if kind == "uncertainty" else "a force field"
+        raise InputError(f"this stage needs {what}, and was given none")
     key = (kind, artifact.sha256)
     if key not in _loaded:
         _loaded[key] = load(store.get(artifact))

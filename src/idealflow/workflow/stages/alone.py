@@ -15,6 +15,7 @@ from ase import Atoms
 
 from idealflow.core import Crop
 from idealflow.core.dynamics import MDState
+from idealflow.core.registry import check_registered
 from idealflow.errors import InputError
 from idealflow.schemas import (
     Artifact,
@@ -183,6 +184,8 @@ def _file(store: ArtifactStore, source: Any, what: str, suffix: str) -> Artifact
         return store.put_file(Path(source), suffix=suffix)
     if not hasattr(source, "save"):
         raise InputError(f"{what} must be an object with save(path), or the file it wrote, got {type(source).__name__}")
+    if what == "uncertainty":
+        check_registered(type(source))
     with TemporaryDirectory() as folder:
         source.save(Path(folder) / "saved")
         return store.put_file(Path(folder) / "saved", suffix=suffix)

@@ -13,9 +13,10 @@ from ase import Atoms
 from jobflow import Flow, JobStore, Maker, OnMissing
 from pydantic import Field
 
-from idealflow.core import SOAP, UncertaintyModel
+from idealflow.core import SOAP, FirstEnvironments, ForceFieldFit, Uncertainty, uncertainty_class
 from idealflow.errors import CampaignError, InputError
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
@@ -31,7 +32,7 @@ from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
-from idealflow.workflow.learner.uncertainties import Uncertainty, UncertaintyKind, with_committee
+from idealflow.workflow.learner.uncertainties import settings_of
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.label import LabelMaker
@@ -39,6 +40,7 @@ from idealflow.workflow.stages.label import LabelMaker
 __all__ = ["BootstrapMaker"]
 
 
+@formerly("category")
 @dataclass
 class BootstrapMaker(StableName, Maker):
     """Make the first force field and the first distribution.
@@ -78,13 +80,13 @@ class BootstrapMaker(StableName, Maker):
         One distribution for all species (the paper's form) instead of one for each.
     uncertainty
         ``soap``: distance of the descriptor from the distribution. ``committee``: disagreement of force fields on the energy
-        of an atom; coverage stays with the descriptor.
+        of an atom; coverage stays with the descriptor. Or one of your own, by its registered name or as ``module:Class``.
+    uncertainty_settings
+        Settings of an uncertainty of your own.
     committee_size
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     seeds: list[Any] | None = None
@@ -101,10 +103,10 @@ class BootstrapMaker(StableName, Maker):
     force_field_settings: dict[str, Any] = field(default_factory=dict)
     soap: dict[str, Any] = field(default_factory=lambda: {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4})
     pooled: bool = False
-    uncertainty: UncertaintyKind = "soap"
+    uncertainty: str = "soap"
+    uncertainty_settings: dict[str, Any] = field(default_factory=dict)
     committee_size: Annotated[int, Field(ge=2)] = 4
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "bootstrap"
 
     def __post_init__(self) -> None:
@@ -112,6 +114,8 @@ class BootstrapMaker(StableName, Maker):
             raise InputError(
                 f"keys are names in a dataset, got {self.keys} without one; give dataset, or leave keys out"
             )
+        if not isinstance(self.uncertainty, str):
+            uncertainty_class(self.uncertainty)  # which says how to give it a name
         check_rattle(self.rattle)
         if self.seeds is not None and not self.seeds:
             raise InputError(
@@ -122,6 +126,18 @@ class BootstrapMaker(StableName, Maker):
                 entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()
                 for entry in self.seeds
             ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """MSON form; without settings of an uncertainty where there are none, so that keys are those from before there were."""
+        found = super().as_dict()
+        if not self.uncertainty_settings:
+            del found["uncertainty_settings"]
+        return found
+
+    @property
+    def all_uncertainty_settings(self) -> dict[str, Any]:
+        """Settings with which the uncertainty begins."""
+        return settings_of(self.uncertainty, self.uncertainty_settings, self.committee_size)
 
     @property
     def source(self) -> Literal["structures", "dataset", "campaign"]:
@@ -288,18 +304,11 @@ class BootstrapMaker(StableName, Maker):
         force_field = untrained.copy()
         force_field.fit(training, steps=self.fit_steps, seed=child_seed(context.seed, 5), validation=validation)
         soap = SOAP(species=everything, **self.soap)
-        base = UncertaintyModel.fit(frames, soap, pooled=self.pooled, seed=child_seed(context.seed, 6))
-        uncertainty: Uncertainty = base
-        if self.uncertainty == "committee":
-            uncertainty = with_committee(
-                base,
-                force_field,
-                untrained,
-                training,
-                size=self.committee_size,
-                steps=self.fit_steps,
-                seed=child_seed(context.seed, 8),
-            )
+        uncertainty = uncertainty_class(self.uncertainty).begin(
+            FirstEnvironments(frames, soap, self.pooled, seed=child_seed(context.seed, 6)),
+            ForceFieldFit(force_field, untrained, training, self.fit_steps, seed=child_seed(context.seed, 8)),
+            **self.all_uncertainty_settings,
+        )
         errors = np.zeros((len(frames), 3))
         errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
         ledger = Ledger()

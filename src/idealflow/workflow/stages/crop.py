@@ -11,8 +11,9 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import Crop, CropRules, crop_search, vacuum_crop, whole_frame
+from idealflow.core import Crop, CropRules, Uncertainty, crop_search, vacuum_crop, whole_frame
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.schemas import (
     Artifact,
     CandidateFigures,
@@ -30,7 +31,6 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
@@ -40,6 +40,7 @@ __all__ = ["CropSearchMaker", "Embedding"]
 _SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
 
 
+@formerly("category")
 @dataclass
 class CropSearchMaker(StableName, Maker):
     """Search the best periodic cell around one uncertain atom.
@@ -61,8 +62,6 @@ class CropSearchMaker(StableName, Maker):
         Empty space where a crop meets vacuum, Å.
     hydrogen_caps
         Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -90,7 +89,6 @@ class CropSearchMaker(StableName, Maker):
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
     hydrogen_caps: bool = False
-    category: str | None = None
     name: str = "crop search"
 
     @stage(output_schema=CropDoc, alone=alone.crop)

@@ -15,6 +15,7 @@ from jobflow import Flow, Maker, OnMissing, Response
 from pydantic import Field
 
 from idealflow.core.dynamics import Schedule
+from idealflow.former_names import formerly
 from idealflow.provenance import Campaign, WalkerTrajectory
 from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVersion, StageContext, StoredFrame
 from idealflow.storage import ArtifactStore
@@ -30,6 +31,7 @@ __all__ = ["EvaluationMaker"]
 _PARITY_COMPONENTS = 20_000
 
 
+@formerly("category")
 @dataclass
 class EvaluationMaker(StableName, Maker):
     """Label whole frames and compare the first and the last model with them.
@@ -38,12 +40,9 @@ class EvaluationMaker(StableName, Maker):
     ----------
     n_frames
         Whole frames, spread evenly over the trajectories of all walkers; 0 switches the evaluation off.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_frames: Annotated[int, Field(ge=0)] = 0
-    category: str | None = None
     name: str = "evaluation"
 
     @stage()

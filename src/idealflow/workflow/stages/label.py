@@ -13,6 +13,7 @@ from jobflow import Maker
 
 from idealflow.core.structure import of_the_label
 from idealflow.errors import InputError, LabelError
+from idealflow.former_names import formerly
 from idealflow.labelling import RESOLUTION, Label, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.schemas import (
     Artifact,
@@ -37,6 +38,7 @@ from idealflow.workflow.stages import alone
 __all__ = ["LabelMaker"]
 
 
+@formerly("category")
 @dataclass
 class LabelMaker(StableName, Maker):
     """Label a structure with the reference.
@@ -52,8 +54,6 @@ class LabelMaker(StableName, Maker):
         What becomes of learned labels of another method, after the labeller was changed: ``keep`` (training uses both),
         ``leave_out`` (training uses the present method's only) or ``relabel`` (they are labelled again by the present method,
         and the model is fitted anew). Not given, a campaign with labels of another method is refused.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -71,7 +71,6 @@ class LabelMaker(StableName, Maker):
 
     labeller: Any = field(default_factory=vasp_labeller)
     other_method: OtherMethod | None = None
-    category: str | None = None
     name: str = "label"
 
     def __post_init__(self) -> None:

@@ -15,7 +15,9 @@ import numpy as np
 from jobflow import Flow, JobStore, Maker, OnMissing, Response
 from pydantic import Field
 
-from idealflow.forcefields import CommitteeUncertainty, ForceField
+from idealflow.core import ForceFieldFit, Uncertainty
+from idealflow.forcefields import ForceField
+from idealflow.former_names import formerly
 from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
 from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
@@ -24,7 +26,6 @@ from idealflow.workflow.jobs.keys import child_seed, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
-from idealflow.workflow.learner.uncertainties import Uncertainty, with_committee
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
@@ -32,6 +33,7 @@ from idealflow.workflow.stages.learned_labels import documents, learned_labels, 
 __all__ = ["RelabelMaker"]
 
 
+@formerly("category")
 @dataclass
 class RelabelMaker(StableName, Maker):
     """Sort out learned labels of another method, or without vacuum, and bring the model in line with the rest.
@@ -40,12 +42,9 @@ class RelabelMaker(StableName, Maker):
     ----------
     fit_steps
         Gradient steps where the force field is fitted anew; None leaves it to the force field.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     fit_steps: Annotated[int, Field(ge=1)] | None = None
-    category: str | None = None
     name: str = "relabel"
 
     @stage()
@@ -132,16 +131,14 @@ class RelabelMaker(StableName, Maker):
             n_without_vacuum=len(sorted_labels.without_vacuum - relabelled.keys()),
             refitted=fitted is not None,
             errors=None if fitted is None else mean_errors(np.asarray(trained)),
-            threshold=uncertainty.auto_threshold()
-            if fitted and isinstance(uncertainty, CommitteeUncertainty)
-            else None,
+            threshold=uncertainty.auto_threshold() if fitted and uncertainty.learns_labels else None,
             learner=after,
         )
 
     def _fitted(
         self, context: StageContext, ledger: Ledger, learner: LearnerVersion, uncertainty: Uncertainty
     ) -> tuple[ForceField, Uncertainty]:
-        """Force field (and committee, if there is one) fitted to the ledger's structures; its errors are brought up to date."""
+        """Force field, and uncertainty where it follows, fitted to the ledger's structures; the ledger gets the new errors."""
         store = artifact_store(context)
         if all(ledger.held_out):  # what is left was kept out of training
             ledger.held_out = [False] * len(ledger)
@@ -152,13 +149,9 @@ class RelabelMaker(StableName, Maker):
         force_field = untrained.copy()
         seed = child_seed(context.seed, 9, learner.version)
         force_field.fit(training, steps=self.fit_steps, seed=seed, validation=validation or None)
-        if isinstance(uncertainty, CommitteeUncertainty):
-            size = len(uncertainty.members)
-            uncertainty = with_committee(
-                uncertainty.base, force_field, untrained, training, size=size, steps=self.fit_steps, seed=seed
-            )
+        fit = ForceFieldFit(force_field, untrained, training, self.fit_steps, seed)
         ledger.errors = force_field.errors(structures).tolist()
-        return force_field, uncertainty
+        return force_field, uncertainty.refit(fit)
 
 
 def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Ledger:

@@ -10,6 +10,7 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.core import Crop, Embedded, Objective, RelaxRules, embed
+from idealflow.former_names import formerly
 from idealflow.schemas import (
     CentreOfFrame,
     CropDoc,
@@ -28,6 +29,7 @@ from idealflow.workflow.stages import alone
 __all__ = ["UncertaintyRelaxMaker"]
 
 
+@formerly("category")
 @dataclass
 class UncertaintyRelaxMaker(StableName, Maker):
     """Relax shell and cell of a crop on the uncertainty; the core stays untouched.
@@ -44,8 +46,6 @@ class UncertaintyRelaxMaker(StableName, Maker):
         ``frame-hinge`` (no atom less known than it was in the frame, or than the in-distribution mean), ``hinge`` (shell atoms
         above that mean, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form) or the plain
         ``mean`` (the paper's).
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -71,7 +71,6 @@ class UncertaintyRelaxMaker(StableName, Maker):
     max_crops: Annotated[int, Field(ge=1)] = 3
     cell: bool = True
     objective: Objective = "frame-hinge"
-    category: str | None = None
     name: str = "uncertainty relaxation"
 
     @stage(output_schema=RelaxationDoc, alone=alone.relax)

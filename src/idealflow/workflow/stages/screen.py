@@ -10,6 +10,7 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.core import ScreenedFrame
+from idealflow.former_names import formerly
 from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.identity import StableName
@@ -20,6 +21,7 @@ from idealflow.workflow.stages import alone
 __all__ = ["UncertaintyScreenMaker"]
 
 
+@formerly("category")
 @dataclass
 class UncertaintyScreenMaker(StableName, Maker):
     """Screen one frame and choose the centres of its substructures.
@@ -28,8 +30,6 @@ class UncertaintyScreenMaker(StableName, Maker):
     ----------
     max_centres
         Most substructures asked for from one frame and round; the frame is screened again after every update.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -50,7 +50,6 @@ class UncertaintyScreenMaker(StableName, Maker):
     """
 
     max_centres: Annotated[int, Field(ge=1)] = 4
-    category: str | None = None
     name: str = "uncertainty screen"
 
     # screened again by whoever runs it again: it costs little, and the threshold may be another now

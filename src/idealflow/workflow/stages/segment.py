@@ -13,7 +13,7 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import ScreenedFrame
+from idealflow.core import ScreenedFrame, Uncertainty
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -30,13 +30,13 @@ from idealflow.core.dynamics import (
 )
 from idealflow.core.structure import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
+from idealflow.former_names import formerly
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
-from idealflow.workflow.learner.uncertainties import Uncertainty
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
@@ -45,6 +45,7 @@ __all__ = ["MDSegmentMaker"]
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
 
 
+@formerly("category", wall_time_s="time_limit_s")
 @dataclass
 class MDSegmentMaker(StableName, Maker):
     """Run MD of one walker, screening as it goes.
@@ -67,10 +68,8 @@ class MDSegmentMaker(StableName, Maker):
         Indices of atoms that never move, beside those that the structure fixes.
     max_force, max_temperature
         Limits (eV/Å, K) beyond which the segment counts as blown up.
-    wall_time_s
+    time_limit_s
         Seconds after which a segment ends at its next check; changes no result, resuming is exact.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
 
     Examples
     --------
@@ -104,8 +103,7 @@ class MDSegmentMaker(StableName, Maker):
     fixed_atoms: list[int] = field(default_factory=list)
     max_force: Annotated[float, Field(gt=0)] = 100.0
     max_temperature: Annotated[float, Field(gt=0)] = 20_000.0
-    wall_time_s: Annotated[float, Field(gt=0)] | None = None
-    category: str | None = None
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
     name: str = "MD segment"
 
     def __post_init__(self) -> None:
@@ -181,7 +179,7 @@ class MDSegmentMaker(StableName, Maker):
             sampler=self.dynamics(),
             ends=SegmentEnds(
                 stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
-                wall_time_s=self.wall_time_s,
+                wall_time_s=self.time_limit_s,
                 limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
             ),
             checks=SegmentChecks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +11,9 @@ from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
+from idealflow.core import ForceFieldUpdate, Uncertainty
 from idealflow.forcefields import ForceField
+from idealflow.former_names import formerly
 from idealflow.provenance import centre_force_error
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc
 from idealflow.storage import ArtifactStore
@@ -21,7 +23,6 @@ from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.trial import Trial, draw, mean_errors, rejection, train
-from idealflow.workflow.learner.uncertainties import Uncertainty, learn
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel
@@ -30,6 +31,7 @@ from idealflow.workflow.stages.round_labels import RoundLabels, collect
 __all__ = ["ModelUpdateMaker"]
 
 
+@formerly("category", n_judges="n_validation")
 @dataclass
 class ModelUpdateMaker(StableName, Maker):
     """Update force field, distribution and coverage with the labels of a round.
@@ -50,8 +52,6 @@ class ModelUpdateMaker(StableName, Maker):
         Size of the validation set: held-out and earlier structures, at most so many of each, on which an update is tested.
     reject_factor
         An update whose mean error on the validation set grows by more than this factor is rejected.
-    category
-        FireWorks category of the workers that run it; default: the campaign's.
     """
 
     n_steps: Annotated[int, Field(ge=1)] = 20
@@ -61,14 +61,7 @@ class ModelUpdateMaker(StableName, Maker):
     mask_shell_forces: bool = False
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
-    category: str | None = None
     name: str = "model update"
-    n_judges: InitVar[int | None] = None  # the name of `n_validation` in version 0.1.0
-
-    def __post_init__(self, n_judges: int | None) -> None:
-        """Take a size that is given by its former name."""
-        if n_judges is not None:
-            self.n_validation = n_judges
 
     @stage(output_schema=ModelUpdateDoc)
     def make(
@@ -171,15 +164,8 @@ class ModelUpdateMaker(StableName, Maker):
         masks = None
         if self.joins == "core":
             masks = [np.isin(np.arange(len(atoms)), doc.core) for atoms, doc in zip(structures, accepted, strict=True)]
-        learn(
-            uncertainty,
-            structures,
-            masks,
-            force_field,
-            steps=self.n_steps,
-            lr=self.learning_rate,
-            n_replay=self.n_replay,
-        )
+        learned = ForceFieldUpdate(force_field, self.n_steps, self.learning_rate, self.n_replay)
+        uncertainty.update(structures, masks, learned)
         for atoms, doc in zip(structures, accepted, strict=True):
             uncertainty.cover(atoms, [doc.centre_of_cell])
 

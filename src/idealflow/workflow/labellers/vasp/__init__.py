@@ -1,4 +1,4 @@
-"""VASP for substructures: input sets set on purpose, the site's settings, and what a finished run is checked for."""
+"""VASP for substructures: input sets, what a site needs, and the checks of a finished run."""
 
 from idealflow.workflow.labellers.vasp.inputs import PRESETS, Preset, SubstructureSetGenerator, vasp_static
 from idealflow.workflow.labellers.vasp.labeller import VaspLabeller

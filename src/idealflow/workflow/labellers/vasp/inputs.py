@@ -1,6 +1,6 @@
 """VASP input sets for substructures: every tag that decides a label is set here on purpose, and can be overridden.
 
-The reasons stand in the how-to page on VASP. The paper's own tables of tags reached us without numbers: these are ours.
+The how-to page on VASP gives the reasons. The tables of the paper reached us without their numbers, so the values are our own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Kpoints
 
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
 
@@ -37,7 +38,22 @@ Variant = Literal["standard", "accelerated"]
 
 @dataclass(frozen=True)
 class Preset:
-    """INCAR tags of one kind of system in one variant, and the spacing of its k points (Å⁻¹, 2π included)."""
+    """INCAR tags of one kind of system in one variant, and the spacing of its k points.
+
+    Attributes
+    ----------
+    incar
+        Tags and values.
+    k_spacing
+        Largest spacing of k points, Å⁻¹, 2π included.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers.vasp import PRESETS
+    >>> preset = PRESETS["metal", "standard"]
+    >>> preset.incar["ENCUT"], preset.incar["SIGMA"], preset.k_spacing  # eV, eV, Å⁻¹
+    (520, 0.2, 0.2)
+    """
 
     incar: dict[str, Any]
     k_spacing: float
@@ -82,9 +98,9 @@ _K_SPACING: dict[tuple[Kind, Variant], float] = {
     ("reactive", "accelerated"): 0.35,
 }
 
-#: start moments, μB; an element that is not here starts without one. Their presence makes a cell spin-polarised
+#: start moments, μB. A cell with one of these elements is spin-polarised; elements that are not here start without a moment
 _MAGNETIC: dict[str, float] = {"Cr": 4.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0, "Eu": 7.0, "Gd": 7.0}
-#: start moment of any other atom where spin is on: radicals and broken bonds find their own from here
+#: start moment, μB, of all other atoms of a spin-polarised cell, from which radicals and broken bonds find their own
 _SMALL_MOMENT = 0.6
 
 PRESETS: dict[tuple[Kind, Variant], Preset] = {
@@ -105,22 +121,37 @@ def _configuration() -> dict[str, Any]:
 class SubstructureSetGenerator(StableName, VaspInputGenerator):
     """Static VASP inputs for cells of any size, shape and number of vacuum directions.
 
-    All fields of atomate2's ``VaspInputGenerator`` can be given too; ``user_incar_settings`` wins over every tag of the
-    preset (None removes a tag), ``user_kpoints_settings`` over the k points.
+    All fields of atomate2's ``VaspInputGenerator`` can be given too. ``user_incar_settings`` takes precedence over the tags of
+    the preset (the value None removes a tag), ``user_kpoints_settings`` over its k points.
 
     Attributes
     ----------
     kind
-        ``metal``, ``oxide`` or ``reactive`` (surfaces and molecules that bind and break). One for a whole campaign.
+        ``metal``, ``oxide`` or ``reactive`` (surfaces, and molecules whose bonds form and break). One for a whole campaign.
     variant
         ``standard`` or ``accelerated`` (coarser k points, grids and convergence; same functional and cutoff).
     k_spacing
         Largest spacing of k points along a reciprocal vector, Å⁻¹ with 2π, as VASP's KSPACING; default: the preset's.
     vacuum_gap
-        A direction with an empty slab at least this wide, Å, has Γ alone.
+        Width of an empty slab, Å, from which a direction counts as vacuum: it gets one k point, Γ.
     spin
-        Spin-polarised or not; None: as the preset says, and polarised for cells with an element that is magnetic, with moments
-        or a spin multiplicity of their own.
+        Whether cells are spin-polarised. None: as the preset says, and always for cells with a magnetic element, with
+        moments, or with a spin multiplicity of their own.
+
+    Raises
+    ------
+    InputError
+        For a kind or variant that does not exist, or a spacing or gap that is not positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from pymatgen.io.ase import AseAtomsAdaptor
+    >>> from idealflow.workflow.labellers.vasp import SubstructureSetGenerator
+    >>> generator = SubstructureSetGenerator(kind="metal", variant="accelerated")
+    >>> inputs = generator.get_input_set(AseAtomsAdaptor.get_structure(bulk("Li", cubic=True)), potcar_spec=True)
+    >>> inputs["INCAR"]["ENCUT"], inputs["KPOINTS"].kpts  # eV, divisions
+    (520.0, [(7, 7, 7)])
     """
 
     config_dict: dict[str, Any] = field(default_factory=_configuration)
@@ -187,13 +218,27 @@ class SubstructureSetGenerator(StableName, VaspInputGenerator):
 
 
 def vacuum_directions(structure: Structure, gap: float) -> np.ndarray:
-    """(3,) bool: cell vectors across which no atom lies in a slab of at least ``gap`` Å (measured normal to the faces)."""
+    """Which directions of a cell are vacuum: those with an empty slab of at least ``gap`` Å, measured normal to its faces.
+
+    Returns
+    -------
+    (3,) bool
+        One for each cell vector.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> film = Structure(Lattice.from_parameters(3, 3, 20, 90, 90, 90), ["Cu"], [[0, 0, 0]])
+    >>> vacuum_directions(film, gap=5.0).tolist()
+    [False, False, True]
+    """
     heights = 2 * np.pi / np.asarray(structure.lattice.reciprocal_lattice.abc)
     fractional = np.sort(structure.frac_coords % 1.0, axis=0)
     widest = np.diff(np.vstack([fractional, fractional[:1] + 1.0]), axis=0).max(axis=0)
     return np.asarray(widest * heights >= gap, dtype=bool)
 
 
+@formerly(wall_time_s="time_limit_s")
 def vasp_static(
     kind: Kind = "metal",
     variant: Variant = "standard",
@@ -204,7 +249,7 @@ def vasp_static(
     spin: bool | None = None,
     vacuum_gap: float = 5.0,
     vasp_cmd: str | None = None,
-    wall_time_s: int | None = None,
+    time_limit_s: float | None = None,
 ) -> StaticMaker:
     """atomate2's StaticMaker with the input sets for substructures; usable as ``label: {labeller: {maker: …}}``.
 
@@ -213,12 +258,12 @@ def vasp_static(
     kind, variant, k_spacing, spin, vacuum_gap
         As in :class:`SubstructureSetGenerator`.
     incar
-        Tags that win over the preset's; None as a value removes a tag.
+        Tags that take precedence over the preset's; the value None removes a tag.
     potcar
-        Pseudopotentials by element that win over the Materials Project's, such as ``{"Li": "Li"}``.
+        Pseudopotentials by element that take precedence over the Materials Project's, such as ``{"Li": "Li"}``.
     vasp_cmd
         Command that starts VASP; default: atomate2's setting VASP_CMD.
-    wall_time_s
+    time_limit_s
         Seconds that one label may take: VASP is asked to stop 300 s before (the label has then failed). The queue's own
         limit, where custodian knows it (PBS_WALLTIME, SBATCH_TIMELIMIT), holds as well.
 
@@ -226,6 +271,15 @@ def vasp_static(
     ------
     InputError
         For a kind or variant that does not exist.
+
+    Examples
+    --------
+    >>> from idealflow import LabelMaker, vasp_static
+    >>> maker = vasp_static("oxide", "standard", incar={"ENCUT": 600}, time_limit_s=7200)
+    >>> maker.input_set_generator.user_incar_settings
+    {'ENCUT': 600}
+    >>> LabelMaker(maker).method
+    'vasp static'
     """
     generator = SubstructureSetGenerator(
         kind=kind,
@@ -236,14 +290,14 @@ def vasp_static(
         user_incar_settings=dict(incar or {}),
         config_dict=_configuration() | {"POTCAR": _configuration()["POTCAR"] | (potcar or {})},
     )
-    run: dict[str, Any] = {"handlers": label_handlers(wall_time_s)}
+    run: dict[str, Any] = {"handlers": label_handlers(time_limit_s)}
     if vasp_cmd is not None:
         run["vasp_cmd"] = vasp_cmd
     return StaticMaker(input_set_generator=generator, run_vasp_kwargs=run)
 
 
-def label_handlers(wall_time_s: int | None) -> list[ErrorHandler]:
-    """Custodian's handlers that mend the electronic minimisation or the run; none that changes smearing or k points."""
+def label_handlers(time_limit_s: float | None) -> list[ErrorHandler]:
+    """Custodian's handlers that mend the electronic minimisation or the run, without those that change smearing or k points."""
     handlers = [
         VaspErrorHandler(),
         UnconvergedErrorHandler(),
@@ -255,4 +309,4 @@ def label_handlers(wall_time_s: int | None) -> list[ErrorHandler]:
         # comes in time
         WalltimeHandler(electronic_step_stop=True),
     ]
-    return handlers if wall_time_s is None else [*handlers, LabelTimeHandler(wall_time_s)]
+    return handlers if time_limit_s is None else [*handlers, LabelTimeHandler(time_limit_s)]

@@ -1,4 +1,4 @@
-"""A static labeller that knows VASP: what its site needs, why a run failed, and whether it ran what was asked for."""
+"""The labeller for VASP: it knows what a site needs, why a run failed, and whether VASP ran what was asked for."""
 
 from __future__ import annotations
 
@@ -40,14 +40,22 @@ _DECISIVE = (
 
 @dataclass
 class VaspLabeller(StaticLabeller):
-    """Labels from a VASP maker of atomate2; fields as those of the static labeller."""
+    """Labels from a VASP maker of atomate2. Its fields are those of :class:`~idealflow.StaticLabeller`.
+
+    Examples
+    --------
+    >>> from idealflow import vasp_static
+    >>> from idealflow.workflow.labellers.vasp import VaspLabeller
+    >>> VaspLabeller(vasp_static("metal"), reference="VASP PBE", cores=32).method
+    'VASP PBE'
+    """
 
     def check_site(self, species: Iterable[str]) -> None:
-        """Refuse to start without VASP's command and pseudopotentials; see :func:`check_vasp`."""
+        """Refuse to start without VASP's command or pseudopotentials, as :func:`check_vasp` does."""
         check_vasp(self.maker, species)
 
     def _maker_of_a_label(self) -> Any:
-        """A copy of the maker whose limit of time begins now."""
+        """A copy of the maker, whose time limit begins now."""
         maker = super()._maker_of_a_label()
         for handler in maker.run_vasp_kwargs.get("handlers", ()):
             if isinstance(handler, LabelTimeHandler):
@@ -65,19 +73,34 @@ class VaspLabeller(StaticLabeller):
 def check_inputs(document: Any, generator: Any, structure: Structure) -> None:
     """Refuse a finished run whose k points or decisive tags are not those that were asked for.
 
+    Labels made with different settings do not belong in one dataset, and custodian may have changed the settings of a run.
+
     Parameters
     ----------
     document
         emmet's TaskDoc of the run.
     generator
-        Input set generator it was made with.
+        The input set generator of the run.
     structure
         What was labelled.
 
     Raises
     ------
     LabelError
-        With what was asked for and what VASP ran with: labels of other settings do not belong in one dataset.
+        With what was asked for and what VASP ran with.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace as Namespace
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from idealflow import vasp_static
+    >>> generator = vasp_static("metal").input_set_generator
+    >>> lithium = Structure(Lattice.cubic(3.44), ["Li", "Li"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> inputs = generator.get_input_set(lithium, potcar_spec=True)
+    >>> ran = Namespace(kpoints=inputs["KPOINTS"], incar=dict(inputs["INCAR"]) | {"SIGMA": 0.05})
+    >>> check_inputs(Namespace(calcs_reversed=[Namespace(input=ran)]), generator, lithium)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.LabelError: VASP ran with SIGMA = 0.05, not 0.2 as asked for; ...
     """
     wanted = deepcopy(generator).get_input_set(structure, potcar_spec=True)
     ran = document.calcs_reversed[0].input
@@ -97,7 +120,7 @@ _Grid = tuple[str, tuple[int, ...], tuple[float, ...]]
 
 
 def _grid(kpoints: Kpoints | None) -> _Grid | None:
-    """Style, divisions and shift of an automatic grid; None without KPOINTS (KSPACING) or with an explicit list."""
+    """Style, divisions and shift of an automatic grid of k points; None without a KPOINTS file or with an explicit list."""
     if kpoints is None or kpoints.style not in (Kpoints.supported_modes.Gamma, Kpoints.supported_modes.Monkhorst):
         return None
     shift = tuple(round(float(value), 6) for value in kpoints.kpts_shift)

@@ -1,4 +1,4 @@
-"""The time that one label may take: custodian's own handler counts from the start of the program instead."""
+"""The time limit of one label. Custodian's own handler would count from the start of the program, which labels for days."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ __all__ = ["LabelTimeHandler"]
 
 
 class LabelTimeHandler(StableName, WalltimeHandler):
-    """Asks VASP to stop between electronic steps as the time of its own label runs out.
+    """Asks VASP to stop between two electronic steps when the time of one label runs out.
 
-    Custodian's handler counts from the moment the first of its kind was made in the process, which is right for a queue's
-    limit. A campaign makes its handlers once and labels for days: :meth:`restart` begins anew for every label.
+    Custodian's own handler counts from the moment at which the first one of the process was made, as a queue's limit does.
+    This one starts to count again with :meth:`restart`, for every label.
 
     Parameters
     ----------
     wall_time
-        Time of one label, s.
+        Time that one label may take, s.
     buffer_time
         VASP is asked to stop when less than this is left, s.
+
+    Examples
+    --------
+    >>> from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
+    >>> handler = LabelTimeHandler(wall_time=7200)
+    >>> handler.wall_time, handler.buffer_time  # s
+    (7200, 300)
     """
 
     def __init__(self, wall_time: float, buffer_time: float = 300) -> None:
@@ -30,5 +37,5 @@ class LabelTimeHandler(StableName, WalltimeHandler):
         self.restart()
 
     def restart(self) -> None:
-        """Count from now."""
+        """Count the time from now on."""
         self.start_time = self.prev_check_time = dt.datetime.now()  # noqa: DTZ005  # custodian compares with naive times

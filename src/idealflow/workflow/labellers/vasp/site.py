@@ -1,4 +1,4 @@
-"""Whether VASP can run on this machine: its command and its pseudopotentials, or one message with the settings to make."""
+"""Whether VASP can run on this machine: if its command or pseudopotentials are missing, one message names the settings."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def check_vasp(maker: Any, species: Iterable[str]) -> None:
     ------
     InputError
         One message for all that is missing, with the setting that mends each.
+
+    Examples
+    --------
+    >>> from idealflow import vasp_static
+    >>> from idealflow.workflow.labellers.vasp.site import check_vasp
+    >>> check_vasp(vasp_static(vasp_cmd="absent_vasp"), ["Li"])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: VASP cannot label on this machine: `absent_vasp` of the command `absent_vasp` is not on PATH; ...
     """
     missing = [*_missing_program(maker), *_missing_potentials(maker, sorted(set(species)))]
     if missing:
@@ -54,7 +62,7 @@ def _missing_program(maker: Any) -> list[str]:
 
 def _missing_potentials(maker: Any, species: list[str]) -> list[str]:
     if maker.write_input_set_kwargs.get("potcar_spec"):
-        return []  # only the names are written: whoever starts VASP brings the files
+        return []  # only the names of the pseudopotentials are written; whoever starts VASP provides the files
     generator = maker.input_set_generator
     functional = generator.user_potcar_functional
     names = generator.config_dict["POTCAR"] | (generator.user_potcar_settings or {})

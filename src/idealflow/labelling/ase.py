@@ -1,0 +1,222 @@
+"""Labels from any ASE calculator: the settings of one, and what it says about a structure."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from monty.json import MSONable
+
+from idealflow.core.structure import totals_of
+from idealflow.errors import InputError, LabelError
+from idealflow.labelling.ase_worker import ask_worker
+from idealflow.labelling.box import right_handed
+from idealflow.labelling.label import Label
+
+__all__ = ["AseEngine", "AseLabeller"]
+
+_SENT_ARRAYS = {"initial_magmoms": "magmoms", "initial_charges": "charges"}
+
+
+@dataclass
+class AseLabeller(MSONable):
+    """Labels from an ASE calculator, computed in a process of its own with a time limit.
+
+    Every label gets a new calculator, so that it depends on its structure alone. A calculator that crashes, prints or hangs
+    takes nothing with it: the label has failed. Files that calculators write go to a scratch folder, which is removed; paths
+    in ``kwargs`` must be absolute.
+
+    Attributes
+    ----------
+    calculator
+        Import path of the calculator class, or of a function that returns one, e.g. ``ase.calculators.emt.EMT``.
+    kwargs
+        Keyword arguments of the calculator; plain values.
+    time_limit_s
+        Seconds after which a label counts as failed; None: no limit.
+    reference
+        Name shown in output and documents, e.g. ``EMT (stands in for DFT)``; default: the class name. Say when it stands in
+        for DFT.
+    import_from
+        Folder of the calculator's module, where that is neither installed nor on PYTHONPATH; a config sets it to its own
+        folder if need be.
+    threads
+        OpenMP, MKL and OpenBLAS threads of the process.
+
+    Raises
+    ------
+    InputError
+        If ``calculator`` is no import path, ``kwargs`` are not plain values, or the limit is not positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller
+    >>> labeller = AseLabeller("ase.calculators.lj.LennardJones", {"sigma": 2.3, "epsilon": 0.2})
+    >>> label = labeller.compute(bulk("Cu", cubic=True))
+    >>> label.forces.shape, label.stress.shape, label.method  # eV/Å, eV/Å³
+    ((4, 3), (6,), 'LennardJones')
+    >>> AseLabeller("ase.calculators.lj.LennardJones", time_limit_s=0)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: time_limit_s must be positive, got 0; give None for no limit
+    """
+
+    calculator: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    time_limit_s: float | None = 600.0
+    reference: str | None = None
+    import_from: str | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings."""
+        if "." not in self.calculator:
+            raise InputError(
+                f"calculator must be an import path such as 'ase.calculators.emt.EMT', got {self.calculator!r}"
+            )
+        if self.time_limit_s is not None and not self.time_limit_s > 0:
+            raise InputError(f"time_limit_s must be positive, got {self.time_limit_s}; give None for no limit")
+        try:
+            plain = json.loads(json.dumps(self.kwargs))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"kwargs of {self.calculator} must be plain values: {error}") from error
+        if plain != _lists(self.kwargs):
+            raise InputError(f"kwargs of {self.calculator} must have text keys, got {self.kwargs}")
+
+    @property
+    def method(self) -> str:
+        """Name of the method that the labels are of."""
+        return self.reference or self.calculator.rpartition(".")[2]
+
+    @property
+    def cores(self) -> int:
+        """Cores that a label takes: the threads of its process."""
+        return self.threads
+
+    def check_site(self, species: Iterable[str]) -> None:
+        """Nothing to check: an ASE calculator needs no program or file that is known here."""
+
+    def science(self) -> dict[str, Any]:
+        """What decides a label: the calculator and its arguments, not its time limit or the name it is shown by."""
+        return {"calculator": self.calculator, "kwargs": self.kwargs}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Stored form: the fields as they are, under a name that says nothing of this file.
+
+        monty's own would spread ``kwargs`` over the mapping, where they could not be told from the fields.
+        """
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        if self.import_from is None:  # as labellers were stored before they had these fields
+            del values["import_from"]
+        if self.threads == 1:
+            del values["threads"]
+        module = type(self).__module__
+        own = "idealflow" if module.startswith("idealflow.") else module
+        return {"@module": own, "@class": type(self).__name__, **values}
+
+    def label(self, atoms: Atoms, directory: Path | None = None) -> tuple[Label, bytes | None]:  # noqa: ARG002  # no files needed
+        """Label a structure as campaigns ask for it: the label, and None for the engine's own document.
+
+        See :meth:`compute`; ``directory`` is not used.
+        """
+        return self.compute(atoms), None
+
+    def compute(self, atoms: Atoms) -> Label:
+        """Compute energy, forces and (for three periodic directions, where the calculator has it) stress.
+
+        The calculator sees initial moments and charges, ``charge`` and ``spin`` in ``info``, and a right-handed cell.
+
+        Parameters
+        ----------
+        atoms
+            Structure; its own calculator and constraints are ignored, it is not changed.
+
+        Returns
+        -------
+        Label
+            Energy (eV), forces (n_atoms, 3) in eV/Å, stress (6,) in eV/Å³ or None.
+
+        Raises
+        ------
+        LabelError
+            When positions are not finite, the calculator raises, crashes, returns NaN or exceeds its time limit; the
+            message is the cause.
+        """
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+            raise LabelError(f"{self.method}: positions or cell are not finite")
+        request: dict[str, Any] = {
+            "numbers": atoms.numbers.tolist(),
+            "positions": atoms.positions.tolist(),
+            "cell": right_handed(atoms.cell.array).tolist(),
+            "pbc": atoms.pbc.tolist(),
+            "info": totals_of(atoms),
+        }
+        request |= {sent: atoms.arrays[name].tolist() for name, sent in _SENT_ARRAYS.items() if name in atoms.arrays}
+        start = time.perf_counter()
+        try:
+            answer = ask_worker(
+                request, self.calculator, self.kwargs, self.time_limit_s, self.threads, self.import_from
+            )
+            seconds = time.perf_counter() - start
+            label = Label(
+                answer["energy"],
+                answer["forces"],
+                answer["stress"],
+                self.method,
+                seconds,
+                core_seconds=answer["core_seconds"],
+                n_valence_electrons=answer["n_electrons"],
+            )
+        except LabelError as error:
+            raise LabelError(f"{self.method}: {error}") from error
+        if label.n_atoms != len(atoms):
+            raise LabelError(f"{self.method}: returned {label.n_atoms} forces for {len(atoms)} atoms")
+        return label
+
+
+class AseEngine(AseLabeller):
+    """The former name of :class:`AseLabeller`, whose ``label`` gives the label alone; scripts that use it go on working.
+
+    ``name`` is what ``reference`` is now, and there is no time limit unless one is given.
+
+    Examples
+    --------
+    >>> from idealflow.labelling import AseEngine
+    >>> AseEngine("ase.calculators.emt.EMT", name="EMT").time_limit_s is None
+    True
+    """
+
+    def __init__(
+        self,
+        calculator: str,
+        kwargs: Mapping[str, Any] | None = None,
+        time_limit_s: float | None = None,
+        name: str | None = None,
+        threads: int = 1,
+        import_from: str | None = None,
+    ) -> None:
+        super().__init__(
+            calculator,
+            {} if kwargs is None else dict(kwargs),
+            time_limit_s=time_limit_s,
+            reference=name,
+            import_from=import_from,
+            threads=threads,
+        )
+
+    def label(self, atoms: Atoms) -> Label:  # type: ignore[override]  # what it returned under this name
+        """As :meth:`AseLabeller.compute`."""
+        return self.compute(atoms)
+
+
+def _lists(value: Any) -> Any:
+    """Plain values with tuples as lists, as JSON gives them back."""
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,104 @@
+"""Classes by name: built in, registered in this process, of installed packages, or by their import path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from idealflow.errors import InputError, MissingExtraError, did_you_mean
+
+__all__ = ["Plugins"]
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """All classes of one kind that a config may name.
+
+    Attributes
+    ----------
+    what
+        What they are, for messages.
+    group
+        Group of entry points in which packages name theirs.
+    register
+        Name of the function that registers one, for messages.
+    built_in
+        Name → (``module:Class``, the pip extra that it needs or None); imported when asked for.
+    registered
+        Name → class, in this process.
+
+    Examples
+    --------
+    >>> numbers = Plugins("number", "idealflow.numbers", "register_number", {"half": ("fractions:Fraction", None)})
+    >>> numbers.find("half").__name__, numbers.find("decimal:Decimal").__name__
+    ('Fraction', 'Decimal')
+    """
+
+    what: str
+    group: str
+    register: str
+    built_in: dict[str, tuple[str, str | None]]
+    registered: dict[str, type] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """All names, sorted: built in, registered, of entry points."""
+        return sorted({*self.built_in, *self.registered, *(entry.name for entry in entry_points(group=self.group))})
+
+    def find(self, name: str) -> Any:
+        """The class of a name.
+
+        Raises
+        ------
+        InputError
+            For an unknown name, saying which there are and how to add one; and for a class in a name's place.
+        MissingExtraError
+            If the package of a built-in class is not installed, with the pip command.
+        """
+        if not isinstance(name, str):
+            given = name if isinstance(name, type) else type(name)
+            raise InputError(
+                f"a {self.what} is asked for by its name, got the class {given.__name__}; register it with "
+                f'{self.register}("name", {given.__name__}), or give "{given.__module__}:{given.__qualname__}"'
+            )
+        if name in self.registered:
+            return self.registered[name]
+        if name in self.built_in:
+            return self._built_in(name)
+        for entry in entry_points(group=self.group):
+            if entry.name == name:
+                return entry.load()
+        if ":" in name:
+            return self._imported(name)
+        names = self.names()
+        raise InputError(
+            f"unknown {self.what} {name!r}{did_you_mean(name, names)}; available: {', '.join(names)}; one of your own is known "
+            f"by {self.register}(name, class), by an entry point of the group {self.group}, or as module:Class"
+        )
+
+    def _built_in(self, name: str) -> Any:
+        location, extra = self.built_in[name]
+        module, _, attribute = location.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except ImportError as error:
+            if extra is None:
+                raise
+            raise MissingExtraError(
+                f"{self.what} {name!r} needs: pip install 'idealflow[{extra}]' ({error})"
+            ) from error
+
+    def _imported(self, name: str) -> Any:
+        module, _, attribute = name.partition(":")
+        try:
+            found = getattr(import_module(module), attribute)
+        except Exception as error:  # a module may raise anything while it is imported; the cause is passed on
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"cannot import the {self.what} {name!r} ({cause}); every process that runs a part of a campaign has to find it: "
+                "install its module, or set PYTHONPATH to its folder"
+            ) from error
+        if not isinstance(found, type):
+            raise InputError(f"{name} is no class but a {type(found).__name__}; give the class of the {self.what}")
+        return found
