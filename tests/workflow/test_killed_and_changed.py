@@ -86,7 +86,7 @@ def test_a_round_learns_no_labels_of_a_method_that_is_left_out(folder: Path) -> 
     """Killed before the update: of the labels that are there, one is asked for again by the new method, one is not."""
     first, second = by_lennard_jones("leave_out"), by_lennard_jones("leave_out", epsilon=0.2)
     tiny.run(folder, label=first, max_rounds=1, **HOT)  # the first model's labels are left out, from now on
-    with killed_in(update, "_round_labels"):
+    with killed_in(update, "collect"):
         tiny.run(folder, label=first, threshold=2.0, **HOT)
     stored = Campaign(tiny.sqlite(folder), "tiny")
     number = stored.state().round

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +31,15 @@ from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, current_store, current_uuid, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import (
+    Arguments,
+    artifact_store,
+    current_store,
+    current_uuid,
+    stage,
+    stamp,
+    work_directory,
+)
 from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 
@@ -115,7 +123,7 @@ class LabelMaker(StableName, Maker):
                 f"and {error}"
             ) from error
 
-    def fits(self, done: LabelledDoc, given: Mapping[str, Any]) -> bool:
+    def fits(self, done: LabelledDoc, given: Arguments) -> bool:
         """Whether an interrupted run's label is the one asked for now; says so if it is not."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
         if not _same(done.structure, _structure(given["subject"])):
