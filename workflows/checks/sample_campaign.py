@@ -15,12 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from support import tiny
-
 from idealflow.provenance import INDEXED_FIELDS, sample
 from idealflow.report import write_summary
 from idealflow.storage import Table
 from idealflow.workflow.folder.directory import CampaignDirectory
+from support import tiny
 
 _PLACE = "/data/sample"
 
@@ -58,7 +57,8 @@ def main() -> None:
         table.update(documents, ["uuid", "index"])
         table.close()
         found = json.loads(directory.summary_path.read_text())
-        assert scratch not in json.dumps(found), "the summary names this machine"
+        if scratch in json.dumps(found):
+            raise SystemExit("the summary names this machine's folders; nothing was packed")
         with tarfile.open(sample.PACKED, "w:xz", preset=9) as packed:
             files = [folder / name for name in ("store.sqlite", "config.yaml", "summary.json")]
             files += [folder / "artifacts" / path for path in sorted({artifact.path for artifact in kept})]

@@ -44,6 +44,19 @@ class Campaign(CampaignDocuments):
         Name of the campaign in it.
     folder
         The folder in which it was run by `idealflow run`, if it was; :meth:`open` finds store and name in it.
+
+    Examples
+    --------
+    The sample campaign that ships with the package labelled five substructures:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> [(doc.step, doc.atom, doc.n_atoms) for doc in campaign.substructures(state="accepted")]
+    [(40, 77, 78), (50, 31, 75), (50, 95, 86), (55, 39, 88), (60, 68, 73)]
+    >>> campaign.trajectory()[-1].info["step"]
+    60
+    >>> Campaign.open(campaign.folder.path).state().n_substructures
+    5
     """
 
     def __init__(self, store: Any, name: str, folder: CampaignFolder | None = None) -> None:
@@ -220,6 +233,7 @@ class Campaign(CampaignDocuments):
             ["walker", "step"], ignore_index=True
         )
         return table.join(first_screening, on=["walker", "step"])
+
 
 def _labelled(doc: LabelledDoc) -> Atoms:
     from idealflow.core.structure import from_arrays, of_the_label, set_label  # with ASE's constraints, and so scipy

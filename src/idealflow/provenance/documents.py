@@ -31,7 +31,15 @@ _COSTLY = ["segment", "screen", "crop", "relaxation", "substructure", "update"]
 
 
 class CampaignDocuments:
-    """The typed documents of a campaign, base of :class:`~idealflow.provenance.Campaign`, whose parameters it has."""
+    """The typed documents of a campaign, base of :class:`~idealflow.provenance.Campaign`, whose parameters it has.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> found = CampaignDocuments(sample_campaign().store, "tiny")
+    >>> found.state().round, len(found.segments(walker=0))
+    (8, 6)
+    """
 
     def __init__(self, store: Any, name: str) -> None:
         self.store = store

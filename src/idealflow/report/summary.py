@@ -21,19 +21,31 @@ _CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them
 
 
 def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False) -> dict[str, Any]:
-    """Where a campaign stands and what it cost.
+    """Sum up where a campaign stands and what it cost.
 
     L, R_AL and R_FPMD are the paper's (Table 4); they are None until all of their parts are measured.
 
     Parameters
     ----------
     campaign
-        Of what.
+        The campaign.
     whole
-        With ``labels_by_method`` and ``calibration``, for which every label's document is looked at; False for a summary whose
-        cost must not grow with the rounds behind it.
+        Whether to add ``labels_by_method`` and ``calibration``, for which the documents of all labels are read; without them
+        the cost does not grow with the number of rounds.
     recompute
-        Compute errors for ``calibration`` that campaigns of earlier versions have not stored.
+        Whether to compute those errors for ``calibration`` that campaigns of earlier versions have not stored.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds: text, numbers, lists and dictionaries of them; times in s, errors in meV/atom and meV/Å.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> summary = summarise(sample_campaign())
+    >>> summary["status"], summary["n_substructures"]
+    ('finished', 5)
     """
     state = campaign.state()
     if state is None:
@@ -83,14 +95,41 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
 
 
 def write_summary(campaign: Campaign, path: Path, *, whole: bool = True, **changes: Any) -> None:
-    """Write the summary as JSON, atomically; ``changes`` replace entries (a pause the store does not know of)."""
+    """Write the summary as a JSON file, whole or not at all.
+
+    Parameters
+    ----------
+    campaign, whole
+        As for :func:`summarise`.
+    path
+        File to write.
+    changes
+        Entries to replace, such as the status of a pause, which the store does not know.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from idealflow.provenance import sample_campaign
+    >>> path = Path(tempfile.mkdtemp(), "summary.json")
+    >>> write_summary(sample_campaign(), path, status="paused")
+    >>> json.loads(path.read_text())["status"]
+    'paused'
+    """
     text = json.dumps(summarise(campaign, whole=whole) | changes, indent=2) + "\n"
     with replacing(path) as draft:
         draft.write_text(text)
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """The summary as a few readable lines."""
+    """Write a summary of :func:`summarise` as a few readable lines.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> summary = summarise(sample_campaign())
+    >>> print(summary_text(summary).splitlines()[0])
+    campaign tiny: finished (the schedule is done)
+    """
     if "n_steps" not in summary:
         return f"campaign {summary['campaign']}: {summary['status']} ({summary['reason']})\n"
     lines = [
@@ -172,7 +211,7 @@ def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] 
 
 
 def _other_labels(summary: dict[str, Any]) -> str:
-    """What became of labels of another method, in words."""
+    """What training does with labels of another method, in words."""
     if summary["other_method"] != "relabel":
         return _CHOICES[summary["other_method"]]
     again = summary["labelled_again"]
@@ -187,7 +226,13 @@ def _other_labels(summary: dict[str, Any]) -> str:
 
 
 def too_few_line(too_few: dict[str, int]) -> str:
-    """What it means that species are known from too few distinct environments."""
+    """Say what it means that species are known from too few distinct environments, whose numbers ``too_few`` gives.
+
+    Examples
+    --------
+    >>> print(too_few_line({"Cu": 2}).partition(";")[0])  # doctest: +ELLIPSIS
+    too few distinct environments are known to judge others by (Cu from 2
+    """
     from idealflow.core import FEWEST  # with numba, which takes a second to import
 
     counts = ", ".join(f"{species} from {n}" for species, n in too_few.items())
@@ -198,7 +243,15 @@ def too_few_line(too_few: dict[str, int]) -> str:
 
 
 def evaluation_line(entry: dict[str, Any]) -> str:
-    """One stage of the evaluation as a line: absolute errors, and the signed ones of the energy beside them."""
+    """Write one stage of the evaluation, an entry of a summary's ``evaluation``, as a line; signed errors are in brackets.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> summary = summarise(sample_campaign())
+    >>> print(evaluation_line(summary["evaluation"][0]).partition(":")[0])
+      whole frames of stage 0 (1, 237 K), first → last model
+    """
     energies = [
         f"{entry[f'energy_mae_{model}_meV_per_atom']:.2f} ({entry[f'energy_me_{model}_meV_per_atom']:+.2f})"
         for model in ("first", "last")
@@ -211,7 +264,7 @@ def evaluation_line(entry: dict[str, Any]) -> str:
 
 
 def _methods(summary: dict[str, Any]) -> str:
-    """What the labels are by, with their numbers where there are several methods."""
+    """The labels' methods in words, with the number of labels where there are several."""
     methods = summary.get("labels_by_method") or {}
     if len(methods) < 2:
         return str(next(iter(methods), summary["reference"]))
