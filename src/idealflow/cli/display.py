@@ -92,7 +92,7 @@ class Display:
             learned = f"{n} labels by {state.label_method}" if n else "from structures that had labels"
             self._note(f"bootstrap: {learned}, threshold {state.threshold:.2f}")
             if state.too_few:
-                from idealflow.report.summary import too_few_line  # with pandas, which takes a second to import
+                from idealflow.report.wording import too_few_line
 
                 self._note(f"warning: {too_few_line(state.too_few)}")
         if new or failed:

@@ -134,14 +134,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     >>> main(["evaluate", "cu"])  # there is no such campaign: a message on stderr says so
     2
     """
-    from idealflow.provenance import Campaign
+    from idealflow.provenance import Campaign, CampaignFolder
+
+    CampaignFolder(arguments.folder).require()  # said before the imports below, which take seconds
     from idealflow.report import evaluation_line, summarise, write_summary
     from idealflow.workflow.config.load import kept_maker
     from idealflow.workflow.drivers.local import evaluate_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
 
     directory = CampaignDirectory(arguments.folder)
-    directory.require()
     maker = directory.placed(kept_maker(directory.readable_config))
     with directory.locked():
         store = directory.job_store()

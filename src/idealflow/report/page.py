@@ -22,7 +22,8 @@ from idealflow.report.figures import (
     temperature_figure,
     uncertainty_figure,
 )
-from idealflow.report.summary import summarise, too_few_line
+from idealflow.report.summary import summarise
+from idealflow.report.wording import too_few_line
 from idealflow.schemas import Artifact
 from idealflow.storage import replacing
 
