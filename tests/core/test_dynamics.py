@@ -488,7 +488,7 @@ def test_bad_arguments_are_refused_before_any_computation(tmp_path):
         (state, {"checkpoint": Checkpoint(tmp_path / "c", interval=15)}, "multiple"),
         (state, {"checkpoint": Checkpoint(tmp_path / "no" / "c")}, "folder"),
         (state, {"trajectory": tmp_path / "no" / "t"}, "folder"),
-        (state, {"wall_time_s": 0.0}, "wall_time_s"),
+        (state, {"wall_time_s": 0.0}, "time_limit_s"),
         (state, {"stop_step": -1}, "beyond"),
         (state, {"sampler": "monte-carlo", "schedule": HOLD, "sampler_settings": {"n_moved": 99}}, "free atoms"),
         (state, {"sampler": "monte-carlo", "sampler_settings": {"swap_probability": 0.5}}, "two elements"),

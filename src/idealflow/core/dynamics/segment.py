@@ -21,6 +21,7 @@ from idealflow.core.dynamics.state import MDState
 from idealflow.core.dynamics.trajectory import TrajectoryWriter
 from idealflow.core.rules import with_single_rules
 from idealflow.errors import OtherSegmentError
+from idealflow.former_names import formerly
 
 __all__ = ["md_segment"]
 
@@ -30,6 +31,7 @@ _COLUMNS = ("step", "time_fs", "temperature", "potential_energy", "target", "max
 _MAX_SUSPECTS = 16
 
 
+@formerly(wall_time_s="time_limit_s")
 def md_segment(
     calculator: Any,
     state: MDState,
@@ -258,7 +260,7 @@ class _Run:
         write_archive(checkpoint.path, _FILE_TYPE, _VERSION, {**arrays, "log": log}, meta)
 
     def _spent(self, started: float) -> bool:
-        budget = self.settings.ends.wall_time_s
+        budget = self.settings.ends.time_limit_s
         return budget is not None and time.monotonic() - started >= budget
 
     def _reason_to_stop(self, outcome: CheckOutcome | None, in_time: bool) -> Reason | None:

@@ -16,10 +16,12 @@ from idealflow.core.dynamics.protocol import Sampler, sampler_to_dict
 from idealflow.core.dynamics.schedule import Schedule
 from idealflow.core.dynamics.state import MDState, check_atoms
 from idealflow.errors import InputError
+from idealflow.former_names import formerly
 
 __all__ = ["SegmentChecks", "SegmentEnds", "SegmentFiles", "Settings"]
 
 
+@formerly(wall_time_s="time_limit_s")
 @dataclass(frozen=True, kw_only=True)
 class SegmentEnds:
     """What ends a segment, besides the end of its schedule.
@@ -29,19 +31,19 @@ class SegmentEnds:
     stop_step
         Step at which to end, counted from the start of the walker. Choose a multiple of ``check_interval``: after any other
         step a later blow-up goes back to another frame than it would in one uninterrupted run.
-    wall_time_s
-        Budget in seconds, looked at on check frames after the first, so that every call makes progress. None: no budget.
+    time_limit_s
+        Time budget, s, looked at on check frames after the first, so that every call makes progress. None: no budget.
     limits
         What counts as blown up, besides anything that is not finite; looked at after every step. None: ``Limits()``.
 
     Examples
     --------
-    >>> SegmentEnds(stop_step=1000, wall_time_s=3600.0).stop_step
+    >>> SegmentEnds(stop_step=1000, time_limit_s=3600.0).stop_step
     1000
     """
 
     stop_step: int | None = None
-    wall_time_s: float | None = None
+    time_limit_s: float | None = None
     limits: Limits | None = None
 
 
@@ -157,8 +159,8 @@ class Settings:
                 f"`checkpoint.interval` must be a multiple of `check_interval`={self.checks.check_interval}, got "
                 f"{self.checkpoint_interval}; a run resumed elsewhere could return to another frame after a blow-up"
             )
-        if self.ends.wall_time_s is not None and not self.ends.wall_time_s > 0.0:
-            raise InputError(f"`wall_time_s` must be positive, got {self.ends.wall_time_s}; None means no budget")
+        if self.ends.time_limit_s is not None and not self.ends.time_limit_s > 0.0:
+            raise InputError(f"`time_limit_s` must be positive, got {self.ends.time_limit_s}; None means no budget")
         if not 0 <= state.step <= self.last:
             raise InputError(
                 f"the starting step must not lie beyond `stop_step` or the schedule's end, got step {state.step} with "

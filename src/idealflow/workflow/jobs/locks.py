@@ -1,4 +1,4 @@
-"""One process at a time on one job, where several may pick it up after a false alarm about a lost run."""
+"""A lock per job: several processes may start the same job after a false alarm about a lost run, and only one may do it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _held: list[FileLock] = []
 
 
 def hold(folder: Path, uuid: str, stored: Callable[[], bool]) -> None:
-    """Wait until no other process is at this job, then hold it for this one.
+    """Wait until no other process works on this job, then lock it for this process.
 
-    The lock outlives the job's body: jobflow stores the output after it, and whoever waits must find it there. It is let go
-    when this process takes up its next job, or ends, however it ends. A worker without a next job keeps it, so whoever waits
-    goes on without it once ``stored()`` says that the output is there.
+    The lock is kept after the job's body has ended, because jobflow stores the output only then and a waiting process must find
+    it. It is released when this process starts its next job, or ends in any way. A worker without a next job keeps it; a
+    process that waits therefore goes on without the lock as soon as ``stored()`` says that the output is there.
 
     Raises
     ------
@@ -47,9 +47,9 @@ def hold(folder: Path, uuid: str, stored: Callable[[], bool]) -> None:
 
 @atexit.register
 def let_go() -> None:
-    """End the hold of this process, if there is one."""
+    """Release the lock that this process holds, if there is one."""
     while _held:
         lock = _held.pop()
-        # whoever opened the file before it vanished finds the stored output; whoever comes later makes a new file
+        # unlink before release: a process that waits on the old file finds the stored output, a newcomer creates a new lock
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()

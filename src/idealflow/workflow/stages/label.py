@@ -123,10 +123,10 @@ class LabelMaker(StableName, Maker):
                 f"and {error}"
             ) from error
 
-    def fits(self, done: LabelledDoc, structure: StoredStructure | None) -> bool:
+    def fits(self, done: LabelledDoc, given: Arguments) -> bool:
         """Whether an interrupted run's label is the one asked for now; says so if it is not."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
-        if not _same(done.structure, structure):
+        if not _same(done.structure, _structure(given["subject"])):
             why = "of another structure"
         elif self._without_vacuum(done):
             why = "of version 0.1.0, without vacuum"
@@ -139,10 +139,7 @@ class LabelMaker(StableName, Maker):
         emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
         return False
 
-    def _reuse(self, done: LabelledDoc, given: Arguments) -> bool:
-        return self.fits(done, _structure(given["subject"]))
-
-    @stage(alone=alone.label, reuse=_reuse)
+    @stage(alone=alone.label, reuse=fits)
     def make(
         self,
         context: StageContext,
@@ -157,9 +154,9 @@ class LabelMaker(StableName, Maker):
         """
         structure = _structure(subject)
         if not isinstance(subject, RelaxationDoc):
-            label = self._labelled(context, structure)
+            label = self.labelled(context, structure)
             return LabelledDoc(**stamp() | label, origin=origin, request_key=request, replaces=replaces)
-        label = self._labelled(context, structure, no_structure=subject.reason)
+        label = self.labelled(context, structure, no_structure=subject.reason)
         asked = subject.shared_with(AttemptAtCentre)
         place = (subject.walker, subject.step, subject.atom, subject.attempt)
         return SubstructureDoc(
@@ -171,7 +168,7 @@ class LabelMaker(StableName, Maker):
             shell_uncertainty=subject.uncertainty_after,
         )
 
-    def _labelled(
+    def labelled(
         self, context: StageContext, structure: StoredStructure | None, no_structure: str | None = None
     ) -> dict[str, Any]:
         """The label's part of the document: from the store if the same geometry was labelled before, else computed.
@@ -193,7 +190,7 @@ class LabelMaker(StableName, Maker):
         keys = self.geometry_keys(atoms)
         outcome["geometry_key"] = keys[0]
         for key in keys:
-            if (known := _stored_label(key, artifact_store(context))) is not None:
+            if (known := stored_label(key, artifact_store(context))) is not None:
                 # version 0.1.0 kept the stress of open structures, which has no meaning
                 return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
@@ -284,7 +281,7 @@ def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:
 _STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons")
 
 
-def _stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
+def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
     """An accepted label of the same geometry and settings, whoever asked for it, in whatever campaign of the store."""
     found = current_store().query_one(
         {"output.geometry_key": key, "output.state": "accepted"}, properties=["uuid", "output"], load=True

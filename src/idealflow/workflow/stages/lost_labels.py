@@ -1,8 +1,8 @@
-"""Labels whose job was lost: known by name, and learned late if the job is run again.
+"""Labels whose job was lost: they are listed in the campaign's state, and learned late if the job is run again.
 
-A job that a worker took with it (or that FireWorks gave up) leaves no document. The round ends without it, its atom may
-trigger again, and the request stays on a list in the campaign's state. When `lpad rerun_fws` brings the label after all,
-the next update takes it in; no earlier round is repeated.
+A job that is lost together with its worker (or that FireWorks has given up) leaves no document. The round ends without its label,
+the atom may trigger again, and the request is listed. If `lpad rerun_fws` produces the label after all, the next update
+learns it; no earlier round is repeated.
 """
 
 from __future__ import annotations

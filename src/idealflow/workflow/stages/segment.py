@@ -179,7 +179,7 @@ class MDSegmentMaker(StableName, Maker):
             sampler=self.dynamics(),
             ends=SegmentEnds(
                 stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
-                wall_time_s=self.time_limit_s,
+                time_limit_s=self.time_limit_s,
                 limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
             ),
             checks=SegmentChecks(
