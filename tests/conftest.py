@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,3 +34,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     state, campaign = tiny.run(folder, on_round=states.append)
     CampaignDirectory(folder).write_config({"structure": "frame", **tiny.settings()})
     return Finished(folder, state, campaign, states)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Path]:
+    """Write a config of the tiny campaign, with changes, into the test's folder; its path."""
+    from support.program import write_config
+
+    return partial(write_config, tmp_path)

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ase.build import bulk
-from ase.io import write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,19 +42,6 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         return text.err
 
     return run
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Callable[..., Path]:
-    """Write a config of the tiny campaign with changes; its path."""
-
-    def write_config(**changes: Any) -> Path:
-        write(tmp_path / "frame.extxyz", tiny.frame())
-        path = tmp_path / "c.yaml"
-        path.write_text(yaml.safe_dump({"structure": "frame.extxyz", **tiny.settings(**changes)}))
-        return path
-
-    return write_config
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ase.io import read, write
 from filelock import FileLock
 
@@ -24,37 +23,12 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.config.load import load_config
 from idealflow.workflow.config.templates import available_templates
 from support import tiny
+from support.program import one_line, run
 
 SUMMARY_KEYS = {
     "campaign", "status", "n_atoms", "n_steps", "rounds", "n_labelled_frames", "n_substructures", "n_failed_labels",
     "model_version", "t_sub_s", "t_entire_s", "t_entire_method", "L", "R_AL", "R_FPMD", "uncertainty_threshold", "wall_s",
 }  # fmt: skip
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Callable[..., Path]:
-    """Write a config of the tiny campaign (with changes) beside its structure file; its path."""
-
-    def write_config(**changes: Any) -> Path:
-        write(tmp_path / "frame.extxyz", tiny.frame())
-        path = tmp_path / "campaign.yaml"
-        path.write_text(yaml.safe_dump({"structure": "frame.extxyz", **tiny.settings(**changes)}))
-        return path
-
-    return write_config
-
-
-def run(config: Path, out: Path, *more: str) -> int:
-    return cli.main(["run", str(config), "--out", str(out), "--quiet", *more])
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one readable message on stderr."""
-    captured = capsys.readouterr()
-    assert captured.err.startswith("idealflow: "), captured.err
-    assert captured.err.count("\n") == 1
-    assert "Traceback" not in captured.err
-    return captured.err
 
 
 CALCULATOR = {"calculator": tiny.EMT}

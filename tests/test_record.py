@@ -14,26 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from ase.calculators.emt import EMT
-from ase.io import read, write
+from ase.io import read
 
 from idealflow import Campaign, cli
 from idealflow.workflow.config.load import load_config
 from idealflow.workflow.folder.directory import CampaignDirectory
 from support import tiny
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Callable[..., Path]:
-    """Write a config of the tiny campaign (with changes) beside its structure file; its path."""
-
-    def write_config(name: str = "campaign.yaml", **changes: Any) -> Path:
-        write(tmp_path / "frame.extxyz", tiny.frame())
-        path = tmp_path / name
-        path.write_text(yaml.safe_dump({"structure": "frame.extxyz", **tiny.settings(**changes)}))
-        return path
-
-    return write_config
-
+from support.program import one_line, run
 
 SHORT: dict[str, Any] = {"segment": {"schedule": tiny.schedule(10, 0)}, "evaluation": {"n_frames": 0}}
 
@@ -41,18 +28,6 @@ SHORT: dict[str, Any] = {"segment": {"schedule": tiny.schedule(10, 0)}, "evaluat
 @pytest.fixture
 def copied(finished: Any, tmp_path: Path) -> Path:
     return tiny.copied(finished.folder, tmp_path / "out")
-
-
-def run(config: Path, out: Path, *more: str) -> int:
-    return cli.main(["run", str(config), "--out", str(out), "--quiet", *more])
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one readable message on stderr."""
-    captured = capsys.readouterr()
-    assert captured.err.startswith("idealflow: "), captured.err
-    assert captured.err.count("\n") == 1
-    return captured.err
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:

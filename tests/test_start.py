@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from idealflow.storage import Table
+from idealflow.provenance import sample_campaign
 
 STORED = Path(__file__).parent / "fixtures" / "version-0.1.0" / "finished.tar.xz"
 COMPUTING = {"torch", "numba", "jobflow", "maggma", "atomate2", "pymatgen", "fireworks", "monty"}
@@ -56,11 +55,9 @@ def former(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(former):
-    """The same with its documents keyed as those of a campaign of today are."""
-    folder = shutil.copytree(former, former.with_name("today"))
-    Table.opened(folder / "store.sqlite").close()
-    return folder
+def finished(tmp_path_factory):
+    """A finished campaign of today."""
+    return sample_campaign(tmp_path_factory.mktemp("campaigns") / "sample").folder.path
 
 
 @pytest.mark.parametrize(

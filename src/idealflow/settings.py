@@ -19,6 +19,11 @@ class Settings(BaseSettings):
     ------
     InputError
         For an impossible value, naming the variable.
+
+    Examples
+    --------
+    >>> Settings(threads=2).threads
+    2
     """
 
     model_config = SettingsConfigDict(env_prefix="IDEALFLOW_", extra="ignore")

@@ -24,7 +24,7 @@ from idealflow.core.dynamics import (
 )
 from idealflow.errors import ArtifactError, InputError
 from support import environment_with_support
-from support.md_worker import SCHEDULE, ExactEMT, Springs, copper, segment_with_checkpoints, widest
+from support.md_worker import ExactEMT, Springs, copper, segment_with_checkpoints, widest
 
 HUNDRED = Schedule([Stage("hold", 300.0, steps=30), Stage("ramp", 300.0, 800.0, steps=70)])
 
@@ -127,17 +127,7 @@ def test_resume_computes_only_what_is_missing(tmp_path, undisturbed):
     result, trajectory = undisturbed
     segment_with_checkpoints(tmp_path)
     steps = []
-    again = md_segment(
-        ExactEMT(),
-        MDState.initial(copper(), 300.0, seed=[5, 0]),
-        schedule=SCHEDULE,
-        check_interval=5,
-        check=widest,
-        trajectory=tmp_path / "md.trj",
-        trajectory_interval=2,
-        checkpoint=Checkpoint(tmp_path / "md.checkpoint", interval=20, key="model 1"),
-        on_step=lambda row: steps.append(row["step"]),
-    )
+    again = segment_with_checkpoints(tmp_path, on_step=lambda row: steps.append(row["step"]))
     assert steps == []  # the last checkpoint is the last frame
     assert again.log == result.log
     assert (tmp_path / "md.trj").read_bytes() == trajectory

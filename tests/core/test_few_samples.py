@@ -5,6 +5,7 @@ import pytest
 from ase.build import bulk
 
 from idealflow.core import SOAP, ScreenedFrame, UncertaintyCalculator, UncertaintyModel
+from idealflow.core.known import KnownEnvironments
 from idealflow.core.left_out import FEWEST
 from idealflow.errors import InputError
 
@@ -115,7 +116,11 @@ def test_left_out_environments_are_like_held_out_ones():
     frames, masks = thermal("Pd", 150, 0.1, 7)
     model = UncertaintyModel.fit(frames, soap("Pd"), masks=masks)
     held_out = np.concatenate([model(rattled(crystal("Pd"), 0.1, [99, number])) for number in range(10)])
-    left_out = model._known._left_out()["Pd"]
+    known = KnownEnvironments(model.species, model.soap.n_features, False, model.relative_cut, 0)
+    known.join(
+        np.concatenate([model.soap(atoms)[mask] for atoms, mask in zip(frames, masks, strict=True)]), np.zeros(150, int)
+    )
+    left_out = known.left_out()["Pd"]
     tail = np.quantile(left_out.distances, 0.99)
     assert np.quantile(held_out, 0.99) == pytest.approx(tail, rel=0.35)
     assert np.quantile(left_out.fitted, 0.99) < 0.85 * tail

@@ -145,6 +145,8 @@ def test_a_class_that_calls_itself_otherwise_is_refused():
     class Heir(UncertaintyModel):
         """Its files would say `soap`."""
 
+    with pytest.raises(InputError, match="dict has none"):
+        check_registered(dict)
     with pytest.raises(InputError, match=r"Heir calls itself 'soap', and its files say so; .*name = \"heir\""):
         register_uncertainty("heir", Heir)
     with pytest.raises(

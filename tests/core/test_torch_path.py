@@ -18,6 +18,7 @@ from idealflow.core.descriptors.torch_neighbours import TorchGrid
 from idealflow.core.registry import file_kind
 from idealflow.errors import InputError
 from idealflow.testing import check_uncertainty
+from support.uncertainties import assert_never_seen
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -141,8 +142,8 @@ def test_large_frames_go_in_chunks_and_are_screened_alike(models, monkeypatch):
     model, other = models
     probe = copper(0.12, 9, repeat=5)
     del probe[100]
-    monkeypatch.setattr("idealflow.core.torch_engine._BUDGET", {"cpu": 1 << 20})
-    monkeypatch.setattr("idealflow.core.torch_engine._COVERING", 8)
+    monkeypatch.setattr("idealflow.core.torch_engine.BUDGET", {"cpu": 1 << 20})
+    monkeypatch.setattr("idealflow.core.torch_engine.COVERING", 8)
     assert difference(other(probe), model(probe)) < 1e-10
     for one, two in zip(other.value_and_gradient(probe), model.value_and_gradient(probe), strict=True):
         assert difference(np.asarray(one), np.asarray(two)) < 1e-10
@@ -185,16 +186,7 @@ def test_a_species_never_seen_is_infinite():
     model = UncertaintyModel.fit([copper(0.1, 0, repeat=2)], soap, device="cpu")
     atoms = copper(0.1, 5, repeat=2)
     atoms.symbols[7] = "Ag"
-    values = model(atoms)
-    assert np.isposinf(values[7])
-    assert np.isfinite(np.delete(values, 7)).all()
-    weights = np.zeros(len(atoms))
-    weights[7] = 1.0
-    value, in_positions, in_cell = model.value_and_gradient(atoms, weights)
-    assert np.isposinf(value)
-    assert not in_positions.any()
-    assert not in_cell.any()
-    assert not model.covered(atoms, 2.0).any()
+    assert_never_seen(model, atoms, 7)
 
 
 def test_lone_atoms_and_atoms_in_one_place_are_finite(models):

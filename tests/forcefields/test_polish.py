@@ -11,16 +11,16 @@ from support.labelled_cells import copper_cells
 
 
 def weights(force_field):
-    return [parameter.detach().clone() for parameter in force_field._model.parameters()]
+    return [parameter.detach().clone() for parameter in force_field.model.parameters()]
 
 
 def test_the_loss_falls_to_what_is_reported(trained, copper):
     learner = trained.copy()
-    samples = learner._samples(copper[:6])
-    weight = polish_module._ENERGY_WEIGHT
-    before = float(loss_of(learner._model, samples, learner.cutoff, weight).detach())
-    end = polish(learner._model, samples, learner.cutoff, 10)
-    after = float(loss_of(learner._model, samples, learner.cutoff, weight).detach())
+    samples = learner.samples(copper[:6])
+    weight = polish_module.ENERGY_WEIGHT
+    before = float(loss_of(learner.model, samples, learner.cutoff, weight).detach())
+    end = polish(learner.model, samples, learner.cutoff, 10)
+    after = float(loss_of(learner.model, samples, learner.cutoff, weight).detach())
     assert after == pytest.approx(end, rel=1e-4)
     assert after < 0.8 * before
 
@@ -28,18 +28,18 @@ def test_the_loss_falls_to_what_is_reported(trained, copper):
 def test_pieces_add_up_to_the_whole(trained, copper, monkeypatch):
     ends = []
     for at_once in (4096, 70):  # all six structures, and two at a time
-        monkeypatch.setattr(polish_module, "_ATOMS_AT_ONCE", at_once)
+        monkeypatch.setattr(polish_module, "ATOMS_AT_ONCE", at_once)
         learner = trained.copy()
-        ends.append(polish(learner._model, learner._samples(copper[:6]), learner.cutoff, 3))
+        ends.append(polish(learner.model, learner.samples(copper[:6]), learner.cutoff, 3))
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
 
 
 def test_a_model_that_is_not_finite_is_left_alone_and_told(trained, copper):
     learner = trained.copy()
     with torch.no_grad():
-        learner._model.readout[0, 0] = torch.nan
+        learner.model.readout[0, 0] = torch.nan
     before = weights(learner)
-    assert not np.isfinite(polish(learner._model, learner._samples(copper[:2]), learner.cutoff, 3))
+    assert not np.isfinite(polish(learner.model, learner.samples(copper[:2]), learner.cutoff, 3))
     assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, weights(learner), strict=True))
 
 

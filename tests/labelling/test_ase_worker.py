@@ -69,10 +69,10 @@ def test_a_label_costs_one_message_and_no_new_process(atoms, monkeypatch):
     engine = AseLabeller(EMT_PATH)
     engine.compute(atoms)
     started, sent = [], []
-    start, ask = subprocess.Popen, ase_worker._Worker.ask
+    start, ask = subprocess.Popen, ase_worker.Worker.ask
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: started.append(args) or start(*args, **kwargs))
     monkeypatch.setattr(
-        ase_worker._Worker, "ask", lambda self, message, limit: sent.append(message) or ask(self, message, limit)
+        ase_worker.Worker, "ask", lambda self, message, limit: sent.append(message) or ask(self, message, limit)
     )
     for i in range(5):
         engine.compute(atoms * (1, 1, i + 1))

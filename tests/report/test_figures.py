@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from idealflow.errors import InputError
-from idealflow.report import figures
+from idealflow.report import comparison, figures
 
 STEPS = np.arange(0, 1000, 10)
 RNG = np.random.default_rng(0)
@@ -42,8 +42,8 @@ DRAW = {
     "temperature of walkers": lambda p: figures.temperature_figure(WALKERS, p),
     "msd": lambda p: figures.msd_figure(STEPS, {"Cu": STEPS / 10.0, "Au": STEPS / 20.0}, p),
     "rdf": lambda p: figures.rdf_figure({"before": (R, np.sin(R) ** 2), "after": (R, np.ones(60))}, p),
-    "parity": lambda p: figures.parity_figure(PARITY, PARITY, p, reference="EMT", n_frames=30),
-    "errors": lambda p: figures.frame_errors_figure(ERRORS, p, reference="EMT"),
+    "parity": lambda p: comparison.parity_figure(PARITY, PARITY, p, reference="EMT", n_frames=30),
+    "errors": lambda p: comparison.frame_errors_figure(ERRORS, p, reference="EMT"),
 }
 
 
@@ -71,9 +71,9 @@ REFUSED = {
     "msd of other length": (lambda p: figures.msd_figure(STEPS, {"Cu": [1.0]}, p), "one value"),
     "no rdf": (lambda p: figures.rdf_figure({}, p), "no RDF"),
     "empty rdf": (lambda p: figures.rdf_figure({"x": ([], [])}, p), "no finite value"),
-    "no frames": (lambda p: figures.parity_figure(PARITY.iloc[:0], PARITY, p, reference="EMT"), "no finite value"),
-    "no forces": (lambda p: figures.parity_figure(PARITY, PARITY.iloc[:0], p, reference="EMT"), "no finite value"),
-    "no errors": (lambda p: figures.frame_errors_figure(ERRORS.iloc[:0], p, reference="EMT"), "no finite value"),
+    "no frames": (lambda p: comparison.parity_figure(PARITY.iloc[:0], PARITY, p, reference="EMT"), "no finite value"),
+    "no forces": (lambda p: comparison.parity_figure(PARITY, PARITY.iloc[:0], p, reference="EMT"), "no finite value"),
+    "no errors": (lambda p: comparison.frame_errors_figure(ERRORS.iloc[:0], p, reference="EMT"), "no finite value"),
 }
 
 

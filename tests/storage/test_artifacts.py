@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +95,9 @@ def test_damage_of_the_remote_and_of_its_local_copy(tmp_path):
     store.get(artifact).write_bytes(b"broken cache")
     assert store.get(artifact).read_bytes() == CONTENT  # fetched again
     elsewhere = ArtifactStore(store.url, cache=tmp_path / "two")
-    store._fs.pipe_file(store._remote(artifact), CONTENT[:10])
+    remote, root = fsspec.core.url_to_fs(store.url)
+    (path,) = [path for path in remote.find(root) if artifact.sha256 in path]
+    remote.pipe_file(path, CONTENT[:10])
     with pytest.raises(ArtifactError, match=r"memory://.*expected 7000 bytes, found 10"):
         elsewhere.get(artifact)
     assert files(tmp_path / "two") == []

@@ -45,20 +45,20 @@ def test_answers_are_those_of_a_store_that_writes_and_nothing_changes(written: P
 
 
 def test_the_file_is_opened_so_that_sqlite_cannot_write(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
+    opened: list[tuple[str, sqlite3.Connection]] = []
     connect = sqlite3.connect
 
     def recorded(name: Any, *args: Any, **kwargs: Any) -> sqlite3.Connection:
-        opened.append(str(name))
-        return connect(name, *args, **kwargs)
+        opened.append((str(name), connect(name, *args, **kwargs)))
+        return opened[-1][1]
 
     monkeypatch.setattr(sqlite3, "connect", recorded)
     with SQLiteStore(written, read_only=True) as store:
         store.count()
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            store._open._connections.get().execute("CREATE TABLE t (x)")
+            opened[-1][1].execute("CREATE TABLE t (x)")
     assert opened
-    assert all("mode=ro" in name for name in opened)
+    assert all("mode=ro" in name for name, _ in opened)
 
 
 def test_writing_is_refused(written: Path) -> None:

@@ -68,7 +68,7 @@ def widest(atoms, step):
     return CheckOutcome(stop=False, max_uncertainty=float(np.abs(atoms.positions).max()))
 
 
-def segment_with_checkpoints(folder: Path) -> SegmentResult:
+def segment_with_checkpoints(folder: Path, **options) -> SegmentResult:
     """260 steps of 32 atoms, saved every 20."""
     return md_segment(
         ExactEMT(),
@@ -79,6 +79,7 @@ def segment_with_checkpoints(folder: Path) -> SegmentResult:
         trajectory=folder / "md.trj",
         trajectory_interval=2,
         checkpoint=Checkpoint(folder / "md.checkpoint", interval=20, key="model 1"),
+        **options,
     )
 
 

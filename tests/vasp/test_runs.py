@@ -143,8 +143,8 @@ def test_the_time_of_a_label_begins_with_the_label(tmp_path: Path) -> None:
     (tmp_path / "OUTCAR").write_text(outcar(run))
     handler.start_time -= dt.timedelta(hours=1)
     assert handler.check(str(tmp_path))
-    fresh = MontyDecoder().decode(MontyEncoder().encode(labeller))._maker_of_a_label()
-    for maker in (labeller._maker_of_a_label(), fresh):
+    fresh = MontyDecoder().decode(MontyEncoder().encode(labeller)).maker_of_a_label()
+    for maker in (labeller.maker_of_a_label(), fresh):
         (new,) = [each for each in maker.run_vasp_kwargs["handlers"] if isinstance(each, LabelTimeHandler)]
         assert not new.check(str(tmp_path))
         assert (new.wall_time, new.buffer_time, new.electronic_step_stop) == (3000, 300, True)

@@ -188,11 +188,11 @@ def test_a_stored_label_of_an_open_structure_is_used_without_its_stress(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     known = {"state": "accepted", "energy": 1.0, "forces": [[0.0] * 3], "stress": [0.1] * 6, "reused_from": "earlier"}
-    monkeypatch.setattr(label_stage, "_stored_label", lambda *_: known)
+    monkeypatch.setattr(label_stage, "stored_label", lambda *_: known)
     context = StageContext(campaign="c", round=0, seed=0, artifacts=str(tmp_path), work=str(tmp_path))
     for pbc, stress in (([True, True, True], [0.1] * 6), ([True, True, False], None)):
         atoms = Atoms("Cu", [[0, 0, 0]], cell=np.eye(3) * 4, pbc=pbc)
-        found = LabelMaker({"calculator": tiny.EMT})._labelled(context, to_stored(atoms), None)
+        found = LabelMaker({"calculator": tiny.EMT}).labelled(context, to_stored(atoms), None)
         assert (found["energy"], found["stress"]) == (1.0, stress)
 
 

@@ -253,7 +253,7 @@ def test_a_run_that_contradicts_the_maker_is_refused_before_anything_is_written(
 def test_a_submission_that_contradicts_the_settings_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], launchpad: Path | None, message: str
 ) -> None:
-    monkeypatch.setattr("idealflow.workflow.drivers.fireworks._check_store", lambda *_: None)
+    monkeypatch.setattr("idealflow.workflow.drivers.fireworks.check_store", lambda *_: None)
     with pytest.raises(InputError, match=message):
         submit_campaign(tiny.maker(tmp_path, **changes), tiny.frame(), launchpad)
 

@@ -14,29 +14,14 @@ from jobflow import run_locally
 
 from idealflow import Campaign
 from idealflow.errors import LabelError
-from idealflow.schemas import CampaignState
-from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign import ideal
 from idealflow.workflow.campaign.opening import initial_state
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.drivers.local import evaluate_campaign
 from idealflow.workflow.labellers import AseLabeller
-from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.stages import evaluation, update
 from support import tiny
-
-LJ = "Lennard-Jones (stands in for DFT)"
-HOT: dict[str, Any] = {
-    "segment": {"schedule": tiny.schedule(0, 30)[1:]},
-    "bootstrap": {"n_structures": 6},
-    "evaluation": {"n_frames": 0},
-}
-
-
-def lennard_jones(other_method: str | None = None, epsilon: float = 0.167) -> dict[str, Any]:
-    kwargs = {"sigma": 2.27, "epsilon": epsilon, "rc": 6.0}
-    labeller = {"calculator": "ase.calculators.lj.LennardJones", "kwargs": kwargs, "reference": LJ}
-    return {"labeller": labeller, "other_method": other_method}
+from support.other_method import HOT, NAME, by_lennard_jones, ledger_of
 
 
 @contextmanager
@@ -52,35 +37,13 @@ def killed_in(where: Any, name: str) -> Iterator[None]:
             yield
 
 
-@pytest.fixture(scope="module")
-def by_emt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a campaign that has learned from EMT, in its bootstrap and in a round; read only."""
-    folder = tmp_path_factory.mktemp("emt")
-    state, rounds = None, 1
-    while state is None or state.n_substructures == 0:
-        rounds += 1
-        state, _ = tiny.run(folder, max_rounds=1, **HOT)
-        assert rounds < 9
-    return folder
-
-
-@pytest.fixture
-def folder(by_emt: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return shutil.copytree(by_emt, tmp_path / "campaign")
-
-
-def ledger_of(state: CampaignState) -> Ledger:
-    return Ledger.load(ArtifactStore(state.artifacts), state.learner.ledger)
-
-
 def test_a_first_model_is_of_the_labels_that_are_asked_for_now(tmp_path: Path) -> None:
     """Killed after the fit, before the state: the labeller is another one, and so is the model."""
     with killed_in(ideal, "after_bootstrap"):
         tiny.run(tmp_path / "a", **HOT)
-    state, campaign = tiny.run(tmp_path / "a", max_rounds=1, **HOT, label=lennard_jones())
-    alone, _ = tiny.run(tmp_path / "b", max_rounds=1, **HOT, label=lennard_jones())
-    assert {doc.method for doc in campaign.labels()} == {LJ}
+    state, campaign = tiny.run(tmp_path / "a", max_rounds=1, **HOT, label=by_lennard_jones())
+    alone, _ = tiny.run(tmp_path / "b", max_rounds=1, **HOT, label=by_lennard_jones())
+    assert {doc.method for doc in campaign.labels()} == {NAME}
     assert state.learner.force_field.sha256 == alone.learner.force_field.sha256
     assert state.threshold == alone.threshold
 
@@ -105,11 +68,11 @@ def test_a_first_model_stays_when_its_job_is_run_again_after_the_campaign_went_o
     assert Campaign(store, "tiny").bootstrap() == before
 
 
-@pytest.mark.parametrize("second", [lennard_jones("relabel"), lennard_jones("relabel", epsilon=0.2)])
+@pytest.mark.parametrize("second", [by_lennard_jones("relabel"), by_lennard_jones("relabel", epsilon=0.2)])
 def test_labels_are_sorted_out_as_the_settings_say_now(folder: Path, second: dict[str, Any]) -> None:
     """Killed after labels were sorted out, before the state."""
     other = shutil.copytree(folder, folder.with_name("other"))
-    first = lennard_jones("leave_out" if second == lennard_jones("relabel") else "relabel")
+    first = by_lennard_jones("leave_out" if second == by_lennard_jones("relabel") else "relabel")
     with killed_in(ideal, "after_relabel"):
         tiny.run(folder, label=first, max_rounds=1, **HOT)
     state, campaign = tiny.run(folder, label=second, max_rounds=1, **HOT)
@@ -121,9 +84,9 @@ def test_labels_are_sorted_out_as_the_settings_say_now(folder: Path, second: dic
 
 def test_a_round_learns_no_labels_of_a_method_that_is_left_out(folder: Path) -> None:
     """Killed before the update: of the labels that are there, one is asked for again by the new method, one is not."""
-    first, second = lennard_jones("leave_out"), lennard_jones("leave_out", epsilon=0.2)
+    first, second = by_lennard_jones("leave_out"), by_lennard_jones("leave_out", epsilon=0.2)
     tiny.run(folder, label=first, max_rounds=1, **HOT)  # the first model's labels are left out, from now on
-    with killed_in(update, "_round_labels"):
+    with killed_in(update, "collect"):
         tiny.run(folder, label=first, threshold=2.0, **HOT)
     stored = Campaign(tiny.sqlite(folder), "tiny")
     number = stored.state().round
@@ -143,7 +106,7 @@ def test_relabelling_that_was_given_up_does_not_replace_labels_in_the_dataset(fo
         atoms.info["request_key"]: atoms.info["method"] for atoms in Campaign(tiny.sqlite(folder), "tiny").dataset()
     }
     with killed_in(ideal, "after_relabel"):
-        tiny.run(folder, label=lennard_jones("relabel"), max_rounds=1, **HOT)
+        tiny.run(folder, label=by_lennard_jones("relabel"), max_rounds=1, **HOT)
     _, campaign = tiny.run(folder, max_rounds=1, **HOT)
     after = {atoms.info["request_key"]: atoms.info["method"] for atoms in campaign.dataset()}
     assert before.items() <= after.items()

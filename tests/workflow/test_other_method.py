@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,56 +20,18 @@ from idealflow import Campaign, cli
 from idealflow.errors import InputError
 from idealflow.forcefields import load_force_field
 from idealflow.report import summarise, summary_text
-from idealflow.schemas import CampaignState, RelabelDoc
+from idealflow.schemas import RelabelDoc
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.state import after_relabel, next_action
 from idealflow.workflow.config.load import kept_maker
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms
 from idealflow.workflow.labellers import AseLabeller
-from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.stages import relabel
 from support import tiny
+from support.other_method import HOT, LJ, NAME, by_lennard_jones, ledger_of
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
-
-LJ = {"sigma": 2.27, "epsilon": 0.167, "rc": 6.0}
-NAME = "Lennard-Jones (stands in for DFT)"
-
-
-def by_lennard_jones(other_method: str | None, **kwargs: float) -> dict[str, Any]:
-    labeller = {"calculator": "ase.calculators.lj.LennardJones", "kwargs": LJ | kwargs, "reference": NAME}
-    return {"labeller": labeller, "other_method": other_method}
-
-
-#: hot enough that the second round has labels
-HOT: dict[str, Any] = {
-    "segment": {"schedule": tiny.schedule(0, 30)[1:]},
-    "bootstrap": {"n_structures": 6},
-    "evaluation": {"n_frames": 0},
-}
-
-
-@pytest.fixture(scope="module")
-def by_emt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a campaign that has learned from EMT, in its bootstrap and in a round; read only."""
-    folder = tmp_path_factory.mktemp("emt")
-    state, rounds = None, 1
-    while state is None or state.n_substructures == 0:
-        rounds += 1
-        state, _ = tiny.run(folder, max_rounds=1, **HOT)
-        assert rounds < 9
-    return folder
-
-
-@pytest.fixture
-def folder(by_emt: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return shutil.copytree(by_emt, tmp_path / "campaign")
-
-
-def ledger_of(state: CampaignState) -> Ledger:
-    return Ledger.load(ArtifactStore(state.artifacts), state.learner.ledger)
 
 
 def test_another_method_is_refused_unasked_and_the_three_choices_are_named(folder: Path) -> None:
@@ -335,9 +296,9 @@ def test_labels_without_vacuum_of_an_interrupted_round_are_made_anew(film: Path,
     for doc in docs:
         assert made.made(doc)
         assert not made.learnable(doc)
-        assert not made._fits(doc, doc.structure)
+        assert not made.fits(doc, {"subject": doc.structure})
         closed = doc.model_copy(update={"structure": doc.structure.model_copy(update={"pbc": [True] * 3})})
-        assert made._fits(closed, closed.structure)
+        assert made.fits(closed, {"subject": closed.structure})
 
 
 @pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # of spglib, under atomate2

@@ -4,8 +4,8 @@
 
 Each command runs as a process of its own; user and system time of it and its children are summed, which does not depend on what
 else the machine does as the clock on the wall would. The least and the median of the runs are printed, after one run that is
-left out (it writes Python's compiled files). ``--campaign`` takes a folder of `idealflow run`; without it the stored campaign
-of the tests is copied and looked at.
+left out (it writes Python's compiled files). ``--campaign`` takes a folder of `idealflow run`; without it the
+sample campaign of the package is looked at.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ import resource
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
-from idealflow.storage import Table
-
-_STORED = Path(__file__).parents[2] / "tests" / "fixtures" / "version-0.1.0" / "finished.tar.xz"
+from idealflow.provenance import sample_campaign
 
 
 def cpu_seconds(command: list[str]) -> float:
@@ -59,10 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch, campaign = Path(folder), arguments.campaign
         if campaign is None:
-            with tarfile.open(_STORED) as stored:
-                stored.extractall(scratch, filter="data")
-            campaign = scratch / "finished"
-            Table.opened(campaign / "store.sqlite").close()  # keys of version 0.1.0 become those of a campaign of today
+            campaign = sample_campaign(scratch / "sample").folder.path
         row = "| `{}` | {:.2f} | {:.2f} |" if arguments.markdown else "{:32s} {:6.2f} {:6.2f}"
         head = (
             "| command | least | median |\n|---|---|---|"

@@ -161,6 +161,32 @@ def labelled_share(system: str) -> str:
     return f"{100 * mean_over_seeds(system, lambda arms: arms['ides'][n] / arms['frame'][n], 'ides'):.0f}"
 
 
+def coverage_rows() -> list[dict[str, Any]]:
+    """What checks/coverage_rule.py measured; forces in eV/Å."""
+    rows: list[dict[str, Any]] = json.loads((WORKFLOWS / "checks" / "results" / "coverage_rule.json").read_text())
+    return rows
+
+
+def coverage() -> str:
+    """The coverage rule in numbers."""
+    heads = [
+        "system", "environments at the start", "labels in 72 vacancy frames", "interstitial atoms that trigger", "largest hidden",
+        "force error of covered atoms (in distribution)",
+    ]  # fmt: skip
+    lines = [heads, ["---"] * len(heads)]
+    for row in coverage_rows():
+        covered, known = 1e3 * row["covered_error"], 1e3 * row["in_distribution_error"]
+        lines.append([
+            row["system"],
+            f"{row['n_environments']:,}".replace(",", " "),
+            str(row["n_labels"]),
+            f"{100 * row['triggering']:.1f} % of {row['n_uncertain']}",
+            f"{row['highest_hidden']:.1f} τ",
+            f"{covered:.1f} ({known:.1f}) meV/Å",
+        ])  # fmt: skip
+    return markdown(lines)
+
+
 def scaling_lines(name: str) -> list[dict[str, Any]]:
     """What a script of scaling/ measured."""
     return read(SCALING / f"{name}.jsonl")
@@ -175,6 +201,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "shells": lambda system: shell_table(json.loads((ABLATION / "substructures" / f"{system}-0.json").read_text())),
     "campaigns": campaigns,
     "campaign-parts": lambda system: parts_table(campaign_rows(f"{system}-0")),
+    "coverage": coverage,
     "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),
     "scaling-exponents": lambda: exponents_table(scaling_lines("frames")),
     "scaling-acceleration": lambda per_frame: acceleration_table(

@@ -1,4 +1,4 @@
-"""What a trajectory tells: structure, transport, bonds, maps of environments, and what learning on the fly saved."""
+"""Analysis of trajectories and campaigns: structure, transport, bonds, maps of environments, and what learning saved."""
 
 from idealflow.analysis.acceleration import Acceleration, acceleration
 from idealflow.analysis.bonds import bond_counts, coordination_numbers

@@ -15,11 +15,29 @@ __all__ = ["bond_counts", "coordination_numbers"]
 
 
 def coordination_numbers(atoms: Atoms, cutoff: float) -> NDArray[np.int64]:
-    """Number of neighbours closer than ``cutoff`` (Å), images counted.
+    """Count each atom's neighbours within a distance; periodic images count.
+
+    Parameters
+    ----------
+    atoms
+        One frame.
+    cutoff
+        Å.
 
     Returns
     -------
     (n_atoms,) int array
+
+    Raises
+    ------
+    InputError
+        If the cutoff is not positive.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> coordination_numbers(bulk("Cu", a=3.6), cutoff=3.0)
+    array([12])
     """
     from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
 
@@ -43,6 +61,17 @@ def bond_counts(atoms: Atoms, cutoffs: Mapping[tuple[str, str], float]) -> dict[
     -------
     dict
         Number of bonds by pair, keyed as given; every bond counts once, bonds across the boundary too.
+
+    Raises
+    ------
+    InputError
+        If a cutoff is not positive, or a symbol is no element.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> bond_counts(molecule("H2O"), {("O", "H"): 1.2, ("H", "H"): 1.2})
+    {('O', 'H'): 2, ('H', 'H'): 0}
     """
     from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
 

@@ -15,7 +15,7 @@ __all__ = ["map_environments"]
 def map_environments(
     vectors: ArrayLike, method: Literal["pca", "tsne"] = "pca", *, seed: int = 0, perplexity: float = 30.0
 ) -> NDArray[np.float64]:
-    """Two-dimensional map of descriptor vectors.
+    """Map descriptor vectors to points of a plane, so that similar environments lie close together.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def map_environments(
         ``"pca"``: the two directions of largest variance, signs fixed so that the largest loading is positive.
         ``"tsne"``: scikit-learn's t-SNE on up to 50 principal components; needs the ``tsne`` extra.
     seed, perplexity
-        Of t-SNE; the perplexity is lowered to what n allows, (n − 1) / 3.
+        Settings of t-SNE; the perplexity is lowered to (n − 1) / 3 where it is larger.
 
     Returns
     -------
@@ -37,6 +37,15 @@ def map_environments(
         If the vectors are too few or not finite.
     MissingExtraError
         If t-SNE is asked for without scikit-learn.
+
+    Examples
+    --------
+    Three points on a line vary in one direction only:
+
+    >>> map_environments([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]).round(3) + 0.0
+    array([[-1.414,  0.   ],
+           [ 0.   ,  0.   ],
+           [ 1.414,  0.   ]])
     """
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[0] < 3 or rows.shape[1] < 2 or not np.isfinite(rows).all():

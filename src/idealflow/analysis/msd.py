@@ -13,9 +13,9 @@ __all__ = ["diffusion_coefficient", "msd", "unwrap"]
 
 
 def unwrap(positions: ArrayLike, cells: ArrayLike, pbc: ArrayLike = (True, True, True)) -> NDArray[np.float64]:
-    """Undo the wrapping of a trajectory, frame by frame, by the shortest way.
+    """Make a trajectory continuous where atoms were moved back into the cell: each moves the shortest way to the next frame.
 
-    Right as long as no atom moves half a cell between two frames. Trajectories of this package are unwrapped already.
+    This is right as long as no atom moves half a cell between two frames. Trajectories of this package need it not.
 
     Parameters
     ----------
@@ -23,11 +23,26 @@ def unwrap(positions: ArrayLike, cells: ArrayLike, pbc: ArrayLike = (True, True,
     cells : (3, 3) or (n_frames, 3, 3), Å
         One cell, or one per frame.
     pbc : (3,) bool
+        Directions in which the cell repeats.
 
     Returns
     -------
     (n_frames, n_atoms, 3) array, Å
-        The first frame is left where it is.
+        Its first frame is the given one.
+
+    Raises
+    ------
+    InputError
+        If a cell spans no volume, or positions have another shape or are not finite.
+
+    Examples
+    --------
+    An atom leaves a cell of 10 Å on one side and comes in on the other:
+
+    >>> import numpy as np
+    >>> wrapped = [[[9.0, 0.0, 0.0]], [[9.9, 0.0, 0.0]], [[0.5, 0.0, 0.0]]]
+    >>> unwrap(wrapped, 10 * np.eye(3))[:, 0, 0]
+    array([ 9. ,  9.9, 10.5])
     """
     wrapped = _frames(positions)
     lattice = np.broadcast_to(np.asarray(cells, dtype=np.float64), (len(wrapped), 3, 3))
@@ -48,7 +63,7 @@ def msd(
     atoms: ArrayLike | None = None,
     masses: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Mean squared displacement by lag.
+    """Average the squared displacement of atoms, for each time between two frames.
 
     Parameters
     ----------
@@ -66,7 +81,20 @@ def msd(
     Returns
     -------
     (n_frames,) array, Å²
-        Entry 0 is 0.
+        Entry n belongs to frames n apart; entry 0 is 0.
+
+    Raises
+    ------
+    InputError
+        If positions or masses have another shape or are not finite, or no atom is chosen.
+
+    Examples
+    --------
+    An atom that moves by 1 Å a frame:
+
+    >>> positions = [[[0.0, 0, 0]], [[1.0, 0, 0]], [[2.0, 0, 0]]]
+    >>> msd(positions)
+    array([0., 1., 4.])
     """
     frames = _frames(positions)
     if masses is not None:
@@ -102,12 +130,14 @@ def msd(
 
 
 def diffusion_coefficient(time: ArrayLike, msd_values: ArrayLike, fit: tuple[float, float] = (0.2, 0.8)) -> float:
-    """Slope of the mean squared displacement over 6, by least squares.
+    """Fit a line to a mean squared displacement; a sixth of its slope is the diffusion coefficient (Einstein's relation).
 
     Parameters
     ----------
     time : (n,), fs
+        Times between two frames.
     msd_values : (n,), Å²
+        Mean squared displacement at each of them, as :func:`msd` gives it.
     fit
         Fractions of the time span between which the line is fitted.
 
@@ -115,6 +145,17 @@ def diffusion_coefficient(time: ArrayLike, msd_values: ArrayLike, fit: tuple[flo
     -------
     float
         cm²/s (1 Å²/fs = 0.1 cm²/s).
+
+    Raises
+    ------
+    InputError
+        If the lists differ in length, or fewer than two points lie where the line is fitted.
+
+    Examples
+    --------
+    >>> time = [0, 100, 200, 300]
+    >>> round(diffusion_coefficient(time, [0.0, 6.0, 12.0, 18.0], fit=(0, 1)), 6)
+    0.001
     """
     t, y = np.asarray(time, dtype=np.float64), np.asarray(msd_values, dtype=np.float64)
     if t.shape != y.shape or t.ndim != 1:

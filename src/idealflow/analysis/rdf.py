@@ -19,16 +19,23 @@ _CHUNK = 32_768  # centres at a time: bounds the memory of the pair list
 
 @dataclass(frozen=True, eq=False)
 class RDF:
-    """Radial distribution function averaged over frames.
+    """A radial distribution function, averaged over frames.
 
-    Parameters
+    Attributes
     ----------
     r : (n_bins,), Å
         Middles of the bins.
     g : (n_bins,)
-        g(r); 1 in an ideal gas.
+        Density of neighbours at that distance over the mean density; 1 in an ideal gas.
     coordination : (n_bins,)
         Mean number of neighbours up to the outer edge of each bin.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> curve = rdf(bulk("Cu", a=3.6), r_max=3.0, n_bins=30)
+    >>> curve.coordination[-1]
+    np.float64(12.0)
     """
 
     r: NDArray[np.float64]
@@ -43,7 +50,7 @@ def rdf(
     pair: tuple[str, str] | None = None,
     volume: float | None = None,
 ) -> RDF:
-    """Radial distribution function.
+    """Compute a radial distribution function: how dense neighbours are at each distance, over the mean density.
 
     g(r) = V / (N_a N_b) · n_ab(r) / (4π/3 (r₊³ − r₋³)) per frame, then the mean over frames; all periodic images
     within ``r_max`` count, so ``r_max`` may exceed the cell.
@@ -53,9 +60,9 @@ def rdf(
     frames
         One frame or several.
     r_max
-        Å.
+        Largest distance, Å.
     n_bins
-        Number of bins.
+        Number of equal bins up to it.
     pair
         Symbols (a, b): distances from a to b; None: all atoms.
     volume
@@ -65,6 +72,13 @@ def rdf(
     ------
     InputError
         If there is no frame, an element is not in it, or there is no volume.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> curve = rdf(bulk("Cu", a=3.6), r_max=3.0, n_bins=30)
+    >>> round(float(curve.r[curve.g.argmax()]), 2)
+    2.55
     """
     if not r_max > 0.0 or n_bins < 1:
         raise InputError(f"`r_max` must be positive and `n_bins` at least 1, got {r_max} and {n_bins}")

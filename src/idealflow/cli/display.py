@@ -19,14 +19,24 @@ _LINE_EVERY_S = 10.0
 
 
 class Display:
-    """Shows step of total, temperature, highest uncertainty against the threshold, labels so far, and time left.
+    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far, and time left.
 
     Parameters
     ----------
     state
         Where the campaign stands at the start.
     stream
-        Where to write; a live line if it is a terminal, else a line every ten seconds and at every event of note.
+        Where to write: one live line if it is a terminal, else a line every ten seconds and at every notable event.
+
+    Examples
+    --------
+    >>> import io
+    >>> from idealflow.provenance import sample_campaign
+    >>> stream = io.StringIO()
+    >>> with Display(sample_campaign().state(), stream):
+    ...     pass
+    >>> stream.getvalue().strip()
+    'step 60/60 | 5 labels | model 4'
     """
 
     def __init__(self, state: CampaignState, stream: TextIO | None = None) -> None:
@@ -82,7 +92,7 @@ class Display:
             learned = f"{n} labels by {state.label_method}" if n else "from structures that had labels"
             self._note(f"bootstrap: {learned}, threshold {state.threshold:.2f}")
             if state.too_few:
-                from idealflow.report.summary import too_few_line  # with pandas, which takes a second to import
+                from idealflow.report.wording import too_few_line
 
                 self._note(f"warning: {too_few_line(state.too_few)}")
         if new or failed:
@@ -95,7 +105,7 @@ class Display:
         self._show()
 
     def _once(self, message: str) -> None:
-        """Say what became of the input, once: it is read more often."""
+        """Say what became of the input, only once, since the input is read several times."""
         if message not in self._said:
             self._said.add(message)
             self._note(message)
@@ -131,7 +141,7 @@ class Display:
 
 
 def _kind(message: str) -> str:
-    """What a message has in common with others of its kind: all but its numbers. The first of each kind is shown."""
+    """A message without its numbers: of messages that differ in numbers alone only the first is shown."""
     return "".join(character for character in message if not character.isdigit())
 
 

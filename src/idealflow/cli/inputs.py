@@ -7,16 +7,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from idealflow.config_text import read_config
 from idealflow.errors import InputError
 
 __all__ = ["checked_config", "init"]
 
 
 def checked_config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
-    """A checked config, and what became of its inputs (which frame of several is taken), said also where it is refused.
+    """Read and check a config.
 
-    Keys that are written otherwise now are said on stderr.
+    Returns
+    -------
+    tuple
+        Maker, structure, settings, and notes of what was done with the inputs, such as which of several frames is taken. The
+        notes are printed where the config is refused. Keys that are written otherwise now are said on stderr.
+
+    Raises
+    ------
+    InputError
+        For anything that is wrong with the config.
+
+    Examples
+    --------
+    >>> checked_config(Path("none.yaml"))
+    Traceback (most recent call last):
+        ...
+    idealflow.errors.InputError: config none.yaml does not exist; `idealflow init cu-melt > none.yaml` writes one
     """
+    read_config(path)  # what is wrong with its text is said before the import below, which takes seconds
     from idealflow.workflow.config.load import load_config
     from idealflow.workflow.jobs.progress import SPELLING, Progress, listening, noted
 
@@ -33,7 +51,14 @@ def checked_config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
 
 
 def init(arguments: argparse.Namespace) -> int:
-    """Print a commented config."""
+    """Print a commented config.
+
+    Examples
+    --------
+    >>> init(argparse.Namespace(name="cu-melt"))  # doctest: +ELLIPSIS
+    #...
+    0
+    """
     from idealflow.workflow.config.templates import template
 
     sys.stdout.write(template(arguments.name))

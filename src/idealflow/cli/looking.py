@@ -15,7 +15,18 @@ __all__ = ["export", "report", "status"]
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print where a campaign stands."""
+    """Print where a campaign stands.
+
+    Examples
+    --------
+    >>> from idealflow.cli import main
+    >>> from idealflow.provenance import sample_campaign
+    >>> folder = str(sample_campaign().folder.path)
+    >>> main(["status", folder])  # doctest: +ELLIPSIS
+    campaign tiny: finished (the schedule is done)
+    ...
+    0
+    """
     from idealflow.report import summarise, summary_text
     from idealflow.workflow.folder.target import find_campaign
 
@@ -26,7 +37,14 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write a campaign's report page."""
+    """Write a campaign's report page.
+
+    Examples
+    --------
+    >>> from idealflow.cli import main
+    >>> main(["report", "no/such/folder"])  # holds no campaign: a message on stderr says so
+    2
+    """
     from idealflow.report import write_report
     from idealflow.workflow.folder.target import find_campaign
 
@@ -52,7 +70,17 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write the labelled dataset."""
+    """Write the labelled dataset.
+
+    Examples
+    --------
+    >>> from idealflow.cli import main
+    >>> from idealflow.provenance import sample_campaign
+    >>> folder = str(sample_campaign().folder.path)
+    >>> main(["export", folder, folder + "/dataset.extxyz"])  # doctest: +ELLIPSIS
+    13 labelled structures: .../dataset.extxyz
+    0
+    """
     from ase.io import write
 
     from idealflow.storage import replacing

@@ -14,7 +14,7 @@ from idealflow.errors import IdealflowError, InputError
 
 __all__ = ["main"]
 
-# disk full, over quota, file too large, read-only, no permission, failing device: no fault of ours, and no traceback
+# disk full, over quota, file too large, read-only, no permission, failing device: the site's trouble, told without a traceback
 _SITE_TROUBLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
@@ -24,7 +24,18 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 if what was asked was done, 2 for bad input, 1 for a campaign that failed."""
+    """Run a command and return its exit status: 0 if what was asked was done, 2 for bad input, 1 for a campaign that failed.
+
+    Parameters
+    ----------
+    argv
+        Command and options; None: those of the process.
+
+    Examples
+    --------
+    >>> main(["init", "nothing"])  # a message on stderr says what there is
+    2
+    """
     arguments = parser().parse_args(argv)
     try:
         with _ended_by_signals():
@@ -54,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, unless it was started deaf to them (nohup)."""
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, unless it was started to ignore them (nohup)."""
 
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(signal.Signals(number))

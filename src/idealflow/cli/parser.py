@@ -14,7 +14,14 @@ _TARGET = "the campaign's folder, or its name in jobflow's JOB_STORE"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The program's commands and options; each sets ``command``, the function that does it."""
+    """Build the parser of the program's commands and options; each command sets ``command``, the function that carries it out.
+
+    Examples
+    --------
+    >>> arguments = parser().parse_args(["run", "cu.yaml", "--out", "cu", "--max-rounds", "3"])
+    >>> arguments.command.__name__, arguments.max_rounds
+    ('run', 3)
+    """
     whole = argparse.ArgumentParser(
         prog="idealflow", description="IDEAL campaigns: large-scale MD that labels only small cells."
     )

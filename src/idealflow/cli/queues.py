@@ -6,18 +6,23 @@ import argparse
 import sys
 
 from idealflow.cli.inputs import checked_config
-from idealflow.config_text import read_config
 from idealflow.errors import InputError
 
 __all__ = ["pause", "recover", "submit"]
 
 
 def submit(arguments: argparse.Namespace) -> int:
-    """Add a campaign to FireWorks."""
-    read_config(arguments.config)
+    """Add a campaign to FireWorks.
+
+    Examples
+    --------
+    >>> from idealflow.cli import main
+    >>> main(["submit", "cu.yaml"])  # there is no such file: a message on stderr says so
+    2
+    """
+    maker, atoms, settings, notes = checked_config(arguments.config)
     from idealflow.workflow.drivers.fireworks import submit_campaign
 
-    maker, atoms, settings, notes = checked_config(arguments.config)
     labeller = settings.get("label", {}).get("labeller")
     if isinstance(labeller, dict) and "maker" in labeller and "import_from" in labeller:
         kind = type(getattr(maker.label.labeller, "maker", None))
@@ -32,7 +37,14 @@ def submit(arguments: argparse.Namespace) -> int:
 
 
 def pause(arguments: argparse.Namespace) -> int:
-    """Let a submitted campaign stop at the end of its round."""
+    """Let a submitted campaign stop at the end of its round.
+
+    Examples
+    --------
+    >>> from idealflow.cli.parser import parser
+    >>> parser().parse_args(["pause", "cu-melt"]).command.__name__
+    'pause'
+    """
     from idealflow.workflow.drivers.fireworks import pause_campaign
 
     sys.stdout.write(pause_campaign(arguments.campaign, arguments.launchpad) + "\n")
@@ -40,7 +52,14 @@ def pause(arguments: argparse.Namespace) -> int:
 
 
 def recover(arguments: argparse.Namespace) -> int:
-    """Mend a submitted campaign's queue."""
+    """Mend a submitted campaign's queue.
+
+    Examples
+    --------
+    >>> from idealflow.cli.parser import parser
+    >>> parser().parse_args(["recover", "cu-melt"]).command.__name__
+    'recover'
+    """
     from idealflow.workflow.drivers.recovery import recover_campaign
 
     done = recover_campaign(

@@ -24,7 +24,14 @@ _INTERRUPTED = "interrupted; the same command goes on from here"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run, or continue, a campaign in a folder."""
+    """Run, or continue, a campaign in a folder.
+
+    Examples
+    --------
+    >>> from idealflow.cli import main
+    >>> main(["run", "cu.yaml", "--out", "cu"])  # there is no such file: a message on stderr says so
+    2
+    """
     read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
     from idealflow.cli.display import Display
     from idealflow.provenance import Campaign
@@ -124,15 +131,23 @@ def _tell_changes(state: CampaignState, stored: CampaignState | None) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Compare first and present model with the reference now."""
-    from idealflow.provenance import Campaign
+    """Compare first and present model with the reference now.
+
+    Examples
+    --------
+    >>> from idealflow.cli import main
+    >>> main(["evaluate", "cu"])  # there is no such campaign: a message on stderr says so
+    2
+    """
+    from idealflow.provenance import Campaign, CampaignFolder
+
+    CampaignFolder(arguments.folder).require()  # said before the imports below, which take seconds
     from idealflow.report import evaluation_line, summarise, write_summary
     from idealflow.workflow.config.load import kept_maker
     from idealflow.workflow.drivers.local import evaluate_campaign
     from idealflow.workflow.folder.directory import CampaignDirectory
 
     directory = CampaignDirectory(arguments.folder)
-    directory.require()
     maker = directory.placed(kept_maker(directory.readable_config))
     with directory.locked():
         store = directory.job_store()

@@ -83,7 +83,7 @@ class KnownEnvironments:
 
     def whitener(self, group: str) -> Whitener | None:
         """The metric of a species (or ``"pooled"``), made once for a distribution; None where nothing was seen."""
-        found = self._left_out().get(group)
+        found = self.left_out().get(group)
         return None if found is None else found.whitener
 
     def whiteners(self) -> list[Whitener | None]:
@@ -164,7 +164,7 @@ class KnownEnvironments:
         InputError
             If nothing was seen yet.
         """
-        found = self._left_out().values()
+        found = self.left_out().values()
         if not found:
             raise InputError("there is no training environment to take a threshold from; fit the model first")
         return max(_LEAST_THRESHOLD, *(each.threshold for each in found))
@@ -223,7 +223,7 @@ class KnownEnvironments:
             coverage.quarantined = list(arrays[f"quarantined/{name}"])
         return known
 
-    def _left_out(self) -> dict[str, LeftOut]:
+    def left_out(self) -> dict[str, LeftOut]:
         """The metric of each group that was seen.
 
         One threshold is for all, so the uncertainties of a group with few environments are given in units in which its threshold

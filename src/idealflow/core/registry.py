@@ -140,6 +140,11 @@ def check_registered(kind: type[Uncertainty]) -> None:
     >>> from idealflow.core import UncertaintyModel
     >>> check_registered(UncertaintyModel)
     """
+    if not isinstance(getattr(kind, "name", None), str):
+        raise InputError(
+            f"an uncertainty has a name by which its files are found, {kind.__name__} has none; derive the class from "
+            "idealflow.core.SOAPCoverage, or give it one"
+        )
     try:
         found = UNCERTAINTIES.find(kind.name)
     except InputError as error:

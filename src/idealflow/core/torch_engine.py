@@ -29,13 +29,13 @@ from idealflow.errors import InputError
 __all__ = ["TorchEngine", "torch_device"]
 
 #: memory a chunk of centres may take, bytes: a small part of a GPU's, or about what a core's caches hold
-_BUDGET = {"cuda": 2 << 30, "cpu": 32 << 20}
+BUDGET = {"cuda": 2 << 30, "cpu": 32 << 20}
 
 #: batched products of CUDA count matrices in 16 bits on some GPUs
 _MOST_CENTRES = 65_535
 
 #: numbers per chunk of the matrix between points and covering centres
-_COVERING = 1 << 24
+COVERING = 1 << 24
 
 Float = NDArray[np.float64]
 Whiteners = Sequence[Whitener | None]
@@ -64,7 +64,7 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"{rule}, got {name!r}") from error
-    if device.type not in _BUDGET:
+    if device.type not in BUDGET:
         raise InputError(f"{rule}, got {name!r}: it has to compute in double precision")
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise InputError(
@@ -139,7 +139,7 @@ class TorchEngine:
                 return torch.zeros(len(vectors), dtype=torch.float64, device=self.device)
             centres, sizes = (self._moved(array) for array in coverages[kind].prepare(whitener))
             limits = torch.clamp(REACH * sizes, max=COVER_RADIUS * threshold * whitener.k)
-            points, rows = self._whitened(vectors, whitener), max(1, _COVERING // len(centres))
+            points, rows = self._whitened(vectors, whitener), max(1, COVERING // len(centres))
             parts = [_within(points[at : at + rows], centres, sizes, limits) for at in range(0, len(points), rows)]
             return torch.cat(parts).double()
 
@@ -226,7 +226,7 @@ class TorchEngine:
         products = self._degrees * (self._n_species * self._n_max) ** 2
         per_centre = most * (4 * 80 + 8 * widths)  # four candidates a pair
         per_centre += 8 * spectra * (products + 2 * self._n_features)
-        return min(max(16, _BUDGET[self.device.type] // per_centre), _MOST_CENTRES)
+        return min(max(16, BUDGET[self.device.type] // per_centre), _MOST_CENTRES)
 
     def _whitened(self, vectors: Tensor, whitener: Whitener) -> Tensor:
         centred, directions = vectors - self._moved(whitener.mean), self._moved(whitener.directions)

@@ -35,7 +35,7 @@ class _Stopped(Exception):  # noqa: N818 - a signal between the two classes here
     """The worker ended or ran out of time; the argument says why."""
 
 
-class _Worker:
+class Worker:
     """A running worker process and the pipes to it."""
 
     def __init__(self, calculator: str, kwargs: dict[str, Any], threads: int, import_from: str | None) -> None:
@@ -137,7 +137,7 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-_WORKERS: dict[str, _Worker] = {}
+_WORKERS: dict[str, Worker] = {}
 _LOCKS: dict[str, threading.Lock] = {}
 
 
@@ -203,7 +203,7 @@ def ask_worker(
         try:
             worker = _WORKERS.get(key)
             if worker is None:
-                worker = _WORKERS[key] = _Worker(calculator, dict(kwargs), threads, import_from)
+                worker = _WORKERS[key] = Worker(calculator, dict(kwargs), threads, import_from)
             answer = worker.ask(request, limit_s)
         except _Stopped as stop:
             _drop(key)

@@ -22,16 +22,25 @@ CALIBRATION_COLUMNS = (*_CENTRE, "threshold", "ratio", "force_error")
 
 
 def centre_force_error(calculator: Any, labelled: Atoms, centre: int) -> float:
-    """Length of the difference between a calculator's force and the label's at one atom, eV/Å.
+    """Compute how far a calculator's force on one atom is from the label's: the length of their difference, eV/Å.
 
     Parameters
     ----------
     calculator
         ASE calculator of the model.
     labelled
-        Structure whose own calculator holds the reference's forces.
+        Structure whose own calculator holds the forces of the reference, (n, 3), eV/Å.
     centre
         Index of the atom.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.structure import set_label
+    >>> labelled = set_label(bulk("Cu"), energy=0.0, forces=[[0.0, 0.3, 0.4]])
+    >>> round(centre_force_error(EMT(), labelled, centre=0), 6)
+    0.5
     """
     copy = labelled.copy()
     copy.calc = calculator
@@ -39,15 +48,23 @@ def centre_force_error(calculator: Any, labelled: Atoms, centre: int) -> float:
 
 
 def calibration_rows(campaign: Campaign, *, recompute: bool) -> list[dict[str, Any]]:
-    """One row for each accepted label's centre; see :meth:`idealflow.provenance.Campaign.calibration`.
+    """Return a row for each accepted label's centre, as :meth:`idealflow.provenance.Campaign.calibration` describes them.
 
     Parameters
     ----------
     campaign
-        Whose centres.
+        The campaign.
     recompute
-        Compute errors that are not stored (of campaigns of earlier versions, and of a round that is under way) with the
-        stored model that asked for the label; False leaves these centres out.
+        Whether to compute errors that are not stored (by campaigns of earlier versions, and in a round that is under way) with
+        the stored model that asked for the label; False leaves these centres out.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> row = calibration_rows(campaign, recompute=False)[0]
+    >>> round(row["ratio"], 2), round(row["force_error"], 3)
+    (1.28, 0.096)
     """
     thresholds = {
         (screen["round"], screen["walker"], screen["step"]): screen["threshold"]

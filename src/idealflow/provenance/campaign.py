@@ -47,6 +47,19 @@ class Campaign(CampaignDocuments):
         Name of the campaign in it.
     folder
         The folder in which it was run by `idealflow run`, if it was; :meth:`open` finds store and name in it.
+
+    Examples
+    --------
+    The sample campaign that ships with the package labelled five substructures:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> [(doc.step, doc.atom, doc.n_atoms) for doc in campaign.substructures(state="accepted")]
+    [(40, 77, 78), (50, 31, 75), (50, 95, 86), (55, 39, 88), (60, 68, 73)]
+    >>> campaign.trajectory()[-1].info["step"]
+    60
+    >>> Campaign.open(campaign.folder.path).state().n_substructures
+    5
     """
 
     def __init__(self, store: Any, name: str, folder: CampaignFolder | None = None) -> None:
@@ -56,7 +69,7 @@ class Campaign(CampaignDocuments):
 
     @classmethod
     def open(cls, where: str | Path, store: Any = None) -> Campaign:
-        """A campaign to look at: by its folder, or by its name in a store.
+        """Open a campaign to look at it.
 
         Parameters
         ----------
@@ -100,7 +113,7 @@ class Campaign(CampaignDocuments):
 
     @property
     def artifacts(self) -> ArtifactStore:
-        """The campaign's artifact store; InputError before the first state."""
+        """The store of the campaign's files; InputError where no state is stored yet that says where it is."""
         if self._artifacts is None:
             state = self.state()
             if self.folder is not None:
@@ -117,18 +130,18 @@ class Campaign(CampaignDocuments):
         return self._artifacts
 
     def fetch(self, artifact: Artifact) -> Path:
-        """Local, verified path of an artifact; ArtifactError where it is missing or damaged."""
+        """Return the local path of a file of the campaign, verified; ArtifactError where it is missing or damaged."""
         return self.artifacts.get(artifact)
 
     def table(self) -> pd.DataFrame:
-        """One row a substructure: who asked for it, how sure the model was, what it cost, how it ended."""
+        """Return a table with a row for each substructure: who asked for it, how uncertain it was, its cost, its outcome."""
         import pandas as pd
 
         rows = [{name: getattr(doc, name) for name in _TABLE} for doc in self.substructures()]
         return pd.DataFrame(rows, columns=list(_TABLE))
 
     def dataset(self, *, bootstrap: bool = True) -> list[Atoms]:
-        """Every accepted label that training uses as ase Atoms with energy, forces and (where given) stress; provenance in info.
+        """Return the labels that training uses as ase Atoms with energy, forces and (where given) stress; provenance in info.
 
         Labels of other methods that training leaves out, or in whose place it uses new ones, are not in it, nor are those of
         evaluations and of a dataset's check; ``method`` in info says by what each was made.
@@ -151,11 +164,11 @@ class Campaign(CampaignDocuments):
         return given + [self.labelled(doc) for doc in docs if doc.round == used.get(doc.request_key, {}).get("round")]
 
     def labelled(self, doc: LabelledDoc) -> Atoms:
-        """An accepted label as ase Atoms with energy, forces and (where given) stress; its provenance in info."""
+        """Return an accepted label as ase Atoms with energy, forces and (where given) stress; its provenance is in ``info``."""
         return _labelled(doc)
 
     def trajectory(self, walker: int = 0) -> WalkerTrajectory:
-        """Stored frames of one walker in order of step, a sequence of ase Atoms.
+        """Return the stored frames of one walker in order of step, a sequence of ase Atoms.
 
         Each has velocities, masses and constraints, and ``step``, ``time_fs`` and ``temperature`` (K) in ``info``. Steps
         that were run again after a blow-up appear once, with their later values. Frames are read when asked for.
@@ -175,7 +188,7 @@ class Campaign(CampaignDocuments):
         return WalkerTrajectory([store.get(file) for file in stored] if store is not None else [])
 
     def model(self) -> ForceField:
-        """The last force field; its ``calculator()`` is an ASE calculator.
+        """Load the last force field; its ``calculator()`` is an ASE calculator.
 
         Raises
         ------
@@ -190,7 +203,7 @@ class Campaign(CampaignDocuments):
         return load_force_field(self.fetch(state.learner.force_field))
 
     def calibration(self, *, recompute: bool = True) -> pd.DataFrame:
-        """How uncertain the model was of each labelled centre, and how wrong it was there before it learned it.
+        """Compare the model's uncertainty at each labelled centre with its force error there before it learned the label.
 
         Parameters
         ----------
@@ -214,12 +227,12 @@ class Campaign(CampaignDocuments):
         return calibration_rows(self, recompute=recompute)
 
     def labels_by_method(self) -> dict[str, int]:
-        """How many of the campaign's own labels in :meth:`dataset` each method gave, the most first."""
+        """Count the campaign's own labels in :meth:`dataset` by their method, the most frequent first."""
         methods = [output["method"] for output in training_labels(self).values()]
         return dict(Counter(sorted(methods)).most_common())
 
     def log(self) -> pd.DataFrame:
-        """The walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty.
+        """Return the walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty.
 
         A step that was run again after a blow-up appears once, with its later values.
         """

@@ -31,7 +31,15 @@ _COSTLY = ["segment", "screen", "crop", "relaxation", "substructure", "update"]
 
 
 class CampaignDocuments:
-    """The typed documents of a campaign, base of :class:`~idealflow.provenance.Campaign`, whose parameters it has."""
+    """The typed documents of a campaign, base of :class:`~idealflow.provenance.Campaign`, whose parameters it has.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> found = CampaignDocuments(sample_campaign().store, "tiny")
+    >>> found.state().round, len(found.segments(walker=0))
+    (8, 6)
+    """
 
     def __init__(self, store: Any, name: str) -> None:
         self.store = store
@@ -39,7 +47,7 @@ class CampaignDocuments:
         store.connect()
 
     def state(self) -> CampaignState | None:
-        """The last committed state, None before the first."""
+        """Return the last committed state, None before the first."""
         found = self.store.query_one(
             {"output.kind": "state", "output.campaign": self.name},
             properties=["output"],
@@ -49,35 +57,35 @@ class CampaignDocuments:
         return None if found is None else CampaignState.model_validate(found["output"])
 
     def segments(self, **filters: Any) -> list[SegmentDoc]:
-        """MD segments in order of round and walker."""
+        """Return the MD segments in order of round and walker; filters as for :meth:`substructures`."""
         return self._sorted(SegmentDoc, "segment", filters, "walker")
 
     def screens(self, **filters: Any) -> list[ScreenDoc]:
-        """Screened frames in order of round and walker."""
+        """Return the screened frames in order of round and walker; filters as for :meth:`substructures`."""
         return self._sorted(ScreenDoc, "screen", filters, "walker")
 
     def updates(self, **filters: Any) -> list[ModelUpdateDoc]:
-        """Model updates in order."""
+        """Return the model updates in order of round; filters as for :meth:`substructures`."""
         return self._sorted(ModelUpdateDoc, "update", filters, "version_before")
 
     def bootstrap(self) -> BootstrapDoc | None:
-        """The bootstrap, None before it is done."""
+        """Return the bootstrap, None before it is done."""
         return next(self._documents(BootstrapDoc, "bootstrap", {}), None)
 
     def evaluation(self) -> EvaluationDoc | None:
-        """The latest whole-frame comparison with the reference, None without one."""
+        """Return the latest comparison of whole frames with the reference, None without one."""
         query = {"output.kind": "evaluation", "output.campaign": self.name}
         found = list(self.store.query(query, properties=["output", "completed_at"], load=True))
-        # of those of one round, all but one were asked for by hand: the last one done
+        # a round has several where a user asked for more: the one that was done last counts
         last = max(found, key=lambda entry: (entry["output"]["round"], str(entry.get("completed_at"))), default=None)
         return None if last is None else EvaluationDoc.model_validate(last["output"])
 
     def relabellings(self) -> list[RelabelDoc]:
-        """What became of labels of another method, or without vacuum; one each time they were sorted out."""
+        """Return what was done with labels of another method or without vacuum, a document for each time, in order of round."""
         return sorted(self._documents(RelabelDoc, "relabel", {}), key=lambda doc: doc.round)
 
     def labels_without_vacuum(self) -> list[str]:
-        """Request keys of labels that are not of the structure they stand beside.
+        """Return request keys of labels that were computed for another structure than the one stored with them.
 
         Version 0.1.0 let a maker label a structure that is not periodic in all directions as if it were, without adding
         vacuum. Such a label has a key of that version, a structure open in some direction, and the engine's document.
@@ -103,17 +111,20 @@ class CampaignDocuments:
         return source is not None and bool(source["output"].get("document"))
 
     def first_frame(self, walker: int = 0) -> Artifact | None:
-        """The MD state from which a walker started, None before its first segment."""
+        """Return the MD state from which a walker started, None before its first segment."""
         query = {"output.kind": "segment", "output.campaign": self.name, "output.walker": walker}
         found = self.store.query_one(query, properties=["output.start_state"], sort={"output.round": 1})
         return None if found is None else Artifact.model_validate(found["output"]["start_state"])
 
     def labels(self, **filters: Any) -> list[LabelledDoc]:
-        """Labels that are no substructures (bootstrap and evaluation), by request key; filters as :meth:`substructures`."""
+        """Return labels that are not of substructures (of bootstrap, evaluation, relabelling), in order of their request keys.
+
+        Filters are as for :meth:`substructures`, fields of :class:`~idealflow.schemas.LabelledDoc`.
+        """
         return sorted(self._documents(LabelledDoc, "label", filters), key=lambda doc: doc.request_key)
 
     def substructures(self, **filters: Any) -> list[SubstructureDoc]:
-        """Labelled substructures, accepted and failed, in order of request.
+        """Return the labelled substructures, accepted and failed, in order of request.
 
         Parameters
         ----------
@@ -131,7 +142,7 @@ class CampaignDocuments:
         return sorted(docs, key=lambda doc: doc.request_key)
 
     def lineage(self, uuid: str) -> Lineage:
-        """Frame → atom → candidates → relaxation → label → model versions of one substructure.
+        """Trace one substructure: frame, atom, candidates, relaxation, label, and the model versions that learned it.
 
         Parameters
         ----------
@@ -163,7 +174,7 @@ class CampaignDocuments:
         )
 
     def round_seconds(self, number: int) -> float:
-        """Seconds that the stages of one round took, summed."""
+        """Sum the seconds that the stages of one round took; reused results count nothing."""
         query = {"output.campaign": self.name, "output.round": number, "output.kind": {"$in": _COSTLY}}
         found = self.store.query(query, properties=["output.seconds", "output.reused_from"], load=False)
         outputs = [entry["output"] for entry in found]

@@ -1,4 +1,4 @@
-"""A campaign's folder as one looks at it: where its files lie, which of them are the campaign's own. Nothing is written."""
+"""A campaign's folder, only looked at: where its files lie and which of them are the campaign's own. Nothing is written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ _PAGE_START = 400  # bytes within which a report page says what it is
 
 
 def signed(text: str) -> str:
-    """A kept config with a first line by which it is known again, unless somebody edits it."""
+    """Put a line with a hash before a config, by which idealflow knows it as its own until somebody edits it.
+
+    Examples
+    --------
+    >>> signed("campaign: tiny").splitlines()[1]
+    'campaign: tiny'
+    """
     return f"{_SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
@@ -34,32 +40,39 @@ class CampaignFolder:
     ----------
     path
         The ``--out`` folder of ``idealflow run``.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> folder = CampaignFolder(sample_campaign().folder.path)
+    >>> folder.exists(), folder.campaign_name(), folder.store_path.name
+    (True, 'tiny', 'store.sqlite')
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        # a config beside no store was there before the campaign
+        # without a store, whatever lies here was there before the campaign
         self._begun = self.store_path.is_file()
 
     @property
     def store_path(self) -> Path:
-        """The documents."""
+        """The SQLite file that holds the documents."""
         return self.path / "store.sqlite"
 
     @property
     def config_path(self) -> Path:
-        """The config the campaign was last run with: ``config.yaml``, or beside one that is not ours another name."""
+        """The config the campaign was last run with: ``config.yaml``, or ``config.idealflow.yaml`` beside a user's own."""
         usual, beside = self.path / "config.yaml", self.path / "config.idealflow.yaml"
         return usual if not beside.exists() and self._is_kept_config(usual) else beside
 
     @property
     def readable_config(self) -> Path:
-        """The kept config, or where there is none the one that stands in its place."""
+        """The kept config, or ``config.yaml`` where none was kept."""
         return self.config_path if self.config_path.is_file() else self.path / "config.yaml"
 
     @property
     def artifacts(self) -> str:
-        """Where artifacts lie unless the config names another place."""
+        """The folder of artifacts, unless the config names another place."""
         return str(self.path / "artifacts")
 
     @property
@@ -106,18 +119,18 @@ class CampaignFolder:
             ) from error
 
     def documents(self) -> FolderDocuments:
-        """The documents, read-only; not connected yet."""
+        """Return the documents, read-only and not yet opened."""
         self.require()
         return FolderDocuments(self.store_path)
 
     def with_pause(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """The summary, ``paused`` where it says running but no process holds the campaign."""
+        """Return the summary, with status ``paused`` where it says running but no process runs the campaign."""
         if summary.get("status") != "running" or self.held():
             return summary
         return summary | {"status": "paused", "reason": "no process is running it; `idealflow run` goes on"}
 
     def held(self) -> bool:
-        """Whether a process holds the campaign; asked without writing anything."""
+        """Whether a process runs the campaign; nothing is written to find out."""
         try:
             descriptor = os.open(self.path / ".lock", os.O_RDONLY)
         except FileNotFoundError:
@@ -131,9 +144,9 @@ class CampaignFolder:
         return False
 
     def root(self, state: CampaignState | None) -> str:
-        """Root of the campaign's artifact store.
+        """Return the root of the campaign's artifact store.
 
-        The state names it. A folder that was moved is allowed for: artifacts that lay in it are looked for in it first.
+        The state names it. Since the folder may have been moved, artifacts that lay inside are looked for inside first.
         """
         if state is None:
             return self.artifacts
@@ -146,7 +159,7 @@ class CampaignFolder:
         return next((place for place in places if _holds(place, needed)), state.artifacts)
 
     def foreign(self) -> list[Path]:
-        """What stands where the campaign writes its summary, report and figures and was not written by idealflow."""
+        """List files that idealflow did not write, in the places of the campaign's summary, report and figures."""
         found = [
             path
             for path, ours in ((self.summary_path, _is_summary), (self.report_path, _is_report))
@@ -173,7 +186,7 @@ class CampaignFolder:
         Parameters
         ----------
         file
-            What somebody wants to be written.
+            File that a user asks for.
         artifacts
             Root of the campaign's artifact store.
         force
@@ -205,7 +218,7 @@ class CampaignFolder:
             raise InputError(f"{file} exists and is kept; choose another name, or give --force to replace it")
 
     def _is_kept_config(self, path: Path) -> bool:
-        """Whether a config was written by idealflow and not edited since, or is not there."""
+        """Whether a config is missing, or was written by idealflow and not edited since."""
         if not path.exists():
             return True
         try:

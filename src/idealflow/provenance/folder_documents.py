@@ -21,9 +21,8 @@ class FolderDocuments:
 
     Examples
     --------
-    ``folder`` holds a campaign that `idealflow run` finished.
-
-    >>> documents = FolderDocuments(folder / "store.sqlite")
+    >>> from idealflow.provenance import sample_campaign
+    >>> documents = FolderDocuments(sample_campaign().folder.store_path)
     >>> documents.query_one({"output.kind": "state"}, ["output.campaign"])
     {'output': {'campaign': 'tiny'}}
     >>> documents.close()

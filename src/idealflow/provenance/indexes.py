@@ -1,4 +1,4 @@
-"""The indexes that make every offered query a look-up."""
+"""The indexes with which no query of the package has to read every document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from idealflow.provenance.maggma_internals import mongo_collection
 
 __all__ = ["COMPOUND_INDEXES", "INDEXED_FIELDS", "ensure_indexes"]
 
-#: fields by which stages and queries look documents up; a store of single indexes, as the embedded one, has these
+#: fields by which stages and queries find documents; stores with one index a field, such as the embedded one, have these
 INDEXED_FIELDS = (
     "output.kind",
     "output.campaign",
@@ -42,9 +42,15 @@ COMPOUND_INDEXES = (
 
 
 def ensure_indexes(store: Any) -> None:
-    """Create the indexes in a jobflow JobStore's document store; those that exist stay.
+    """Create the missing indexes in the document store of a jobflow JobStore.
 
-    :data:`COMPOUND_INDEXES` where it is a MongoDB collection, else one on each of :data:`INDEXED_FIELDS`.
+    A MongoDB collection gets :data:`COMPOUND_INDEXES`, any other store an index on each of :data:`INDEXED_FIELDS`.
+
+    Examples
+    --------
+    >>> from jobflow import JobStore
+    >>> from maggma.stores import MemoryStore
+    >>> ensure_indexes(JobStore(MemoryStore()))
     """
     store.connect()
     if (collection := mongo_collection(store.docs_store)) is not None:

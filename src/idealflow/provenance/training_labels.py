@@ -1,4 +1,4 @@
-"""Which of a campaign's accepted labels training uses, or would: those that a dataset of it may hold together."""
+"""Which of a campaign's accepted labels training uses or would use: they may stand together in one dataset."""
 
 from __future__ import annotations
 
@@ -20,11 +20,28 @@ _FIELDS = ("request_key", "labeller_key", "method", "origin", "replaces", "round
 
 
 def training_labels(campaign: Campaign) -> dict[str, dict[str, Any]]:
-    """Labels that training uses or would use, by request key, with ``method``, ``origin``, ``replaces`` and ``round``.
+    """Find the labels that training uses or would use, by request key.
 
-    Not among them are labels of evaluations and of a dataset's check; those that training leaves out, and any others by a
-    labeller of which it uses none; those in whose place it uses new ones, and new ones that it does not use. Of several labels
-    under one key the youngest counts, which was learned.
+    Left out are labels of evaluations and of a dataset's check, labels that training leaves out, and all others by a labeller
+    of which training uses none. Where a structure was labelled again, the label that training uses is taken. Of several labels
+    with the same key the latest is taken, which is the one that was learned.
+
+    Returns
+    -------
+    dict
+        ``request_key``, ``labeller_key``, ``method``, ``origin``, ``replaces`` and ``round`` of each label, by request key.
+
+    Raises
+    ------
+    ArtifactError
+        If the list of learned labels is needed and its file is missing or damaged.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> sorted({label["origin"] for label in training_labels(campaign).values()})
+    ['bootstrap', 'substructure']
     """
     query = {
         "output.campaign": campaign.name,
@@ -61,7 +78,25 @@ def training_labels(campaign: Campaign) -> dict[str, dict[str, Any]]:
 
 
 def given_structures(campaign: Campaign) -> list[Atoms]:
-    """Labelled structures that the campaign began with, and that training uses."""
+    """Read the labelled structures that the campaign began with (a dataset's, or an earlier campaign's) and training uses.
+
+    Returns
+    -------
+    list of Atoms
+        With energy (eV), forces (eV/Å) and, where given, stress (eV/Å³); ``info`` has ``origin: dataset``.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is missing or damaged.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> given_structures(campaign)  # it made and labelled all of its structures itself
+    []
+    """
     state = campaign.state()
     if state is None or state.learner is None:
         return []
@@ -73,7 +108,10 @@ def given_structures(campaign: Campaign) -> list[Atoms]:
 
 
 def _learned_anew(anew: Iterable[dict[str, Any]], known: set[str]) -> tuple[set[str], set[str]]:
-    """Request keys of new labels that were learned, and of those that they replace; none of a relabelling that was given up."""
+    """Request keys of the new labels that were learned, and of the labels that they replace.
+
+    Where relabelling was given up, its labels were not learned and replace nothing.
+    """
     known, learned, replaced = set(known), set(), set()
     # a key begins with that of the label it replaces, which may be such a label itself
     for output in sorted(anew, key=lambda output: -len(output["request_key"])):

@@ -22,6 +22,14 @@ class WalkerTrajectory(Sequence[Atoms]):
     ----------
     files
         Trajectory files of the walker's segments, in the order in which they were run.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> frames = campaign.trajectory(walker=0)
+    >>> [atoms.info["time_fs"] for atoms in frames[:3]]
+    [0.0, 10.0, 20.0]
     """
 
     def __init__(self, files: Iterable[Path]) -> None:

@@ -6,7 +6,8 @@ The page and its figures need matplotlib and pandas, and are imported when they 
 from typing import TYPE_CHECKING
 
 from idealflow.late_imports import late
-from idealflow.report.summary import evaluation_line, summarise, summary_text, write_summary
+from idealflow.report.summary import summarise, write_summary
+from idealflow.report.wording import evaluation_line, summary_text
 
 if TYPE_CHECKING:
     from idealflow.report.page import write_report

@@ -43,7 +43,28 @@ _STYLE: Any = {
 def drawing(
     path: str | Path, size: tuple[float, float] = (6.4, 3.6), n_columns: int = 1, n_rows: int = 1, **options: Any
 ) -> Iterator[list[Axes]]:
-    """Give axes to draw on and write the file afterwards; nothing is written if drawing fails."""
+    """Give axes to draw on, and write the picture when the block ends; nothing is written if drawing fails.
+
+    Parameters
+    ----------
+    path
+        PNG file to write.
+    size
+        Width and height, inches.
+    n_columns, n_rows
+        Number of axes, which come row by row.
+    options
+        Further arguments of matplotlib's ``subplots``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "line.png")
+    >>> with drawing(path) as (ax,):
+    ...     _ = ax.plot([0, 1], [0, 1])
+    >>> path.exists()
+    True
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -53,14 +74,54 @@ def drawing(
 
 
 def column(table: pd.DataFrame, name: str, what: str) -> NDArray[np.float64]:
-    """Return a column of numbers, or say that there is none."""
+    """Return a column of numbers.
+
+    Parameters
+    ----------
+    table
+        The table.
+    name
+        Name of the column.
+    what
+        What the table is, for the error's message.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or no finite number in it.
+
+    Examples
+    --------
+    >>> column(pd.DataFrame({"step": [0, 5]}), "step", "the log")
+    array([0., 5.])
+    """
     if name not in table.columns:
         raise InputError(f"{what} needs a column {name!r}, got {list(table.columns)}")
     return series(table[name], f"column {name!r} of {what}")
 
 
 def series(values: ArrayLike, what: str, like: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Return numbers with at least one finite among them, as many as ``like`` has."""
+    """Return numbers as a flat array.
+
+    Parameters
+    ----------
+    values
+        The numbers; at least one is finite.
+    what
+        What they are, for the error's message.
+    like
+        Array that they go with, one number for each of its own.
+
+    Raises
+    ------
+    InputError
+        If no number is finite, or their count differs from that of ``like``.
+
+    Examples
+    --------
+    >>> series([1, 2], "the MSD")
+    array([1., 2.])
+    """
     array = np.asarray(values, dtype=np.float64).ravel()
     if array.size == 0 or not np.isfinite(array).any():
         raise InputError(f"a figure needs data, but {what} holds no finite value; draw it once there is some")
@@ -70,22 +131,49 @@ def series(values: ArrayLike, what: str, like: NDArray[np.float64] | None = None
 
 
 def walkers(log: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return one table a walker where the log names walkers, so that lines do not jump between them."""
+    """Split a log by its column ``walker``, so that no line is drawn from one walker to the next; without it the log is one.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"walker": [0, 1, 0], "step": [0, 0, 5]})
+    >>> [list(rows["step"]) for rows in walkers(log)]
+    [[0, 5], [0]]
+    """
     return [rows for _, rows in log.groupby("walker")] if "walker" in log.columns else [log]
 
 
 def thousands(value: float, _: float) -> str:
-    """Format a tick as 12 000."""
+    """Write a tick's number with a thin space between thousands; the second argument, its position, is matplotlib's.
+
+    Examples
+    --------
+    >>> thousands(12000, 0).replace("\N{THIN SPACE}", " ")
+    '12 000'
+    """
     return f"{value:,.0f}".replace(",", "\u2009")
 
 
 def plain(value: float, _: float) -> str:
-    """Format a tick of a logarithmic axis as 0.1, 1, 10."""
+    """Write a tick's number without powers of ten; the second argument, its position, is matplotlib's.
+
+    Examples
+    --------
+    >>> plain(0.1, 0), plain(10.0, 0)
+    ('0.1', '10')
+    """
     return f"{value:g}"
 
 
 def step_axis(ax: Axes) -> None:
-    """Make the horizontal axis one of MD steps."""
+    """Label the horizontal axis as one of MD steps.
+
+    Examples
+    --------
+    >>> ax = Figure().subplots()
+    >>> step_axis(ax)
+    >>> ax.get_xlabel()
+    'MD step'
+    """
     ax.set_xlabel("MD step")
     ax.xaxis.set_major_formatter(thousands)
     ax.margins(x=0.01)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from idealflow.errors import InputError
 from idealflow.report.canvas import (
@@ -31,10 +30,8 @@ from idealflow.report.canvas import (
 )
 
 __all__ = [
-    "frame_errors_figure",
     "labels_figure",
     "msd_figure",
-    "parity_figure",
     "rdf_figure",
     "temperature_figure",
     "uncertainty_figure",
@@ -58,12 +55,20 @@ def uncertainty_figure(
     label_steps
         Steps of accepted labels; repeated steps count once here.
     title
-        Optional.
+        Text above the picture.
 
     Raises
     ------
     InputError
         If there is nothing to draw, or the threshold is not positive.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = pd.DataFrame({"step": [0, 10, 20], "max_uncertainty": [1.2, 1.9, 4.1]})
+    >>> path = uncertainty_figure(log, f"{tempfile.mkdtemp()}/figure.png", threshold=3.0, label_steps=[20])
+    >>> path.exists()
+    True
     """
     for name in ("step", "max_uncertainty"):
         column(log, name, "the log")
@@ -101,7 +106,24 @@ def labels_figure(label_steps: ArrayLike, path: str | Path, *, n_steps: int, tit
     n_steps
         Last step made, so that a plateau at the end is seen.
     title
-        Optional.
+        Text above the picture.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = labels_figure([20, 20, 50], f"{tempfile.mkdtemp()}/figure.png", n_steps=100)
+    >>> path.exists()
+    True
     """
     steps = np.sort(series(label_steps, "the steps of the labels"))
     frames = np.unique(steps)
@@ -131,7 +153,25 @@ def temperature_figure(log: pd.DataFrame, path: str | Path, *, title: str = "") 
     path
         PNG file to write.
     title
-        Optional.
+        Text above the picture.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = pd.DataFrame({"step": [0, 10], "temperature": [295.0, 310.0], "target": [300.0, 300.0]})
+    >>> path = temperature_figure(log, f"{tempfile.mkdtemp()}/figure.png")
+    >>> path.exists()
+    True
     """
     for name in ("step", "temperature", "target"):
         column(log, name, "the log")
@@ -161,7 +201,24 @@ def msd_figure(time_fs: ArrayLike, msd: Mapping[str, ArrayLike], path: str | Pat
     path
         PNG file to write.
     title
-        Optional.
+        Text above the picture.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = msd_figure([0, 100, 200], {"Cu": [0.0, 0.1, 0.2]}, f"{tempfile.mkdtemp()}/figure.png")
+    >>> path.exists()
+    True
     """
     time = series(time_fs, "the time")
     curves = {name: series(values, f"the MSD of {name}", time) for name, values in msd.items()}
@@ -189,7 +246,24 @@ def rdf_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Pa
     path
         PNG file to write.
     title
-        Optional.
+        Text above the picture.
+
+    Returns
+    -------
+    Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = rdf_figure({"start": ([2.0, 2.5, 3.0], [0.0, 2.5, 0.5])}, f"{tempfile.mkdtemp()}/figure.png")
+    >>> path.exists()
+    True
     """
     if not curves:
         raise InputError("a figure needs data, but there is no RDF; give at least one")
@@ -209,105 +283,4 @@ def rdf_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Pa
         ax.set_ylim(bottom=0)
         ax.set_title(title)
         ax.legend(loc="upper right")
-    return Path(path)
-
-
-def parity_figure(
-    energies: pd.DataFrame, forces: pd.DataFrame, path: str | Path, *, reference: str, n_frames: int | None = None
-) -> Path:
-    """Energies and forces of whole frames: first and last model against the reference.
-
-    Parameters
-    ----------
-    energies
-        One row a frame, columns ``reference``, ``first``, ``last``, eV/atom.
-    forces
-        One row a force component, same columns, eV/Å.
-    path
-        PNG file to write.
-    reference
-        Name of what the frames were labelled with; stands in the title.
-    n_frames
-        Number of frames; None: rows of ``energies``.
-    """
-    names = ("reference", "first", "last")
-    energy = {name: column(energies, name, "the energies") for name in names}
-    force = {name: column(forces, name, "the forces") for name in names}
-    with drawing(path, size=(10.2, 3.7), n_columns=3) as axes:
-        figure = axes[0].figure
-        figure.suptitle(f"{n_frames or len(energies)} whole frames labelled by {reference}", fontsize=12)
-        ax = axes[0]
-        for name, colour, marker in (("first", RED, "o"), ("last", BLUE, "^")):
-            error = 1000.0 * np.nanmean(np.abs(energy[name] - energy["reference"]))
-            label = f"{name} model, MAE {error:.3g} meV/atom"
-            ax.plot(
-                energy["reference"], energy[name], marker, color=colour, ms=5, mfc=colour if name == "last" else "none",
-                alpha=0.8, label=label,
-            )  # fmt: skip
-        _diagonal(ax, _limits(*energy.values()), "energy", "eV/atom")
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.1, handletextpad=0.2)
-        limits = _limits(*force.values())
-        for ax, name in zip(axes[1:], ("first", "last"), strict=True):
-            error = 1000.0 * np.nanmean(np.abs(force[name] - force["reference"]))
-            cells = ax.hexbin(
-                force["reference"], force[name], gridsize=60, bins="log", mincnt=1, cmap="viridis", linewidths=0.1,
-                extent=(*limits, *limits),
-            )  # fmt: skip
-            ax.set_title(f"{name} model, MAE {error:.3g} meV/Å")
-            _diagonal(ax, limits, "force", "eV/Å")
-        figure.colorbar(cells, ax=axes[1:], label="components", shrink=0.85, pad=0.02)
-    return Path(path)
-
-
-def _limits(*values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = (float(f(np.concatenate(values))) for f in (np.nanmin, np.nanmax))
-    margin = 0.05 * (high - low) or 1e-3
-    return low - margin, high + margin
-
-
-def _diagonal(ax: Axes, limits: tuple[float, float], quantity: str, unit: str) -> None:
-    ax.plot(limits, limits, color="black", lw=0.8, ls=":")
-    ax.set(xlim=limits, ylim=limits, xlabel=f"reference {quantity} ({unit})", ylabel=f"model {quantity} ({unit})")
-    ax.set_aspect("equal")
-    ax.locator_params(nbins=5)
-
-
-def frame_errors_figure(table: pd.DataFrame, path: str | Path, *, reference: str) -> Path:
-    """Errors of the first and the last model on whole frames along the trajectory.
-
-    Parameters
-    ----------
-    table
-        One row a frame: ``step``, ``energy_first``, ``energy_last`` (absolute error, eV/atom), ``force_first``,
-        ``force_last`` (mean absolute error, eV/Å).
-    path
-        PNG file to write.
-    reference
-        Name of what the frames were labelled with; stands in the title.
-    """
-    step = column(table, "step", "the errors")
-    order = np.argsort(step, kind="stable")
-    errors = {
-        (kind, name): 1000.0 * column(table, f"{kind}_{name}", "the errors")[order]
-        for kind in ("energy", "force")
-        for name in ("first", "last")
-    }
-    with drawing(path, size=(6.4, 5.2), n_rows=2, sharex=True) as axes:
-        axes[0].set_title(f"{len(step)} whole frames labelled by {reference}")
-        for ax, kind, unit in zip(axes, ("energy", "force"), ("meV/atom", "meV/Å"), strict=True):
-            for name, colour, marker, style in (("first", RED, "o", "--"), ("last", BLUE, "^", "-")):
-                values = errors[kind, name]
-                ax.plot(
-                    step[order], values, color=colour, marker=marker, ls=style, lw=1.0, ms=4,
-                    mfc=colour if name == "last" else "none", label=f"{name} model (mean {np.nanmean(values):.3g})",
-                )  # fmt: skip
-            ax.set_ylabel(f"{kind} error ({unit})")
-            both = np.concatenate([errors[kind, "first"], errors[kind, "last"]])
-            if np.nanmin(both) > 0.0 and np.nanmax(both) > 30.0 * np.nanmin(both):
-                ax.set_yscale("log")
-                ax.yaxis.set_major_formatter(plain)
-            else:
-                ax.set_ylim(bottom=0)
-            ax.legend(loc="best")
-        step_axis(axes[1])
     return Path(path)

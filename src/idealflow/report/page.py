@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from jinja2 import Environment, PackageLoader
 
 from idealflow.analysis import msd, rdf
-from idealflow.core import Trajectory
 from idealflow.provenance import Campaign
+from idealflow.report.comparison import frame_errors_figure, parity_figure
 from idealflow.report.figures import (
-    frame_errors_figure,
     labels_figure,
     msd_figure,
-    parity_figure,
     rdf_figure,
     temperature_figure,
     uncertainty_figure,
 )
-from idealflow.report.summary import summarise, too_few_line
+from idealflow.report.summary import summarise
+from idealflow.report.wording import too_few_line
 from idealflow.schemas import Artifact
 from idealflow.storage import replacing
 
@@ -32,6 +31,16 @@ __all__ = ["write_report"]
 
 _RDF_FRAMES = 8
 _RDF_R_MAX = 8.0
+_LABEL_COLUMNS = (
+    "request_key",
+    "species",
+    "state",
+    "n_atoms",
+    "uncertainty",
+    "shell_uncertainty",
+    "model_version",
+    "seconds",
+)
 _MOST_ATOM_FRAMES = 4_000_000  # atoms × frames of the trajectory that figures look at
 
 Fetch = Callable[[Artifact], Path]
@@ -45,7 +54,7 @@ def write_report(campaign: Campaign, fetch: Fetch, page: Path, figures: Path) ->
     campaign
         What to report.
     fetch
-        Gives the local path of an artifact.
+        Function that returns the local path of an artifact.
     page
         HTML file to write.
     figures
@@ -55,15 +64,27 @@ def write_report(campaign: Campaign, fetch: Fetch, page: Path, figures: Path) ->
     -------
     Path
         ``page``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from idealflow.provenance.folder_documents import FolderDocuments
+    >>> from idealflow.storage import Table
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Table.opened(folder / "store.sqlite").close()
+    >>> campaign = Campaign(FolderDocuments(folder / "store.sqlite"), "cu-melt")
+    >>> page = write_report(campaign, campaign.fetch, folder / "report.html", folder / "figures")
+    >>> "the bootstrap is under way" in page.read_text()
+    True
     """
     figures.mkdir(parents=True, exist_ok=True)
     summary = summarise(campaign, recompute=True)
     drawn = [
         *_learning_figures(campaign, figures, summary),
-        *_trajectory_figures(campaign, fetch, figures),
+        *_trajectory_figures(campaign, figures),
         *_evaluation_figures(campaign, fetch, figures),
     ]
-    text = _page(summary, drawn, campaign.table())
+    text = rendered(summary, drawn, campaign.table())
     with replacing(page) as draft:
         draft.write_text(text, encoding="utf-8")
     return page
@@ -89,11 +110,11 @@ def _learning_figures(campaign: Campaign, figures: Path, summary: dict[str, Any]
     return drawn
 
 
-def _trajectory_figures(campaign: Campaign, fetch: Fetch, figures: Path) -> list[tuple[str, Path]]:
-    frames = _frames(campaign, fetch)
+def _trajectory_figures(campaign: Campaign, figures: Path) -> list[tuple[str, Path]]:
+    frames = _frames(campaign)
     if len(frames) < 2:
         return []
-    time = np.array([atoms.info["time"] for atoms in frames])
+    time = np.array([atoms.info["time_fs"] for atoms in frames])
     positions = np.array([atoms.positions for atoms in frames])
     symbols = np.array(frames[0].get_chemical_symbols())
     curves = {species: msd(positions, atoms=symbols == species) for species in sorted(set(symbols))}
@@ -132,102 +153,51 @@ def _evaluation_figures(campaign: Campaign, fetch: Fetch, figures: Path) -> list
     ]
 
 
-def _frames(campaign: Campaign, fetch: Fetch) -> list[Atoms]:
-    """Walker 0's frames in order, thinned evenly so that figures stay affordable for large systems."""
-    found: dict[int, Atoms] = {}
-    segments = [doc for doc in campaign.segments(walker=0) if doc.trajectory is not None]
-    state = campaign.state()
-    stored = sum(len(Trajectory(fetch(doc.trajectory))) for doc in segments if doc.trajectory is not None)
-    stride = 1 if state is None else max(1, -(-stored * state.n_atoms // _MOST_ATOM_FRAMES))
-    for doc in segments:
-        if doc.trajectory is not None:
-            for number, atoms in enumerate(Trajectory(fetch(doc.trajectory))):
-                if number % stride == 0:
-                    found[int(atoms.info["step"])] = atoms
-    return [found[step] for step in sorted(found)]
+def _frames(campaign: Campaign) -> list[Atoms]:
+    """Frames of walker 0 in order, thinned evenly so that figures stay affordable for large systems."""
+    stored, state = campaign.trajectory(0), campaign.state()
+    stride = 1 if state is None else max(1, -(-len(stored) * state.n_atoms // _MOST_ATOM_FRAMES))
+    return stored[::stride]
 
 
-def _page(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.DataFrame) -> str:
-    rows = "".join(
-        f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
-        for key, value in summary.items()
-        if key not in ("evaluation", "calibration", "labels_by_method", "settings_changes", "too_few_environments")
+def rendered(summary: dict[str, Any], drawn: list[tuple[str, Path]], table: pd.DataFrame) -> str:
+    """The page's HTML from a summary, titled figures and the table of labels."""
+    shown_elsewhere = ("evaluation", "calibration", "labels_by_method", "settings_changes", "too_few_environments")
+    pages = Environment(loader=PackageLoader("idealflow", "report"), autoescape=True, keep_trailing_newline=True)
+    pages.filters["table"] = _table
+    too_few, calibration = summary.get("too_few_environments"), summary.get("calibration")
+    return pages.get_template("page.html").render(
+        title=f"Campaign {summary['campaign']}",
+        summary=summary,
+        rows={key: _plain(value) for key, value in summary.items() if key not in shown_elsewhere},
+        methods=summary.get("labels_by_method") or {},
+        too_few=too_few_line(too_few) if too_few else "",
+        figures=[(name, base64.b64encode(path.read_bytes()).decode()) for name, path in drawn],
+        stages=summary.get("evaluation") or [],
+        changes=summary.get("settings_changes") or [],
+        calibration=calibration,
+        bins=_bins(calibration) if calibration else [],
+        labels=table[list(_LABEL_COLUMNS)].to_dict("records"),
     )
-    stages = summary.get("evaluation") or []
-    figures = "".join(
-        f'<figure><img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
-        f"<figcaption>{html.escape(name)}</figcaption></figure>"
-        for name, path in drawn
-    )
-    columns = [
-        "request_key",
-        "species",
-        "state",
-        "n_atoms",
-        "uncertainty",
-        "shell_uncertainty",
-        "model_version",
-        "seconds",
-    ]
-    labels = (
-        table[columns].to_html(index=False, border=0, float_format=lambda value: f"{value:.3g}") if len(table) else ""
-    )
-    evaluation = (
-        pd.DataFrame(stages).to_html(index=False, border=0, float_format=lambda v: f"{v:.2f}") if stages else ""
-    )
-    changed = summary.get("settings_changes") or []
-    changes = pd.DataFrame(changed).to_html(index=False, border=0) if changed else ""
-    methods = summary.get("labels_by_method") or {}
-    by_method = ", ".join(f"{n} labels by <b>{html.escape(method)}</b>" for method, n in methods.items())
-    mixed = f'<p class="note">The labels are by several methods: {by_method}.</p>' if len(methods) > 1 else ""
-    too_few = summary.get("too_few_environments")
-    warned = f'<p class="note">Warning: {html.escape(too_few_line(too_few))}.</p>' if too_few else ""
-    title = html.escape(f"Campaign {summary['campaign']}")
-    reference = html.escape(str(summary.get("reference", "")))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
-table {{ border-collapse: collapse; font-size: 13px; }}
-th, td {{ padding: 3px 10px; text-align: left; border-bottom: 1px solid #e3e6ea; }}
-.figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 1.5rem; }}
-figure {{ margin: 0; }} img {{ max-width: 100%; }} figcaption {{ color: #57606a; font-size: 13px; }}
-.note {{ background: #fff8e1; padding: .6rem 1rem; border-left: 4px solid #d9a400; }}
-details {{ overflow-x: auto; }}
-</style></head><body>
-<h1>{title}</h1>
-<p class="note">Reference: <b>{reference}</b>. Errors and labels on this page are against this reference.</p>{mixed}{warned}
-<h2>Figures</h2><div class="figures">{figures}</div>
-{"<h2>Whole frames against the reference, by stage of the schedule</h2>" + evaluation if evaluation else ""}
-{_calibration(summary.get("calibration"))}
-<h2>Summary</h2><table>{rows}</table>
-{"<h2>Settings that later runs changed, each with its first round</h2>" + changes if changes else ""}
-<h2>Labels</h2><details><summary>{len(table)} substructures</summary>{labels}</details>
-</body></html>
-"""
 
 
-def _calibration(found: dict[str, Any] | None) -> str:
-    """Uncertainty against force error: rank correlation, errors by bins of u/τ, and the warning if there is one."""
-    if found is None:
-        return ""
-    correlation = "undefined" if found["rank_correlation"] is None else f"{found['rank_correlation']:.2f}"
-    warning = "" if found["warning"] is None else f'<p class="note">Warning: {html.escape(found["warning"])}.</p>'
-    rows = pd.DataFrame(
+def _table(rows: list[dict[str, Any]], form: str = "{}") -> str:
+    """Write rows as an HTML table, which pandas escapes; ``form`` says how numbers with a decimal point are written."""
+    numbers = None if form == "{}" else form.format
+    return str(pd.DataFrame(rows).to_html(index=False, border=0, float_format=numbers))
+
+
+def _bins(calibration: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the table of errors by bins of uncertainty / threshold."""
+    return [
         {
-            "uncertainty / threshold": [
-                f"from {entry['from']:g}" + ("" if entry["to"] is None else f" to {entry['to']:g}")
-                for entry in found["bins"]
-            ],
-            "centres": [entry["n"] for entry in found["bins"]],
-            "mean force error (meV/Å)": [entry["force_error_meV_per_A"] for entry in found["bins"]],
+            "uncertainty / threshold": f"from {entry['from']:g}"
+            + ("" if entry["to"] is None else f" to {entry['to']:g}"),
+            "centres": entry["n"],
+            "mean force error (meV/Å)": entry["force_error_meV_per_A"],
         }
-    )
-    return (
-        "<h2>Uncertainty against force error, at labelled centres before they were learned</h2>"
-        f"<p>Rank correlation {correlation} over {found['n']} centres.</p>{warning}"
-        f"{rows.to_html(index=False, border=0, float_format=lambda value: f'{value:.0f}')}"
-    )
+        for entry in calibration["bins"]
+    ]
 
 
 def _plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The campaign's figures as one small dictionary, as JSON, and as text."""
+"""A campaign's figures as one small dictionary, and as the JSON file that holds it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,35 @@ from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, FrameErrors
 from idealflow.storage import replacing
 
-__all__ = ["evaluation_line", "summarise", "summary_text", "too_few_line", "write_summary"]
-
-_CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them out"}
+__all__ = ["summarise", "write_summary"]
 
 
 def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False) -> dict[str, Any]:
-    """Where a campaign stands and what it cost.
+    """Sum up where a campaign stands and what it cost.
 
     L, R_AL and R_FPMD are the paper's (Table 4); they are None until all of their parts are measured.
 
     Parameters
     ----------
     campaign
-        Of what.
+        The campaign.
     whole
-        With ``labels_by_method`` and ``calibration``, for which every label's document is looked at; False for a summary whose
-        cost must not grow with the rounds behind it.
+        Whether to add ``labels_by_method`` and ``calibration``, for which the documents of all labels are read; without them
+        the cost does not grow with the number of rounds.
     recompute
-        Compute errors for ``calibration`` that campaigns of earlier versions have not stored.
+        Whether to compute those errors for ``calibration`` that campaigns of earlier versions have not stored.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds: text, numbers, lists and dictionaries of them; times in s, errors in meV/atom and meV/Å.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> summary = summarise(sample_campaign())
+    >>> summary["status"], summary["n_substructures"]
+    ('finished', 5)
     """
     state = campaign.state()
     if state is None:
@@ -83,53 +93,29 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
 
 
 def write_summary(campaign: Campaign, path: Path, *, whole: bool = True, **changes: Any) -> None:
-    """Write the summary as JSON, atomically; ``changes`` replace entries (a pause the store does not know of)."""
+    """Write the summary as a JSON file, whole or not at all.
+
+    Parameters
+    ----------
+    campaign, whole
+        As for :func:`summarise`.
+    path
+        File to write.
+    changes
+        Entries to replace, such as the status of a pause, which the store does not know.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from idealflow.provenance import sample_campaign
+    >>> path = Path(tempfile.mkdtemp(), "summary.json")
+    >>> write_summary(sample_campaign(), path, status="paused")
+    >>> json.loads(path.read_text())["status"]
+    'paused'
+    """
     text = json.dumps(summarise(campaign, whole=whole) | changes, indent=2) + "\n"
     with replacing(path) as draft:
         draft.write_text(text)
-
-
-def summary_text(summary: dict[str, Any]) -> str:
-    """The summary as a few readable lines."""
-    if "n_steps" not in summary:
-        return f"campaign {summary['campaign']}: {summary['status']} ({summary['reason']})\n"
-    lines = [
-        f"campaign {summary['campaign']}: {summary['status']} ({summary['reason']})",
-        f"  {summary['n_atoms']} atoms, step {summary['n_steps']} of {summary['n_steps_planned']}, "
-        f"{summary['rounds']} rounds, model version {summary['model_version']}",
-        f"  labels by {_methods(summary)}: {summary['n_substructures']} substructures in "
-        f"{summary['n_labelled_frames']} frames, {_first(summary)}, "
-        f"{summary['n_failed_labels']} failed",
-    ]
-    lines += [f"  {count} failed: {cause}" for cause, count in summary["failure_causes"].items()]
-    if (boxed := summary["n_labels_without_vacuum"]) > 0:
-        lines.append(
-            f"  {boxed} labels of version 0.1.0 were made without vacuum, of structures that are not periodic in all directions: "
-            "training leaves them out from the next round on; label.other_method: relabel labels them again"
-        )
-    if summary["other_method"] is not None:
-        lines.append(f"  labels of another method: {_other_labels(summary)}")
-    lines += [
-        f"  from round {entry['round']} on {entry['key']} = {entry['after']}, before {entry['before']}"
-        for entry in summary["settings_changes"]
-    ]
-    lines += [f"  note: {remark}" for remark in summary["settings_remarks"]]
-    if summary["R_FPMD"] is not None:
-        lines.append(
-            f"  t_sub {summary['t_sub_s']:.3g} s, t_entire {summary['t_entire_s']:.3g} s ({summary['t_entire_method']}), "
-            f"L {summary['L']:.2f}, R_AL {summary['R_AL']:.3g}, R_FPMD {summary['R_FPMD']:.3g}"
-        )
-    if too_few := summary.get("too_few_environments"):
-        lines.append(f"  warning: {too_few_line(too_few)}")
-    if calibration := summary.get("calibration"):
-        lines.append(_calibration_line(calibration))
-    lines += [evaluation_line(entry) for entry in summary.get("evaluation", [])]
-    if (of := summary.get("evaluation_version")) is not None and of != summary["model_version"]:
-        lines.append(
-            f"  note: this comparison is of model version {of}, not of the present one; `idealflow evaluate` compares it"
-        )
-    lines += [f"  {message}" for message in summary.get("notes", [])]
-    return "\n".join(lines) + "\n"
 
 
 def _without_vacuum(campaign: Campaign, state: CampaignState) -> int:
@@ -151,14 +137,6 @@ def _first_structures(campaign: Campaign, state: CampaignState) -> dict[str, int
     }
 
 
-def _first(summary: dict[str, Any]) -> str:
-    if n := summary["n_dataset_structures"]:
-        return f"{n} from the dataset"
-    if n := summary["n_carried_structures"]:
-        return f"{n} from the earlier campaign"
-    return f"{summary['n_bootstrap_labels']} for the bootstrap"
-
-
 def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] | None:
     """What became of learned labels the last time they were to be labelled again; None if they never were."""
     if state.other_method != "relabel":
@@ -169,53 +147,6 @@ def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] 
     last = again[-1]
     causes = dict(Counter(last.failed.values()).most_common())
     return {"n": len(last.relabelled), "n_failed": len(last.failed), "causes": causes, "refitted": last.refitted}
-
-
-def _other_labels(summary: dict[str, Any]) -> str:
-    """What became of labels of another method, in words."""
-    if summary["other_method"] != "relabel":
-        return _CHOICES[summary["other_method"]]
-    again = summary["labelled_again"]
-    if again is None:
-        return "they are to be labelled again"
-    causes = "; ".join(f"{count}× {cause}" for cause, count in again["causes"].items())
-    if not again["n"] and again["n_failed"]:
-        return f"none was labelled again, {again['n_failed']} failed ({causes}); the model is as before"
-    failed = f", {again['n_failed']} failed and are left out ({causes})" if again["n_failed"] else ""
-    fitted = "the model was fitted anew" if again["refitted"] else "too few for a new fit: the model goes on as it is"
-    return f"{again['n']} were labelled again{failed}; {fitted}"
-
-
-def too_few_line(too_few: dict[str, int]) -> str:
-    """What it means that species are known from too few distinct environments."""
-    from idealflow.core import FEWEST  # with numba, which takes a second to import
-
-    counts = ", ".join(f"{species} from {n}" for species, n in too_few.items())
-    return (
-        f"too few distinct environments are known to judge others by ({counts}; {FEWEST} are needed): everything else of these "
-        "species is new, and no threshold means anything for them; give the bootstrap structures that differ"
-    )
-
-
-def evaluation_line(entry: dict[str, Any]) -> str:
-    """One stage of the evaluation as a line: absolute errors, and the signed ones of the energy beside them."""
-    energies = [
-        f"{entry[f'energy_mae_{model}_meV_per_atom']:.2f} ({entry[f'energy_me_{model}_meV_per_atom']:+.2f})"
-        for model in ("first", "last")
-    ]
-    return (
-        f"  whole frames of stage {entry['stage']} ({entry['n_frames']}, {entry['temperature']:.0f} K), first → last model: "
-        f"energy {energies[0]} → {energies[1]} meV/atom, absolute (signed), "
-        f"forces {entry['force_mae_first_meV_per_A']:.0f} → {entry['force_mae_last_meV_per_A']:.0f} meV/Å"
-    )
-
-
-def _methods(summary: dict[str, Any]) -> str:
-    """What the labels are by, with their numbers where there are several methods."""
-    methods = summary.get("labels_by_method") or {}
-    if len(methods) < 2:
-        return str(next(iter(methods), summary["reference"]))
-    return f"{len(methods)} methods ({', '.join(f'{n} by {method}' for method, n in methods.items())})"
 
 
 def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
@@ -234,20 +165,6 @@ def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
         for i in np.flatnonzero(found.counts)
     ]
     return {"n": found.n, "rank_correlation": found.rank_correlation, "bins": bins, "warning": found.warning}
-
-
-def _calibration_line(calibration: dict[str, Any]) -> str:
-    correlation = calibration["rank_correlation"]
-    shown = "undefined" if correlation is None else f"{correlation:.2f}"
-    bins = ", ".join(
-        f"{_bin(entry)}: {entry['force_error_meV_per_A']:.0f} meV/Å ({entry['n']})" for entry in calibration["bins"]
-    )
-    line = f"  uncertainty against force error at {calibration['n']} labelled centres: rank correlation {shown}; by u/τ {bins}"
-    return line if calibration["warning"] is None else f"{line}\n  warning: {calibration['warning']}"
-
-
-def _bin(entry: dict[str, Any]) -> str:
-    return f"≥ {entry['from']:g}" if entry["to"] is None else f"{entry['from']:g}–{entry['to']:g}"
 
 
 def _costs(state: CampaignState, evaluation: EvaluationDoc | None, steps: int) -> dict[str, Any]:

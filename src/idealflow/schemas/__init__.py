@@ -4,7 +4,8 @@ Every document carries ``kind``, ``campaign`` and ``round``, by which it is foun
 (trajectory, checkpoint, distribution) is an :class:`Artifact`, a file named by its hash.
 """
 
-from idealflow.schemas.base import Artifact, Document, InRound, StageOutput, StoredFrame, StoredStructure
+from idealflow.schemas.base import Artifact, StoredFrame, StoredStructure
+from idealflow.schemas.base import Document as Document
 from idealflow.schemas.campaign import (
     CampaignState,
     LearnerFiles,
@@ -23,32 +24,28 @@ from idealflow.schemas.learning import (
     RelabelDoc,
     TrainingErrors,
 )
+from idealflow.schemas.substructures import AttemptAtCentre as AttemptAtCentre
 from idealflow.schemas.substructures import (
-    AttemptAtCentre,
     CandidateFigures,
     CentreDoc,
-    CentreOfFrame,
     CropDoc,
     RelaxationDoc,
-    RelaxedCrop,
     ScreenDoc,
     SegmentDoc,
-    StoredCrop,
 )
+from idealflow.schemas.substructures import CentreOfFrame as CentreOfFrame
+from idealflow.schemas.substructures import RelaxedCrop as RelaxedCrop
+from idealflow.schemas.substructures import StoredCrop as StoredCrop
 
 __all__ = [
     "Artifact",
-    "AttemptAtCentre",
     "BootstrapDoc",
     "CampaignState",
     "CandidateFigures",
     "CentreDoc",
-    "CentreOfFrame",
     "CropDoc",
-    "Document",
     "EvaluationDoc",
     "FrameErrors",
-    "InRound",
     "LabelledDoc",
     "LearnerFiles",
     "LearnerVersion",
@@ -56,13 +53,10 @@ __all__ = [
     "ModelUpdateDoc",
     "RelabelDoc",
     "RelaxationDoc",
-    "RelaxedCrop",
     "ScreenDoc",
     "SegmentDoc",
     "SettingChange",
     "StageContext",
-    "StageOutput",
-    "StoredCrop",
     "StoredFrame",
     "StoredStructure",
     "SubstructureDoc",
@@ -70,5 +64,6 @@ __all__ = [
     "WalkerState",
 ]
 
-for _public in __all__:
-    globals()[_public].__module__ = __name__  # what stored documents name, whatever file a class lies in
+for _one in list(globals().values()):
+    if isinstance(_one, type) and issubclass(_one, Document):
+        _one.__module__ = __name__  # what stored documents name, whatever file a class lies in

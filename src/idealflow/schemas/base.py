@@ -7,12 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 __all__ = [
-    "Arrangement",
     "Artifact",
-    "Document",
-    "InRound",
-    "OfWalker",
-    "StageOutput",
     "StoredFrame",
     "StoredStructure",
 ]
@@ -27,7 +22,7 @@ class Document(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_mson_keys(cls, data: Any) -> Any:
+    def _drop_mson_keys(cls, data: object) -> object:
         if isinstance(data, dict):
             return {key: value for key, value in data.items() if key not in _MSON_KEYS}
         return data

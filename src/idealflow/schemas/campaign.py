@@ -12,7 +12,6 @@ __all__ = [
     "CampaignState",
     "LearnerFiles",
     "LearnerVersion",
-    "OtherMethod",
     "SettingChange",
     "StageContext",
     "WalkerState",

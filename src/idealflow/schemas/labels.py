@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from idealflow.schemas.base import Artifact, InRound, StoredStructure
 from idealflow.schemas.substructures import AttemptAtCentre
 
-__all__ = ["LabelledDoc", "Origin", "SubstructureDoc"]
+__all__ = ["LabelledDoc", "SubstructureDoc"]
 
 #: what a label is for
 Origin = Literal["bootstrap", "check", "evaluation", "relabelled", "substructure"]

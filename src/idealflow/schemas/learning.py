@@ -17,7 +17,6 @@ __all__ = [
     "FrameErrors",
     "Lineage",
     "ModelUpdateDoc",
-    "NewLearner",
     "RelabelDoc",
     "TrainingErrors",
 ]
@@ -64,8 +63,8 @@ class ModelUpdateDoc(NewLearner):
     )
     new_before: TrainingErrors | None = Field(description="errors on the new labels before the update")
     new_after: TrainingErrors | None = Field(description="errors on the new labels after the update")
-    held_out_before: TrainingErrors | None = Field(description="errors on the structures it is judged by, before")
-    held_out_after: TrainingErrors | None = Field(description="errors on the structures it is judged by, after")
+    held_out_before: TrainingErrors | None = Field(description="errors on its validation set before the update")
+    held_out_after: TrainingErrors | None = Field(description="errors on its validation set after the update")
     n_samples: dict[str, int] = Field(description="environments in the distribution, per species")
     labelled_frames: list[tuple[int, int]] = Field(description="distinct (walker, step) with an accepted label")
     lost: list[tuple[int, int, int, int]] = Field(
@@ -83,7 +82,7 @@ class BootstrapDoc(NewLearner):
     asked: str | None = Field(
         default=None, description="hash of the settings and labels it was made with; None in version 0.1.0"
     )
-    n_structures: int = Field(description="labelled structures it was learned from or judged by")
+    n_structures: int = Field(description="labelled structures it was learned from or validated by")
     n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
     failed: dict[str, str] = Field(description="request key → cause")
     notes: list[str] = Field(
@@ -91,9 +90,7 @@ class BootstrapDoc(NewLearner):
         description="what became of the dataset: keys taken, stress converted, agreement with the labeller",
     )
     train_errors: TrainingErrors | None = Field(description="on the structures trained on; None for a carried-on model")
-    held_out_errors: TrainingErrors | None = Field(
-        description="on the structures held out; None for a carried-on model"
-    )
+    held_out_errors: TrainingErrors | None = Field(description="on the validation set; None for a carried-on model")
     threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
 
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from idealflow.schemas.base import Arrangement, Artifact, Document, OfWalker, StageOutput, StoredStructure
 
 __all__ = [
-    "AttemptAtCentre",
     "CandidateFigures",
     "CentreDoc",
-    "CentreOfFrame",
     "CropDoc",
-    "Embedding",
-    "MetInSegment",
-    "OfFrame",
     "RelaxationDoc",
-    "RelaxedCrop",
     "ScreenDoc",
     "SegmentDoc",
-    "StoredCrop",
 ]
 
 #: how an environment is made small enough to label
@@ -145,7 +138,7 @@ class StoredCrop(Arrangement):
 
     @model_validator(mode="before")
     @classmethod
-    def _values_of_the_shell_were_not_kept(cls, data: Any) -> Any:
+    def _values_of_the_shell_were_not_kept(cls, data: object) -> object:
         """Early crops have ``reference``: the same for the core, 1 for the shell."""
         if isinstance(data, dict) and "reference" in data:
             return {"in_frame" if key == "reference" else key: value for key, value in data.items()}

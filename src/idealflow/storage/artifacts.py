@@ -34,7 +34,7 @@ _VERIFIED: dict[str, tuple[int, int, str]] = {}
 
 
 class ArtifactStore:
-    """Content-addressed files below a root.
+    """Files below a root, each named by the hash of its content.
 
     Parameters
     ----------
@@ -43,6 +43,16 @@ class ArtifactStore:
     cache
         Folder for local copies of remote artifacts; ``$XDG_CACHE_HOME/idealflow`` or ``~/.cache/idealflow`` when
         not given. Unused for local roots.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = ArtifactStore("memory://example", cache=tempfile.mkdtemp())
+    >>> artifact = store.put_bytes(b"1 2 3", suffix=".txt")
+    >>> artifact.path
+    '7c/7c8f5059290305cec8323d79521f0353c9ac308b60cb4c1976340d0ce4a121d5.txt'
+    >>> store.get(artifact).read_bytes()
+    b'1 2 3'
     """
 
     def __init__(self, url: str | Path, cache: str | Path | None = None) -> None:

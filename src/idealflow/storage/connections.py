@@ -14,12 +14,19 @@ _INHERITED: list[sqlite3.Connection] = []
 
 
 class Connections:
-    """Hands every thread of every process its own connection.
+    """Gives every thread of every process a connection of its own.
 
     Parameters
     ----------
     open_one
-        Opens a connection; it must allow being closed by another thread.
+        Function that opens a connection, which another thread must be allowed to close.
+
+    Examples
+    --------
+    >>> connections = Connections(lambda: sqlite3.connect(":memory:", check_same_thread=False))
+    >>> connections.get() is connections.get()
+    True
+    >>> connections.close()
     """
 
     def __init__(self, open_one: Callable[[], sqlite3.Connection]) -> None:

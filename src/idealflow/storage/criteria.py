@@ -1,7 +1,8 @@
 """Translation of MongoDB criteria to SQL over the key columns of :mod:`idealflow.storage.keys`.
 
-The SQL selects a superset: rows it cannot decide (:data:`~idealflow.storage.keys.UNDECIDED`) and criteria it does not
-know pass, and the documents themselves are then filtered. ``exact`` says that the SQL alone is right for decided rows.
+The SQL may select too many rows, never too few: it passes rows that it cannot decide
+(:data:`~idealflow.storage.keys.UNDECIDED`) and criteria that it does not know, whose documents are filtered afterwards. Where
+``exact`` is set, no row that it can decide is passed wrongly, and only the others need the filter.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Where:
-    """A condition on key columns.
+    """An SQL condition on key columns.
 
     Attributes
     ----------
     sql, values
-        Its text, and the values bound in it.
+        Its text, and the values for its question marks.
     exact
-        Whether it alone decides about rows whose keys are decided.
+        Whether it decides alone about every row whose keys are decided.
     fields
         The fields it looks at.
     terms
-        What all must hold at once, each on one field: any of these fields' indexes finds the rows.
+        Its parts on a single field each, which must all hold: the index of any of these fields finds the rows.
+
+    Examples
+    --------
+    >>> Where('"k_a" = ?', (b"1",), exact=True, fields=frozenset(["a"])).through("b")
+    '+"k_a" = ?'
     """
 
     sql: str
@@ -46,7 +52,7 @@ class Where:
     terms: tuple[Where, ...] = ()
 
     def through(self, field: str) -> str:
-        """The text with every column but that of one field closed to SQLite's planner (by a unary plus)."""
+        """Return the text with a unary plus before every other column, so that SQLite uses the index of this field."""
         text = self.sql
         for other in sorted(self.fields - {field}):
             text = text.replace(column_name(other), f"+{column_name(other)}")
@@ -57,19 +63,31 @@ _EVERYTHING = Where("1", (), exact=False, fields=frozenset())
 
 
 def identifier(kind: str, name: str) -> str:
-    """Quoted SQL identifier for a name of ours (SQLite ignores case in identifiers: capitals are escaped)."""
+    """Make a quoted SQL identifier of a name; capitals are escaped, since SQLite ignores their case.
+
+    Examples
+    --------
+    >>> identifier("k", "output.rMax")
+    '"k_output.r%4dax"'
+    """
     plain = "abcdefghijklmnopqrstuvwxyz0123456789_."
     escaped = "".join(c if c in plain else "".join(f"%{b:02x}" for b in c.encode()) for c in name)
     return f'"{kind}_{escaped}"'
 
 
 def column_name(field: str) -> str:
-    """Quoted SQL identifier of the key column of `field`."""
+    """Return the quoted SQL identifier of a field's key column.
+
+    Examples
+    --------
+    >>> column_name("uuid")
+    '"k_uuid"'
+    """
     return identifier("k", field)
 
 
 def _equal_keys(value: Any) -> list[bytes] | None:
-    """Keys equal to `value`. As the document filter does, True equals 1 and False equals 0."""
+    """Keys of what equals a value: as for the document filter, True equals 1 and False equals 0."""
     key = encode(value)
     if key is None:
         return None
@@ -89,7 +107,8 @@ def _one_of(field: str, values: list[Any]) -> Where:
         keys += equal
     if len(keys) > _MAX_VALUES:
         return _EVERYTHING
-    # the key of null stands for missing fields too, and so does the criterion null, but not below null or another scalar
+    # as in MongoDB, {field: null} also matches documents without the field, which have the key of null; a dotted path may
+    # lead through null or another scalar, and only the document tells whether MongoDB matches there
     exact = None not in values or "." not in field
     sql = f"{column_name(field)} IN ({','.join('?' * (len(keys) + 1))})"
     return Where(sql, (*keys, UNDECIDED), exact=exact, fields=frozenset([field]))
@@ -136,7 +155,26 @@ def _is_operators(value: Any) -> bool:
 
 
 def translate(criteria: Mapping[str, Any], columns: Callable[[str], bool]) -> Where:
-    """Translate `criteria`; `columns` says whether a field has a key column."""
+    """Translate MongoDB criteria to an SQL condition.
+
+    Parameters
+    ----------
+    criteria
+        Criteria as :func:`idealflow.storage.mongo.as_stored` returns them.
+    columns
+        Says whether a field has a key column.
+
+    Returns
+    -------
+    Where
+        A condition that holds for every row whose document matches.
+
+    Examples
+    --------
+    >>> found = translate({"round": {"$gte": 2}, "note": "x"}, columns={"round"}.__contains__)
+    >>> found.sql, found.exact
+    ('(1 AND (("k_round" >= ? AND "k_round" < ? OR "k_round" = ?)) AND 1)', False)
+    """
     parts = [Where("1", (), exact=True, fields=frozenset())]
     for field, value in criteria.items():
         if field in {"$and", "$or"} and isinstance(value, list) and value:

@@ -24,7 +24,7 @@ Found = Iterator[tuple[int, dict[str, Any]]]
 
 
 class KeyedTable:
-    """A collection's rows and key columns, open; it belongs to all threads and forks of a process.
+    """A collection's rows and key columns, open; threads and forks of a process share it.
 
     Parameters
     ----------
@@ -37,7 +37,16 @@ class KeyedTable:
     synchronous
         SQLite's ``FULL`` or ``NORMAL``.
     read_only
-        Only look: nothing is written to the file or beside it, and a collection that is not there is an empty one.
+        Whether only to look: nothing is written to the file or beside it, and a collection that does not exist is empty.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> table = KeyedTable(Path(tempfile.mkdtemp(), "store.sqlite"), "docs", timeout_s=60.0, synchronous="FULL")
+    >>> table.ensure_fields(["uuid"])
+    >>> table.make_unique("uuid", sparse=False)
+    True
+    >>> table.close()
     """
 
     def __init__(
@@ -57,7 +66,7 @@ class KeyedTable:
         )
 
     def _connection(self) -> sqlite3.Connection:
-        """The calling thread's connection; who only looks opens the file again when a writer has begun or ended."""
+        """The calling thread's connection; a file that is only looked at is opened again after a writer began or ended."""
         if self._read_only:
             if (found := settled(Path(self._path))) != self._settled:
                 self.close()
@@ -71,7 +80,7 @@ class KeyedTable:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write transaction, alone among all processes; undone when anything in it raises."""
+        """Open a write transaction, which no other process has at the same time; it is undone when the block raises."""
         if self._read_only:
             raise InputError(f"document store {self._path} was opened read-only; open it without `read_only` to write")
         with explained(self._path):
@@ -101,7 +110,7 @@ class KeyedTable:
         self._schema = schema
 
     def ensure_fields(self, fields: Iterable[str]) -> None:
-        """Give each field a key column with an index; documents already stored are keyed too."""
+        """Give each field a key column with an index, filled for the documents that are stored already."""
         if self._read_only:
             with explained(self._path):
                 self._connection()  # sees that the file is there, and whole
@@ -128,7 +137,7 @@ class KeyedTable:
             self._read_schema(connection)
 
     def renew_keys(self) -> None:
-        """Key anew, once for each file, the documents that earlier rules left undecided."""
+        """Give new keys, once for each file, to the documents that earlier rules left undecided."""
         if self._read_only:
             return
         with explained(self._path):
@@ -151,7 +160,20 @@ class KeyedTable:
         return identifier(kind, f"{self._collection}/{field}")
 
     def make_unique(self, field: str, sparse: bool) -> bool:
-        """Make an indexed field unique; False when stored documents break it already."""
+        """Refuse equal values of an indexed field from now on.
+
+        Parameters
+        ----------
+        field
+            Dotted path of the field.
+        sparse
+            Whether documents without the field (or with null in it) are exempt.
+
+        Returns
+        -------
+        bool
+            False when stored documents have equal values already; nothing is changed then.
+        """
         left_out = [UNDECIDED, NULL] if sparse else [UNDECIDED]
         column = column_name(field)
         condition = " AND ".join(f"{column} <> X'{value.hex()}'" for value in left_out)
@@ -170,7 +192,7 @@ class KeyedTable:
         return True
 
     def _decided(self, connection: sqlite3.Connection, field: str) -> bool:
-        """Whether every document's value of an indexed field has a key of its own."""
+        """Whether keys alone tell every document's value of an indexed field."""
         sql = f"SELECT 1 FROM {self._table} WHERE {column_name(field)} = ? LIMIT 1"
         return connection.execute(sql, (UNDECIDED,)).fetchone() is None
 

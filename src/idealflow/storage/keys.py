@@ -3,8 +3,8 @@
 An indexed field of a document becomes a BLOB column, so that equality, ranges and sorting happen inside SQLite.
 The first byte is the rank of the value's type in MongoDB's order (null < number < string < binary < ObjectId < bool
 < date), the rest orders values of that type. Values that one key cannot stand for (arrays, embedded documents,
-regular expressions, fields reached through an array) get :data:`UNDECIDED`; their documents are always
-looked at themselves. A field below null or another scalar is missing: it sorts as null, and has its key.
+regular expressions, fields reached through an array) get :data:`UNDECIDED`, and a query looks at their documents. A field
+below null or another scalar counts as missing and has the key of null, as which it sorts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bson import ObjectId
 
 __all__ = ["NULL", "RULES", "UNDECIDED", "encode", "field_key", "rank_bounds"]
 
-RULES = 2  # goes up when a value gets another key; files keyed by earlier rules are keyed anew when they are opened
+RULES = 2  # goes up when a kind of value gets another key; opening a file of earlier rules gives its documents new keys
 NULL = b"\x05"
 UNDECIDED = b"\xff"
 _NUMBER, _STRING, _BINARY, _OBJECT_ID, _BOOL, _DATE = 10, 15, 30, 35, 40, 45
@@ -36,7 +36,7 @@ def _float_bits(value: float) -> int:
 
 def _encode_number(value: float) -> bytes:
     nearest = float(value)
-    # 64-bit integers beyond 2**53 share their nearest float: what is left over decides among them
+    # several 64-bit integers beyond 2**53 have the same nearest float: their distances from it order them
     left_over = value - int(nearest) if isinstance(value, int) else 0
     return struct.pack(">BQq", _NUMBER, _float_bits(nearest), left_over)
 
@@ -49,7 +49,15 @@ def _encode_date(value: dt.datetime) -> bytes:
 
 
 def encode(value: Any) -> bytes | None:
-    """Key of a scalar, or None when no key can stand for `value`."""
+    """Return the key of a scalar, or None for a value that no key can stand for.
+
+    Examples
+    --------
+    >>> encode(2) < encode(2.5) < encode("a") < encode(True)
+    True
+    >>> encode([1, 2]) is None
+    True
+    """
     if value is None:
         return NULL
     if isinstance(value, bool):
@@ -68,16 +76,30 @@ def encode(value: Any) -> bytes | None:
 
 
 def rank_bounds(key: bytes) -> tuple[bytes, bytes]:
-    """Bounds (lower inclusive, upper exclusive) of the keys a range query on the type of `key` may match.
+    """Return bounds (lower inclusive, upper exclusive) of the keys of values that have the type of ``key``.
 
-    MongoDB compares within one type only, and no number is smaller or greater than NaN.
+    A range query matches within them alone: MongoDB compares values of one type, and no number with NaN.
+
+    Examples
+    --------
+    >>> lower, upper = rank_bounds(encode("any text"))
+    >>> lower <= encode("") < encode("zzz") < upper
+    True
     """
     lower = struct.pack(">BQ", _NUMBER, 1) if key[0] == _NUMBER else key[:1]
     return lower, bytes((key[0] + 1,))
 
 
 def field_key(document: dict[str, Any], field: str) -> bytes:
-    """Key of the value at the dotted path `field`: a missing field is null, as for MongoDB's indexes."""
+    """Return the key of the value at a dotted path; that of null where there is none, as in MongoDB's indexes.
+
+    Examples
+    --------
+    >>> field_key({"output": {"round": 3}}, "output.round") == encode(3)
+    True
+    >>> field_key({}, "output.round") == NULL
+    True
+    """
     *parents, last = field.split(".")
     value: Any = document
     for part in parents:

@@ -74,6 +74,11 @@ def project(
     ------
     InputError
         When keeping and dropping are mixed, or an operator such as ``$slice`` is given.
+
+    Examples
+    --------
+    >>> project({"uuid": "a", "output": {"round": 1, "log": [1, 2]}}, ["output.round"])
+    {'output': {'round': 1}}
     """
     if not properties:
         return document

@@ -1,4 +1,4 @@
-"""Files written beside their place and renamed: whole or not there, and nothing is lost when writing fails."""
+"""Files written beside their place and renamed: a reader finds the whole file or the former one, also when writing fails."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ __all__ = ["replacing"]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name for a new file beside ``path``, which takes the name of ``path`` when the block ends well.
+    """Yield the path of a draft beside ``path``, which takes its place when the block ends without an error.
 
-    The new file's name is hidden, new, and ends as ``path`` does; it is gone when the block raises. What stands at
-    ``path`` is replaced in one step, or left as it is.
+    The draft's name is hidden, new, and ends as ``path`` does. When the block raises, the draft is removed and ``path`` is left
+    as it is; else ``path`` is replaced in one step.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "result.txt")) as draft:
+    ...         _ = draft.write_text("whole")
+    ...     Path(folder, "result.txt").read_text()
+    'whole'
     """
     draft = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:

@@ -1,4 +1,4 @@
-"""Labelled structures that were not labelled here, in one file: a dataset's, or an earlier campaign's."""
+"""Shards: files of structures that came with their labels, from a dataset or an earlier campaign."""
 
 from __future__ import annotations
 
@@ -19,7 +19,25 @@ _SHARD = "dataset:"
 
 
 def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
-    """Store labelled structures as one npz artifact, exact to the last bit."""
+    """Store labelled structures as one npz artifact, exact to the last bit.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    frames
+        Structures whose calculators hold energy (eV), forces (n, 3) (eV/Å) and, optionally, stress (6,) (eV/Å³).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> store = ArtifactStore(tempfile.mkdtemp())
+    >>> shard = write_shard(store, [set_label(bulk("Cu"), energy=-3.7, forces=[[0, 0, 0]])])
+    >>> shard.path.endswith(".npz")
+    True
+    """
     from idealflow.core.structure import of_the_label, to_arrays  # with ASE's constraints, and so scipy
 
     arrays: dict[str, np.ndarray] = {"n": np.asarray(len(frames))}
@@ -38,7 +56,23 @@ def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
 
 
 def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
-    """The labelled structures of a shard."""
+    """Read the labelled structures of a shard, in their order.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> store = ArtifactStore(tempfile.mkdtemp())
+    >>> shard = write_shard(store, [set_label(bulk("Cu"), energy=-3.7, forces=[[0, 0, 0]])])
+    >>> read_shard(store, shard)[0].get_potential_energy()
+    -3.7
+    """
     from idealflow.core.structure import from_arrays, set_label  # with ASE's constraints, and so scipy
 
     frames = []
@@ -52,17 +86,45 @@ def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
 
 
 def shard_keys(artifact: Artifact, n: int) -> list[str]:
-    """Ledger keys of the structures of a shard."""
+    """Return the keys under which the ledger of labels lists the ``n`` structures of a shard.
+
+    Examples
+    --------
+    >>> shard_keys(Artifact(path="ab/abcd.npz", sha256="abcd", size=10), 2)
+    ['dataset:ab/abcd.npz:abcd:10:0', 'dataset:ab/abcd.npz:abcd:10:1']
+    """
     return [f"{_SHARD}{artifact.path}:{artifact.sha256}:{artifact.size}:{i}" for i in range(n)]
 
 
 def is_shard_key(key: str) -> bool:
-    """Whether a key of the ledger names a structure of a shard, and no label of a document."""
+    """Tell whether a key of the ledger names a structure of a shard rather than a label that a document holds.
+
+    Examples
+    --------
+    >>> is_shard_key("dataset:ab/abcd.npz:abcd:10:0"), is_shard_key("cu/bootstrap/0000")
+    (True, False)
+    """
     return key.startswith(_SHARD)
 
 
 def read_shard_keys(store: ArtifactStore, keys: Iterable[str]) -> dict[str, Atoms]:
-    """The labelled structures that keys of shards name, by key; other keys are passed over."""
+    """Read the labelled structures that keys of shards name, by key; keys that are not of shards are passed over.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is missing or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> store = ArtifactStore(tempfile.mkdtemp())
+    >>> shard = write_shard(store, [set_label(bulk("Cu"), energy=-3.7, forces=[[0, 0, 0]])])
+    >>> [atoms.get_chemical_formula() for atoms in read_shard_keys(store, shard_keys(shard, 1)).values()]
+    ['Cu']
+    """
     shards: dict[str, list[Atoms]] = {}
     found: dict[str, Atoms] = {}
     for key in keys:

@@ -31,7 +31,16 @@ _REMEDIES = (
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Turn SQLite's errors on `path` into :class:`~idealflow.errors.ArtifactError` with a remedy."""
+    """Turn errors that SQLite raises on a file into :class:`~idealflow.errors.ArtifactError` with a remedy.
+
+    Examples
+    --------
+    >>> with explained("store.sqlite"):  # doctest: +ELLIPSIS
+    ...     raise sqlite3.OperationalError("database is locked")
+    Traceback (most recent call last):
+        ...
+    idealflow.errors.ArtifactError: document store store.sqlite: database is locked; another process has held it longer ...
+    """
     try:
         yield
     except sqlite3.IntegrityError:
@@ -69,7 +78,19 @@ def _check_header(path: Path) -> None:
 
 
 def settled(path: Path) -> tuple[int, int] | None:
-    """Time (ns) and size of a file with no write-ahead log waiting; None while a writer has it open or died with one."""
+    """Return time (ns) and size of a store's file, or None while changes to it wait in a write-ahead log.
+
+    They wait while a writer has the file open, and after one that died.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "store.sqlite")
+    >>> create_file(path)
+    >>> time_ns, size = settled(path)
+    >>> size > 0
+    True
+    """
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         return None
@@ -78,7 +99,16 @@ def settled(path: Path) -> tuple[int, int] | None:
 
 
 def create_file(path: Path) -> None:
-    """Create an empty store at `path` unless there is one; it appears whole or not at all."""
+    """Create an empty store at a path, whole or not at all, unless there is one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "store.sqlite")
+    >>> create_file(path)
+    >>> path.exists()
+    True
+    """
     if path.is_dir():
         raise InputError(f"document store must be a file, {path} is a folder; name a file in it")
     if path.exists():
@@ -110,6 +140,16 @@ def open_file(path: Path, timeout_s: float, synchronous: str) -> sqlite3.Connect
     ------
     ArtifactError
         When the file is missing, foreign, cut short, of a newer format, locked, or not allowed to be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "store.sqlite")
+    >>> create_file(path)
+    >>> connection = open_file(path, timeout_s=60.0, synchronous="FULL")
+    >>> connection.execute("PRAGMA journal_mode").fetchone()
+    ('wal',)
+    >>> connection.close()
     """
     with explained(str(path)):
         _check_header(path)
@@ -141,6 +181,18 @@ def look_at_file(path: Path, timeout_s: float) -> sqlite3.Connection:
     ArtifactError
         When the file is missing, foreign, cut short or of a newer format; when a write-ahead log waits and SQLite cannot
         read it without writing beside it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "store.sqlite")
+    >>> create_file(path)
+    >>> connection = look_at_file(path, timeout_s=60.0)
+    >>> connection.execute("CREATE TABLE t (x)")
+    Traceback (most recent call last):
+        ...
+    sqlite3.OperationalError: attempt to write a readonly database
+    >>> connection.close()
     """
     # a settled file may be read without the files that SQLite keeps beside one in use
     settles = path.exists() and settled(path) is not None

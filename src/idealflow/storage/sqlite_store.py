@@ -37,7 +37,23 @@ DEFAULT_INDEX_FIELDS = (
 
 
 class DuplicateDocumentError(InputError, pymongo.errors.DuplicateKeyError):
-    """A document would break a unique index; nothing of the update was written."""
+    """A document would break a unique index; nothing of the update was written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = SQLiteStore(f"{tempfile.mkdtemp()}/store.sqlite")
+    >>> store.connect()
+    >>> store.ensure_index("number", unique=True)
+    True
+    >>> store.update([{"uuid": "a", "number": 1}, {"uuid": "b", "number": 1}])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    idealflow.storage.sqlite_store.DuplicateDocumentError: ...
+    >>> store.count()
+    0
+    >>> store.close()
+    """
 
     def __init__(self, message: str) -> None:
         pymongo.errors.DuplicateKeyError.__init__(self, message, code=11000)
@@ -63,7 +79,7 @@ class SQLiteStore(Store):
         ``FULL``: an acknowledged update survives power loss (one fsync each). ``NORMAL``: it survives the death of
         any process, but power loss may undo the last updates (never damage the file).
     read_only
-        Only look: the file must exist, and neither it nor its folder is written to, so that both may be read-only.
+        Whether only to look: the file must exist, and neither it nor its folder is written to, so that both may be read-only.
     last_updated_field, last_updated_type, validator
         As for every maggma store.
 
@@ -71,6 +87,16 @@ class SQLiteStore(Store):
     -----
     Threads and forked processes may share a store object; each gets its own connection. As with MongoDB, datetimes
     come back naive in UTC with milliseconds, tuples and arrays as lists; unlike MongoDB, no ``_id`` is added.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = SQLiteStore(f"{tempfile.mkdtemp()}/store.sqlite")
+    >>> store.connect()
+    >>> store.update([{"uuid": "a", "output": {"round": 1}}, {"uuid": "b", "output": {"round": 2}}])
+    >>> store.query_one({"output.round": {"$gt": 1}})["uuid"]
+    'b'
+    >>> store.close()
     """
 
     def __init__(
@@ -117,7 +143,7 @@ class SQLiteStore(Store):
 
     @property
     def _collection(self) -> SQLiteStore:
-        """What stands for pymongo's collection: the store itself, once connected."""
+        """The store itself, once connected, where maggma and jobflow expect pymongo's collection."""
         self._connected()
         return self
 
@@ -137,8 +163,8 @@ class SQLiteStore(Store):
         Raises
         ------
         ArtifactError
-            When the file is foreign, damaged or cut short (it is left as it is), locked, or may not be written; when
-            it is only looked at and is missing.
+            When the file is foreign, damaged, cut short or locked, may not be written, or is only looked at and missing. It is
+            left as it is.
         """
         if self._open is not None and not force_reset:
             return
@@ -252,7 +278,7 @@ class SQLiteStore(Store):
         Raises
         ------
         DuplicateDocumentError
-            When a unique index would be broken.
+            When two documents would have the same value of a unique field.
         ArtifactError
             When the disk is full, the store locked for longer than ``timeout_s``, read-only or damaged.
         InputError

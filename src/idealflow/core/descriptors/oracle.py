@@ -22,11 +22,6 @@ class DScribeSOAP:
     soap
         The SOAP whose settings to use; it must have no taper, since DScribe has none.
 
-    Raises
-    ------
-    MissingExtraError
-        If DScribe is not installed.
-
     Examples
     --------
     >>> from ase.build import bulk
@@ -37,7 +32,7 @@ class DScribeSOAP:
 
     def __init__(self, soap: SOAP) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its docstrings hold invalid escapes, compiled at first import
+            warnings.simplefilter("ignore")  # compiling its docstrings warns of invalid escapes
             import dscribe.descriptors
         settings: dict[str, Any] = {
             "species": list(soap.species), "r_cut": soap.r_cut, "n_max": soap.n_max, "l_max": soap.l_max,

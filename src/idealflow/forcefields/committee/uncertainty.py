@@ -15,14 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from idealflow.core import UncertaintyModel
 from idealflow.core.archive import packed, read_archive, unpacked, write_archive
 from idealflow.core.descriptors import chosen_atoms
-from idealflow.core.objective import checked, objective
+from idealflow.core.objective import checked
 from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate
 from idealflow.core.registry import file_kind
 from idealflow.core.soap_coverage import SOAPCoverage
 from idealflow.errors import ArtifactError, InputError
+from idealflow.forcefields.committee.disagreement import Disagreement
 from idealflow.forcefields.committee.kept_frames import KeptFrames
 from idealflow.forcefields.committee.members import checked_force_field, checked_members, resampled
-from idealflow.forcefields.committee.scale import Scale, deviations, scale_of
+from idealflow.forcefields.committee.scale import Scale, scale_of
 from idealflow.forcefields.dataset import check_dataset
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField
 from idealflow.forcefields.registry import load_force_field
@@ -32,7 +33,6 @@ __all__ = ["CommitteeUncertainty"]
 
 _VERSION = 1
 _TAIL_FACTOR = 2.0
-_CENTRES_AT_ONCE = 1024  # of a gradient: bounds what members keep for their reverse pass
 
 Float = NDArray[np.float64]
 
@@ -107,8 +107,8 @@ class CommitteeUncertainty(SOAPCoverage):
         check_dataset(frames, base.species)
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._take_over(members)
-        self._kept = KeptFrames().with_more(frames, masks, self._rng)
-        self._scale = scale_of(self._energies, self._kept, self.species, self._kinds)
+        self.kept = KeptFrames().with_more(frames, masks, self._rng)
+        self._scale = scale_of(self._energies, self.kept, self.species, self._kinds)
         self.delta_scale = self.auto_threshold() / base.auto_threshold()
 
     @classmethod
@@ -195,36 +195,14 @@ class CommitteeUncertainty(SOAPCoverage):
             For a species outside the members', or positions that are not finite.
         """
         chosen = chosen_atoms(atoms, indices)
-        kinds = self._kinds(atoms)[chosen]
-        energies = np.array([member(atoms, chosen) for member in self._energies])
-        variance, mean = (self._apart(energies, kinds) ** 2).mean(axis=0), self._scale_of(kinds)
-        return np.where(np.isnan(mean), np.inf, variance if raw else variance / mean)
+        return self._disagreement().values(atoms, chosen, self._kinds(atoms)[chosen], raw=raw)
 
     def value_and_gradient(
         self, atoms: Atoms, weights: ArrayLike | None = None, reference: ArrayLike | None = None
     ) -> tuple[float, Float, Float]:
         """Objective of the uncertainties, and its exact gradient; as :meth:`UncertaintyModel.value_and_gradient`."""
         w, ref = checked(weights, reference, len(atoms))
-        kinds, parts = self._kinds(atoms), []
-        in_positions, in_cell = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        chosen, total = np.flatnonzero(w > 0.0), w.sum()
-        for start in range(0, len(chosen), _CENTRES_AT_ONCE):
-            centres = chosen[start : start + _CENTRES_AT_ONCE]
-            linearised = [member.linearised(atoms, centres) for member in self._energies]
-            apart = self._apart(np.array([energies for energies, _ in linearised]), kinds[centres])
-            mean = self._scale_of(kinds[centres])
-            known = np.isfinite(mean)  # of a species never seen, or in too few environments, no direction leads out
-            u = np.where(known, (apart**2).mean(axis=0) / mean, np.inf)
-            value, slope = objective(u, None if ref is None else ref[centres])
-            parts.append(w[centres] / total * value)
-            # the mean over members drops out: the deviations from it sum to zero
-            by_variance = w[centres] / total * slope * 2.0 / (len(linearised) * mean)
-            by_energies = np.where(known, apart * by_variance, 0.0)
-            for (_, pull), by_energy in zip(linearised, by_energies, strict=True):
-                positions_part, cell_part = pull(by_energy)
-                in_positions += positions_part
-                in_cell += cell_part
-        return float(np.concatenate(parts).sum()), in_positions, in_cell
+        return self._disagreement().value_and_gradient(atoms, self._kinds(atoms), w, ref)
 
     @formerly(lr="learning_rate")
     def update(
@@ -259,13 +237,13 @@ class CommitteeUncertainty(SOAPCoverage):
             members = checked_members([how.force_field, *members[1:]], self.base)
         for number in range(0 if how.force_field is None else 1, len(members)):
             trained, seed = members[number].copy(), int(rng.integers(2**31))
-            replay = self._kept.drawn(how.n_replay, rng)
+            replay = self.kept.drawn(how.n_replay, rng)
             report = trained.update(frames, replay, steps=how.steps, lr=how.learning_rate, seed=seed)
             members[number] = trained if np.isfinite(report.loss[-1]) else members[number]
-        kept = self._kept.with_more(frames, masks, rng)
+        kept = self.kept.with_more(frames, masks, rng)
         scale = scale_of([member.atomic_energies() for member in members], kept, self.species, self._kinds)
         self.base.update(frames, masks=masks)
-        self._rng, self._kept, self._scale = rng, kept, scale
+        self._rng, self.kept, self._scale = rng, kept, scale
         self._take_over(members)
 
     def auto_threshold(self) -> float:
@@ -278,7 +256,7 @@ class CommitteeUncertainty(SOAPCoverage):
 
     def save(self, path: str | Path) -> Path:
         """Write to one file, atomically and exactly: members with their optimisers, base, sample of structures."""
-        arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self._kept.to_arrays().items()}
+        arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self.kept.to_arrays().items()}
         arrays |= {f"scale/{name}": array for name, array in vars(self._scale).items()}
         arrays["base"] = packed(self.base.save)
         arrays |= {f"member/{number}": packed(member.save) for number, member in enumerate(self._members)}
@@ -304,7 +282,7 @@ class CommitteeUncertainty(SOAPCoverage):
             SOAPCoverage.__init__(made, unpacked(arrays["base"], UncertaintyModel.load), meta["delta_scale"])
             members = [unpacked(arrays[f"member/{number}"], load_force_field) for number in range(meta["members"])]
             made._take_over(checked_members(members, made.base))
-            made._kept = KeptFrames.from_arrays(
+            made.kept = KeptFrames.from_arrays(
                 {name.removeprefix("kept/"): array for name, array in arrays.items() if name.startswith("kept/")}
             )
             made._scale = Scale(arrays["scale/mean"], arrays["scale/variance"], arrays["scale/tail"])
@@ -329,12 +307,6 @@ class CommitteeUncertainty(SOAPCoverage):
             )
         return kinds
 
-    def _scale_of(self, kinds: NDArray[np.int64]) -> Float:
-        """Mean variance in distribution of the species of each atom, eV²; NaN where nothing can be said of it."""
+    def _disagreement(self) -> Disagreement:
         few = np.array([species in self.too_few or "pooled" in self.too_few for species in self.species])
-        scale: Float = np.where(few, np.nan, self._scale.variance)[kinds]
-        return scale
-
-    def _apart(self, energies: Float, kinds: NDArray[np.int64]) -> Float:
-        """What each member says beyond the members' mean, (n_members, n), eV."""
-        return deviations(energies - self._scale.mean[:, kinds])
+        return Disagreement(self._energies, self._scale.mean, np.where(few, np.nan, self._scale.variance))

@@ -20,7 +20,7 @@ from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
 
 __all__ = ["LocalCalculator"]
 
-_CENTRES_AT_ONCE = 4096  # densities of one chunk take 4 MB per species
+CENTRES_AT_ONCE = 4096  # densities of one chunk take 4 MB per species
 
 
 class LocalCalculator(Calculator):
@@ -62,8 +62,8 @@ class LocalCalculator(Calculator):
         energies = self._model.reference.numpy()[kind]
         forces, virial = np.zeros((n, 3)), np.zeros((1, 3, 3))
         grid = NeighbourGrid(self.atoms.positions, self.atoms.cell.array, self.atoms.pbc, self._cutoff)
-        for start in range(0, n, _CENTRES_AT_ONCE):
-            centres = np.arange(start, min(start + _CENTRES_AT_ONCE, n))
+        for start in range(0, n, CENTRES_AT_ONCE):
+            centres = np.arange(start, min(start + CENTRES_AT_ONCE, n))
             with kernels.threads_for(len(centres)):
                 energies[centres] += self._of_centres(grid, centres, kind, forces, virial)
         energy = float(energies.sum())

@@ -83,13 +83,13 @@ class LocalForceField:
         self._numbers = [atomic_numbers[symbol] for symbol in self.species]
         self._kind = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._kind[self._numbers] = np.arange(len(self._numbers))
-        self._model = self._new_model(0)
+        self.model = self._new_model(0)
         self._optimiser_state: dict[str, Any] | None = None
 
     @property
     def n_parameters(self) -> int:
         """Number of learned parameters."""
-        return sum(parameter.numel() for parameter in self._model.parameters())
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def calculator(self) -> Calculator:
         """ASE calculator of energy, forces and stress, computed in double precision.
@@ -100,7 +100,7 @@ class LocalForceField:
             If nothing has been learned yet.
         """
         self._check_trained()
-        return LocalCalculator(self._model, self._numbers, self.cutoff, self._kinds)
+        return LocalCalculator(self.model, self._numbers, self.cutoff, self._kinds)
 
     def atomic_energies(self) -> LocalAtomicEnergies:
         """Energies of single atoms and their reverse pass, in double precision; species never trained on are allowed.
@@ -111,7 +111,7 @@ class LocalForceField:
             If nothing has been learned yet.
         """
         self._check_trained()
-        return LocalAtomicEnergies(self._model, self._numbers, self.cutoff, self._known_kinds)
+        return LocalAtomicEnergies(self.model, self._numbers, self.cutoff, self._known_kinds)
 
     def fit(
         self,
@@ -132,9 +132,9 @@ class LocalForceField:
             If the training diverges.
         """
         steps = int(self.settings["fit_steps"]) if steps is None else _checked_steps(steps)
-        samples = self._samples(dataset)
-        self._model = self._new_model(seed)
-        set_scales(self._model, samples, self.cutoff)
+        samples = self.samples(dataset)
+        self.model = self._new_model(seed)
+        set_scales(self.model, samples, self.cutoff)
         optimiser = self._optimiser()
         size = min(int(self.settings["batch_size"]), len(samples))
         rng = np.random.default_rng(seed)
@@ -152,7 +152,7 @@ class LocalForceField:
             shape = min(1.0, 10.0 * done) * 0.5 * (1.0 + math.cos(math.pi * done))
             return float(self.settings["fit_learning_rate"]) * shape + 1e-6
 
-        history = run_steps(self._model, optimiser, self.cutoff, batch, rate, steps, progress)
+        history = run_steps(self.model, optimiser, self.cutoff, batch, rate, steps, progress)
         if not np.isfinite(history[-1]):
             raise IdealflowError(
                 f"training diverged: the loss became {history[-1]}; lower fit_learning_rate, check the labels"
@@ -178,7 +178,7 @@ class LocalForceField:
         _checked_steps(steps)
         if not (np.isfinite(lr) and lr > 0):
             raise InputError(f"lr must be positive, got {lr}")
-        fresh, old = self._samples(new), self._samples(replay) if len(replay) else []
+        fresh, old = self.samples(new), self.samples(replay) if len(replay) else []
         for atoms in (*new, *replay):
             self._kinds(atoms)
         optimiser = self._optimiser()
@@ -196,11 +196,11 @@ class LocalForceField:
         def rate(step: int) -> float:
             return lr * min(1.0, 3.0 * (steps - step) / steps)
 
-        history = run_steps(self._model, optimiser, self.cutoff, batch, rate, steps)
+        history = run_steps(self.model, optimiser, self.cutoff, batch, rate, steps)
         self._optimiser_state = optimiser.state_dict()
         polish_steps = int(self.settings["polish_steps"])
         if polish_steps and np.isfinite(history[-1]):
-            end = polish(self._model, fresh + old, self.cutoff, polish_steps)
+            end = polish(self.model, fresh + old, self.cutoff, polish_steps)
             if not np.isfinite(end):
                 history.append(end)
         return TrainReport(steps, history, self.errors(new))
@@ -211,7 +211,7 @@ class LocalForceField:
 
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and optimiser state to one file, atomically and exactly."""
-        state = {"model": self._model.state_dict(), "optimiser": self._optimiser_state}
+        state = {"model": self.model.state_dict(), "optimiser": self._optimiser_state}
         return write_checkpoint(path, self.name, first_names(self.settings), state)
 
     @classmethod
@@ -225,7 +225,7 @@ class LocalForceField:
         """
         settings, state = read_checkpoint(path, cls.name)
         made = cls(**settings)
-        made._model.load_state_dict(state["model"])
+        made.model.load_state_dict(state["model"])
         made._optimiser_state = state["optimiser"]
         return made
 
@@ -247,7 +247,7 @@ class LocalForceField:
     def _kinds(self, atoms: Atoms) -> NDArray[np.int64]:
         """Species index of every atom; refuses what it cannot predict."""
         kinds = self._known_kinds(atoms)
-        unseen = ~self._model.seen.numpy()[kinds]
+        unseen = ~self.model.seen.numpy()[kinds]
         if unseen.any():
             names = sorted({self.species[k] for k in kinds[unseen]})
             raise InputError(
@@ -260,7 +260,7 @@ class LocalForceField:
         return kinds
 
     def _check_trained(self) -> None:
-        if not bool(self._model.seen.any()):
+        if not bool(self.model.seen.any()):
             raise InputError("the force field has learned nothing yet; call fit first, or load a trained one")
 
     def _new_model(self, seed: int) -> LocalModel:
@@ -270,9 +270,10 @@ class LocalForceField:
             return LocalModel(len(self.species), s["n_radial"], s["n_channels"], s["hidden"])
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self._model.parameters(), lr=1e-3, betas=(0.9, 0.99))
+        return torch.optim.Adam(self.model.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
-    def _samples(self, dataset: Sequence[Atoms]) -> list[Sample]:
+    def samples(self, dataset: Sequence[Atoms]) -> list[Sample]:
+        """What training reads of labelled structures: neighbours and targets; refuses what can not be learned."""
         targets = check_dataset(dataset, self.species)
         return [
             sample_of(atoms, target, self._kind[atoms.numbers], self.cutoff, self._numbers)

@@ -19,9 +19,9 @@ from idealflow.forcefields.local.training import Sample, loss_of
 
 __all__ = ["polish"]
 
-_ENERGY_WEIGHT = 400.0  # 1 meV/atom then weighs as much as 20 meV/Å
+ENERGY_WEIGHT = 400.0  # 1 meV/atom then weighs as much as 20 meV/Å
 _MEMORY = 20
-_ATOMS_AT_ONCE = 4096  # bounds the memory; gradients of the pieces add up
+ATOMS_AT_ONCE = 4096  # bounds the memory; gradients of the pieces add up
 
 
 def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iterations: int) -> float:
@@ -62,7 +62,7 @@ def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iteratio
         optimiser.zero_grad()
         total = torch.zeros(())
         for piece in pieces:
-            loss = loss_of(model, piece, cutoff, _ENERGY_WEIGHT) * (len(piece) / len(samples))
+            loss = loss_of(model, piece, cutoff, ENERGY_WEIGHT) * (len(piece) / len(samples))
             loss.backward()
             total += loss.detach()
         if float(total) < lowest:
@@ -83,7 +83,7 @@ def _pieces(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     piece: list[Sample] = []
     n_atoms = 0
     for sample in samples:
-        if piece and n_atoms + len(sample.frame.kind) > _ATOMS_AT_ONCE:
+        if piece and n_atoms + len(sample.frame.kind) > ATOMS_AT_ONCE:
             yield piece
             piece, n_atoms = [], 0
         piece.append(sample)

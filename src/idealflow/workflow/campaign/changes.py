@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idealflow.core.dynamics import MDState, Schedule, Stage
+from idealflow.core.dynamics import MDState, Schedule
 from idealflow.errors import InputError
 from idealflow.schemas import SegmentDoc
 from idealflow.workflow.campaign.record import in_full
@@ -273,7 +273,7 @@ def contradictions_of_the_log(
 
 
 def _schedules(before: Any, after: Any, done: int) -> list[Difference]:
-    one, other = (Schedule(Stage(**entry) for entry in stages) for stages in (before, after))
+    one, other = (Schedule.from_dict({"stages": stages}) for stages in (before, after))
     if other.n_steps < done:
         raise InputError(
             f"the schedule has {other.n_steps} steps, but the campaign has already run {done}; lengthen it"

@@ -46,7 +46,7 @@ from idealflow.workflow.campaign.state import (
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import current_store, named, stage
+from idealflow.workflow.jobs.stage import Arguments, current_store, named, stage
 from idealflow.workflow.stages.relabel import RelabelMaker
 
 __all__ = ["IdealMaker"]
@@ -210,7 +210,7 @@ class IdealMaker(CampaignSettings):
         """Start crop search, relaxation and label for every chosen centre, side by side."""
         n_keep = max(self.n_attempts, self.relax.max_crops)
         jobs: list[Job] = []
-        settled: list[Any] = []
+        settled: list[object] = []
         for centre in screen.centres:
             where = (screen.walker, screen.step, centre.atom)
             crop = self.crop.make(context, segment.frame, screen, screen_uuid, centre, learner, self.embedding, n_keep)
@@ -225,14 +225,14 @@ class IdealMaker(CampaignSettings):
         return Response(output=output, detour=Flow(jobs, name="substructures"))
 
     @stage()
-    def gather(self, context: StageContext, settled: Sequence[Any]) -> dict[str, Any]:
+    def gather(self, context: StageContext, settled: Sequence[Mapping[str, str] | None]) -> dict[str, object]:
         """Wait for every substructure of a frame; the output says how their first attempts ended."""
         return {"campaign": context.campaign, "settled": [None if end is None else end["settled"] for end in settled]}
 
     def _attempt(
         self,
         context: StageContext,
-        crop: Any,
+        crop: object,
         crop_uuid: str,
         learner: LearnerVersion,
         where: tuple[int, ...],
@@ -267,7 +267,7 @@ class IdealMaker(CampaignSettings):
         jobs = list(self._attempt(context, crop, crop_uuid, learner, where, attempt + 1))
         return Response(output={"campaign": context.campaign, "settled": "again"}, detour=Flow(jobs, name="next crop"))
 
-    def _go_on(self, state: CampaignState, given: Mapping[str, Any]) -> Response:
+    def _go_on(self, state: CampaignState, given: Arguments) -> Response:
         """The committed state as the job's output, with the flow that follows, if any."""
         remaining, action = given["remaining"], next_action(state)
         if action.kind == "stop" or remaining is None:
@@ -305,13 +305,13 @@ class IdealMaker(CampaignSettings):
         return after_round(state, segments, screens, update, seconds)
 
     @stage(then=_go_on)
-    def commit_relabel(self, state: CampaignState, relabel: Any, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `relabel` orders the jobs
+    def commit_relabel(self, state: CampaignState, relabel: object, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `relabel` orders the jobs
         """Commit the state after learned labels were sorted out."""
         doc = Campaign(current_store(), state.campaign).relabellings()[-1]
         return after_relabel(state, doc, automatic=self.threshold == "auto")
 
     @stage(then=_go_on)
-    def commit_evaluation(self, state: CampaignState, evaluate: Any, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `evaluate` orders the jobs
+    def commit_evaluation(self, state: CampaignState, evaluate: object, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `evaluate` orders the jobs
         """Commit the state after the whole-frame comparison."""
         doc = Campaign(current_store(), state.campaign).evaluation()
         if doc is None:

@@ -69,7 +69,7 @@ def submit_campaign(
     """
     file = _launchpad_file(maker, launchpad_file)
     maker = replace(maker, continuation="launchpad", launchpad=None if file is None else str(file))
-    _check_store(maker, atoms)
+    check_store(maker, atoms)
     settings = science_key(maker)
     with opened_launchpad(file) as launchpad:
         _index(launchpad)
@@ -260,7 +260,7 @@ def _add_once(launchpad: Any, flow: Flow, key: str, metadata: dict[str, Any]) ->
     return True
 
 
-def _check_store(maker: IdealMaker, atoms: Atoms) -> None:
+def check_store(maker: IdealMaker, atoms: Atoms) -> None:
     """Refuse a store that workers cannot share, and settings that contradict what is stored; make the store's indexes."""
     store = SETTINGS.JOB_STORE
     if is_private(store):

@@ -14,10 +14,12 @@ from idealflow.schemas import Document
 
 __all__ = ["decoded", "document_of"]
 
-Read = Callable[[Any], Any]
+#: of a stage; and what makes the annotated form of a value
+Body = Callable[..., Any]
+Read = Callable[[object], Any]
 
 
-def decoded(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+def decoded(method: Body, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
     """Arguments of a call, defaults included, each in the form that its annotation names.
 
     Documents are made of mappings, tuples of lists, and our own plain classes of what their ``to_dict`` wrote; everything else,
@@ -27,6 +29,13 @@ def decoded(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     ------
     pydantic.ValidationError
         If a mapping is not the document that it stands for.
+
+    Examples
+    --------
+    >>> from idealflow.schemas import CentreDoc
+    >>> def body(centre: CentreDoc, threshold: float = 1.0) -> None: ...
+    >>> decoded(body, ({"atom": 3, "species": "Cu", "uncertainty": 2.5},), {}).arguments["centre"].species
+    'Cu'
     """
     given = inspect.signature(method).bind(*args, **kwargs)
     given.apply_defaults()
@@ -35,19 +44,27 @@ def decoded(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return given
 
 
-def document_of(method: Callable[..., Any]) -> Read | None:
-    """How to read a stored output of a method that gives a document; None for one that gives something else."""
+def document_of(method: Body) -> Read | None:
+    """How to read a stored output of a method that gives a document; None for one that gives something else.
+
+    Examples
+    --------
+    >>> from idealflow.schemas import CentreDoc
+    >>> def body() -> CentreDoc: ...
+    >>> document_of(body)({"atom": 3, "species": "Cu", "uncertainty": 2.5}).atom
+    3
+    """
     annotation: Any = _hints(method).get("return")
     return TypeAdapter(annotation).validate_python if _mentions(annotation, Document) else None
 
 
 @functools.cache
-def _hints(method: Callable[..., Any]) -> dict[str, Any]:
+def _hints(method: Body) -> dict[str, Any]:
     return get_type_hints(method, include_extras=True)
 
 
 @functools.cache
-def _readers(method: Callable[..., Any]) -> dict[str, Read]:
+def _readers(method: Body) -> dict[str, Read]:
     readers = {name: _reader(annotation) for name, annotation in _hints(method).items() if name != "return"}
     return {name: read for name, read in readers.items() if read is not None}
 
@@ -60,11 +77,11 @@ def _reader(annotation: Any) -> Read | None:
     return None
 
 
-def _mentions(annotation: Any, *kinds: type) -> bool:
+def _mentions(annotation: object, *kinds: type) -> bool:
     return any(issubclass(one, kinds) for one in _classes(annotation))
 
 
-def _classes(annotation: Any) -> Iterator[type]:
+def _classes(annotation: object) -> Iterator[type]:
     """Every class named in an annotation."""
     origin = getattr(annotation, "__origin__", None)
     for one in (annotation, origin):

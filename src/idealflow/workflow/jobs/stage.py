@@ -20,11 +20,12 @@ from idealflow.errors import CampaignError
 from idealflow.schemas import Document, StageContext
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.jobs.decode import decoded, document_of
+from idealflow.workflow.jobs.decode import Body, Read, decoded, document_of
 from idealflow.workflow.jobs.keys import stage_uuid
 from idealflow.workflow.jobs.locks import hold
 
 __all__ = [
+    "Arguments",
     "artifact_store",
     "current_store",
     "current_uuid",
@@ -36,17 +37,20 @@ __all__ = [
     "work_directory",
 ]
 
+#: of a body, by name
+Arguments = Mapping[str, Any]
+
 #: the stage that this process is at, and when it began
-_running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running")
+_running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running", default=(None, 0.0))
 
 
 def stage(
     output_schema: type[Document] | None = None,
     *,
-    alone: Callable[..., tuple[Any, ...]] | None = None,
-    reuse: bool | Callable[[Any, Any, Mapping[str, Any]], bool] = True,
-    then: Callable[[Any, Any, Mapping[str, Any]], Response] | None = None,
-) -> Callable[[Callable[..., Any]], Callable[..., Job]]:
+    alone: Body | None = None,
+    reuse: bool | Callable[[Any, Any, Arguments], bool] = True,
+    then: Callable[[Any, Any, Arguments], Response] | None = None,
+) -> Callable[[Body], Callable[..., Job]]:
     """Decorate a Maker's ``make``: a jobflow job that does what is not the stage's own, so that its body is decode, core, encode.
 
     Before the body: threads are pinned, the arguments get the form that their annotations name
@@ -66,12 +70,36 @@ def stage(
     then
         Makes the job's response of the body's document or the earlier one: called with Maker, document and the body's arguments
         by name.
+
+    Examples
+    --------
+    A stage that counts the atoms of a frame, with a document of its own:
+
+    >>> from dataclasses import dataclass
+    >>> from jobflow import Maker, run_locally
+    >>> from idealflow.schemas import StageContext, StoredStructure
+    >>> from idealflow.schemas.base import StageOutput
+    >>> class CountDoc(StageOutput):
+    ...     n_atoms: int
+    >>> @dataclass
+    ... class CountMaker(Maker):
+    ...     name: str = "count"
+    ...
+    ...     @stage()
+    ...     def make(self, context: StageContext, structure: StoredStructure):
+    ...         return CountDoc(n_atoms=len(structure.numbers), **stamp())
+    >>> context = StageContext(campaign="ours", round=3, seed=0, artifacts="artifacts", work="work")
+    >>> cell = {"cell": [[4, 0, 0], [0, 4, 0], [0, 0, 4]], "pbc": [True, True, True]}
+    >>> job = CountMaker().make(context, {"numbers": [29], "positions": [[0, 0, 0]]} | cell)
+    >>> output = run_locally(job, log=False, ensure_success=True)[job.uuid][1].output
+    >>> output.n_atoms, output.round
+    (1, 3)
     """
     settings: dict[str, Any] = {"config": JobConfig(expose_store=True, pass_manager_config=False)}
     if output_schema is not None:
         settings["output_schema"] = output_schema
 
-    def decorate(method: Callable[..., Any]) -> Callable[..., Job]:
+    def decorate(method: Body) -> Callable[..., Job]:
         @functools.wraps(method)
         def body(*args: Any, **kwargs: Any) -> Any:
             pin_threads()
@@ -107,7 +135,21 @@ def stage(
 
 
 def stamp() -> dict[str, Any]:
-    """What every stage's document says alike: ``campaign``, ``round``, and ``seconds`` since the stage began."""
+    """What every stage's document says alike: ``campaign``, ``round``, and ``seconds`` since the stage began.
+
+    Raises
+    ------
+    CampaignError
+        Where no stage is under way, and in one that no StageContext was given to.
+
+    Examples
+    --------
+    See :func:`stage`, whose example stamps a document.
+
+    >>> stamp()
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: only a stage with a context, which names campaign and round, can stamp its document
+    """
     context, started = _running.get()
     if context is None:
         raise CampaignError("only a stage with a context, which names campaign and round, can stamp its document")
@@ -115,7 +157,7 @@ def stamp() -> dict[str, Any]:
 
 
 @functools.cache
-def _limited(threads: int) -> Any:
+def _limited(threads: int) -> threadpool_limits:
     """The linear-algebra libraries' limit, set once per process and kept."""
     return threadpool_limits(limits=threads)
 
@@ -194,7 +236,7 @@ def current_uuid() -> str:
     return str(CURRENT_JOB.job.uuid)
 
 
-def _stored_output(read: Callable[[Any], Any] | None) -> Any:
+def _stored_output(read: Read | None) -> Any:
     """The output this very job stored in an earlier process, or None.
 
     A job's uuid is derived from what it computes (:mod:`idealflow.workflow.jobs.keys`), so a stored output with the same

@@ -70,7 +70,7 @@ class StaticLabeller(StableName):
     def check_site(self, species: Iterable[str]) -> None:
         """Refuse to start where the engine cannot run. What an engine needs is not known in general: nothing is checked."""
 
-    def _maker_of_a_label(self) -> Maker:
+    def maker_of_a_label(self) -> Maker:
         """The maker for one label: a copy, because makers change their own settings while they run."""
         return deepcopy(self.maker)
 
@@ -105,7 +105,7 @@ class StaticLabeller(StableName):
         self.check_site(atoms.get_chemical_symbols())
         with contextlib.chdir(directory):
             try:
-                document = _run_body(self._maker_of_a_label(), structure)
+                document = _run_body(self.maker_of_a_label(), structure)
             except LabelError:
                 raise
             except Exception as error:  # engines fail in every way; the cause is recorded, not lost

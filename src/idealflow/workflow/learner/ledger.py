@@ -57,6 +57,11 @@ class Ledger:
         self.errors.extend(np.asarray(errors, dtype=float).tolist())
         self.held_out.extend(held_out if held_out is not None else [False] * len(keys))
 
+    def errors_of(self, *, held_out: bool) -> np.ndarray:
+        """Cached errors (n, 3) of the structures held out, or of those trained on."""
+        rows = [error for error, held in zip(self.errors, self.held_out, strict=True) if held == held_out]
+        return np.array(rows, dtype=float).reshape(-1, 3)
+
     def refresh(self, keys: Sequence[str], errors: np.ndarray) -> None:
         """Replace the cached errors of structures that were just evaluated again."""
         rows = {key: row for row, key in enumerate(self.keys)}

@@ -14,7 +14,7 @@ from idealflow.schemas import TrainingErrors
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 
-__all__ = ["Known", "Trial", "draw", "mean_errors", "rejection", "train"]
+__all__ = ["Known", "Trial", "Verdict", "draw", "mean_errors", "train"]
 
 #: the loss counts energy (eV/atom), forces (eV/Å) and stress (eV/Å³) so
 _WEIGHTS = np.array([1.0, 1.0, 0.1])
@@ -33,6 +33,11 @@ class Known:
         Keys in the ledger, and the structures: trained on together with the new ones.
     validation_keys, validation
         The same of the validation set, which decides whether the update stays.
+
+    Examples
+    --------
+    >>> Known(replay_keys=[], replay=[], validation_keys=[], validation=[]).replay  # of a first update
+    []
     """
 
     replay_keys: list[str]
@@ -44,7 +49,18 @@ class Known:
 def draw(
     jobstore: JobStore, store: ArtifactStore, ledger: Ledger, n_replay: int, n_validation: int, rng: np.random.Generator
 ) -> Known:
-    """Draw replay and validation set from a ledger: at most ``n_replay``, and ``n_validation`` of each role."""
+    """Draw replay and validation set from a ledger: at most ``n_replay``, and ``n_validation`` of each role.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from maggma.stores import MemoryStore
+    >>> nothing_known = draw(
+    ...     JobStore(MemoryStore()), ArtifactStore(tempfile.mkdtemp()), Ledger(), 16, 8, np.random.default_rng(1)
+    ... )
+    >>> nothing_known.validation
+    []
+    """
     replayed = ledger.replay(n_replay, rng)
     validation = ledger.validation(n_validation, rng, exclude=replayed)
     structures = fetch_structures(jobstore, store, replayed + validation)
@@ -65,6 +81,13 @@ class Trial:
         Errors on the new structures before and after training.
     validation_before, validation_after
         Errors on the validation set before and after training.
+
+    Examples
+    --------
+    See :func:`train`, which makes one.
+
+    >>> [name for name in Trial.__annotations__ if name.startswith("validation")]
+    ['validation_before', 'validation_after']
     """
 
     force_field: ForceField
@@ -85,7 +108,24 @@ class Trial:
 def train(
     force_field: ForceField, new: Sequence[Atoms], known: Known, *, steps: int, learning_rate: float, seed: int
 ) -> Trial:
-    """Train a copy of a force field on new structures and a replay; ``steps`` gradient steps."""
+    """Train a copy of a force field on new structures and a replay; ``steps`` gradient steps.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.forcefields import get_force_field
+    >>> cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]  # labelled with EMT
+    >>> for cell in cells:
+    ...     cell.calc = EMT()
+    ...     forces = cell.get_forces()
+    >>> force_field = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
+    >>> report = force_field.fit(cells[:2], steps=20, seed=1)
+    >>> known = Known([], [], ["first"], cells[:1])
+    >>> trial = train(force_field, cells[2:], known, steps=5, learning_rate=1e-3, seed=1)
+    >>> trial.new_after.shape, trial.validation_after.shape
+    ((1, 3), (1, 3))
+    """
     trained = force_field.copy()
     new_before, validation_before = trained.errors(new), _errors(trained, known.validation)
     trained.update(new, known.replay, steps=steps, lr=learning_rate, seed=seed)
@@ -93,8 +133,38 @@ def train(
     return Trial(trained, known, new_before, new_after, validation_before, validation_after)
 
 
-def rejection(trial: Trial, factor: float) -> str | None:
-    """Why a trained copy must not stay, or None: errors that are not finite, or that grew by more than ``factor``."""
+@dataclass(frozen=True)
+class Verdict:
+    """Whether what a trial learned may stay.
+
+    Attributes
+    ----------
+    trial
+        None where there was nothing to learn.
+    rejected
+        Why its force field must not stay, or None.
+
+    Examples
+    --------
+    >>> Verdict.of(None, factor=3.0).learned is None
+    True
+    """
+
+    trial: Trial | None
+    rejected: str | None
+
+    @property
+    def learned(self) -> Trial | None:
+        """The trial whose force field is the next version's, or None."""
+        return self.trial if self.rejected is None else None
+
+    @classmethod
+    def of(cls, trial: Trial | None, factor: float) -> Verdict:
+        """Judge a trial: it is rejected if its errors are not finite, or grew by more than ``factor``."""
+        return cls(trial, None if trial is None else _rejection(trial, factor))
+
+
+def _rejection(trial: Trial, factor: float) -> str | None:
     if not all(np.isfinite(errors[:, :2]).all() for errors in (trial.validation_after, trial.new_after)):
         return "the updated force field gives errors that are not finite"
     new_before, new_after = _loss(trial.new_before), _loss(trial.new_after)
@@ -111,7 +181,13 @@ def rejection(trial: Trial, factor: float) -> str | None:
 
 
 def mean_errors(errors: np.ndarray) -> TrainingErrors | None:
-    """Mean of (n, 3) errors (eV/atom, eV/Å, eV/Å³); None for no structures, stress None where no label has one."""
+    """Mean of (n, 3) errors (eV/atom, eV/Å, eV/Å³); None for no structures, stress None where no label has one.
+
+    Examples
+    --------
+    >>> mean_errors(np.array([[0.01, 0.1, np.nan], [0.03, 0.3, np.nan]]))
+    TrainingErrors(energy=0.02, forces=0.2, stress=None)
+    """
     if len(errors) == 0:
         return None
     stress = errors[:, 2][np.isfinite(errors[:, 2])]

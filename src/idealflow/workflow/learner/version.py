@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from idealflow.core import Uncertainty
 from idealflow.errors import InputError
@@ -15,6 +16,8 @@ from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.uncertainties import load_uncertainty
 
 __all__ = ["load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
+
+T = TypeVar("T")
 
 _CACHE_SIZE = 4
 _loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -105,14 +108,15 @@ def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | Le
     return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
 
 
-def _cached(kind: str, artifact: Artifact | None, store: ArtifactStore, load: Any) -> Any:
+def _cached(part: str, artifact: Artifact | None, store: ArtifactStore, load: Callable[[Path], T]) -> T:
     if artifact is None:
-        what = "an uncertainty" if kind == "uncertainty" else "a force field"
+        what = "an uncertainty" if part == "uncertainty" else "a force field"
         raise InputError(f"this stage needs {what}, and was given none")
-    key = (kind, artifact.sha256)
+    key = (part, artifact.sha256)
     if key not in _loaded:
         _loaded[key] = load(store.get(artifact))
         while len(_loaded) > _CACHE_SIZE:
             _loaded.popitem(last=False)
     _loaded.move_to_end(key)
-    return _loaded[key]
+    found: T = _loaded[key]
+    return found

@@ -37,6 +37,9 @@ from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["crop", "label", "relax", "screen", "segment"]
 
+#: of a body, from the context on
+Arguments = tuple[Any, ...]
+
 _NAME = "alone"
 _NO_JOB = ""
 
@@ -45,7 +48,7 @@ class _Starts(Protocol):
     def initial_state(self, atoms: Atoms, seed: int) -> MDState: ...
 
 
-def segment(maker: _Starts, atoms: Any, learner: Any, threshold: float | None = None, seed: int = 0) -> tuple[Any, ...]:
+def segment(maker: _Starts, atoms: object, learner: object, threshold: float | None = None, seed: int = 0) -> Arguments:
     """Arguments of an MD segment from step 0.
 
     Parameters
@@ -85,7 +88,7 @@ def segment(maker: _Starts, atoms: Any, learner: Any, threshold: float | None = 
     return context, walker, files, threshold
 
 
-def screen(_: Any, atoms: Any, uncertainty: Any, threshold: float | None = None) -> tuple[Any, ...]:
+def screen(_: object, atoms: object, uncertainty: object, threshold: float | None = None) -> Arguments:
     """Arguments of the screen of one frame.
 
     Parameters
@@ -111,8 +114,8 @@ def screen(_: Any, atoms: Any, uncertainty: Any, threshold: float | None = None)
 
 
 def crop(
-    _: Any, atoms: Any, centre: int, uncertainty: Any, embedding: str = "ides", n_keep: int = 3, seed: int = 0
-) -> tuple[Any, ...]:
+    _: object, atoms: object, centre: int, uncertainty: object, embedding: str = "ides", n_keep: int = 3, seed: int = 0
+) -> Arguments:
     """Arguments of the crop search around the atom of index ``centre``; ``uncertainty`` as an object or a file.
 
     Raises
@@ -135,7 +138,7 @@ def crop(
     return context, save_frame(store, frame), screened, _NO_JOB, chosen, files, embedding, n_keep
 
 
-def relax(_: Any, crop: Any, uncertainty: Any, attempt: int = 0) -> tuple[Any, ...]:
+def relax(_: object, crop: object, uncertainty: object, attempt: int = 0) -> Arguments:
     """Arguments of a relaxation.
 
     Parameters
@@ -160,7 +163,7 @@ def relax(_: Any, crop: Any, uncertainty: Any, attempt: int = 0) -> tuple[Any, .
     return context, crop, _NO_JOB, files, attempt
 
 
-def label(_: Any, atoms: Any, request: str = "alone") -> tuple[Any, ...]:
+def label(_: object, atoms: object, request: str = "alone") -> Arguments:
     """Arguments of the label of one structure."""
     return _context(), to_stored(build_structure(atoms)), request, "bootstrap"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,31 +9,32 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
-from jobflow import Flow, JobStore, Maker, OnMissing
+from jobflow import Flow, Maker, OnMissing
 from pydantic import Field
 
 from idealflow.core import SOAP, FirstEnvironments, ForceFieldFit, Uncertainty, uncertainty_class
-from idealflow.errors import CampaignError, InputError
+from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, get_force_field
 from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
-from idealflow.schemas import BootstrapDoc, LabelledDoc, StageContext
+from idealflow.schemas import BootstrapDoc, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
 from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.frames.build import build_structure, perturbed
 from idealflow.workflow.frames.dataset_keys import DatasetKey
 from idealflow.workflow.frames.datasets import read_dataset
-from idealflow.workflow.frames.encode import labelled_atoms, to_stored
+from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.frames.rattle import Rattle, check_rattle
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.uncertainties import settings_of
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
+from idealflow.workflow.stages.first_data import FirstData, of_a_dataset, of_an_earlier_campaign, of_labels
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["BootstrapMaker"]
@@ -200,18 +200,18 @@ class BootstrapMaker(StableName, Maker):
             for i in range(self.n_structures)
         ]
 
-    def _goes_on(self, done: BootstrapDoc, given: Mapping[str, Any]) -> bool:
+    def _goes_on(self, done: BootstrapDoc, given: Arguments) -> bool:
         """Whether an interrupted run's first model stays: the campaign has gone on from it, or it is what is asked for now."""
         context = given["context"]
         if done.asked is None or Campaign(current_store(), context.campaign).state() is not None:
             return True
-        *_, what = self._known(context, len(given["waits_for"]), sorted(given["checks"] or {}))
-        return done.asked == self._asked(context, given["species"], given["threshold"], what)
+        data = self._data(context, len(given["waits_for"]), sorted(given["checks"] or {}))
+        return done.asked == self._asked(context, given["species"], given["threshold"], data)
 
-    def _asked(self, context: StageContext, species: list[str], threshold: float | str, what: Any) -> str:
+    def _asked(self, context: StageContext, species: list[str], threshold: float | str, data: FirstData) -> str:
         """Hash of what the first model is made with."""
         settings = {key: value for key, value in self.as_dict().items() if key not in ("category", "name")}
-        return settings_key([settings, species, threshold, context.seed, what])
+        return settings_key([settings, species, threshold, context.seed, data.what])
 
     @stage(output_schema=BootstrapDoc, reuse=_goes_on)
     def fit(
@@ -219,7 +219,7 @@ class BootstrapMaker(StableName, Maker):
         context: StageContext,
         species: list[str],
         threshold: float | Literal["auto"],
-        waits_for: Sequence[Any] = (),
+        waits_for: Sequence[object] = (),
         checks: Mapping[str, int] | None = None,
     ) -> BootstrapDoc:
         """Fit force field and distribution, and set the threshold.
@@ -228,74 +228,61 @@ class BootstrapMaker(StableName, Maker):
         key → number of the structure.
         """
         store = artifact_store(context)
-        keys, frames, failed, notes, what = self._known(context, len(waits_for), sorted(checks or {}))
+        data = self._data(context, len(waits_for), sorted(checks or {}))
         directory = work_directory(context, "bootstrap", fresh=True)
-        labelled_here = len(frames)
+        labelled_here, failed, notes = len(data.frames), data.failed, data.notes
+        if self.source == "dataset":
+            with noted() as more:
+                labelled_here, failed = check_dataset(str(self.dataset), data.frames, checks or {}, context)
+            notes = list(dict.fromkeys([*notes, *more]))
         if self.source == "campaign":
             force_field, uncertainty, ledger = self._carried_on(store)
-            train_errors, held_errors = None, None
         else:
-            if self.source == "dataset":
-                with noted() as more:
-                    labelled_here, failed = check_dataset(str(self.dataset), frames, checks or {}, context)
-                notes = list(dict.fromkeys([*notes, *more]))
-            elif len(frames) < 2 and failed:
-                raise CampaignError(_nothing_labelled(len(frames), failed))
-            force_field, uncertainty, ledger, train, held = self._learned(context, frames, keys, species)
-            train_errors, held_errors = mean_errors(train), mean_errors(held)
+            data.check_enough()
+            force_field, uncertainty, ledger = self._learned(context, data, species)
 
         value = uncertainty.auto_threshold() if threshold == "auto" else float(threshold)
         learner = store_learner(
             store, directory, 0, force_field=force_field, uncertainty=uncertainty, ledger=ledger, before=None
         )
         return BootstrapDoc(
-            **stamp(),
             source=self.source,
-            asked=self._asked(context, species, threshold, what),
+            asked=self._asked(context, species, threshold, data),
             n_structures=len(ledger),
             n_labelled_here=labelled_here,
             failed=failed,
             notes=notes,
-            train_errors=train_errors,
-            held_out_errors=held_errors,
+            train_errors=None if self.source == "campaign" else mean_errors(ledger.errors_of(held_out=False)),
+            held_out_errors=None if self.source == "campaign" else mean_errors(ledger.errors_of(held_out=True)),
             threshold=value,
             too_few=uncertainty.too_few,
             learner=learner,
+            **stamp(),
         )
 
-    def _known(
-        self, context: StageContext, n_asked: int, checks: Sequence[str]
-    ) -> tuple[list[str], list[Atoms], dict[str, str], list[str], Any]:
-        """What the first model is learned from: keys, structures, failed labels, notes; and what tells it from anything else."""
+    def _data(self, context: StageContext, n_asked: int, checks: Sequence[str]) -> FirstData:
+        """What the first model is learned from."""
         if self.source == "campaign":
-            _, _, learner = open_earlier(Path(str(self.campaign)))
-            return [], [], {}, [], learner.model_dump()
+            return of_an_earlier_campaign(open_earlier(Path(str(self.campaign)))[2])
         if self.source == "dataset":
             with noted() as notes:
                 frames = self.read()
-            shard = write_shard(artifact_store(context), frames)
-            return shard_keys(shard, len(frames)), frames, {}, notes, [shard.sha256, checks]
-        docs = _bootstrap_labels(current_store(), context, n_asked)
-        accepted = [doc for doc in docs if doc.state == "accepted"]
-        failed = {doc.request_key: doc.cause or "unknown" for doc in docs if doc.state == "failed"}
-        keys, frames = [doc.request_key for doc in accepted], [labelled_atoms(doc) for doc in accepted]
-        return keys, frames, failed, [], [[doc.request_key, doc.geometry_key, doc.state] for doc in docs]
+            return of_a_dataset(artifact_store(context), frames, checks, notes)
+        return of_labels(current_store(), context, n_asked)
 
     def read(self) -> list[Atoms]:
         """The dataset's structures; InputError as :func:`~idealflow.workflow.frames.datasets.read_dataset`."""
         return read_dataset(str(self.dataset), self.keys)
 
     def _learned(
-        self, context: StageContext, frames: Sequence[Atoms], keys: Sequence[str], species: Sequence[str]
-    ) -> tuple[ForceField, Uncertainty, Ledger, np.ndarray, np.ndarray]:
-        """First fit on labelled frames, with some held out."""
-        if len(frames) < 2:
-            raise CampaignError(f"the bootstrap has {len(frames)} labelled structures; at least 2 are needed")
+        self, context: StageContext, data: FirstData, species: Sequence[str]
+    ) -> tuple[ForceField, Uncertainty, Ledger]:
+        """First fit on labelled structures, with some held out."""
+        frames = data.frames
         rng = generator(context.seed, 4)
         held = np.zeros(len(frames), dtype=bool)
-        n_held = min(
-            self.n_held(len(frames)), len(frames) - 1
-        )  # labels that failed may have left fewer than were asked for
+        # labels that failed may have left fewer than were asked for
+        n_held = min(self.n_held(len(frames)), len(frames) - 1)
         held[rng.choice(len(frames), n_held, replace=False)] = True
         training = [frames[int(i)] for i in np.flatnonzero(~held)]
         validation = [frames[int(i)] for i in np.flatnonzero(held)]
@@ -312,8 +299,8 @@ class BootstrapMaker(StableName, Maker):
         errors = np.zeros((len(frames), 3))
         errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
         ledger = Ledger()
-        ledger.add(list(keys), errors, held_out=held.tolist())
-        return force_field, uncertainty, ledger, errors[~held], errors[held]
+        ledger.add(data.keys, errors, held_out=held.tolist())
+        return force_field, uncertainty, ledger
 
     def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
         """Everything an earlier campaign knows, copied into this one's store."""
@@ -322,21 +309,3 @@ class BootstrapMaker(StableName, Maker):
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
         ledger.keys, ledger.left_out = shard_keys(write_shard(store, frames), len(frames)), []
         return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
-
-
-def _nothing_labelled(n_labelled: int, failed: dict[str, str]) -> str:
-    causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(failed.values()).most_common())
-    return f"the bootstrap has {n_labelled} labelled structures, at least 2 are needed; {len(failed)} labels failed: {causes}"
-
-
-def _bootstrap_labels(store: JobStore, context: StageContext, n_asked: int) -> list[LabelledDoc]:
-    """The bootstrap's labels in key order, failed ones too.
-
-    An interrupted run that asked for more structures may have left labels with higher numbers; they are not learned.
-    """
-    query = {"output.kind": "label", "output.campaign": context.campaign, "output.origin": "bootstrap"}
-    docs = [
-        LabelledDoc.model_validate(entry["output"]) for entry in store.query(query, properties=["output"], load=True)
-    ]
-    asked = (doc for doc in docs if int(doc.request_key.rsplit("/", 1)[1]) < n_asked)
-    return sorted(asked, key=lambda doc: doc.request_key)

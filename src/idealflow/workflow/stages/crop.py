@@ -115,7 +115,6 @@ class CropSearchMaker(StableName, Maker):
             emit(Progress("crop", walker=screen.walker, step=screen.step, message=f"{where}: {failure}"))
 
         return CropDoc(
-            **stamp(),
             walker=screen.walker,
             step=screen.step,
             atom=centre.atom,
@@ -129,6 +128,7 @@ class CropSearchMaker(StableName, Maker):
             candidates=[*(_figures(crop.figures()) for crop in crops), *refused],
             chosen=[StoredCrop.model_validate(crop.to_dict()) for crop in crops[:n_keep]],
             failure=failure,
+            **stamp(),
         )
 
     def _search(

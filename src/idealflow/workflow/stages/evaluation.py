@@ -7,11 +7,13 @@ import shutil
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms
-from jobflow import Flow, Maker, OnMissing, Response
+from ase.calculators.calculator import Calculator
+from jobflow import Flow, JobStore, Maker, OnMissing, Response
 from pydantic import Field
 
 from idealflow.core.dynamics import Schedule
@@ -91,7 +93,7 @@ class EvaluationMaker(StableName, Maker):
         last: LearnerVersion,
         points: Sequence[tuple[int, int]],
         method: str,
-        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+        waits_for: Sequence[object] = (),  # noqa: ARG002  # references that order the jobs
         temperatures: Sequence[float] = (),
         labels: Sequence[str] = (),
     ) -> EvaluationDoc:
@@ -129,7 +131,6 @@ class EvaluationMaker(StableName, Maker):
         stored = store.put_file(parity.save(directory), suffix=".npz")
         shutil.rmtree(directory)
         return EvaluationDoc(
-            **stamp(),
             method=method,
             first_version=first.version,
             last_version=last.version,
@@ -137,6 +138,7 @@ class EvaluationMaker(StableName, Maker):
             failed=failed,
             parity=stored,
             t_entire_s=float(np.mean(seconds)) if seconds else None,
+            **stamp(),
         )
 
 
@@ -155,7 +157,7 @@ class _Parity:
         self._energies.append([energy / n for energy, _ in values])
         self._forces.append(np.stack([forces.ravel() for _, forces in values], axis=1))
 
-    def save(self, directory: Any) -> Any:
+    def save(self, directory: Path) -> Path:
         """Write the npz; forces are thinned to a size that a figure can show."""
         forces = np.concatenate(self._forces) if self._forces else np.zeros((0, 3))
         if len(forces) > _PARITY_COMPONENTS:
@@ -171,7 +173,7 @@ def _request(campaign: str, walker: int, step: int) -> str:
     return f"{campaign}/evaluation/w{walker:04d}/s{step:012d}"
 
 
-def _predicted(calculator: Any, atoms: Atoms) -> tuple[float, np.ndarray]:
+def _predicted(calculator: Calculator, atoms: Atoms) -> tuple[float, np.ndarray]:
     copy = atoms.copy()
     copy.calc = calculator
     return float(copy.get_potential_energy()), copy.get_forces()
@@ -203,7 +205,7 @@ def _errors(
     )
 
 
-def _drawn(store: Any, artifacts: ArtifactStore, campaign: str, n_frames: int) -> list[tuple[int, int, Atoms]]:
+def _drawn(store: JobStore, artifacts: ArtifactStore, campaign: str, n_frames: int) -> list[tuple[int, int, Atoms]]:
     """Frames from the middles of equal parts of all stored trajectories: (walker, step, atoms).
 
     One frame is then the middle of the run, not its first step, whose forces vanish in a crystal.

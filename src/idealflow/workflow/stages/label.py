@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +31,15 @@ from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, current_store, current_uuid, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import (
+    Arguments,
+    artifact_store,
+    current_store,
+    current_uuid,
+    stage,
+    stamp,
+    work_directory,
+)
 from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 
@@ -115,7 +123,7 @@ class LabelMaker(StableName, Maker):
                 f"and {error}"
             ) from error
 
-    def _fits(self, done: LabelledDoc, given: Mapping[str, Any]) -> bool:
+    def fits(self, done: LabelledDoc, given: Arguments) -> bool:
         """Whether an interrupted run's label is the one asked for now; says so if it is not."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
         if not _same(done.structure, _structure(given["subject"])):
@@ -131,7 +139,7 @@ class LabelMaker(StableName, Maker):
         emit(Progress("label", message=f"{done.request_key}: an interrupted run's label is {why}; it is made anew"))
         return False
 
-    @stage(alone=alone.label, reuse=_fits)
+    @stage(alone=alone.label, reuse=fits)
     def make(
         self,
         context: StageContext,
@@ -146,9 +154,9 @@ class LabelMaker(StableName, Maker):
         """
         structure = _structure(subject)
         if not isinstance(subject, RelaxationDoc):
-            label = self._labelled(context, structure)
+            label = self.labelled(context, structure)
             return LabelledDoc(**stamp() | label, origin=origin, request_key=request, replaces=replaces)
-        label = self._labelled(context, structure, no_structure=subject.reason)
+        label = self.labelled(context, structure, no_structure=subject.reason)
         asked = subject.shared_with(AttemptAtCentre)
         place = (subject.walker, subject.step, subject.atom, subject.attempt)
         return SubstructureDoc(
@@ -160,7 +168,7 @@ class LabelMaker(StableName, Maker):
             shell_uncertainty=subject.uncertainty_after,
         )
 
-    def _labelled(
+    def labelled(
         self, context: StageContext, structure: StoredStructure | None, no_structure: str | None = None
     ) -> dict[str, Any]:
         """The label's part of the document: from the store if the same geometry was labelled before, else computed.
@@ -182,7 +190,7 @@ class LabelMaker(StableName, Maker):
         keys = self.geometry_keys(atoms)
         outcome["geometry_key"] = keys[0]
         for key in keys:
-            if (known := _stored_label(key, artifact_store(context))) is not None:
+            if (known := stored_label(key, artifact_store(context))) is not None:
                 # version 0.1.0 kept the stress of open structures, which has no meaning
                 return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
@@ -273,7 +281,7 @@ def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:
 _STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons")
 
 
-def _stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
+def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
     """An accepted label of the same geometry and settings, whoever asked for it, in whatever campaign of the store."""
     found = current_store().query_one(
         {"output.geometry_key": key, "output.state": "accepted"}, properties=["uuid", "output"], load=True

@@ -7,9 +7,9 @@ every case: what was met was met, whatever labelled it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from jobflow import Flow, JobStore, Maker, OnMissing, Response
@@ -23,7 +23,7 @@ from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, settings_key
-from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
@@ -66,12 +66,12 @@ class RelabelMaker(StableName, Maker):
         jobs.append(named(refit, context, "relabel-fit", missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
 
-    def _asked(self, given: Mapping[str, Any]) -> str:
+    def _asked(self, given: Arguments) -> str:
         """Hash of what a refit with these arguments is made with."""
         learner = given["learner"].model_dump()
         return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
 
-    def _same_asked(self, done: RelabelDoc, given: Mapping[str, Any]) -> bool:
+    def _same_asked(self, done: RelabelDoc, given: Arguments) -> bool:
         """Whether an interrupted run's refit is the one asked for now."""
         return done.asked == self._asked(given)
 
@@ -83,7 +83,7 @@ class RelabelMaker(StableName, Maker):
         learner: LearnerVersion,
         choice: OtherMethod,
         asked: dict[str, str],
-        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs
+        waits_for: Sequence[object] = (),  # noqa: ARG002  # references that order the jobs
     ) -> RelabelDoc:
         """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one.
 
@@ -118,9 +118,7 @@ class RelabelMaker(StableName, Maker):
                 ledger=ledger,
                 before=learner,
             )
-        trained = [error for error, held in zip(ledger.errors, ledger.held_out, strict=True) if not held]
         return RelabelDoc(
-            **stamp(),
             choice=choice,
             asked=self._asked({"learner": learner, "label": label, "choice": choice, "asked": asked}),
             method=label.method,
@@ -130,9 +128,10 @@ class RelabelMaker(StableName, Maker):
             failed={key: _cause(jobstore, request) for key, request in asked.items() if key not in relabelled},
             n_without_vacuum=len(sorted_labels.without_vacuum - relabelled.keys()),
             refitted=fitted is not None,
-            errors=None if fitted is None else mean_errors(np.asarray(trained)),
+            errors=None if fitted is None else mean_errors(ledger.errors_of(held_out=False)),
             threshold=uncertainty.auto_threshold() if fitted and uncertainty.learns_labels else None,
             learner=after,
+            **stamp(),
         )
 
     def _fitted(

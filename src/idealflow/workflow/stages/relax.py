@@ -83,60 +83,45 @@ class UncertaintyRelaxMaker(StableName, Maker):
         attempt: int = 0,
     ) -> RelaxationDoc:
         """Relax the kept crops, take the ``attempt``-th best; all but ``embedding="ides"`` pass unchanged."""
+        place = crop.shared_with(CentreOfFrame) | {
+            "attempt": attempt,
+            "crop_uuid": crop_uuid,
+            "centre_uncertainty": crop.centre_uncertainty,
+        }
         crops = [Crop.from_dict(kept.model_dump()) for kept in crop.chosen]
-        result: dict[str, Any]
         if attempt >= len(crops):
-            result = _NONE | {"reason": crop.failure or f"no crop: only {len(crops)} cells stood the search"}
-        elif crop.embedding != "ides" or crops[attempt].cell_kind == "whole":
-            result = _unchanged(crops[attempt], attempt)
-        else:
-            uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
-            rules = RelaxRules(max_steps=self.max_steps, cell=self.cell, objective=self.objective)
-            tried = embed(uncertainty, crops, max_crops=self.max_crops, n_wanted=attempt + 1, rules=rules)
-            result = _relaxed(tried[attempt]) | {"tried": [_figures(one) for one in tried]}
+            reason = crop.failure or f"no crop: only {len(crops)} cells stood the search"
+            return RelaxationDoc(
+                **stamp() | place, structure=None, core=[], centre=None, parent_indices=[], composition_error=None,
+                crop_index=None, reason=reason, trace=[], tried=[],
+                uncertainty_before=None, uncertainty_after=None, core_worsening=None,
+            )  # fmt: skip
+        if crop.embedding != "ides" or crops[attempt].cell_kind == "whole":
+            cut = crops[attempt]
+            return RelaxationDoc(
+                **stamp() | place | _cell(cut, attempt), structure=to_stored(cut.atoms), reason="unchanged", trace=[], tried=[],
+                uncertainty_before=cut.uncertainty, uncertainty_after=cut.uncertainty, core_worsening=cut.core_worsening,
+            )  # fmt: skip
+        uncertainty = load_uncertainty_artifact(artifact_store(context), learner)
+
+        rules = RelaxRules(max_steps=self.max_steps, cell=self.cell, objective=self.objective)
+        tried = embed(uncertainty, crops, max_crops=self.max_crops, n_wanted=attempt + 1, rules=rules)
+
+        best, relaxed = tried[attempt], tried[attempt].relaxed
         return RelaxationDoc(
-            **stamp(),
-            **crop.shared_with(CentreOfFrame),
-            centre_uncertainty=crop.centre_uncertainty,
-            attempt=attempt,
-            crop_uuid=crop_uuid,
-            **result,
+            **stamp() | place | _cell(best.crop, best.index),
+            structure=to_stored(relaxed.atoms),
+            reason=relaxed.reason,
+            trace=[float(value) for value in relaxed.trace],
+            tried=[_figures(one) for one in tried],
+            uncertainty_before=relaxed.uncertainty_before,
+            uncertainty_after=relaxed.uncertainty_after,
+            core_worsening=relaxed.core_worsening,
         )
 
 
-#: of a centre that no crop was found for
-_NONE: dict[str, Any] = {
-    "structure": None, "core": [], "centre": None, "parent_indices": [], "trace": [], "crop_index": None, "tried": [],
-    "uncertainty_before": None, "uncertainty_after": None, "core_worsening": None, "composition_error": None,
-}  # fmt: skip
-
-
-def _unchanged(crop: Crop, index: int) -> dict[str, Any]:
-    """A crop that is labelled as it was cut."""
-    return _cell(crop, index) | {
-        "structure": to_stored(crop.atoms),
-        "trace": [],
-        "reason": "unchanged",
-        "tried": [],
-        "uncertainty_before": crop.uncertainty,
-        "uncertainty_after": crop.uncertainty,
-        "core_worsening": crop.core_worsening,
-    }
-
-
-def _relaxed(one: Embedded) -> dict[str, Any]:
-    """A crop as its relaxation left it."""
-    return _cell(one.crop, one.index) | {
-        "structure": to_stored(one.relaxed.atoms),
-        "trace": [float(value) for value in one.relaxed.trace],
-        "reason": one.relaxed.reason,
-        "uncertainty_before": one.relaxed.uncertainty_before,
-        "uncertainty_after": one.relaxed.uncertainty_after,
-        "core_worsening": one.relaxed.core_worsening,
-    }
-
-
 def _cell(crop: Crop, index: int) -> dict[str, Any]:
+    """Which atoms of the frame a cell holds; a relaxation keeps their order."""
     return {
         "crop_index": index,
         "core": np.flatnonzero(crop.core).tolist(),

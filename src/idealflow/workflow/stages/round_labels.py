@@ -28,6 +28,12 @@ class RoundLabels:
         Accepted ones, in key order; of earlier rounds too, where they were lost and have arrived since.
     lost
         (round, walker, step, atom) of requests, of this and earlier rounds, whose label's job left no document.
+
+    Examples
+    --------
+    >>> labels = RoundLabels(docs=[], accepted=[], lost=[(3, 0, 40, 77)])  # the only label of round 3 was lost
+    >>> labels.keys, labels.failed_centres, labels.causes
+    ([], [], {})
     """
 
     docs: list[SubstructureDoc]
@@ -83,6 +89,15 @@ def collect(
         (round, walker, step, atom) of earlier labels whose job was lost.
     label
         By which the round's labels are made: others do not count. None: all do.
+
+    Examples
+    --------
+    >>> from maggma.stores import MemoryStore
+    >>> store = JobStore(MemoryStore())
+    >>> store.connect()
+    >>> context = StageContext(campaign="li", round=3, seed=0, artifacts="artifacts", work="work")
+    >>> collect(store, context, Ledger()).accepted
+    []
     """
 
     def counts(doc: SubstructureDoc) -> bool:

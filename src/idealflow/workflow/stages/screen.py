@@ -76,7 +76,6 @@ class UncertaintyScreenMaker(StableName, Maker):
         quantiles = np.quantile(finite, [0.5, 0.9, 0.99]) if finite.size else np.full(3, np.inf)
         symbols = frame.get_chemical_symbols()
         return ScreenDoc(
-            **stamp(),
             walker=segment.walker,
             step=segment.frame_step,
             segment_uuid=segment.uuid,
@@ -90,4 +89,5 @@ class UncertaintyScreenMaker(StableName, Maker):
             centres=[
                 CentreDoc(atom=int(i), species=symbols[i], uncertainty=float(result.values[i])) for i in result.centres
             ],
+            **stamp(),
         )

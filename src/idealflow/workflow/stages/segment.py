@@ -214,7 +214,6 @@ class MDSegmentMaker(StableName, Maker):
         end = store.put_file(end_state, suffix=".npz")
         frame, frame_step = _screened_frame(store, end, result, uncertainty)
         doc = SegmentDoc(
-            **stamp(),
             uuid=current_uuid(),
             walker=walker.walker,
             model_version=learner.version,
@@ -228,6 +227,7 @@ class MDSegmentMaker(StableName, Maker):
             frame_step=frame_step,
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
+            **stamp(),
         )
         shutil.rmtree(directory)
         return doc

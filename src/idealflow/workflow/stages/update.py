@@ -22,7 +22,7 @@ from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.trial import Trial, draw, mean_errors, rejection, train
+from idealflow.workflow.learner.trial import Trial, Verdict, draw, mean_errors, train
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel
@@ -69,7 +69,7 @@ class ModelUpdateMaker(StableName, Maker):
         context: StageContext,
         learner: LearnerVersion,
         frames: dict[str, Artifact | None],
-        waits_for: Sequence[Any] = (),  # noqa: ARG002  # references that order the jobs; failed parents resolve to None
+        waits_for: Sequence[object] = (),  # noqa: ARG002  # references that order the jobs; failed parents resolve to None
         lift_quarantine: bool = False,
         lost: Sequence[LostLabel] = (),
         label: LabelMaker | None = None,
@@ -89,74 +89,64 @@ class ModelUpdateMaker(StableName, Maker):
         label
             By which the round's labels are made: others do not count. None in jobs of earlier versions.
         """
-        store = artifact_store(context)
-        ledger = Ledger.load(store, learner.ledger)
+        now = _Round(context, artifact_store(context), learner, frames)
+        ledger = Ledger.load(now.store, learner.ledger)
+
         labels = collect(current_store(), context, ledger, lost, label)
+        trial = self._trained(now, ledger, labels.accepted) if labels.accepted else None
+        verdict = Verdict.of(trial, self.reject_factor)
+        uncertainty, after = self._recorded(now, ledger, labels, verdict, lift_quarantine)
 
-        trial = self._trained(context, store, learner, ledger, labels.accepted) if labels.accepted else None
-        rejected = rejection(trial, self.reject_factor) if trial is not None else None
-        learned = trial if rejected is None else None
-
-        uncertainty = load_uncertainty_artifact(store, learner)
-        changed = bool(labels.accepted or labels.failed_centres or lift_quarantine)
-        if changed:
-            uncertainty = uncertainty.copy()
-        if lift_quarantine:
-            uncertainty.forget_quarantined()
-        _quarantine(uncertainty, store, context, frames, labels.failed_centres)
-        if learned is not None:
-            learned.enter(ledger, labels.keys)
-            self._join(uncertainty, learned.force_field, labels.accepted)
-        elif trial is not None:
-            _quarantine(uncertainty, store, context, frames, labels.accepted)
-        after = learner
-        if changed:
-            after = store_learner(
-                store,
-                work_directory(context, "update", fresh=True),
-                learner.version + 1,
-                force_field=learned.force_field if learned is not None else None,
-                uncertainty=uncertainty,
-                ledger=ledger if learned is not None else None,
-                before=learner,
-            )
         return ModelUpdateDoc(
-            **stamp(),
             version_before=learner.version,
             version_after=after.version,
-            **_outcome(trial, rejected, labels),
-            accepted=labels.keys,
-            learned=labels.keys if learned is not None else [],
-            failed=[doc.request_key for doc in labels.failed],
-            causes=labels.causes,
-            uncropped=labels.n_uncropped,
-            centre_force_errors=_centre_errors(store, learner, labels.accepted),
+            **_outcome(verdict, labels),
+            centre_force_errors=_centre_errors(now, labels.accepted),
             n_samples=dict(uncertainty.n_samples),
             too_few=uncertainty.too_few,
             learner=after,
-            labelled_frames=sorted({(doc.walker, doc.step) for doc in labels.accepted}),
-            lost=labels.lost,
-            label_seconds=float(sum(doc.seconds for doc in labels.accepted)),
+            **stamp(),
         )
 
-    def _trained(
-        self,
-        context: StageContext,
-        store: ArtifactStore,
-        learner: LearnerVersion,
-        ledger: Ledger,
-        accepted: Sequence[SubstructureDoc],
-    ) -> Trial:
+    def _trained(self, now: _Round, ledger: Ledger, accepted: Sequence[SubstructureDoc]) -> Trial:
         """A copy of the force field, trained on the new labels and a replay."""
-        rng = generator(context.seed, 1, learner.version)
+        seed, version = now.context.seed, now.learner.version
+        known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, generator(seed, 1, version))
         return train(
-            load_force_field_artifact(store, learner),
+            load_force_field_artifact(now.store, now.learner),
             [_masked(doc, self.mask_shell_forces) for doc in accepted],
-            draw(current_store(), store, ledger, self.n_replay, self.n_validation, rng),
+            known,
             steps=self.n_steps,
             learning_rate=self.learning_rate,
-            seed=child_seed(context.seed, 2, learner.version),
+            seed=child_seed(seed, 2, version),
         )
+
+    def _recorded(
+        self, now: _Round, ledger: Ledger, labels: RoundLabels, verdict: Verdict, lift_quarantine: bool
+    ) -> tuple[Uncertainty, LearnerVersion]:
+        """The uncertainty and the version after the round: what was learned joins, what was not stops triggering."""
+        uncertainty = load_uncertainty_artifact(now.store, now.learner)
+        if not (labels.accepted or labels.failed_centres or lift_quarantine):
+            return uncertainty, now.learner
+        uncertainty = uncertainty.copy()
+        if lift_quarantine:
+            uncertainty.forget_quarantined()
+        now.quarantine(uncertainty, labels.failed_centres)
+        if verdict.rejected is not None:
+            now.quarantine(uncertainty, labels.accepted)
+        if verdict.learned is not None:
+            self._join(uncertainty, verdict.learned.force_field, labels.accepted)
+            verdict.learned.enter(ledger, labels.keys)
+        after = store_learner(
+            now.store,
+            work_directory(now.context, "update", fresh=True),
+            now.learner.version + 1,
+            force_field=None if verdict.learned is None else verdict.learned.force_field,
+            uncertainty=uncertainty,
+            ledger=None if verdict.learned is None else ledger,
+            before=now.learner,
+        )
+        return uncertainty, after
 
     def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
         """The substructures' environments join the distribution and their centres cover."""
@@ -170,27 +160,30 @@ class ModelUpdateMaker(StableName, Maker):
             uncertainty.cover(atoms, [doc.centre_of_cell])
 
 
-def _quarantine(
-    uncertainty: Uncertainty,
-    store: ArtifactStore,
-    context: StageContext,
-    frames: dict[str, Artifact | None],
-    docs: Sequence[SubstructureDoc],
-) -> None:
-    """Let centres stop triggering though nothing was learned of them; of an earlier round's, the frame is no longer at hand."""
-    for doc in docs:
-        frame = frames.get(str(doc.walker)) if doc.round == context.round else None
-        if frame is not None:
-            uncertainty.cover(load_frame(store, frame), [doc.atom], quarantined=True)
-        else:
-            uncertainty.cover(labelled_atoms(doc), [doc.centre_of_cell], quarantined=True)
+@dataclass(frozen=True)
+class _Round:
+    """Where an update stands: its context, its files, the version before it, and the frames that were screened, by walker."""
+
+    context: StageContext
+    store: ArtifactStore
+    learner: LearnerVersion
+    frames: dict[str, Artifact | None]
+
+    def quarantine(self, uncertainty: Uncertainty, docs: Sequence[SubstructureDoc]) -> None:
+        """Let centres stop triggering though nothing was learned of them."""
+        for doc in docs:
+            frame = self.frames.get(str(doc.walker)) if doc.round == self.context.round else None
+            if frame is not None:
+                uncertainty.cover(load_frame(self.store, frame), [doc.atom], quarantined=True)
+            else:  # an earlier round's frame is no longer at hand, its label is
+                uncertainty.cover(labelled_atoms(doc), [doc.centre_of_cell], quarantined=True)
 
 
-def _centre_errors(store: ArtifactStore, learner: LearnerVersion, accepted: Sequence[SubstructureDoc]) -> list[float]:
+def _centre_errors(now: _Round, accepted: Sequence[SubstructureDoc]) -> list[float]:
     """Force error at each centre before it is learned, eV/Å."""
     if not accepted:
         return []
-    calculator = load_force_field_artifact(store, learner).calculator()
+    calculator = load_force_field_artifact(now.store, now.learner).calculator()
     return [centre_force_error(calculator, labelled_atoms(doc), doc.centre_of_cell) for doc in accepted]
 
 
@@ -203,24 +196,31 @@ def _masked(doc: SubstructureDoc, mask_shell: bool) -> Atoms:
     return atoms
 
 
-def _outcome(trial: Trial | None, rejected: str | None, labels: RoundLabels) -> dict[str, Any]:
-    """What became of the update, and its errors."""
-    failed = labels.failed_centres
+def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
+    """What became of the round's labels, and the errors of what was trained on them."""
+    trial, failed, quarantined = verdict.trial, labels.failed_centres, labels.failed_centres
     if trial is None:
+        decision = "nothing_new"
         reason = f"{len(failed)} centres quarantined, no accepted label" if failed else "nothing triggered"
-        errors = dict.fromkeys(("new_before", "new_after", "held_out_before", "held_out_after"))
-        return {"decision": "nothing_new", "reason": reason, "replayed": [], **errors, "quarantined": _keys(failed)}
+    elif verdict.rejected is not None:
+        decision, reason, quarantined = "rejected", verdict.rejected, labels.last_attempts
+    else:
+        decision, reason = "accepted", "errors on held-out structures stayed within bounds"
     return {
-        "decision": "accepted" if rejected is None else "rejected",
-        "reason": rejected or "errors on held-out structures stayed within bounds",
-        "replayed": trial.known.replay_keys,
-        "new_before": mean_errors(trial.new_before),
-        "new_after": mean_errors(trial.new_after),
-        "held_out_before": mean_errors(trial.validation_before),
-        "held_out_after": mean_errors(trial.validation_after),
-        "quarantined": _keys(failed if rejected is None else labels.last_attempts),
+        "decision": decision,
+        "reason": reason,
+        "accepted": labels.keys,
+        "learned": labels.keys if decision == "accepted" else [],
+        "failed": [doc.request_key for doc in labels.failed],
+        "causes": labels.causes,
+        "uncropped": labels.n_uncropped,
+        "quarantined": [doc.request_key for doc in quarantined],
+        "replayed": trial.known.replay_keys if trial else [],
+        "new_before": mean_errors(trial.new_before) if trial else None,
+        "new_after": mean_errors(trial.new_after) if trial else None,
+        "held_out_before": mean_errors(trial.validation_before) if trial else None,
+        "held_out_after": mean_errors(trial.validation_after) if trial else None,
+        "labelled_frames": sorted({(doc.walker, doc.step) for doc in labels.accepted}),
+        "lost": labels.lost,
+        "label_seconds": float(sum(doc.seconds for doc in labels.accepted)),
     }
-
-
-def _keys(docs: Sequence[SubstructureDoc]) -> list[str]:
-    return [doc.request_key for doc in docs]

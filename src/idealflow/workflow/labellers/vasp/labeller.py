@@ -54,9 +54,9 @@ class VaspLabeller(StaticLabeller):
         """Refuse to start without VASP's command or pseudopotentials, as :func:`check_vasp` does."""
         check_vasp(self.maker, species)
 
-    def _maker_of_a_label(self) -> Any:
+    def maker_of_a_label(self) -> Any:
         """A copy of the maker, whose time limit begins now."""
-        maker = super()._maker_of_a_label()
+        maker = super().maker_of_a_label()
         for handler in maker.run_vasp_kwargs.get("handlers", ()):
             if isinstance(handler, LabelTimeHandler):
                 handler.restart()
