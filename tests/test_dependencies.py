@@ -38,7 +38,7 @@ def imported(folder: str) -> dict[str, str]:
     Not those of the standard library, and no scripts that lie in the folder themselves.
     """
     files = sorted(file for file in (ROOT / folder).rglob("*.py") if "_build" not in file.parts)
-    own = {"idealflow", "support", "workbench", *sys.stdlib_module_names}
+    own = {"idealflow", "support", *(entry.stem for entry in (ROOT / "workflows").iterdir()), *sys.stdlib_module_names}
     if folder != "src":
         own |= {file.stem for file in files}
     found: dict[str, str] = {}
