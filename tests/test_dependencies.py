@@ -38,7 +38,7 @@ def imported(folder: str) -> dict[str, str]:
     Not those of the standard library, and no scripts that lie in the folder themselves.
     """
     files = sorted(file for file in (ROOT / folder).rglob("*.py") if "_build" not in file.parts)
-    own = {"idealflow", "support", "workbench", *sys.stdlib_module_names}
+    own = {"idealflow", "support", *(entry.stem for entry in (ROOT / "workflows").iterdir()), *sys.stdlib_module_names}
     if folder != "src":
         own |= {file.stem for file in files}
     found: dict[str, str] = {}
@@ -52,9 +52,8 @@ def imported(folder: str) -> dict[str, str]:
 
 
 def distributions_of(package: str) -> set[str]:
-    """Distributions that bring a package."""
-    assert package in DISTRIBUTIONS, f"{package} is not installed"
-    return {normalised(name) for name in DISTRIBUTIONS[package]}
+    """Distributions that bring a package; where it is not installed, the one of its own name."""
+    return {normalised(name) for name in DISTRIBUTIONS.get(package, [package])}
 
 
 @pytest.mark.parametrize(

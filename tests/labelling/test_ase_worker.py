@@ -15,7 +15,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from idealflow.errors import InputError, LabelError
-from idealflow.labelling import AseEngine, ase_worker, close_workers
+from idealflow.labelling import AseLabeller, ase_worker, close_workers
 from support import environment_with_support
 
 EMT_PATH = "ase.calculators.emt.EMT"
@@ -43,11 +43,11 @@ def moved(atoms):
 
 
 def odd(do, limit=30.0, **options):
-    return AseEngine("support.odd_calculators.Odd", {"do": do, **options}, time_limit_s=limit, name="odd")
+    return AseLabeller("support.odd_calculators.Odd", {"do": do, **options}, time_limit_s=limit, reference="odd")
 
 
 def test_label_equals_the_calculator_to_the_bit(atoms):
-    label = AseEngine(EMT_PATH, name="EMT (stands in for DFT)").label(atoms)
+    label = AseLabeller(EMT_PATH, reference="EMT (stands in for DFT)").compute(atoms)
     atoms.calc = EMT()
     assert label.energy == atoms.get_potential_energy()
     assert np.array_equal(label.forces, atoms.get_forces())
@@ -59,15 +59,15 @@ def test_label_equals_the_calculator_to_the_bit(atoms):
 def test_constraints_do_not_touch_forces(atoms):
     from ase.constraints import FixAtoms
 
-    free = AseEngine(EMT_PATH).label(atoms).forces
+    free = AseLabeller(EMT_PATH).compute(atoms).forces
     atoms.set_constraint(FixAtoms([0, 1]))
-    assert np.array_equal(AseEngine(EMT_PATH).label(atoms).forces, free)
+    assert np.array_equal(AseLabeller(EMT_PATH).compute(atoms).forces, free)
 
 
 def test_a_label_costs_one_message_and_no_new_process(atoms, monkeypatch):
     """What keeps the overhead small, whatever the machine does besides (its milliseconds: workflows/benchmarks)."""
-    engine = AseEngine(EMT_PATH)
-    engine.label(atoms)
+    engine = AseLabeller(EMT_PATH)
+    engine.compute(atoms)
     started, sent = [], []
     start, ask = subprocess.Popen, ase_worker.Worker.ask
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: started.append(args) or start(*args, **kwargs))
@@ -75,7 +75,7 @@ def test_a_label_costs_one_message_and_no_new_process(atoms, monkeypatch):
         ase_worker.Worker, "ask", lambda self, message, limit: sent.append(message) or ask(self, message, limit)
     )
     for i in range(5):
-        engine.label(atoms * (1, 1, i + 1))
+        engine.compute(atoms * (1, 1, i + 1))
     assert started == []
     assert [len(message["numbers"]) for message in sent] == [4, 8, 12, 16, 20]
 
@@ -92,10 +92,10 @@ def test_a_label_costs_one_message_and_no_new_process(atoms, monkeypatch):
 )
 def test_failures_have_their_cause_and_the_next_label_works(atoms, do, message):
     engine = odd(do)
-    good = engine.label(atoms)
+    good = engine.compute(atoms)
     with pytest.raises(LabelError, match=message):
-        engine.label(moved(atoms))
-    assert engine.label(atoms).energy == good.energy
+        engine.compute(moved(atoms))
+    assert engine.compute(atoms).energy == good.energy
 
 
 @pytest.fixture
@@ -106,28 +106,28 @@ def sign(tmp_path):
 
 
 def test_hanging_label_is_killed_with_all_it_started(atoms, sign):
-    odd("hangs", limit=None, sign=sign).label(atoms)  # the worker is up, and no limit on that
+    odd("hangs", limit=None, sign=sign).compute(atoms)  # the worker is up, and no limit on that
     engine = odd("hangs", limit=1.0, sign=sign)
     pipe = os.open(sign, os.O_RDONLY | os.O_NONBLOCK)
     with pytest.raises(LabelError, match=r"odd: exceeded its time limit of 1 s"):
-        engine.label(moved(atoms))
+        engine.compute(moved(atoms))
     assert none_lives(sign, pipe)
     os.close(pipe)
-    assert odd("hangs", limit=None, sign=sign).label(atoms).n_atoms == 4
+    assert odd("hangs", limit=None, sign=sign).compute(atoms).n_atoms == 4
 
 
 def test_a_label_is_waited_for_as_long_as_its_limit_says(atoms, monkeypatch):
     engine, waits, wait = odd("raises", limit=30.0), [], select.select
     monkeypatch.setattr(ase_worker, "time", SimpleNamespace(monotonic=lambda: 7.0, perf_counter=time.perf_counter))
     monkeypatch.setattr(select, "select", lambda *args: waits.append(args[3]) or wait(*args))
-    engine.label(atoms)
+    engine.compute(atoms)
     waits.clear()
-    engine.label(atoms)
+    engine.compute(atoms)
     assert set(waits) == {30.0}
     now = iter(range(1000))  # a second passes at every look
     monkeypatch.setattr(ase_worker, "time", SimpleNamespace(monotonic=lambda: next(now), perf_counter=lambda: 0.0))
     waits.clear()
-    engine.label(atoms)
+    engine.compute(atoms)
     assert waits == [30.0 - passed for passed in range(1, 1 + len(waits))]
 
 
@@ -148,10 +148,10 @@ def none_lives(sign, pipe):
 PARENT = """
 import sys
 from ase.build import bulk
-from idealflow.labelling import AseEngine
+from idealflow.labelling import AseLabeller
 atoms = bulk("Cu", cubic=True)
 atoms.positions[0, 0] += 1
-AseEngine("support.odd_calculators.Odd", {"do": sys.argv[1], "sign": sys.argv[2]}).label(atoms)
+AseLabeller("support.odd_calculators.Odd", {"do": sys.argv[1], "sign": sys.argv[2]}).compute(atoms)
 """
 
 
@@ -170,32 +170,32 @@ def test_worker_dies_with_its_parent(do, sign):
 
 def test_prints_and_files_do_no_harm(atoms, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert odd("prints").label(moved(atoms)).n_atoms == 4
-    assert odd("writes").label(moved(atoms)).n_atoms == 4
+    assert odd("prints").compute(moved(atoms)).n_atoms == 4
+    assert odd("writes").compute(moved(atoms)).n_atoms == 4
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
 def test_one_thread_unless_told(atoms):
-    assert odd("threads").label(moved(atoms)).energy == 1
-    two = AseEngine("support.odd_calculators.Odd", {"do": "threads"}, threads=2)
-    assert two.label(moved(atoms)).energy == 2
+    assert odd("threads").compute(moved(atoms)).energy == 1
+    two = AseLabeller("support.odd_calculators.Odd", {"do": "threads"}, threads=2)
+    assert two.compute(moved(atoms)).energy == 2
 
 
 def test_stress_is_absent_where_there_is_none(atoms):
-    assert AseEngine("support.odd_calculators.NoStress").label(atoms).stress is None
-    assert AseEngine(EMT_PATH).label(molecule("H2O")).stress is None
+    assert AseLabeller("support.odd_calculators.NoStress").compute(atoms).stress is None
+    assert AseLabeller(EMT_PATH).compute(molecule("H2O")).stress is None
 
 
 def test_energy_is_the_one_forces_derive_from(atoms):
-    assert AseEngine("support.odd_calculators.NoStress").label(atoms).energy == 1.0
-    assert AseEngine("support.odd_calculators.Smeared").label(atoms).energy == 0.5
+    assert AseLabeller("support.odd_calculators.NoStress").compute(atoms).energy == 1.0
+    assert AseLabeller("support.odd_calculators.Smeared").compute(atoms).energy == 0.5
 
 
 def test_threads_of_the_caller_share_a_worker(atoms):
-    engine, labels = AseEngine(EMT_PATH), {}
+    engine, labels = AseLabeller(EMT_PATH), {}
 
     def one(i):
-        labels[i] = engine.label(atoms * (1, 1, i + 1))
+        labels[i] = engine.compute(atoms * (1, 1, i + 1))
 
     threads = [threading.Thread(target=one, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -206,30 +206,30 @@ def test_threads_of_the_caller_share_a_worker(atoms):
 
 
 def test_forked_child_starts_its_own_worker(atoms):
-    engine = AseEngine(EMT_PATH)
-    energy = engine.label(atoms).energy
+    engine = AseLabeller(EMT_PATH)
+    energy = engine.compute(atoms).energy
     child = os.fork()
     if child == 0:
-        same = engine.label(atoms).energy == energy
+        same = engine.compute(atoms).energy == energy
         close_workers()
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert engine.label(atoms).energy == energy
+    assert engine.compute(atoms).energy == energy
 
 
 def test_wrong_settings_are_refused(atoms):
     with pytest.raises(LabelError, match="No module named 'absent'"):
-        AseEngine("absent.Calculator").label(atoms)
+        AseLabeller("absent.Calculator").compute(atoms)
     with pytest.raises(LabelError, match="missing 1 required positional argument: 'do'"):
-        AseEngine("support.odd_calculators.Odd").label(atoms)
+        AseLabeller("support.odd_calculators.Odd").compute(atoms)
     with pytest.raises(InputError, match="import path"):
-        AseEngine("EMT")
+        AseLabeller("EMT")
     with pytest.raises(InputError, match="plain values"):
-        AseEngine(EMT_PATH, {"a": object()})
+        AseLabeller(EMT_PATH, {"a": object()})
     with pytest.raises(InputError, match="text keys"):
-        AseEngine(EMT_PATH, {"a": {1: 2}})
+        AseLabeller(EMT_PATH, {"a": {1: 2}})
     with pytest.raises(InputError, match="positive"):
-        AseEngine(EMT_PATH, time_limit_s=0)
+        AseLabeller(EMT_PATH, time_limit_s=0)
     atoms.positions[0] = np.nan
     with pytest.raises(LabelError, match="not finite"):
-        AseEngine(EMT_PATH).label(atoms)
+        AseLabeller(EMT_PATH).compute(atoms)

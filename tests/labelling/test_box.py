@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idealflow.labelling import AseEngine, in_a_box
+from idealflow.labelling import AseLabeller, in_a_box
 from idealflow.labelling.box import right_handed
 
 RECORDER = '''
@@ -110,13 +110,13 @@ def test_a_left_handed_cell_is_the_same_lattice_turned():
 def told(monkeypatch, tmp_path):
     (tmp_path / "told.py").write_text(RECORDER)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return AseEngine("told.Told")
+    return AseLabeller("told.Told")
 
 
 def test_the_worker_gets_what_decides_a_label(monkeypatch, tmp_path):
     engine, atoms = told(monkeypatch, tmp_path), left_handed()
     atoms.set_masses([100.0] * 32)
-    plain = engine.label(atoms)
+    plain = engine.compute(atoms)
     direct = atoms.copy()
     direct.calc = EMT()
     assert plain.energy == pytest.approx(direct.get_potential_energy(), abs=1e-9)
@@ -125,17 +125,17 @@ def test_the_worker_gets_what_decides_a_label(monkeypatch, tmp_path):
     shift = 1e-4  # and forces are the derivative of the energy there
     for sign in (1, -1):
         direct.positions[5, 1] += sign * shift * (1 if sign > 0 else 2)
-        direct.info[f"e{sign}"] = engine.label(direct).energy
+        direct.info[f"e{sign}"] = engine.compute(direct).energy
     assert plain.forces[5, 1] == pytest.approx(-(direct.info["e1"] - direct.info["e-1"]) / (2 * shift), abs=1e-5)
     atoms.info.update(charge=-1, spin=2)
     moments = np.zeros(32)
     moments[[0, 9]] = 2.0, -1.0
     atoms.set_initial_magnetic_moments(moments)
-    assert engine.label(atoms).energy - plain.energy == pytest.approx(-100.0 + 2000.0 + 10_000.0 * (2.0 - 10.0))
+    assert engine.compute(atoms).energy - plain.energy == pytest.approx(-100.0 + 2000.0 + 10_000.0 * (2.0 - 10.0))
 
 
 def test_stress_is_given_for_three_periodic_directions_only():
     atoms = bulk("Cu", cubic=True)
     for pbc, expected in (((True, True, True), True), ((True, True, False), False), ((False, False, False), False)):
         atoms.pbc = pbc
-        assert (AseEngine("ase.calculators.emt.EMT").label(atoms).stress is not None) is expected
+        assert (AseLabeller("ase.calculators.emt.EMT").compute(atoms).stress is not None) is expected

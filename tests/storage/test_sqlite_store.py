@@ -1,6 +1,7 @@
 """The SQLite store answers as maggma's MemoryStore does."""
 
 import datetime as dt
+import gc
 import os
 import pickle
 import sqlite3
@@ -22,6 +23,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from idealflow.errors import InputError
 from idealflow.storage import SQLiteStore
+from idealflow.storage.connections import Connections
 
 FIELDS = ["a", "b", "b.c", "n.x", "missing"]  # n.x and missing are not indexed
 DATES = st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2030, 1, 1)).map(  # noqa: DTZ001 - BSON's dates are naive
@@ -361,6 +363,16 @@ def test_threads_share_a_store(store):
     for thread in threads:
         thread.join()
     assert store.count() == 80
+
+
+def test_connections_that_nobody_closed_are_closed(tmp_path):
+    connections = Connections(lambda: sqlite3.connect(tmp_path / "file.sqlite", check_same_thread=False))
+    connection = connections.get()
+    connection.execute("SELECT 1")
+    del connections
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        connection.execute("SELECT 1")
 
 
 def test_forked_child_uses_its_own_connection(store):

@@ -61,7 +61,15 @@ def same_result(state: CampaignState, campaign: Campaign, finished: Any) -> None
     assert state.model_dump(exclude=clocks) == finished.state.model_dump(exclude=clocks)
 
 
-@pytest.mark.parametrize("make_store", [memory, tiny.sqlite, monty])
+@pytest.mark.parametrize(
+    "make_store",
+    [
+        memory,
+        tiny.sqlite,
+        # montydb leaves its file open
+        pytest.param(monty, marks=pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")),
+    ],
+)
 def test_bounded_calls_end_paused_and_reach_the_drivers_result(make_store: Any, finished: Any, tmp_path: Path) -> None:
     store, maker = make_store(tmp_path), tiny.maker(tmp_path, max_rounds=4)
     first = call(maker, store, tmp_path)

@@ -51,6 +51,10 @@ class Connections:
                 self._by_thread[thread] = connection
         return connection
 
+    def __del__(self) -> None:
+        """Close what nobody closed; from Python 3.13 on it would be warned of."""
+        self.close()
+
     def close(self) -> None:
         """Close all connections of this process."""
         if self._pid != os.getpid():

@@ -52,7 +52,7 @@ def values_at(field: str, document: dict[str, Any]) -> Iterator[Any]:
 
     for candidate in filtering.iter_key_candidates(field, document):
         for value in candidate if isinstance(candidate, list) else [candidate]:
-            if value is not filtering.NOTHING:
+            if value is not filtering.NOTHING:  # type: ignore[attr-defined]  # it imports it itself
                 yield value
 
 

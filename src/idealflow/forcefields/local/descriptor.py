@@ -118,7 +118,7 @@ def forces_and_virials(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
     virials : (n_graphs, 3, 3), eV
         dE/d(strain); divided by the volume it is the stress in ASE's sign.
     """
-    forces, virials = _ForcesAndVirials.apply(weight, batch)
+    forces, virials = _ForcesAndVirials.apply(weight, batch)  # type: ignore[no-untyped-call]  # torch's, untyped
     return forces, virials
 
 

@@ -127,7 +127,9 @@ def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
     Traceback (most recent call last):
     idealflow.errors.InputError: unknown key screen.max_center (did you mean 'max_centres'?); known: max_centres
     """
-    return _validated(IdealMaker, present_spelling(settings)[0] if isinstance(settings, dict) else settings, "")
+    present = present_spelling(settings)[0] if isinstance(settings, dict) else settings
+    maker: IdealMaker = _validated(IdealMaker, present, "")
+    return maker
 
 
 def _validated(kind: type, settings: Any, where: str) -> Any:

@@ -170,7 +170,7 @@ class _Reader:
             return None
         voigt = self._voigt(number, source, _value(atoms, str(self.names[source])))
         if source == "virial":
-            return -voigt / atoms.get_volume()
+            return -voigt / float(atoms.get_volume())
         virial = None if self.names["virial"] is None else _value(atoms, str(self.names["virial"]))
         if virial is not None:
             other = -self._voigt(number, "virial", virial) / atoms.get_volume()

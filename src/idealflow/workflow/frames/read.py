@@ -187,7 +187,7 @@ def _read_with_pymatgen(path: Path) -> Atoms:
 
 def _format_of(path: Path) -> str | None:
     try:
-        return filetype(str(path))
+        return str(filetype(str(path)))
     except (UnknownFileTypeError, OSError, UnicodeDecodeError):
         return None
 

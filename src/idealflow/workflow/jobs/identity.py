@@ -81,7 +81,8 @@ class StableName(MSONable):
 
     def as_dict(self) -> dict[str, Any]:
         """MSON form under the stable name."""
-        return super().as_dict() | {"@module": self.stored_module()}
+        written: dict[str, Any] = super().as_dict()
+        return written | {"@module": self.stored_module()}
 
     @classmethod
     def stored_module(cls) -> str:

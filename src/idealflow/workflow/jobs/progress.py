@@ -10,7 +10,7 @@ from dataclasses import dataclass
 __all__ = ["NOTES", "SPELLING", "Progress", "emit", "listening", "note", "noted"]
 
 #: stages whose messages say what became of the user's input: shown in all output, and kept with the campaign
-NOTES = ("structure", "dataset", "config")
+NOTES = ("structure", "dataset")
 
 #: stage of the messages that say how a key of a config is written now
 SPELLING = "config"
@@ -69,7 +69,7 @@ def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
 
 
 def note(what: str, message: str) -> None:
-    """Say what became of an input of the user's: ``structure``, ``dataset`` or ``config``."""
+    """Say what became of an input of the user's: ``structure`` or ``dataset``."""
     emit(Progress(what, message=message))
 
 

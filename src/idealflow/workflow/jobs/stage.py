@@ -118,7 +118,7 @@ def stage(
             return output if then is None else then(maker, output, given.arguments)
 
         body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
-        made = job(body, **settings)
+        made: Callable[..., Job] = job(body, **settings)
         if alone is None:
             return made
 

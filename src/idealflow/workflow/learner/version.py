@@ -88,7 +88,8 @@ def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | Le
     Traceback (most recent call last):
     idealflow.errors.InputError: this stage needs a force field, and was given none
     """
-    return _cached("force_field", learner.force_field, store, load_force_field)
+    force_field: ForceField = _cached("force_field", learner.force_field, store, load_force_field)
+    return force_field
 
 
 def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> Uncertainty:
@@ -105,7 +106,8 @@ def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | Le
     Traceback (most recent call last):
     idealflow.errors.InputError: this stage needs an uncertainty, and was given none
     """
-    return _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
+    uncertainty: Uncertainty = _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
+    return uncertainty
 
 
 def _cached(part: str, artifact: Artifact | None, store: ArtifactStore, load: Callable[[Path], T]) -> T:
