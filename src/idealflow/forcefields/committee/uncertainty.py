@@ -298,7 +298,7 @@ class CommitteeUncertainty(SOAPCoverage):
 
     def _kinds(self, atoms: Atoms) -> NDArray[np.int64]:
         numbers = self.soap.numbers
-        kinds = np.minimum(np.searchsorted(numbers, atoms.numbers), len(numbers) - 1)
+        kinds: NDArray[np.int64] = np.minimum(np.searchsorted(numbers, atoms.numbers), len(numbers) - 1)
         unknown = numbers[kinds] != atoms.numbers
         if unknown.any():
             names = sorted({chemical_symbols[z] for z in atoms.numbers[unknown]})
