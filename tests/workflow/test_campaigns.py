@@ -119,7 +119,7 @@ def test_embeddings_label_what_they_say(embedding: str, tmp_path: Path) -> None:
         if embedding == "crop":
             assert len(atoms) <= 90
             assert atoms.pbc.all()
-            assert lineage.crop.chosen[doc.attempt]["positions"] == doc.structure.positions
+            assert lineage.crop.chosen[doc.attempt].positions == doc.structure.positions
 
 
 def test_two_walkers_share_one_learner(tmp_path: Path) -> None:
