@@ -26,7 +26,14 @@ def name_of(file: Path) -> str:
 
 def examples_in(module: ModuleType) -> list[doctest.DocTest]:
     """Docstrings of a module, its classes, functions and methods that hold examples."""
-    return [found for found in doctest.DocTestFinder(exclude_empty=True).find(module) if found.examples]
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = finder.find(module)
+    for name in () if hasattr(module, "__path__") else getattr(module, "__all__", ()):
+        thing = getattr(module, name)
+        if isinstance(thing, type) and thing.__module__ == module.__name__.rpartition(".")[0]:
+            # documents name the package that offers them, not the file; doctest would take them for imported
+            found += finder.find(thing, name, module=False, globs=vars(module).copy())
+    return [each for each in found if each.examples]
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
