@@ -130,8 +130,8 @@ class SettingChange(Document):
 class CampaignState(Document):
     """The whole state of a campaign between two rounds.
 
-    :func:`~idealflow.workflow.next_action` tells from it alone what comes next, so a campaign goes on from its last state whatever
-    happened to the process that stored it.
+    :func:`~idealflow.workflow.next_action` tells from it alone what comes next, so a campaign goes on from its last
+    state, whatever happened to the process that stored it.
 
     Examples
     --------

@@ -18,7 +18,8 @@ Origin = Literal["bootstrap", "check", "evaluation", "relabelled", "substructure
 class LabelledDoc(InRound):
     """A structure with its label, or with the cause why it has none.
 
-    The label is energy (eV), forces (n_atoms, 3; eV/Å) and, where the reference gives one, stress (6; eV/Å³, ASE's sign and order).
+    The label is energy (eV), forces (n_atoms, 3; eV/Å) and, where the reference gives one, stress (6; eV/Å³, sign and
+    order of ASE).
 
     Examples
     --------

@@ -238,10 +238,10 @@ class RelaxationDoc(StageOutput, AttemptAtCentre):
     >>> from idealflow.provenance import sample_campaign
     >>> campaign = sample_campaign()
     >>> relaxed = campaign.lineage(campaign.substructures()[0].uuid).relaxation
-    >>> print(f"{relaxed.uncertainty_before:.1f} → {relaxed.uncertainty_after:.1f} in the shell, by {len(relaxed.trace)} evaluations")
-    4.4 → 1.9 in the shell, by 5 evaluations
-    >>> relaxed.reason, len(relaxed.structure.numbers)
-    ('steps', 78)
+    >>> print(f"uncertainty of the shell: {relaxed.uncertainty_before:.1f} → {relaxed.uncertainty_after:.1f}")
+    uncertainty of the shell: 4.4 → 1.9
+    >>> relaxed.reason, len(relaxed.trace), len(relaxed.structure.numbers)
+    ('steps', 5, 78)
     """
 
     kind: Literal["relaxation"] = "relaxation"
