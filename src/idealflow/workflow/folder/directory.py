@@ -56,7 +56,7 @@ class CampaignDirectory(CampaignFolder):
 
     @property
     def jobs(self) -> Path:
-        """Folder that jobflow runs jobs in; the stages keep their files in subfolders of ``work``, so nothing is expected here."""
+        """Folder in which jobflow runs jobs; the stages keep their files in subfolders, so none are expected in it itself."""
         return self.path / "work"
 
     def job_store(self) -> JobStore:
@@ -129,8 +129,8 @@ class CampaignDirectory(CampaignFolder):
         Returns
         -------
         Path
-            The file: ``config.yaml``, or ``config.idealflow.yaml`` if the folder has a ``config.yaml`` that idealflow did not write
-            or that was edited since.
+            The file: ``config.yaml``, or ``config.idealflow.yaml`` if the folder has a ``config.yaml`` that idealflow did not
+            write or that was edited since.
         """
         self.jobs.mkdir(parents=True, exist_ok=True)
         path = self.config_path

@@ -68,8 +68,8 @@ def chosen(frames: Sequence[Atoms], n: int) -> list[int]:
     """Choose ``n`` structures of a dataset that are worth labelling again, and return their numbers.
 
     Two methods may differ by a constant energy per species, so energies can be compared only between structures of the same
-    composition. Of the most frequent composition (for ``n`` of 4 and more also of the next ones) small structures are chosen, between
-    the 10 % and 90 % quantiles of the energy per atom. If these are fewer than ``n``, the smallest of all others are added.
+    composition. Of the most frequent composition (for ``n`` of 4 and more also of the next ones) small structures are chosen,
+    between the 10 % and 90 % quantiles of the energy per atom. If these are fewer than ``n``, the smallest of all others are added.
 
     Parameters
     ----------
@@ -129,9 +129,11 @@ def compared(given: Sequence[Atoms], computed: Sequence[Atoms]) -> Agreement:
     ...     one = set_label(one, energy, 23.060548 * other.get_forces())
     >>> found = compared(given, computed)
     >>> print(found.disagreed[0])
-    ?
+    forces differ by ... eV/Å (root mean square; ...); kcal/mol/Å would explain it, a factor of 23.061
     >>> print(found.agreed[0])
-    ?
+    energies beyond a constant per species to ... eV per atom (of ...)
+    >>> print(found.unknown[0])
+    stresses were not compared, the dataset gives none for these structures
     """
     found = Agreement()
     sizes = np.array([len(atoms) for atoms in given], dtype=float)
@@ -200,7 +202,7 @@ def _compare(
     more: dict[str, Any],
     seen: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda values: values,
 ) -> None:
-    """Compare one quantity; ``more`` are further factors that could explain a difference, ``seen`` keeps the part that can be compared."""
+    """Compare one quantity: ``more`` are further factors that could explain a difference, ``seen`` keeps what can be compared."""
     floor, unit = _FLOORS[what], _UNITS[what]
     right = seen(computed)
     size, miss = _rms(right), _rms(seen(given) - right)

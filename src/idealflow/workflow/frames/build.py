@@ -76,8 +76,9 @@ def perturbed(
 ) -> Atoms:
     """Make a supercell of ``atoms`` with at least ``min_atoms`` atoms, randomly strained and rattled.
 
-    It keeps moments (copies have those of their original), charge and spin, but neither masses nor fixed atoms, which do not matter
-    to a label. A draw that brings two atoms closer than half the sum of their covalent radii is thrown away, and the next one taken.
+    It keeps moments (copies have those of their original), charge and spin, but neither masses nor fixed atoms, which do not
+    matter to a label. A draw that brings two atoms closer than half the sum of their covalent radii is thrown away, and the next
+    one is taken.
 
     Parameters
     ----------

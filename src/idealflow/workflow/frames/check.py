@@ -69,7 +69,7 @@ def check_overlap(atoms: Atoms) -> None:
     --------
     >>> check_overlap(Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0.5]]))
     Traceback (most recent call last):
-    idealflow.errors.InputError: ?
+    idealflow.errors.InputError: atoms 0 (Cu) and 1 (Cu) are 0.500 Å apart; at least half the sum of their covalent radii, ...
     """
     if (overlap := find_overlap(atoms)) is not None:
         raise InputError(f"{overlap.described(atoms)}; remove one or move them apart")
@@ -90,7 +90,7 @@ def check_occupancies(atoms: Atoms) -> None:
     >>> alloy.info["occupancy"] = {"0": {"Cu": 0.5, "Ni": 0.5}}
     >>> check_occupancies(alloy)
     Traceback (most recent call last):
-    idealflow.errors.InputError: ?
+    idealflow.errors.InputError: site 0 at [0.0, 0.0, 0.0] is occupied by Cu0.5 Ni0.5; a site must be one whole atom: ...
     """
     noted = atoms.info.get("occupancy")
     kinds = atoms.arrays.get("spacegroup_kinds", np.arange(len(atoms)))

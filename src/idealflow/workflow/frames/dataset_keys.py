@@ -33,8 +33,9 @@ _NEEDED: tuple[DatasetKey, ...] = ("energy", "forces")
 def labelled(frames: Sequence[Atoms], path: Path, keys: Mapping[DatasetKey, str] | None = None) -> list[Atoms]:
     """Copy structures with only energy (eV), forces (eV/Å) and, where known, stress (eV/Å³, ASE's sign) as results.
 
-    Whatever else than ASE's energy, forces and stress was taken is noted for the user (:mod:`~idealflow.workflow.jobs.progress`):
-    other names, ``free_energy`` in place of ``energy`` (the forces are its derivative), a stress made from a virial, a stress left out.
+    The user is told (:func:`~idealflow.workflow.jobs.progress.note`) where anything else than ASE's energy, forces and stress was
+    taken: other names, ``free_energy`` in place of ``energy`` (the forces are its derivative), a stress made from a virial, a
+    stress left out.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def read_dataset(path: str | Path, keys: Mapping[DatasetKey, str] | None = None)
     Raises
     ------
     InputError
-        If the dataset is missing, empty or unreadable, or a structure lacks energy or forces or is one that no stage could work on.
+        If the dataset is missing, empty or unreadable, if a structure lacks energy or forces, or if no stage could work on it.
 
     Examples
     --------

@@ -33,7 +33,7 @@ def read_structure(path: Path, frame: int | None = None) -> Atoms:
     path
         The file.
     frame
-        Which frame of a file of several, counted from 0 or, if negative, from the end. None: the last, which is noted for the user.
+        Which frame of a file of several, counted from 0 or, if negative, from the end. None: the last, and the user is told.
 
     Raises
     ------
@@ -95,11 +95,11 @@ def plain(atoms: Atoms) -> Atoms:
     --------
     >>> from ase.build import bulk
     >>> from ase.calculators.singlepoint import SinglePointCalculator
-    >>> iron = bulk("Fe", cubic=True)
-    >>> iron.calc = SinglePointCalculator(iron, energy=-16.4, magmoms=[2.2, 2.2])
-    >>> copy = plain(iron)
-    >>> copy.get_initial_magnetic_moments(), copy.calc is None
-    (array([2.2, 2.2]), True)
+    >>> chromium = bulk("Cr", cubic=True)
+    >>> chromium.calc = SinglePointCalculator(chromium, energy=-18.9, magmoms=[1.0, -1.0])
+    >>> copy = plain(chromium)
+    >>> copy.get_initial_magnetic_moments().tolist(), copy.calc is None
+    ([1.0, -1.0], True)
     """
     made = atoms.copy()
     set_fixed(made, fixed_directions(atoms))
@@ -127,10 +127,10 @@ def from_pymatgen(source: Any) -> Atoms:
     Examples
     --------
     >>> from pymatgen.core import Lattice, Structure
-    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0, 0]], charge=1)
+    >>> salt = Structure(Lattice.cubic(2.82), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]], charge=1)
     >>> atoms = from_pymatgen(salt)
     >>> atoms.get_chemical_formula(), atoms.info["charge"]
-    ('Cl4Na4', 1.0)
+    ('ClNa', 1.0)
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Structure charge .* sum of oxidation states", category=UserWarning)

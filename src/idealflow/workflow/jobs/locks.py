@@ -19,8 +19,8 @@ def hold(folder: Path, uuid: str, stored: Callable[[], bool]) -> None:
     """Wait until no other process works on this job, then lock it for this process.
 
     jobflow stores a job's output after its body has ended, and a waiting process must find it. So the lock is kept until this
-    process starts its next job, or ends in any way. A worker that gets no next job keeps it for long: a process that waits goes on
-    without the lock as soon as ``stored()`` says that the output is there.
+    process starts its next job, or ends in any way. A worker that gets no next job keeps it for long: a process that waits goes
+    on without the lock as soon as ``stored()`` says that the output is there.
 
     Parameters
     ----------

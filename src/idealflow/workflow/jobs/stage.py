@@ -54,8 +54,8 @@ def stage(
     """Make a Maker's ``make`` a jobflow job that does what all stages have in common.
 
     Before the body runs, threads are pinned, the arguments are turned into the types of their annotations
-    (:func:`~idealflow.workflow.jobs.decode.decoded`), and the job is locked for this process. If the body returns a document and an
-    earlier process has stored this very job's, that document is the output and the body does not run. So the body has only to
+    (:func:`~idealflow.workflow.jobs.decode.decoded`), and the job is locked for this process. If the body returns a document and
+    an earlier process has stored this very job's, that document is the output and the body does not run. So the body has only to
     decode, call the core, and encode; its document takes ``**stamp()`` (:func:`stamp`).
 
     Parameters
