@@ -69,7 +69,7 @@ def chosen(frames: Sequence[Atoms], n: int) -> list[int]:
 
     Two methods may differ by a constant energy per species, so energies can be compared only between structures of the same
     composition. Of the most frequent composition (for ``n`` of 4 and more also of the next ones) small structures are chosen,
-    between the 10 % and 90 % quantiles of the energy per atom. If these are fewer than ``n``, the smallest of all others are added.
+    between the 10 % and 90 % quantiles of the energy per atom. If these are fewer than ``n``, the smallest others are added.
 
     Parameters
     ----------

@@ -22,7 +22,9 @@ _REMEDY = "mend the file or bootstrap.keys, or set bootstrap.dataset_check to 0 
 
 
 def to_check(frames: Sequence[Atoms], n: int) -> dict[int, Atoms]:
-    """Choose the structures that are labelled again to check a dataset, by their numbers (:func:`~...frames.agreement.chosen`).
+    """Choose ``n`` structures that are labelled again to check a dataset; returns number → structure.
+
+    :func:`~idealflow.workflow.frames.agreement.chosen` chooses them.
 
     Examples
     --------
@@ -100,7 +102,7 @@ def check_dataset(
 
     Examples
     --------
-    Without a check the user is told that there was none (labels are compared by :func:`~idealflow.workflow.frames.agreement.compared`):
+    :func:`~idealflow.workflow.frames.agreement.compared` compares the labels. Without any the user is told so:
 
     >>> from idealflow.workflow.jobs.progress import noted
     >>> context = StageContext(campaign="li", round=0, seed=0, artifacts="artifacts", work="work")

@@ -59,7 +59,7 @@ def learned_labels(store: JobStore, campaign: str, ledger: Ledger, label: LabelM
 
     Examples
     --------
-    The labels of the sample campaign are another's for any labeller but the one that made them:
+    The sample campaign was labelled with EMT; seen from another labeller all its labels are another method's:
 
     >>> from idealflow import AseLabeller
     >>> from idealflow.provenance import sample_campaign
