@@ -6,6 +6,7 @@ import doctest
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,7 +49,9 @@ def has_example(thing: Any) -> bool:
     """Whether the docstring of a class or function, or of a method of the class, holds an example."""
     docs = [thing.__doc__]
     if isinstance(thing, type):
-        docs += [getattr(member, "__doc__", None) for name, member in vars(thing).items() if name != "__doc__"]
+        # not the default of a field: the docstring of int holds an example, too
+        members = [member for member in vars(thing).values() if isinstance(member, property) or isroutine(member)]
+        docs += [member.__doc__ for member in members]
     return any(isinstance(doc, str) and ">>> " in doc for doc in docs)
 
 

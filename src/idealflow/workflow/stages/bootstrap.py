@@ -87,6 +87,20 @@ class BootstrapMaker(StableName, Maker):
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
+
+    Examples
+    --------
+    The jobs with which a campaign of copper would begin:
+
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller
+    >>> maker = BootstrapMaker(n_structures=3, min_atoms=32, rattle=(0.02, 0.1))
+    >>> [len(atoms) for atoms in maker.initial_structures(bulk("Cu"), seed=1)]
+    [32, 32, 32]
+    >>> context = StageContext(campaign="copper", round=0, seed=1, artifacts="artifacts", work="work")
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> [job.name for job in maker.make(context, bulk("Cu"), label, "auto").jobs]
+    ['bootstrap-label r0 0', 'bootstrap-label r0 1', 'bootstrap-label r0 2', 'bootstrap-fit r0']
     """
 
     seeds: list[Any] | None = None

@@ -42,6 +42,22 @@ class EvaluationMaker(StableName, Maker):
     ----------
     n_frames
         Whole frames, spread evenly over the trajectories of all walkers; 0 switches the evaluation off.
+
+    Examples
+    --------
+    The comparison, with labels of two frames that the sample campaign has stored:
+
+    >>> from jobflow import run_locally
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.workflow.folder.directory import CampaignDirectory
+    >>> campaign = sample_campaign()
+    >>> folder, learner = CampaignDirectory(campaign.folder.path), campaign.state().learner
+    >>> context = StageContext(campaign="tiny", round=8, seed=1, artifacts=folder.artifacts, work="work")
+    >>> schedule = {"stages": [{"kind": "hold", "temperature": 300, "steps": 60}]}
+    >>> compare = EvaluationMaker().compare(context, schedule, learner, learner, [(0, 10), (0, 30)], "EMT")
+    >>> doc = run_locally(compare, store=folder.job_store(), log=False)[compare.uuid][1].output
+    >>> doc.last_version, [frame.step for frame in doc.frames], doc.frames[0].force_mae_last < 0.1
+    (4, [10, 30], True)
     """
 
     n_frames: Annotated[int, Field(ge=0)] = 0

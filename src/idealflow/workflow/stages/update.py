@@ -52,6 +52,28 @@ class ModelUpdateMaker(StableName, Maker):
         Size of the validation set, on which an update is tested: at most so many held-out structures, and as many learned ones.
     reject_factor
         An update whose mean error on the validation set grows by more than this factor is rejected.
+
+    Examples
+    --------
+    The label of round 5 of the sample campaign, learned once more by its last force field:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.workflow.folder.directory import CampaignDirectory
+    >>> campaign = sample_campaign()
+    >>> folder = CampaignDirectory(campaign.folder.path)
+    >>> u = UncertaintyModel.fit([bulk("Cu")], SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> known = {"force_field": campaign.model(), "uncertainty": u, "ledger": Ledger(), "before": None}
+    >>> learner = store_learner(campaign.artifacts, Path(tempfile.mkdtemp()), 4, **known)
+    >>> context = StageContext(campaign="tiny", round=5, seed=1, artifacts=folder.artifacts, work="work")
+    >>> update = ModelUpdateMaker(n_steps=2).make(context, learner, frames={})
+    >>> doc = run_locally(update, store=folder.job_store(), log=False)[update.uuid][1].output
+    >>> doc.decision, doc.learned, doc.version_after
+    ('accepted', ['tiny/w0000/s000000000060/a000000068/t00'], 5)
     """
 
     n_steps: Annotated[int, Field(ge=1)] = 20
