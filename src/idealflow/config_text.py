@@ -63,7 +63,7 @@ _Loader.add_constructor(_FLOAT_TAG, _Loader.construct_number)
 
 
 def load_yaml(text: str) -> Any:
-    """Read a YAML text into plain data (mappings, lists, numbers, text, truth values, None).
+    r"""Read a YAML text into plain data (mappings, lists, numbers, text, truth values, None).
 
     Raises
     ------
@@ -74,9 +74,9 @@ def load_yaml(text: str) -> Any:
 
     Examples
     --------
-    >>> load_yaml("steps: 1e3\\ntimestep_fs: 2.5\\nspecies: [Cu, Ag]")
+    >>> load_yaml("steps: 1e3\ntimestep_fs: 2.5\nspecies: [Cu, Ag]")
     {'steps': 1000, 'timestep_fs': 2.5, 'species': ['Cu', 'Ag']}
-    >>> load_yaml("seed: 1\\nseed: 2")
+    >>> load_yaml("seed: 1\nseed: 2")
     Traceback (most recent call last):
     idealflow.errors.InputError: line 2: the key 'seed' is given twice, first in line 1; keep one
     """
@@ -98,7 +98,7 @@ def dump_yaml(data: Any) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a config file into plain data, ``import_from`` added by :func:`with_import_folder` where it is needed.
+    r"""Read a config file into plain data, ``import_from`` added by :func:`with_import_folder` where it is needed.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Examples
     --------
     >>> path = Path("config.yaml")
-    >>> _ = path.write_text("name: melt\\nseed: 7")
+    >>> _ = path.write_text("name: melt\nseed: 7")
     >>> read_config(path)
     {'name': 'melt', 'seed': 7}
     >>> read_config(Path("absent.yaml"))
