@@ -38,7 +38,7 @@ _CENTRES_PER_THREAD = 500
 
 @contextmanager
 def threads_for(n_centres: int) -> Iterator[None]:
-    """Let kernels run on as many threads as torch may use, but on at most one per 500 centres.
+    """Let kernels run on as many threads as torch may use, but on one for every 500 centres at most (at least one in all).
 
     On an idle machine starting threads costs little; on a busy one it costs more than the work of a small frame: with two
     threads on two busy cores 256 atoms took 28 ms instead of 2.

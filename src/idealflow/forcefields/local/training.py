@@ -106,8 +106,8 @@ def sample_of(atoms: Atoms, targets: Targets, kind: NDArray[np.int64], cutoff: f
 def set_scales(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> None:
     """Set, from the first training set, the parts of a model that gradient steps do not change.
 
-    These are the reference energy of each species, by least squares; the scale of energies, the root mean square of the forces
-    but at least 0.01; and mean and spread of every invariant over the atoms of each species.
+    These are the reference energy of each species, by least squares; the scale of energies, which is the root mean square of the
+    forces (eV/Å), at least 0.01; and mean and spread of every invariant over the atoms of each species.
 
     Parameters
     ----------
