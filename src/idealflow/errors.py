@@ -103,17 +103,12 @@ class CampaignError(IdealflowError):
 
     Examples
     --------
-    A script that runs many campaigns goes on with the next one:
+    A campaign needs two labelled structures to begin with:
 
-    >>> def run(folder):
-    ...     raise CampaignError(f"{folder} is in use by another process; wait for it, or stop it")
-    >>> for folder in ("copper", "silver"):
-    ...     try:
-    ...         run(folder)
-    ...     except CampaignError as error:
-    ...         print(error)
-    copper is in use by another process; wait for it, or stop it
-    silver is in use by another process; wait for it, or stop it
+    >>> from idealflow.workflow.stages.first_data import FirstData
+    >>> FirstData(what=[], failed={"li/bootstrap/000000": "SCF did not converge"}).check_enough()
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 labels failed: ...
     """
 
 

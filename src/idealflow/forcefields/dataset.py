@@ -134,8 +134,8 @@ def absolute_errors(calculator: Any, dataset: Sequence[Atoms], species: Sequence
     Returns
     -------
     (n, 3)
-        |energy error| per atom in eV, mean |force error| over components in eV/Å, mean |stress error| in eV/Å³ (NaN where
-        the label has no stress or the structure no volume).
+        Absolute error of the energy per atom, eV; mean absolute error of the force components, eV/Å; mean absolute error of the
+        stress components, eV/Å³ (NaN if the label has no stress or the structure no volume).
 
     Raises
     ------

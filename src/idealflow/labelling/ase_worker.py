@@ -158,7 +158,7 @@ def close_workers() -> None:
 def _forget_inherited() -> None:
     for worker in _WORKERS.values():
         worker.release()
-        worker._process.returncode = 0  # the parent waits for it, not we
+        worker._process.returncode = 0  # the parent waits for it; here it counts as ended
     _WORKERS.clear()
     _LOCKS.clear()
 

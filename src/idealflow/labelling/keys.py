@@ -26,7 +26,7 @@ def _rounded(name: str, values: Any) -> bytes:
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
         raise InputError(f"{name} must be finite to be labelled, got NaN or infinity; look at the step that made them")
-    # integers have one zero only, and one byte order by choice
+    # as integers there is no negative zero, and the byte order is fixed
     return np.rint(array / RESOLUTION).astype("<i8").tobytes()
 
 

@@ -15,7 +15,7 @@ __all__ = ["Label"]
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """Energy, forces and stress of one structure; refused when not finite or of the wrong shape.
+    """Energy, forces and stress of one structure; values that are not finite or of the wrong shape are refused.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading the atoms of an engine's document, and finding which of them is which atom that was sent to the engine."""
+"""Reading the atoms of an engine's document, and matching them with the atoms that were sent to the engine."""
 
 from __future__ import annotations
 
@@ -127,7 +127,10 @@ def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
 
 
 def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
-    """Site of its species nearest to each atom (n_atoms,), periodic images included; -1 where none is within the tolerance."""
+    """Index of the nearest site of the same species for each atom, (n_atoms,); -1 where none lies within the tolerance.
+
+    Periodic images of sites count.
+    """
     order = np.full(len(atoms), -1, dtype=np.int64)
     radius = _TOLERANCE
     if sites.cell is None:
@@ -135,7 +138,9 @@ def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     else:
         inverse = np.linalg.inv(sites.cell)
         theirs, mine, box = _wrapped(sites.positions @ inverse), _wrapped(atoms.positions @ inverse), 1.0
-        radius = _TOLERANCE * float(np.linalg.norm(inverse, 2))  # no fractional distance of that length is longer
+        radius = _TOLERANCE * float(
+            np.linalg.norm(inverse, 2)
+        )  # in fractional coordinates a tolerance is at most this long
     for number in np.unique(atoms.numbers):
         rows, candidates = np.flatnonzero(atoms.numbers == number), np.flatnonzero(sites.numbers == number)
         if candidates.size == 0:

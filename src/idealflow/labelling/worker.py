@@ -82,7 +82,7 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
         and atoms.cell.rank == 3
         and "stress" in getattr(atoms.calc, "implemented_properties", ["stress"])
     ):
-        try:  # first: file calculators then compute everything in one run
+        try:  # stress comes first, since file calculators then compute everything in one run
             stress = atoms.get_stress(voigt=True).tolist()
         except (PropertyNotImplementedError, NotImplementedError):
             stress = None

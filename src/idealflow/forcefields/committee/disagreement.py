@@ -1,4 +1,4 @@
-"""How much the members of a committee disagree on the energy of an atom, and the gradient of that."""
+"""How much the members of a committee disagree on an atom's energy, and the gradient of this disagreement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idealflow.forcefields.protocol import AtomicEnergies
 
 __all__ = ["Disagreement"]
 
-_CENTRES_AT_ONCE = 1024  # of a gradient: bounds what members keep for their reverse pass
+_CENTRES_AT_ONCE = 1024  # atoms per piece of a gradient: bounds the memory of the members' reverse pass
 
 Float = NDArray[np.float64]
 Species = NDArray[np.int64]

@@ -244,10 +244,10 @@ def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
 
 @_kernel
 def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_strain, out):
-    """Derivative of the densities along a motion of atoms and cell, the transpose of what leads from a weight to the forces.
+    """Derivative of the densities along a motion of atoms and cell.
 
-    Mapping a weight by :func:`pair_slopes` and :func:`scatter_forces` to forces and virials is linear; this is its transpose,
-    with which torch differentiates forces.
+    It is the transpose of the linear map from a weight to forces and virials, by :func:`pair_slopes` and :func:`scatter_forces`,
+    and so what torch needs to differentiate a loss of forces.
 
     Parameters
     ----------
