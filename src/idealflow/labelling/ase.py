@@ -112,9 +112,8 @@ class AseLabeller(MSONable):
         The method of monty would put the items of ``kwargs`` beside the fields, where they could not be told apart.
         """
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        if (
-            self.import_from is None
-        ):  # younger fields are left out at their defaults, so that stored forms stay as they were
+        # younger fields are left out at their defaults, so that stored forms stay as they were
+        if self.import_from is None:
             del values["import_from"]
         if self.threads == 1:
             del values["threads"]

@@ -138,9 +138,8 @@ def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     else:
         inverse = np.linalg.inv(sites.cell)
         theirs, mine, box = _wrapped(sites.positions @ inverse), _wrapped(atoms.positions @ inverse), 1.0
-        radius = _TOLERANCE * float(
-            np.linalg.norm(inverse, 2)
-        )  # in fractional coordinates a tolerance is at most this long
+        # the tolerance in fractional coordinates, where it is longest
+        radius = _TOLERANCE * float(np.linalg.norm(inverse, 2))
     for number in np.unique(atoms.numbers):
         rows, candidates = np.flatnonzero(atoms.numbers == number), np.flatnonzero(sites.numbers == number)
         if candidates.size == 0:
