@@ -1,4 +1,8 @@
-"""Classes by name: built in, registered in this process, of installed packages, or by their import path."""
+"""Looking up classes by name.
+
+A name is that of a built-in class, of one registered in this process, of an entry point of an installed package, or an import
+path ``module:Class``.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +23,15 @@ class Plugins:
     Attributes
     ----------
     what
-        What they are, for messages.
+        What messages call such a class, for instance ``force field``.
     group
-        Group of entry points in which packages name theirs.
+        Entry point group under which installed packages offer theirs.
     register
         Name of the function that registers one, for messages.
     built_in
-        Name → (``module:Class``, the pip extra that it needs or None); imported when asked for.
+        Name → (``module:Class``, the pip extra that it needs or None); imported only when looked up.
     registered
-        Name → class, in this process.
+        Name → class, of those registered in this process.
 
     Examples
     --------
@@ -43,18 +47,19 @@ class Plugins:
     registered: dict[str, type] = field(default_factory=dict)
 
     def names(self) -> list[str]:
-        """All names, sorted: built in, registered, of entry points."""
+        """Names of all built-in classes, registered classes and entry points, sorted."""
         return sorted({*self.built_in, *self.registered, *(entry.name for entry in entry_points(group=self.group))})
 
     def find(self, name: str) -> Any:
-        """The class of a name.
+        """Look up a class by its name, or by its import path ``module:Class``.
 
         Raises
         ------
         InputError
-            For an unknown name, saying which there are and how to add one; and for a class in a name's place.
+            For an unknown name (the message lists the known ones and how to add one), for an import path that cannot be
+            imported, and if a class is given instead of a name.
         MissingExtraError
-            If the package of a built-in class is not installed, with the pip command.
+            If a built-in class needs a package that is not installed; the message holds the pip command.
         """
         if not isinstance(name, str):
             given = name if isinstance(name, type) else type(name)
@@ -93,7 +98,7 @@ class Plugins:
         module, _, attribute = name.partition(":")
         try:
             found = getattr(import_module(module), attribute)
-        except Exception as error:  # a module may raise anything while it is imported; the cause is passed on
+        except Exception as error:  # a module may raise anything while it is imported; the message says what
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
                 f"cannot import the {self.what} {name!r} ({cause}); every process that runs a part of a campaign has to find it: "

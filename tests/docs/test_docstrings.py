@@ -1,4 +1,4 @@
-"""The examples of the docstrings run, and every public object has one but for those listed in `without_example.txt`."""
+"""Every public object has an example in its docstring, and the examples run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
 FILES = sorted(file for file in (SOURCE / "idealflow").rglob("*.py") if file.name != "__main__.py")
-#: public objects that have no example yet, one a line; lines are only ever removed
-LISTED = Path(__file__).with_name("without_example.txt")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -55,18 +53,6 @@ def has_example(thing: Any) -> bool:
     return any(isinstance(doc, str) and ">>> " in doc for doc in docs)
 
 
-@pytest.fixture(scope="module")
-def offered() -> dict[str, Any]:
-    """Every public class and function of the package, by its full name."""
-    names = [name_of(file) for file in FILES]
-    return {
-        full_name: thing
-        for name in names
-        if not any(part.startswith("_") for part in name.split("."))
-        for full_name, thing in public(import_module(name))
-    }
-
-
 @pytest.mark.parametrize("file", [file for file in FILES if ">>> " in file.read_text()], ids=name_of)
 def test_examples_run(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # examples may write files
@@ -79,13 +65,12 @@ def test_examples_run(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sum(len(example.examples) for example in examples) == written
 
 
-def test_every_public_object_has_an_example(offered: dict[str, Any]) -> None:
-    lacking = {name for name, thing in offered.items() if not has_example(thing)}
-    assert sorted(lacking - set(LISTED.read_text().split())) == []
-
-
-def test_the_list_of_objects_without_example_only_shrinks(offered: dict[str, Any]) -> None:
-    listed = LISTED.read_text().split()
-    assert listed == sorted(set(listed))
-    assert [name for name in listed if name not in offered] == []  # moved or gone: remove the line
-    assert [name for name in listed if has_example(offered[name])] == []  # has an example now: remove the line
+def test_every_public_object_has_an_example() -> None:
+    names = [name_of(file) for file in FILES]
+    offered = {
+        full_name: thing
+        for name in names
+        if not any(part.startswith("_") for part in name.split("."))
+        for full_name, thing in public(import_module(name))
+    }
+    assert sorted(name for name, thing in offered.items() if not has_example(thing)) == []
