@@ -107,7 +107,7 @@ def md_segment(
         schedule,
         sampler,
         *with_single_rules(
-            "md_segment", single, ends or SegmentEnds(), checks or SegmentChecks(), files or SegmentFiles()
+            "md_segment", single, (ends, SegmentEnds), (checks, SegmentChecks), (files, SegmentFiles)
         ),
     )
     settings.refuse_bad_input(state)

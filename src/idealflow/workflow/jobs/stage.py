@@ -40,6 +40,8 @@ __all__ = [
 #: of a body, by name
 Arguments = Mapping[str, Any]
 
+_CONTEXT_KEYS = {name for name, field in StageContext.model_fields.items() if field.is_required()}
+
 #: the stage that this process is at, and when it began
 _running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running", default=(None, 0.0))
 
@@ -62,8 +64,8 @@ def stage(
     output_schema
         Document that the job's output is.
     alone
-        Makes the body's arguments, from the context on, of what a user gives who runs the stage by itself: of a call whose first
-        argument is no StageContext.
+        Makes the body's arguments, from the context on, of what a user gives who runs the stage by itself: of a call without a
+        StageContext (or its data) as its first argument or its ``context``.
     reuse
         Whether an earlier process's output is what is asked for now; a function decides by Maker, that output and the body's
         arguments by name.
@@ -117,14 +119,15 @@ def stage(
                 _running.reset(begun)
             return output if then is None else then(maker, output, given.arguments)
 
-        body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
+        if method.__module__.startswith("idealflow."):
+            body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
         made: Callable[..., Job] = job(body, **settings)
         if alone is None:
             return made
 
         @functools.wraps(made)
         def make(maker: Any, *args: Any, **kwargs: Any) -> Job:
-            if not args or isinstance(args[0], StageContext):
+            if _is_context(args[0] if args else kwargs.get("context")):
                 return made(maker, *args, **kwargs)
             return made(maker, *alone(maker, *args, **kwargs))
 
@@ -132,6 +135,11 @@ def stage(
         return make
 
     return decorate
+
+
+def _is_context(given: object) -> bool:
+    """Whether a call's first argument is a campaign's context, as a document or as its plain data."""
+    return isinstance(given, StageContext) or (isinstance(given, Mapping) and set(given) >= _CONTEXT_KEYS)
 
 
 def stamp() -> dict[str, Any]:
