@@ -62,7 +62,10 @@ def test_unknown_rules_are_refused_by_name(call, told):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: search(rules={"max_atoms": 90}), r"crop_search takes the rule object CropRules\(\.\.\.\), got \{'max_atoms': 90\}"),
+        (
+            lambda: search(rules={"max_atoms": 90}),
+            r"crop_search takes the rule object CropRules\(\.\.\.\), got \{'max_atoms': 90\}",
+        ),
         (lambda: search(rules=RelaxRules()), r"crop_search takes the rule object CropRules\(\.\.\.\), got RelaxRules"),
         (lambda: search(weights=0), r"the rule object CropWeights\(\.\.\.\), got 0"),
         (lambda: relax_shell(None, None, rules=CropRules()), r"relax_shell takes the rule object RelaxRules"),
