@@ -6,6 +6,7 @@ path ``module:Class``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -56,15 +57,17 @@ class Plugins:
         Raises
         ------
         InputError
-            For an unknown name (the message lists the known ones and how to add one), for an import path that cannot be
-            imported, and if a class is given instead of a name.
+            For an unknown name (the message lists the known ones and how to add one), for a class in a name's place, and for a
+            name that leads to no class or to a module that cannot be imported.
         MissingExtraError
             If a built-in class needs a package that is not installed; the message holds the pip command.
         """
         if not isinstance(name, str):
+            if name is None or isinstance(name, (int, float, list, tuple, dict)):
+                raise InputError(f"the {self.what} must be a name, got {name!r}; available: {', '.join(self.names())}")
             given = name if isinstance(name, type) else type(name)
             raise InputError(
-                f"a {self.what} is asked for by its name, got the class {given.__name__}; register it with "
+                f"the {self.what} is asked for by its name, got the class {given.__name__}; register it with "
                 f'{self.register}("name", {given.__name__}), or give "{given.__module__}:{given.__qualname__}"'
             )
         if name in self.registered:
@@ -73,9 +76,10 @@ class Plugins:
             return self._built_in(name)
         for entry in entry_points(group=self.group):
             if entry.name == name:
-                return entry.load()
+                return self._loaded(name, entry.load)
         if ":" in name:
-            return self._imported(name)
+            module, _, attribute = name.partition(":")
+            return self._loaded(name, lambda: getattr(import_module(module), attribute))
         names = self.names()
         raise InputError(
             f"unknown {self.what} {name!r}{did_you_mean(name, names)}; available: {', '.join(names)}; one of your own is known "
@@ -94,10 +98,10 @@ class Plugins:
                 f"{self.what} {name!r} needs: pip install 'idealflow[{extra}]' ({error})"
             ) from error
 
-    def _imported(self, name: str) -> Any:
-        module, _, attribute = name.partition(":")
+    def _loaded(self, name: str, load: Callable[[], Any]) -> Any:
+        """A class of somebody else's."""
         try:
-            found = getattr(import_module(module), attribute)
+            found = load()
         except Exception as error:  # a module may raise anything while it is imported; the message says what
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
@@ -105,5 +109,7 @@ class Plugins:
                 "install its module, or set PYTHONPATH to its folder"
             ) from error
         if not isinstance(found, type):
-            raise InputError(f"{name} is no class but a {type(found).__name__}; give the class of the {self.what}")
+            raise InputError(
+                f"{self.what} {name!r} is no class but of type {type(found).__name__}; give the class of the {self.what}"
+            )
         return found

@@ -6,11 +6,11 @@ Version 0.1.0 wrote the module of a class into documents and hashed it. Its docu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from monty.json import MSONable
+from monty.json import MontyDecoder, MSONable
 
-from idealflow.former_names import FORMER
+from idealflow.former_names import FORMER, takes_former_names, with_former_names
 
 __all__ = ["StableName", "former_form", "known_to_0_1"]
 
@@ -89,6 +89,18 @@ class StableName(MSONable):
         """Return the MSON form, with the stable name as ``@module``."""
         written: dict[str, Any] = super().as_dict()
         return written | {"@module": self.stored_module()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """What :meth:`as_dict` wrote, by this version or an earlier one.
+
+        A dataclass that a user derives of ours has a constructor of its own, which does not know the former names of our fields.
+        """
+        if takes_former_names(cls):
+            made: Self = super().from_dict(data)
+            return made
+        fields = {key: MontyDecoder().process_decoded(value) for key, value in data.items() if not key.startswith("@")}
+        return with_former_names(cls, fields)
 
     @classmethod
     def stored_module(cls) -> str:

@@ -40,6 +40,8 @@ __all__ = [
 #: arguments of a body, by name
 Arguments = Mapping[str, Any]
 
+_CONTEXT_KEYS = {name for name, field in StageContext.model_fields.items() if field.is_required()}
+
 #: context of the stage that is running, and the time when it began
 _running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running", default=(None, 0.0))
 
@@ -63,8 +65,8 @@ def stage(
     output_schema
         Type of the job's output.
     alone
-        Function for users who run the stage by itself, used if the first argument of a call is no StageContext: it turns the
-        user's arguments into those of the body, from the context on.
+        Function for users who run the stage by itself, used if a call has no StageContext (or its plain data) as its first
+        argument or its ``context``: it turns the user's arguments into those of the body, from the context on.
     reuse
         Whether to take an output that an earlier process stored. A function decides from the Maker, that output, and the body's
         arguments by name.
@@ -117,14 +119,15 @@ def stage(
                 _running.reset(begun)
             return output if then is None else then(maker, output, given.arguments)
 
-        body.__module__ = "idealflow"  # so that a stored job names its Maker, not the Maker's file
+        if method.__module__.startswith("idealflow."):
+            body.__module__ = "idealflow"  # so that a stored job names its Maker, not the Maker's file
         made: Callable[..., Job] = job(body, **settings)
         if alone is None:
             return made
 
         @functools.wraps(made)
         def make(maker: Any, *args: Any, **kwargs: Any) -> Job:
-            if not args or isinstance(args[0], StageContext):
+            if _is_context(args[0] if args else kwargs.get("context")):
                 return made(maker, *args, **kwargs)
             return made(maker, *alone(maker, *args, **kwargs))
 
@@ -132,6 +135,11 @@ def stage(
         return make
 
     return decorate
+
+
+def _is_context(given: object) -> bool:
+    """Whether a call's first argument is a campaign's context, as a document or as its plain data."""
+    return isinstance(given, StageContext) or (isinstance(given, Mapping) and set(given) >= _CONTEXT_KEYS)
 
 
 def stamp() -> dict[str, Any]:
