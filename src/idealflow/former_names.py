@@ -102,7 +102,7 @@ def takes_former_names(kind: type) -> bool:
     >>> takes_former_names(CropSearchMaker), takes_former_names(Mine)
     (True, False)
     """
-    return not _inherited(kind) or hasattr(kind.__init__, _FORMER)
+    return not _inherited(kind) or hasattr(inspect.getattr_static(kind, "__init__"), _FORMER)
 
 
 def with_former_names(kind: type[Made], arguments: Mapping[str, Any]) -> Made:
@@ -132,7 +132,8 @@ def with_former_names(kind: type[Made], arguments: Mapping[str, Any]) -> Made:
     (3, 'gpu')
     """
     own = inspect.signature(kind).parameters
-    given, kept = dict(arguments), {}
+    given = dict(arguments)
+    kept: dict[str, Any] = {}
     for gone, names in _inherited(kind):
         kept |= {name: given.pop(name) for name in gone if name in given and name not in own}
         given = present_names(given, {old: new for old, new in names.items() if old not in own}, kind.__name__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
@@ -67,7 +67,7 @@ class CropRules:
         """Refuse what no crop could keep."""
         for name, least in (("max_atoms", 1), ("max_composition_error", 0), ("vacuum", 0)):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not value >= least:
+            if not isinstance(value, (int, float, np.number)) or not value >= least:
                 raise InputError(f"{name} must be a number of at least {least}, got {value!r}")
 
 
