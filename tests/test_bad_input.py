@@ -122,6 +122,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "all held out": ({"bootstrap": {"held_out": 0.99}}, "bootstrap.held_out = 0.99 of 8 structures keeps 8 out of training"),
     "unknown element": ({"structure": {"element": "Xx"}}, "structure.element 'Xx': unknown element 'Xx'; give a chemical symbol"),
     "element in a list": ({"structure": {"element": ["Cu"]}}, "structure.element ['Cu']: it is no formula"),
+    "misspelt builder": (
+        {"structure": {"element": "Cu", "repaet": 2}},
+        "unknown key 'repaet' in structure (did you mean 'repeat'?); one of this kind has a, c, crystal, cubic, element, repeat,",
+    ),
+    "misspelt SOAP": (
+        {"bootstrap": {"soap": {"n_max": 3, "l_max": 3, "r_cut": 3.0, "sigm": 0.3}}},
+        "bootstrap.soap has r_cut, n_max, l_max and sigma, and got l_max, n_max, r_cut, sigm",
+    ),
+    "misspelt force field setting": (
+        {"bootstrap": {"force_field_settings": {"cutof": 4.0}}},
+        "unexpected keyword argument 'cutof' (did you mean 'cutoff'?); its settings are cutoff,",
+    ),
     "no repeat": ({"structure": {"element": "Cu", "repeat": 0}}, "structure.repeat must be a whole number of at least 1"),
     "file as a number": ({"structure": {"file": 5}}, "structure.file must be the name of a file, got 5"),
 }  # fmt: skip
