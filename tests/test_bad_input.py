@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 from ase.build import bulk
 from hypothesis import given
@@ -442,3 +443,29 @@ def test_a_signal_in_the_midst_of_a_label(config: Callable[..., Path], tmp_path:
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stderr == "idealflow: interrupted by SIGTERM; the same command goes on from here\n"
     assert load_yaml((tmp_path / "out" / "summary.json").read_text())["status"] == "paused"
+
+
+@pytest.mark.parametrize("command", ["pause", "recover"])
+def test_a_server_that_does_not_answer_is_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unanswered(*_: object, **__: object) -> None:
+        with pymongo.MongoClient("localhost", 1, serverSelectionTimeoutMS=50) as client:
+            client.admin.command("ping")
+
+    monkeypatch.setattr("idealflow.workflow.drivers.fireworks.pause_campaign", unanswered)
+    monkeypatch.setattr("idealflow.workflow.drivers.recovery.recover_campaign", unanswered)
+    assert cli.main([command, "copper"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("idealflow: the database server does not answer (localhost:1: ")
+    assert text.count("\n") == 1
+    assert "Topology" not in text
+
+
+def test_any_other_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of the program")
+
+    monkeypatch.setattr("idealflow.workflow.drivers.fireworks.pause_campaign", broken)
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        cli.main(["pause", "copper"])
