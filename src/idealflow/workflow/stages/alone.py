@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from ase import Atoms
+from jobflow import OutputReference
 
 from idealflow.core import Crop
 from idealflow.core.dynamics import MDState
@@ -26,6 +27,7 @@ from idealflow.schemas import (
     SegmentDoc,
     StageContext,
     StoredCrop,
+    StoredStructure,
     WalkerState,
 )
 from idealflow.settings import Settings
@@ -164,8 +166,18 @@ def relax(_: object, crop: object, uncertainty: object, attempt: int = 0) -> Arg
 
 
 def label(_: object, atoms: object, request: str = "alone") -> Arguments:
-    """Arguments of the label of one structure."""
-    return _context(), to_stored(build_structure(atoms)), request, "bootstrap"
+    """Arguments of the label of one structure.
+
+    Parameters
+    ----------
+    atoms
+        Anything :func:`~idealflow.workflow.frames.build.build_structure` takes; or the structure of an earlier stage's
+        document, as it is or as the output of its job (``relax.output.structure``).
+    request
+        Name of the label in its document.
+    """
+    structure = atoms if isinstance(atoms, StoredStructure | OutputReference) else to_stored(build_structure(atoms))
+    return _context(), structure, request, "bootstrap"
 
 
 def _context(seed: int = 0) -> StageContext:
