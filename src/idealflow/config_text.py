@@ -1,6 +1,7 @@
-"""Configs as text: YAML with the numbers that people write, each key once, and calculators found beside the config.
+"""Reading and writing configs: YAML in which ``1e3`` is a number and a key may be given only once.
 
-Nothing heavy is imported here, so that a config which cannot be read is refused at once.
+A config may name a calculator whose module lies beside it. Nothing heavy is imported here, so that a config which cannot be
+read is refused at once.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from idealflow.errors import InputError
 
 __all__ = ["dump_yaml", "load_yaml", "read_config", "with_import_folder"]
 
-#: floats of YAML 1.2 that YAML 1.1, and so PyYAML, takes for text: 1e3, 1E-2, 2.5e4, -.5
+#: floats of YAML 1.2 that PyYAML, which follows YAML 1.1, reads as text: 1e3, 1E-2, 2.5e4, -.5
 _FLOAT = re.compile(r"[-+]?(?:(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+|\.\d[\d_]*)\Z")
-_LARGEST_WHOLE = 1e15  # floats beyond 1e16 are dumped with an exponent, and have to come back as floats
+_LARGEST_WHOLE = 1e15  # larger floats are dumped with an exponent from 1e16 on, and have to be read as floats again
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with the floats of YAML 1.2, that refuses a key given twice."""
+    """PyYAML's safe loader, extended: it reads the floats of YAML 1.2 and refuses a key given twice."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node: Any = super().compose_mapping_node(anchor)
@@ -42,7 +43,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float | str:
-        """The number that was meant: 2e2 and 2.5e2 are whole, as engines want them; too large for a float, it stays text."""
+        """Number of a float's text; 2e2 and 2.5e2 give whole numbers, as engines want them, and 1e999 stays text."""
         if not _FLOAT.match(node.value):
             return float(self.construct_yaml_float(node))
         value = float(node.value.replace("_", ""))
@@ -53,7 +54,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, that quotes texts which the loader would take for numbers."""
+    """PyYAML's safe dumper, extended: it quotes texts that the loader would take for numbers."""
 
 
 for _kind in (_Loader, _Dumper):
@@ -62,30 +63,57 @@ _Loader.add_constructor(_FLOAT_TAG, _Loader.construct_number)
 
 
 def load_yaml(text: str) -> Any:
-    """Plain data of a YAML text.
+    r"""Read a YAML text into plain data (mappings, lists, numbers, text, truth values, None).
 
     Raises
     ------
     InputError
-        If a key is given twice, naming it and both lines.
+        If a key is given twice; the message names it and both lines.
     yaml.YAMLError
         If the text is no YAML.
+
+    Examples
+    --------
+    >>> load_yaml("steps: 1e3\ntimestep_fs: 2.5\nspecies: [Cu, Ag]")
+    {'steps': 1000, 'timestep_fs': 2.5, 'species': ['Cu', 'Ag']}
+    >>> load_yaml("seed: 1\nseed: 2")
+    Traceback (most recent call last):
+    idealflow.errors.InputError: line 2: the key 'seed' is given twice, first in line 1; keep one
     """
     return yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader
 
 
 def dump_yaml(data: Any) -> str:
-    """YAML text of plain data, keys in their order, from which :func:`load_yaml` makes the same data."""
+    """Write plain data as a YAML text, keys in the order they have; :func:`load_yaml` reads the same data from it.
+
+    Examples
+    --------
+    Text that looks like a number is quoted, so that it comes back as text:
+
+    >>> print(dump_yaml({"seed": 1, "name": "1e3"}), end="")
+    seed: 1
+    name: '1e3'
+    """
     return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False))
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A config file as plain data.
+    r"""Read a config file into plain data, ``import_from`` added by :func:`with_import_folder` where it is needed.
 
     Raises
     ------
     InputError
-        With one readable message: no such file, a folder, no YAML, no mapping, a key given twice.
+        If the file does not exist, is a folder, is no YAML or no mapping, or gives a key twice; the message is one line.
+
+    Examples
+    --------
+    >>> path = Path("config.yaml")
+    >>> _ = path.write_text("name: melt\nseed: 7")
+    >>> read_config(path)
+    {'name': 'melt', 'seed': 7}
+    >>> read_config(Path("absent.yaml"))
+    Traceback (most recent call last):
+    idealflow.errors.InputError: config absent.yaml does not exist; `idealflow init cu-melt > absent.yaml` writes one
     """
     try:
         if path.is_dir():
@@ -105,17 +133,32 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def with_import_folder(settings: dict[str, Any], base: Path) -> dict[str, Any]:
-    """The settings, with ``import_from`` set where the labeller's module is a file beside the config.
+    """Add ``import_from`` to the labeller's settings where its module is a file or folder beside the config.
 
     Parameters
     ----------
+    settings
+        A whole config; it is not changed.
     base
-        The config's folder. A module that is installed or on PYTHONPATH is taken from there.
+        The config's folder. A module that is installed or on PYTHONPATH is used from there, even if ``base`` holds one of
+        the same name.
+
+    Returns
+    -------
+    dict
+        The settings; with ``label.labeller.import_from`` = ``base`` where that is needed.
 
     Raises
     ------
     InputError
         If the module is in neither place.
+
+    Examples
+    --------
+    >>> _ = Path("my_potential.py").write_text("class Mine: ...")
+    >>> settings = {"label": {"labeller": {"calculator": "my_potential.Mine"}}}
+    >>> with_import_folder(settings, Path("."))["label"]["labeller"]
+    {'calculator': 'my_potential.Mine', 'import_from': '.'}
     """
     label = settings.get("label")
     if not isinstance(label, dict):

@@ -9,8 +9,17 @@ from typing import Any, TypeVar
 
 from idealflow.errors import InputError
 
-__all__ = ["FORMER", "first_names", "formerly", "given_formerly", "present_names"]
+__all__ = [
+    "FORMER",
+    "first_names",
+    "formerly",
+    "given_formerly",
+    "present_names",
+    "takes_former_names",
+    "with_former_names",
+]
 
+Made = TypeVar("Made")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 #: class → {former name: present name} of the fields that were renamed; keys of settings go on using the former ones
@@ -20,7 +29,7 @@ FORMER: dict[str, dict[str, str]] = {
     "LocalForceField": {"fit_lr": "fit_learning_rate"},
 }
 
-_GIVEN = "_given_formerly"
+_GIVEN, _FORMER = "_given_formerly", "_former"
 
 
 def formerly(*gone: str, **names: str) -> Callable[[Decorated], Decorated]:
@@ -70,11 +79,73 @@ def formerly(*gone: str, **names: str) -> Callable[[Decorated], Decorated]:
             vars(self)[_GIVEN] = {name: value for name, value in given.items() if value is not None}
             original(self, *args, **present_names(kwargs, names, owner))
 
+        init._former = (gone, names)  # type: ignore[attr-defined]  # for classes that are derived of this one
         init.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # by which monty knows the fields
         made.__init__ = init
         return decorated
 
     return decorate
+
+
+def takes_former_names(kind: type) -> bool:
+    """Whether a class's own constructor takes former names, if any of those that it is derived of does.
+
+    A dataclass that is derived of one which :func:`formerly` decorates has a constructor of its own, which does not.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from idealflow import CropSearchMaker
+    >>> @dataclass
+    ... class Mine(CropSearchMaker):
+    ...     margin: float = 2.0
+    >>> takes_former_names(CropSearchMaker), takes_former_names(Mine)
+    (True, False)
+    """
+    return not _inherited(kind) or hasattr(kind.__init__, _FORMER)
+
+
+def with_former_names(kind: type[Made], arguments: Mapping[str, Any]) -> Made:
+    """An object of a class whose own constructor does not take the former names of the classes that it is derived of.
+
+    Parameters
+    ----------
+    kind
+        The class.
+    arguments
+        Keyword arguments, some perhaps under former names.
+
+    Raises
+    ------
+    InputError
+        When one is given under both names.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from idealflow import ModelUpdateMaker
+    >>> @dataclass
+    ... class Mine(ModelUpdateMaker):
+    ...     margin: float = 2.0
+    >>> made = with_former_names(Mine, {"n_judges": 3, "category": "gpu"})
+    >>> made.n_validation, given_formerly(made, "category")
+    (3, 'gpu')
+    """
+    own = inspect.signature(kind).parameters
+    given, kept = dict(arguments), {}
+    for gone, names in _inherited(kind):
+        kept |= {name: given.pop(name) for name in gone if name in given and name not in own}
+        given = present_names(given, {old: new for old, new in names.items() if old not in own}, kind.__name__)
+    made = kind.__new__(kind)
+    vars(made)[_GIVEN] = {name: value for name, value in kept.items() if value is not None}
+    kind.__init__(made, **given)
+    return made
+
+
+def _inherited(kind: type) -> list[tuple[tuple[str, ...], dict[str, str]]]:
+    """What :func:`formerly` was told of a class and those that it is derived of."""
+    constructors = [vars(one)["__init__"] for one in kind.__mro__ if "__init__" in vars(one)]
+    return [getattr(one, _FORMER) for one in constructors if hasattr(one, _FORMER)]
 
 
 def given_formerly(owner: Any, name: str) -> Any:

@@ -1,7 +1,12 @@
-"""Classes by name: built in, registered in this process, of installed packages, or by their import path."""
+"""Looking up classes by name.
+
+A name is that of a built-in class, of one registered in this process, of an entry point of an installed package, or an import
+path ``module:Class``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -19,15 +24,15 @@ class Plugins:
     Attributes
     ----------
     what
-        What they are, for messages.
+        What messages call such a class, for instance ``force field``.
     group
-        Group of entry points in which packages name theirs.
+        Entry point group under which installed packages offer theirs.
     register
         Name of the function that registers one, for messages.
     built_in
-        Name → (``module:Class``, the pip extra that it needs or None); imported when asked for.
+        Name → (``module:Class``, the pip extra that it needs or None); imported only when looked up.
     registered
-        Name → class, in this process.
+        Name → class, of those registered in this process.
 
     Examples
     --------
@@ -43,23 +48,26 @@ class Plugins:
     registered: dict[str, type] = field(default_factory=dict)
 
     def names(self) -> list[str]:
-        """All names, sorted: built in, registered, of entry points."""
+        """Names of all built-in classes, registered classes and entry points, sorted."""
         return sorted({*self.built_in, *self.registered, *(entry.name for entry in entry_points(group=self.group))})
 
     def find(self, name: str) -> Any:
-        """The class of a name.
+        """Look up a class by its name, or by its import path ``module:Class``.
 
         Raises
         ------
         InputError
-            For an unknown name, saying which there are and how to add one; and for a class in a name's place.
+            For an unknown name (the message lists the known ones and how to add one), for a class in a name's place, and for a
+            name that leads to no class or to a module that cannot be imported.
         MissingExtraError
-            If the package of a built-in class is not installed, with the pip command.
+            If a built-in class needs a package that is not installed; the message holds the pip command.
         """
         if not isinstance(name, str):
+            if name is None or isinstance(name, (int, float, list, tuple, dict)):
+                raise InputError(f"the {self.what} must be a name, got {name!r}; available: {', '.join(self.names())}")
             given = name if isinstance(name, type) else type(name)
             raise InputError(
-                f"a {self.what} is asked for by its name, got the class {given.__name__}; register it with "
+                f"the {self.what} is asked for by its name, got the class {given.__name__}; register it with "
                 f'{self.register}("name", {given.__name__}), or give "{given.__module__}:{given.__qualname__}"'
             )
         if name in self.registered:
@@ -68,9 +76,10 @@ class Plugins:
             return self._built_in(name)
         for entry in entry_points(group=self.group):
             if entry.name == name:
-                return entry.load()
+                return self._loaded(name, entry.load)
         if ":" in name:
-            return self._imported(name)
+            module, _, attribute = name.partition(":")
+            return self._loaded(name, lambda: getattr(import_module(module), attribute))
         names = self.names()
         raise InputError(
             f"unknown {self.what} {name!r}{did_you_mean(name, names)}; available: {', '.join(names)}; one of your own is known "
@@ -89,16 +98,18 @@ class Plugins:
                 f"{self.what} {name!r} needs: pip install 'idealflow[{extra}]' ({error})"
             ) from error
 
-    def _imported(self, name: str) -> Any:
-        module, _, attribute = name.partition(":")
+    def _loaded(self, name: str, load: Callable[[], Any]) -> Any:
+        """A class of somebody else's."""
         try:
-            found = getattr(import_module(module), attribute)
-        except Exception as error:  # a module may raise anything while it is imported; the cause is passed on
+            found = load()
+        except Exception as error:  # a module may raise anything while it is imported; the message says what
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
                 f"cannot import the {self.what} {name!r} ({cause}); every process that runs a part of a campaign has to find it: "
                 "install its module, or set PYTHONPATH to its folder"
             ) from error
         if not isinstance(found, type):
-            raise InputError(f"{name} is no class but a {type(found).__name__}; give the class of the {self.what}")
+            raise InputError(
+                f"{self.what} {name!r} is no class but of type {type(found).__name__}; give the class of the {self.what}"
+            )
         return found

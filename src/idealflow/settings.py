@@ -1,4 +1,7 @@
-"""Site settings, from the environment: where files go and how many threads to use. Never science."""
+"""Settings of a machine, read from the environment: where files go and how many threads to use.
+
+What decides a campaign's results stands in its config instead.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,20 @@ __all__ = ["Settings"]
 
 
 class Settings(BaseSettings):
-    """Settings of this site, each read from ``IDEALFLOW_<NAME>``.
+    """Settings of this machine, each read from the environment variable ``IDEALFLOW_<NAME>``.
 
     Raises
     ------
     InputError
-        For an impossible value, naming the variable.
+        For an impossible value; the message names the variable.
 
     Examples
     --------
-    >>> Settings(threads=2).threads
+    >>> Settings(threads=2).threads  # as with IDEALFLOW_THREADS=2
     2
+    >>> Settings(threads=0)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: IDEALFLOW_THREADS: input should be greater than or equal to 1, got 0
     """
 
     model_config = SettingsConfigDict(env_prefix="IDEALFLOW_", extra="ignore")

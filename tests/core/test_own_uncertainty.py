@@ -24,6 +24,7 @@ from idealflow.core import (
 )
 from idealflow.core.registry import UNCERTAINTIES, check_registered
 from idealflow.errors import ArtifactError, InputError
+from idealflow.forcefields import get_force_field
 from idealflow.testing import check_uncertainty
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -139,6 +140,60 @@ def test_entry_points_are_found(monkeypatch):
     )
     assert "plugged" in available_uncertainties()
     assert uncertainty_class("plugged") is Scaled
+
+
+class Entry:
+    """An entry point that leads to what it is given, or raises it."""
+
+    def __init__(self, name, leads_to):
+        self.name, self._leads_to = name, leads_to
+
+    def load(self):
+        if isinstance(self._leads_to, Exception):
+            raise self._leads_to
+        return self._leads_to
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "told"),
+    [
+        (
+            ValueError("no licence\nfor you"),
+            r"cannot import the uncertainty 'plugged' \(ValueError: no licence for you\)",
+        ),
+        (
+            ModuleNotFoundError("No module named 'gone'"),
+            r"cannot import the uncertainty 'plugged' \(ModuleNotFoundError",
+        ),
+        (AttributeError("module has no Nothing"), r"cannot import the uncertainty 'plugged' \(AttributeError"),
+        (np.zeros, r"uncertainty 'plugged' is no class but of type builtin"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_is_bad_input(monkeypatch, leads_to, told):
+    monkeypatch.setattr("idealflow.plugins.entry_points", lambda group: [Entry("plugged", leads_to)])  # noqa: ARG005
+    with pytest.raises(InputError, match=told):
+        uncertainty_class("plugged")
+    with pytest.raises(InputError, match=told.replace("uncertainty", "force field")):
+        get_force_field("plugged", species=["Cu"])
+
+
+@pytest.mark.parametrize("name", [None, 3, ["soap"]])
+def test_what_is_no_name_is_said_to_be_none(name):
+    with pytest.raises(InputError, match=r"the uncertainty must be a name, got .*; available: .*committee"):
+        uncertainty_class(name)
+
+
+def test_a_built_in_name_is_not_given_away():
+    class Shadow(Scaled):
+        """Files of the default would lead to it."""
+
+    with pytest.raises(InputError, match=r"'soap' is the uncertainty of the package itself.*Shadow under another name"):
+        register_uncertainty("soap", Shadow)
+    with pytest.raises(InputError, match="register_uncertainty takes a class, got 3"):
+        register_uncertainty("mine", 3)
+    register_uncertainty("soap", UncertaintyModel)
+    assert uncertainty_class("soap") is UncertaintyModel
+    del UNCERTAINTIES.registered["soap"]
 
 
 def test_a_class_that_calls_itself_otherwise_is_refused():

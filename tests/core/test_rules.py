@@ -57,3 +57,23 @@ def test_segments_are_the_same_by_object_and_by_keyword(tmp_path):
 def test_unknown_rules_are_refused_by_name(call, told):
     with pytest.raises(InputError, match=told):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda: search(rules={"max_atoms": 90}),
+            r"crop_search takes the rule object CropRules\(\.\.\.\), got \{'max_atoms': 90\}",
+        ),
+        (lambda: search(rules=RelaxRules()), r"crop_search takes the rule object CropRules\(\.\.\.\), got RelaxRules"),
+        (lambda: search(weights=0), r"the rule object CropWeights\(\.\.\.\), got 0"),
+        (lambda: relax_shell(None, None, rules=CropRules()), r"relax_shell takes the rule object RelaxRules"),
+        (lambda: search(max_atoms=-1), r"max_atoms must be a number of at least 1, got -1"),
+        (lambda: search(max_atoms="90"), r"max_atoms must be a number of at least 1, got '90'"),
+        (lambda: CropRules(vacuum=float("nan")), r"vacuum must be a number of at least 0, got nan"),
+    ],
+)
+def test_what_is_no_rule_object_or_no_possible_rule_is_refused(call, told):
+    with pytest.raises(InputError, match=told):
+        call()

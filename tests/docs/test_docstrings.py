@@ -1,4 +1,4 @@
-"""The examples of the docstrings run, and every public object has one but for those listed in `without_example.txt`."""
+"""Every public object has an example in its docstring, and the examples run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import doctest
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,6 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
 FILES = sorted(file for file in (SOURCE / "idealflow").rglob("*.py") if file.name != "__main__.py")
-#: public objects that have no example yet, one a line; lines are only ever removed
-LISTED = Path(__file__).with_name("without_example.txt")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -26,7 +25,14 @@ def name_of(file: Path) -> str:
 
 def examples_in(module: ModuleType) -> list[doctest.DocTest]:
     """Docstrings of a module, its classes, functions and methods that hold examples."""
-    return [found for found in doctest.DocTestFinder(exclude_empty=True).find(module) if found.examples]
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = finder.find(module)
+    for name in () if hasattr(module, "__path__") else getattr(module, "__all__", ()):
+        thing = getattr(module, name)
+        if isinstance(thing, type) and thing.__module__ == module.__name__.rpartition(".")[0]:
+            # documents name the package that offers them, not the file; doctest would take them for imported
+            found += finder.find(thing, name, module=False, globs=vars(module).copy())
+    return [each for each in found if each.examples]
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
@@ -41,20 +47,10 @@ def has_example(thing: Any) -> bool:
     """Whether the docstring of a class or function, or of a method of the class, holds an example."""
     docs = [thing.__doc__]
     if isinstance(thing, type):
-        docs += [getattr(member, "__doc__", None) for name, member in vars(thing).items() if name != "__doc__"]
+        # not the default of a field: the docstring of int holds an example, too
+        members = [member for member in vars(thing).values() if isinstance(member, property) or isroutine(member)]
+        docs += [member.__doc__ for member in members]
     return any(isinstance(doc, str) and ">>> " in doc for doc in docs)
-
-
-@pytest.fixture(scope="module")
-def offered() -> dict[str, Any]:
-    """Every public class and function of the package, by its full name."""
-    names = [name_of(file) for file in FILES]
-    return {
-        full_name: thing
-        for name in names
-        if not any(part.startswith("_") for part in name.split("."))
-        for full_name, thing in public(import_module(name))
-    }
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if ">>> " in file.read_text()], ids=name_of)
@@ -69,13 +65,12 @@ def test_examples_run(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sum(len(example.examples) for example in examples) == written
 
 
-def test_every_public_object_has_an_example(offered: dict[str, Any]) -> None:
-    lacking = {name for name, thing in offered.items() if not has_example(thing)}
-    assert sorted(lacking - set(LISTED.read_text().split())) == []
-
-
-def test_the_list_of_objects_without_example_only_shrinks(offered: dict[str, Any]) -> None:
-    listed = LISTED.read_text().split()
-    assert listed == sorted(set(listed))
-    assert [name for name in listed if name not in offered] == []  # moved or gone: remove the line
-    assert [name for name in listed if has_example(offered[name])] == []  # has an example now: remove the line
+def test_every_public_object_has_an_example() -> None:
+    names = [name_of(file) for file in FILES]
+    offered = {
+        full_name: thing
+        for name in names
+        if not any(part.startswith("_") for part in name.split("."))
+        for full_name, thing in public(import_module(name))
+    }
+    assert sorted(name for name, thing in offered.items() if not has_example(thing)) == []

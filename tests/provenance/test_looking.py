@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,13 @@ def test_what_is_opened_by_folder_is_what_was_run_and_nothing_is_written(copied:
     assert campaign.lineage(campaign.substructures()[0].uuid).version_after is not None
     assert contents(copied) == before
     assert campaign.artifacts.url == str(copied / "artifacts")
+
+
+def test_a_campaign_goes_to_other_processes_and_is_copied(finished: Any) -> None:
+    campaign = Campaign.open(finished.folder)
+    state = campaign.state()
+    for other in (pickle.loads(pickle.dumps(campaign)), copy.deepcopy(campaign)):  # noqa: S301  # our own
+        assert other.state() == state
 
 
 def test_a_campaign_in_a_store_is_opened_by_name(finished: Any, tmp_path: Path) -> None:

@@ -141,3 +141,15 @@ def test_read_only_folder_is_a_clear_error(tmp_path):
     tmp_path.chmod(0o755)
     with SQLiteStore(tmp_path / "s.sqlite") as store:
         assert store.count() == 50
+
+
+def test_a_damaged_document_is_reported(tmp_path):
+    path = filled(tmp_path / "s.sqlite")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE c_docs SET doc = substr(doc, 1, 100) WHERE id = 20")
+    connection.close()
+    with (
+        SQLiteStore(path) as store,
+        pytest.raises(ArtifactError, match=r"s\.sqlite: a document in it is damaged .*put back a copy"),
+    ):
+        list(store.query({"text": {"$regex": "x"}}))

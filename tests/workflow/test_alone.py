@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from jobflow import run_locally
+from monty.json import MontyDecoder, MontyEncoder
 
 from idealflow import (
     AseLabeller,
@@ -23,7 +26,8 @@ from idealflow import (
 from idealflow.core import SOAP, Crop, UncertaintyModel, crop_search, relax_shell, screen
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
-from idealflow.workflow.frames.encode import to_atoms
+from idealflow.schemas import StageContext
+from idealflow.workflow.frames.encode import to_atoms, to_stored
 from idealflow.workflow.jobs.keys import child_seed
 from support import tiny
 
@@ -113,6 +117,46 @@ def test_a_segment_runs_and_stops_where_the_uncertainty_says_so(u: UncertaintyMo
     assert (plain.last_step, plain.reason) == (20, "schedule_end")
     stopped = output(maker.make(frame, (force_field, u), threshold=1e-3))
     assert (stopped.last_step, stopped.reason) == (0, "triggered")
+
+
+@dataclass
+class Renaming(CropSearchMaker):
+    """A user's, which changes the job and nothing else."""
+
+    def make(self, *args: Any, **kwargs: Any) -> Any:
+        """The job, by another name."""
+        job = super().make(*args, **kwargs)
+        job.name = "ours"
+        return job
+
+
+def queued(job: Any) -> Any:
+    """A job as a worker reads it."""
+    return MontyDecoder().decode(json.dumps(job.as_dict(), cls=MontyEncoder))
+
+
+def test_keywords_plain_data_and_overridden_makes_are_the_same_call(u: UncertaintyModel, frame: Atoms) -> None:
+    maker = {"n_candidates": 3, "max_atoms": 150}
+    plain = output(CropSearchMaker(**maker).make(frame, 99, u))
+    by_keyword = output(CropSearchMaker(**maker).make(atoms=frame, centre=99, uncertainty=u))
+    job = Renaming(**maker).make(frame, 99, u)
+    assert job.name == "ours"
+    overridden = output(queued(job))
+    for found in (by_keyword, overridden):
+        assert found.model_copy(update={"seconds": plain.seconds}) == plain
+    labelled = output(LabelMaker(AseLabeller(tiny.EMT, reference="EMT")).make(atoms=bulk("Cu")))
+    assert labelled.state == "accepted"
+
+
+def test_a_context_as_plain_data_is_a_campaigns(tmp_path: Path) -> None:
+    context = StageContext(campaign="ours", round=3, seed=0, artifacts=str(tmp_path / "a"), work=str(tmp_path / "w"))
+    maker = LabelMaker(AseLabeller(tiny.EMT, reference="EMT"))
+    given = (to_stored(bulk("Cu")).model_dump(), "bootstrap-0", "bootstrap")
+    by_data = output(maker.make(context.model_dump(), *given))
+    by_keyword = output(maker.make(context=context, subject=given[0], request=given[1], origin=given[2]))
+    assert by_data.campaign == by_keyword.campaign == "ours"
+    assert by_data.round == by_keyword.round == 3
+    assert by_data.energy == by_keyword.energy
 
 
 @pytest.mark.parametrize(

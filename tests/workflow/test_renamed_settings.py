@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,21 @@ from support import tiny
 
 #: science key of a campaign with every setting but the labeller at its default, when `n_judges` was one of them
 KEY = "2-c53ab6fe0c070a71"
+
+
+@dataclass
+class OwnUpdateMaker(ModelUpdateMaker):
+    """A user's, with a setting of its own."""
+
+    margin: float = 2.0
+
+
+@dataclass
+class OwnIdealMaker(IdealMaker):
+    """A user's."""
+
+    note: str = ""
+
 
 FORMER = {"n_steps": 5, "n_replay": 3, "n_judges": 2}
 
@@ -60,3 +75,33 @@ def test_settings_kept_under_the_former_name_are_no_change(tmp_path: Path) -> No
     store = ArtifactStore(str(tmp_path / "artifacts"))
     assert load_settings(store, save_settings(store, former)) == json.loads(json.dumps(kept))
     assert science_key(maker) == science_key(maker_from_settings(tiny.settings() | {"update": FORMER}))
+
+
+def test_a_users_maker_that_was_stored_with_former_names_is_read() -> None:
+    maker = OwnUpdateMaker(n_validation=5, margin=7.0)
+    stored = maker.as_dict()
+    stored["n_judges"] = stored.pop("n_validation")
+    assert MontyDecoder().process_decoded(stored | {"category": None}) == maker
+    queued = MontyDecoder().process_decoded(stored | {"category": "gpu"})
+    assert queued == maker
+    assert IdealMaker(update=queued).queues == {"update": "gpu"}
+    with pytest.raises(InputError, match=r"OwnUpdateMaker: n_judges is called n_validation now"):
+        OwnUpdateMaker.from_dict(stored | {"n_validation": 5})
+    campaign = OwnIdealMaker(campaign="own").as_dict() | {"category": "cpu"}
+    del campaign["queues"]
+    assert MontyDecoder().process_decoded(campaign).queues == {"default": "cpu"}
+
+
+def test_what_has_no_part_in_queues_is_refused_beside_a_category_too() -> None:
+    with pytest.raises(InputError, match=r"queues has no part 'segments' \(did you mean 'segment'\?\)"):
+        present_spelling({"category": "cpu", "queues": {"segments": "gpu"}})
+    with pytest.raises(InputError, match=r"queues\.segment must be the name of a category, got 3"):
+        present_spelling({"category": "cpu", "queues": {"segment": 3}})
+    with pytest.raises(InputError, match=r"queues must be a mapping .* got \[\]"):
+        present_spelling({"category": "cpu", "queues": []})
+
+
+def test_no_round_is_no_number_of_rounds() -> None:
+    maker = IdealMaker(max_rounds=0, label=LabelMaker(AseLabeller(tiny.EMT, reference="EMT")))
+    with pytest.raises(InputError, match="max_rounds must be at least 1, got 0"):
+        maker.make(tiny.frame())

@@ -81,7 +81,7 @@ def computed(log: Path) -> list[str]:
 
 
 def documents(out: Path) -> dict[str, dict[str, Any]]:
-    """Every stage document of the campaign by kind and derived uuid, without what a clock decides."""
+    """Every stage document of the campaign by kind and derived uuid, without what a clock or the folder's name decides."""
     directory = CampaignDirectory(out)
     if not directory.exists():
         return {}
@@ -101,7 +101,8 @@ def stage_documents(store: Any) -> dict[str, dict[str, Any]]:
 
 
 def _timeless(output: Any) -> Any:
-    dropped = ("seconds", "label_seconds", "core_seconds", "wall_s", "t_entire_s", "artifacts", "@version")
+    places = ("artifacts", "settings")  # the file of settings names the folder
+    dropped = ("seconds", "label_seconds", "core_seconds", "wall_s", "t_entire_s", "@version", *places)
     if isinstance(output, dict):
         return {key: _timeless(value) for key, value in output.items() if key not in dropped}
     return [_timeless(value) for value in output] if isinstance(output, list) else output

@@ -29,7 +29,7 @@ Loaded = TypeVar("Loaded")
 def write_archive(
     path: str | Path, kind: str, version: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
 ) -> Path:
-    """Write arrays and plain metadata so that the file either has its old or its complete new content.
+    """Write arrays and plain metadata to a file; after a crash it has either its old or its complete new content.
 
     Parameters
     ----------
@@ -46,6 +46,14 @@ def write_archive(
     -------
     pathlib.Path
         ``path``.
+
+    Examples
+    --------
+    Equal content gives equal bytes:
+
+    >>> first, second = (write_archive(name, "state", 1, {"x": np.arange(3)}, {"step": 5}) for name in ("a.npz", "b.npz"))
+    >>> first.read_bytes() == second.read_bytes()
+    True
     """
     path = Path(path)
     header = json.dumps({"kind": kind, "version": version, "meta": dict(meta)}, sort_keys=True)
@@ -74,7 +82,18 @@ def write_archive(
 
 
 def archive_kind(path: str | Path) -> str | None:
-    """What an archive says it is, by its header alone; None for a file that is missing, damaged or no archive."""
+    """Read the ``kind`` with which an archive was written, from its header alone.
+
+    Returns
+    -------
+    str or None
+        None for a file that is missing, damaged or no archive.
+
+    Examples
+    --------
+    >>> archive_kind(write_archive("state.npz", "state", 1, {}, {})), archive_kind("absent.npz")
+    ('state', None)
+    """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{_META}.npy") as member:
             header = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
@@ -84,12 +103,33 @@ def archive_kind(path: str | Path) -> str | None:
 
 
 def read_archive(path: str | Path, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what :func:`write_archive` wrote.
+    """Read what :func:`write_archive` wrote, and verify the checksums.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    kind, version
+        The kind that the file must have, and the newest version that the caller understands.
+
+    Returns
+    -------
+    arrays, meta
+        As they were written.
 
     Raises
     ------
     ArtifactError
         If the file is missing, cut short, damaged, of another kind, or of a newer version.
+
+    Examples
+    --------
+    >>> path = write_archive("state.npz", "state", 1, {"x": np.arange(3)}, {"step": 5})
+    >>> read_archive(path, "state", 1)
+    ({'x': array([0, 1, 2])}, {'step': 5})
+    >>> read_archive(path, "trajectory", 1)
+    Traceback (most recent call last):
+    idealflow.errors.ArtifactError: state.npz holds kind 'state' version 1; expected 'trajectory' up to version 1
     """
     path = Path(path)
     arrays: dict[str, NDArray[Any]] = {}
@@ -116,12 +156,21 @@ def read_archive(path: str | Path, kind: str, version: int) -> tuple[dict[str, N
 
 
 def packed(save: Callable[[Path], object]) -> NDArray[np.uint8]:
-    """The file that something saves itself to, as an array: a part of an archive.
+    """Bytes of a file as an array, so that an object which saves itself to a file can be stored inside an archive.
 
     Parameters
     ----------
     save
-        Writes to the path that it is given.
+        Function that writes the file to the path that it is given.
+
+    Returns
+    -------
+    (n_bytes,) uint8
+
+    Examples
+    --------
+    >>> packed(lambda path: path.write_text("abc")).tolist()
+    [97, 98, 99]
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part"
@@ -130,7 +179,13 @@ def packed(save: Callable[[Path], object]) -> NDArray[np.uint8]:
 
 
 def unpacked(content: NDArray[np.uint8], load: Callable[[Path], Loaded]) -> Loaded:
-    """What ``load`` makes of a file that :func:`packed` took in."""
+    """Load an object from the bytes that :func:`packed` returned; ``load`` gets the path of a file that holds them.
+
+    Examples
+    --------
+    >>> unpacked(packed(lambda path: path.write_text("abc")), Path.read_text)
+    'abc'
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part"
         path.write_bytes(content.tobytes())

@@ -1,7 +1,7 @@
-"""Matrix products of many rows with a small matrix, free of the BLAS: no threads of its own, the same bits everywhere.
+"""Products of many rows with a small matrix, computed without BLAS.
 
-A BLAS starts threads behind every product however small, which fight with the threads that screen blocks of atoms; and the
-order of its sums, so the last bit, depends on their number.
+BLAS may start threads of its own for every product, however small, and these compete with the threads that screen blocks of
+atoms. The order of its sums, and so the last bit of a result, depends on their number; here it is always the same.
 """
 
 from __future__ import annotations
@@ -20,14 +20,40 @@ Float = NDArray[np.float64]
 
 
 def padded(matrix: Float) -> Float:
-    """Copy with zeros up to multiples of eight rows and columns."""
+    """Copy of a matrix, extended by zeros to multiples of eight rows and columns, as :func:`row_products` needs it.
+
+    Examples
+    --------
+    >>> padded(np.ones((3, 10))).shape
+    (8, 16)
+    """
     out = np.zeros([-(-n // LANES) * LANES for n in matrix.shape])
     out[: matrix.shape[0], : matrix.shape[1]] = matrix
     return out
 
 
 def row_products(rows: Float, matrix: Float, n_columns: int) -> Float:
-    """``rows @ matrix`` for a :func:`padded` matrix (p, m): rows (n, at most p) → (n, n_columns)."""
+    """``rows @ matrix``, for a matrix that :func:`padded` has extended.
+
+    Parameters
+    ----------
+    rows : (n, k)
+        k is at most p; missing columns count as zeros.
+    matrix : (p, m)
+        p and m are multiples of eight.
+    n_columns
+        Columns of the product that are wanted, at most m.
+
+    Returns
+    -------
+    (n, n_columns)
+
+    Examples
+    --------
+    >>> rows, matrix = np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(3, 2)
+    >>> bool((row_products(rows, padded(matrix), n_columns=2) == rows @ matrix).all())
+    True
+    """
     wide = np.zeros((len(rows), len(matrix)))
     wide[:, : rows.shape[1]] = rows
     out = np.zeros((len(rows), matrix.shape[1]))

@@ -63,7 +63,8 @@ def register_uncertainty(name: str, kind: type[Uncertainty]) -> None:
     Raises
     ------
     InputError
-        If the class calls itself otherwise: its files would not be found.
+        If it is no class, the class calls itself otherwise (its files would not be found), or the name is a built-in one (whose
+        files could not be read any more).
 
     Examples
     --------
@@ -74,6 +75,12 @@ def register_uncertainty(name: str, kind: type[Uncertainty]) -> None:
     >>> uncertainty_class("mine") is Mine
     True
     """
+    if not isinstance(kind, type):
+        raise InputError(f"register_uncertainty takes a class, got {kind!r}; give the class of the uncertainty")
+    if name in UNCERTAINTIES.built_in and UNCERTAINTIES.find(name) is not kind:
+        raise InputError(
+            f"{name!r} is the uncertainty of the package itself, and files name it; register {kind.__name__} under another name"
+        )
     if getattr(kind, "name", name) not in (name, _import_path(kind)):
         raise InputError(
             f"{kind.__name__} calls itself {kind.name!r}, and its files say so; register it under that name, or set "

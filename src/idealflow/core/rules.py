@@ -15,7 +15,7 @@ from idealflow.errors import InputError, did_you_mean
 __all__ = ["with_single_rules"]
 
 
-def with_single_rules(function: str, single: Mapping[str, Any], *rules: Any) -> tuple[Any, ...]:
+def with_single_rules(function: str, single: Mapping[str, Any], *rules: tuple[Any, type]) -> tuple[Any, ...]:
     """Change single fields of rule objects.
 
     Parameters
@@ -25,7 +25,8 @@ def with_single_rules(function: str, single: Mapping[str, Any], *rules: Any) -> 
     single
         New values by name of the field.
     rules
-        Frozen dataclasses; no two of them have a field of the same name.
+        Pairs of a rule object, or None for its defaults, and its class, a frozen dataclass; no two of them have a field of the
+        same name.
 
     Returns
     -------
@@ -35,15 +36,21 @@ def with_single_rules(function: str, single: Mapping[str, Any], *rules: Any) -> 
     Raises
     ------
     InputError
-        If none of them has such a field.
+        If none of them has such a field, or one of them is no rule object.
 
     Examples
     --------
     >>> from idealflow.core.dynamics import Limits
-    >>> with_single_rules("md_segment", {"max_force": 50.0}, Limits())
+    >>> with_single_rules("md_segment", {"max_force": 50.0}, (None, Limits))
     (Limits(max_force=50.0, max_temperature=10000.0),)
     """
-    names = [[entry.name for entry in fields(one)] for one in rules]
+    for one, kind in rules:
+        if not (one is None or isinstance(one, kind)):
+            raise InputError(
+                f"{function} takes the rule object {kind.__name__}(...), got {one!r}; or give single rules by keyword"
+            )
+    objects = [kind() if one is None else one for one, kind in rules]
+    names = [[entry.name for entry in fields(one)] for one in objects]
     known = [name for own in names for name in own]
     for name in single:
         if name not in known:
@@ -52,5 +59,5 @@ def with_single_rules(function: str, single: Mapping[str, Any], *rules: Any) -> 
             )
     return tuple(
         replace(one, **{name: value for name, value in single.items() if name in own})
-        for one, own in zip(rules, names, strict=True)
+        for one, own in zip(objects, names, strict=True)
     )

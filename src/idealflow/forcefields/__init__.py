@@ -1,4 +1,4 @@
-"""Force fields: the protocol, the registry, the built-in local one, and committees of them as an uncertainty."""
+"""Force fields: the protocol they follow, the registry, the built-in one, and uncertainty by a committee of several."""
 
 from idealflow.forcefields.committee import CommitteeUncertainty
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField, TrainReport

@@ -1,4 +1,4 @@
-"""Proof that a force field keeps the conventions on which a campaign rests."""
+"""Conformance kit for force fields: checks the conventions that a campaign relies on."""
 
 from __future__ import annotations
 
@@ -31,13 +31,21 @@ class ForceFieldCheck:
     Attributes
     ----------
     force_error
-        Largest difference between a force along a random direction and the energy's slope, eV/Å.
+        Largest difference between the force along a random direction and the slope of the energy, eV/Å.
     stress_error
-        Largest difference between stress and the energy's slope with strain, eV/Å³.
+        Largest difference between the stress and the slope of the energy with strain, eV/Å³.
     symmetry_error
-        Largest change of forces (eV/Å) after reordering, rotating and translating.
+        Largest change of forces (eV/Å), energy (eV/atom) or stress (eV/Å³), turned back, after the atoms were reordered,
+        rotated and translated.
     errors : (n, 3)
         Errors on the dataset after the short fit: eV/atom, eV/Å, eV/Å³.
+
+    Examples
+    --------
+    Returned by :func:`check_force_field`, which shows one.
+
+    >>> ForceFieldCheck(force_error=1e-5, stress_error=1e-7, symmetry_error=1e-9, errors=np.zeros((2, 3))).force_error
+    1e-05
     """
 
     force_error: float
@@ -58,7 +66,7 @@ def check_force_field(
     symmetry_tolerance: float = 0.001,
     seed: int = 0,
 ) -> ForceFieldCheck:
-    """Check an architecture: derivatives, symmetries, determinism, files, refusals and masks.
+    """Check a force field: derivatives, symmetries, determinism, files, refusal of bad input, and masked forces.
 
     Parameters
     ----------
@@ -69,11 +77,11 @@ def check_force_field(
     steps
         Gradient steps of every short fit.
     displacement, strain
-        Steps of central differences, Å and 1; for energies in single precision take larger ones.
+        Steps of the central differences, in Å and without unit; take larger ones if energies are in single precision.
     force_tolerance, stress_tolerance, symmetry_tolerance
         Largest accepted differences, eV/Å, eV/Å³ and eV/Å.
     seed
-        Of fits, directions, rotations and orders.
+        Seed of fits, random directions, rotations and orders of atoms.
 
     Returns
     -------
@@ -85,7 +93,22 @@ def check_force_field(
     AssertionError
         When a convention is broken; the message says which.
     InputError
-        When the dataset cannot prove what is asked.
+        When the dataset has fewer than two structures or one without stress.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.forcefields import get_force_field
+    >>> def labelled(seed):
+    ...     atoms = bulk("Cu", cubic=True)
+    ...     atoms.rattle(0.1, seed=seed)
+    ...     atoms.calc = EMT()
+    ...     atoms.get_stress()  # computes energy and forces too
+    ...     return atoms
+    >>> small = get_force_field("local", species=["Cu"], cutoff=3.0, n_channels=2, hidden=[4])
+    >>> check_force_field(small, [labelled(seed) for seed in range(2)], steps=2).force_error < 0.01
+    True
     """
     if len(dataset) < 2 or any("stress" not in atoms.calc.results for atoms in dataset):
         raise InputError("the kit needs at least two labelled structures, each with stress")

@@ -1,4 +1,4 @@
-"""Labelled structures as training data, checked."""
+"""Labelled structures as training data: reading and checking labels, and errors of a calculator against them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ __all__ = ["Targets", "absolute_errors", "check_dataset", "targets_of"]
 
 @dataclass(frozen=True)
 class Targets:
-    """Label of one structure.
+    """Label of one structure, as training reads it.
 
     Attributes
     ----------
     energy
-        eV.
+        Energy of the whole structure, eV.
     forces : (n_atoms, 3), eV/Å
     stress : (6,), eV/Å³, or None
+        In ASE's sign and Voigt order.
     force_weight : (n_atoms,)
-        Weight of each atom's force in the loss.
+        Weight of each atom's force in the loss; 0 leaves the force out.
+
+    Examples
+    --------
+    Returned by :func:`targets_of`, which shows one.
+
+    >>> Targets(energy=-3.5, forces=np.zeros((1, 3)), stress=None, force_weight=np.ones(1)).stress is None
+    True
     """
 
     energy: float
@@ -36,12 +44,24 @@ class Targets:
 
 
 def targets_of(atoms: Atoms) -> Targets:
-    """The label that a structure's calculator holds.
+    """Read the label that a structure's calculator holds, and the weights in its array ``force_weight`` (default: ones).
 
     Raises
     ------
     InputError
-        If energy or forces are missing, or anything is not finite.
+        If energy or forces are missing, or a value is not finite.
+
+    Examples
+    --------
+    >>> from idealflow.core.structure import set_label
+    >>> labelled = set_label(Atoms("Cu2"), energy=-7.0, forces=np.zeros((2, 3)))
+    >>> labelled.set_array("force_weight", np.array([1.0, 0.0]))
+    >>> target = targets_of(labelled)
+    >>> target.energy, target.force_weight.tolist()
+    (-7.0, [1.0, 0.0])
+    >>> targets_of(Atoms("Cu2"))
+    Traceback (most recent call last):
+    idealflow.errors.InputError: a labelled structure needs energy and forces, Cu2 has no energy; attach a SinglePointCalculator
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     for name in ("energy", "forces"):
@@ -65,12 +85,27 @@ def targets_of(atoms: Atoms) -> Targets:
 
 
 def check_dataset(dataset: Sequence[Atoms], species: Sequence[str]) -> list[Targets]:
-    """Targets of all structures.
+    """Read the labels of all structures, and refuse a dataset that a force field of these species can not learn from.
+
+    Returns
+    -------
+    list of Targets
+        In the order of the dataset.
 
     Raises
     ------
     InputError
-        For an empty dataset, a bad label, or a species the force field does not know.
+        For an empty dataset, a bad label (see :func:`targets_of`), or a species that is not among ``species``.
+
+    Examples
+    --------
+    >>> from idealflow.core.structure import set_label
+    >>> dataset = [set_label(Atoms("Cu"), energy=-3.5, forces=np.zeros((1, 3)))]
+    >>> [target.energy for target in check_dataset(dataset, ["Cu"])]
+    [-3.5]
+    >>> check_dataset([], ["Cu"])
+    Traceback (most recent call last):
+    idealflow.errors.InputError: a force field cannot learn from an empty dataset; give labelled structures
     """
     if len(dataset) == 0:
         raise InputError("a force field cannot learn from an empty dataset; give labelled structures")
@@ -85,18 +120,37 @@ def check_dataset(dataset: Sequence[Atoms], species: Sequence[str]) -> list[Targ
 
 
 def absolute_errors(calculator: Any, dataset: Sequence[Atoms], species: Sequence[str]) -> NDArray[np.float64]:
-    """Errors of an ASE calculator on every structure.
+    """Absolute errors of an ASE calculator on labelled structures.
+
+    Parameters
+    ----------
+    calculator
+        ASE calculator of energy and forces, and of stress where labels have it.
+    dataset
+        Labelled structures; they are not changed.
+    species
+        Chemical symbols that may occur in them.
 
     Returns
     -------
     (n, 3)
-        |energy error| per atom in eV, mean |force error| over components in eV/Å, mean |stress error| in eV/Å³ (NaN where
-        the label has no stress or the structure no volume).
+        Absolute error of the energy per atom, eV; mean absolute error of the force components, eV/Å; mean absolute error of the
+        stress components, eV/Å³ (NaN if the label has no stress or the structure no volume).
 
     Raises
     ------
     InputError
         As :func:`check_dataset`.
+
+    Examples
+    --------
+    With a label of zeros the errors are what EMT predicts, here for two copper atoms 2.5 Å apart:
+
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.structure import set_label
+    >>> dimer = set_label(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]]), energy=0.0, forces=np.zeros((2, 3)))
+    >>> absolute_errors(EMT(), [dimer], ["Cu"]).round(2).tolist()  # eV/atom, eV/Å, eV/Å³
+    [[1.88, 0.91, nan]]
     """
     out = np.full((len(dataset), 3), np.nan)
     for row, atoms, target in zip(out, dataset, check_dataset(dataset, species), strict=True):

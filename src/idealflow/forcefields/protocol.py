@@ -1,4 +1,4 @@
-"""What a force field has to offer to learn on the fly."""
+"""Protocols: the methods that a force field needs in order to learn during a campaign."""
 
 from __future__ import annotations
 
@@ -27,8 +27,18 @@ class TrainReport:
     loss
         Training loss at intervals over the run, oldest first.
     errors : (n, 3)
-        Mean absolute errors on the structures to validate with (or trained on, without any): energy eV/atom, forces
+        Mean absolute errors of each validation structure (without any: of each training structure): energy eV/atom, forces
         eV/Å, stress eV/Å³ (NaN where a label has none).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> dataset = [set_label(bulk("Cu"), energy=-3.5, forces=np.zeros((1, 3)))]
+    >>> report = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4]).fit(dataset, steps=3)
+    >>> report.steps, len(report.loss), report.errors.shape
+    (3, 3, (1, 3))
     """
 
     steps: int
@@ -38,10 +48,18 @@ class TrainReport:
 
 @runtime_checkable
 class ForceField(Protocol):
-    """A machine-learning force field.
+    """A machine-learning force field that can be fitted, and updated with new structures later.
 
     A labelled structure is an ase Atoms whose calculator holds ``energy`` (eV), ``forces`` (eV/Å) and optionally
-    ``stress`` (eV/Å³, ASE's sign and Voigt order); an array ``force_weight`` (n_atoms,) masks forces in the loss.
+    ``stress`` (eV/Å³, ASE's sign and Voigt order); an array ``force_weight`` (n_atoms,), if there is one, weights the forces in
+    the loss.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> force_field = get_force_field("local", species=["Cu"], cutoff=4.0)
+    >>> isinstance(force_field, ForceField), force_field.species, force_field.cutoff
+    (True, ('Cu',), 4.0)
     """
 
     @property
@@ -50,7 +68,7 @@ class ForceField(Protocol):
 
     @property
     def cutoff(self) -> float:
-        """Local cutoff (of one layer, for message passing), Å."""
+        """Distance up to which an atom sees neighbours, Å; with message passing, that of one layer."""
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -68,13 +86,27 @@ class ForceField(Protocol):
         validation: Sequence[Atoms] | None = None,
         progress: Callable[[int, int, float], None] | None = None,
     ) -> TrainReport:
-        """Learn from scratch; ``progress(step, steps, loss)`` is called now and then."""
+        """Learn from scratch.
+
+        Parameters
+        ----------
+        dataset
+            Labelled structures.
+        steps
+            Gradient steps; None leaves the number to the force field.
+        seed
+            Seed of the initial weights and of the order of the data.
+        validation
+            Labelled structures on which the errors of the report are measured; None: the dataset.
+        progress
+            Called now and then as ``progress(step, steps, loss)``.
+        """
 
     def update(self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float, seed: int) -> TrainReport:
-        """Go on learning from new structures and a replay of old ones, with the stored optimiser state.
+        """Continue learning from ``new`` structures and a ``replay`` of old ones, from the stored state of the optimiser.
 
-        A training that diverges does not raise: its report ends with a loss that is not finite, and whoever asked for
-        the update throws it away.
+        ``lr`` is the step size. A training that diverges does not raise: the losses of its report end with one that is not
+        finite, and the caller discards the update.
         """
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
@@ -88,39 +120,65 @@ class ForceField(Protocol):
 
     @classmethod
     def load(cls, path: str | Path) -> ForceField:
-        """Read what :meth:`save` wrote; ArtifactError for a file that is missing, damaged or foreign."""
+        """Read what :meth:`save` wrote; raises ArtifactError for a file that is missing, damaged or no such force field."""
 
     def copy(self) -> ForceField:
         """An independent copy."""
 
 
 class AtomicEnergies(Protocol):
-    """Energies of single atoms, and the gradient of any scalar of them: a pure, deterministic function of the frame."""
+    """Energies of single atoms, and gradients of weighted sums of them: a pure, deterministic function of the frame.
+
+    Examples
+    --------
+    The weights choose whose energy is differentiated; with ones, the gradient is minus the forces:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.rattle(0.1, seed=0)
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    >>> _ = learner.fit([set_label(atoms.copy(), energy=-14.0, forces=np.zeros((4, 3)))], steps=3)
+    >>> energies, pull = learner.atomic_energies().linearised(atoms)
+    >>> in_positions, in_cell = pull(np.ones(4))
+    >>> atoms.calc = learner.calculator()
+    >>> bool(np.allclose(energies.sum(), atoms.get_potential_energy())), bool(np.allclose(in_positions, -atoms.get_forces()))
+    (True, True)
+    """
 
     def __call__(self, atoms: Atoms, indices: ArrayLike | None = None) -> Float:
         """Energies of all atoms or of those at ``indices``, (n,), eV.
 
-        InputError for a species outside the force field's, or positions that are not finite. A species that was in no
-        training structure is allowed; its energies mean nothing.
+        Raises InputError for a species that the force field was not made for, and for positions that are not finite. A species
+        that it was made for but never trained on is allowed; energies of such atoms mean nothing.
         """
         ...
 
     def linearised(
         self, atoms: Atoms, indices: ArrayLike | None = None
     ) -> tuple[Float, Callable[[Float], tuple[Float, Float]]]:
-        """Energies, and a function of weights (n,) that gives the gradient of Σ weight · energy.
+        """Energies (n,), eV, and a function that maps weights (n,) to the gradient of Σ weight · energy.
 
-        The gradient is that in the positions (n_atoms, 3), eV/Å, and in the cell at fixed Cartesian positions (3, 3), eV/Å.
+        The function returns two gradients: in the positions (n_atoms, 3), eV/Å, and in the cell at fixed Cartesian positions
+        (3, 3), eV/Å.
         """
         ...
 
 
 @runtime_checkable
 class AtomicForceField(ForceField, Protocol):
-    """A force field whose energy is a sum over atoms, which a committee can compare."""
+    """A force field whose energy is a sum over atoms, so that a committee can compare members atom by atom.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> isinstance(get_force_field("local", species=["Cu"]), AtomicForceField)
+    True
+    """
 
     def atomic_energies(self) -> AtomicEnergies:
-        """Energies of single atoms as learned so far; later learning does not change them."""
+        """Function of the energies of single atoms, as learned so far; later learning does not change it."""
 
     def copy(self) -> AtomicForceField:
         """An independent copy."""

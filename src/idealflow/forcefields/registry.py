@@ -1,4 +1,4 @@
-"""Architectures by name, imported when asked for."""
+"""Finding force fields by name; their modules are imported only when they are asked for."""
 
 from __future__ import annotations
 
@@ -32,31 +32,59 @@ FORCE_FIELDS = Plugins(
 
 
 def available() -> list[str]:
-    """Names of all architectures: built in, registered, and of installed plug-ins (entry points ``idealflow.forcefields``)."""
+    """Names of all force fields: built in, registered, and entry points ``idealflow.forcefields`` of installed packages.
+
+    Examples
+    --------
+    >>> "local" in available()
+    True
+    """
     return FORCE_FIELDS.names()
 
 
 def register_force_field(name: str, kind: type) -> None:
-    """Make a class that follows :class:`~idealflow.forcefields.ForceField` available under ``name`` in this process."""
+    """Make a class that follows :class:`~idealflow.forcefields.ForceField` available under ``name``, in this process.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields.local import LocalForceField
+    >>> class Short(LocalForceField):
+    ...     name = "short"
+    ...     def __init__(self, species, cutoff=3.0):
+    ...         super().__init__(species, cutoff)
+    >>> register_force_field("short", Short)
+    >>> get_force_field("short", species=["Cu"]).cutoff
+    3.0
+    >>> del FORCE_FIELDS.registered["short"]
+    """
     FORCE_FIELDS.registered[name] = kind
 
 
 def get_force_field(name: str, **settings: Any) -> ForceField:
-    """An untrained force field.
+    """Make an untrained force field.
 
     Parameters
     ----------
     name
-        One of :func:`available`, or the import path ``module:Class`` of one's own, which its ``name`` then has to be.
+        One of :func:`available`, or the import path ``module:Class`` of a class of your own, whose ``name`` must be that same
+        path.
     settings
-        ``species`` and whatever else the architecture takes.
+        ``species`` and whatever else the class takes.
 
     Raises
     ------
     InputError
         For an unknown name or setting.
     MissingExtraError
-        If its package is not installed, with the pip command.
+        If it needs a package that is not installed; the message holds the pip command.
+
+    Examples
+    --------
+    >>> get_force_field("local", species=["Ag", "Cu"], cutoff=4.5).species  # by atomic number
+    ('Cu', 'Ag')
+    >>> get_force_field("locl", species=["Cu"])
+    Traceback (most recent call last):
+    idealflow.errors.InputError: unknown force field 'locl' (did you mean 'local'?); available: ...
     """
     made = FORCE_FIELDS.find(name)
     try:
@@ -76,9 +104,19 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
 
 
 def default_settings(name: str) -> dict[str, Any]:
-    """What a force field's settings are where they are not given, as its class says; none of a class that is not there.
+    """Default values of a force field's settings, by name.
 
-    Sequences are lists, as in a config.
+    Returns
+    -------
+    dict
+        As a config would write them: sequences are lists. Settings without default, such as ``species``, are left out. Empty
+        if there is no such force field or its package is not installed.
+
+    Examples
+    --------
+    >>> defaults = default_settings("local")
+    >>> defaults["cutoff"], defaults["hidden"], "species" in defaults
+    (5.0, [32, 32], False)
     """
     try:
         parameters = signature(FORCE_FIELDS.find(name)).parameters.values()
@@ -89,14 +127,14 @@ def default_settings(name: str) -> dict[str, Any]:
 
 
 def present_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a force field under the names that they have now.
+    """Settings of a force field, those under names of earlier versions renamed to what they are called now.
 
     Parameters
     ----------
     name
-        One of :func:`available`; settings of any other are returned as they are.
+        Name of the force field; settings of one that is not built in are returned as they are.
     settings
-        Some perhaps under a name of an earlier version.
+        Values by name, present or former.
 
     Raises
     ------
@@ -114,19 +152,29 @@ def present_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_force_field(path: str | Path) -> ForceField:
-    """A trained force field from its file, whatever its architecture.
+    """Read a trained force field from its file; which class it is stands in the file.
 
     Raises
     ------
     ArtifactError
         If the file is missing, cut short, damaged or no force field.
+    InputError
+        If the force field that the file names is not known here.
+
+    Examples
+    --------
+    >>> load_force_field(get_force_field("local", species=["Cu"]).save("copper.ff")).species
+    ('Cu',)
+    >>> load_force_field("absent.ff")
+    Traceback (most recent call last):
+    idealflow.errors.ArtifactError: force field absent.ff does not exist
     """
     force_field: ForceField = FORCE_FIELDS.find(_architecture(Path(path))).load(path)
     return force_field
 
 
 def _architecture(path: Path) -> str:
-    """Architecture named in the header: files of force fields begin with one line of JSON."""
+    """Name of the force field in a file: each such file begins with one line of JSON."""
     try:
         with path.open("rb") as handle:
             header = json.loads(handle.readline(4096))

@@ -1,4 +1,4 @@
-"""Labels from any ASE calculator: the settings of one, and what it says about a structure."""
+"""Labels from any ASE calculator, computed in a process of its own."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SENT_ARRAYS = {"initial_magmoms": "magmoms", "initial_charges": "charges"}
 class AseLabeller(MSONable):
     """Labels from an ASE calculator, computed in a process of its own with a time limit.
 
-    Every label gets a new calculator, so that it depends on its structure alone. A calculator that crashes, prints or hangs
-    takes nothing with it: the label has failed. Files that calculators write go to a scratch folder, which is removed; paths
-    in ``kwargs`` must be absolute.
+    Every label gets a new calculator, so that it depends on its structure alone. If the calculator crashes or hangs, that label
+    fails and nothing else; what it prints is kept out of the program's output. Files that it writes go to a scratch folder, which
+    is removed; paths in ``kwargs`` must be absolute.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class AseLabeller(MSONable):
     time_limit_s
         Seconds after which a label counts as failed; None: no limit.
     reference
-        Name shown in output and documents, e.g. ``EMT (stands in for DFT)``; default: the class name. Say when it stands in
-        for DFT.
+        Name shown in output and documents, e.g. ``EMT (stands in for DFT)``; default: the name of the class. Say so when the
+        calculator stands in for DFT.
     import_from
-        Folder of the calculator's module, where that is neither installed nor on PYTHONPATH; a config sets it to its own
-        folder if need be.
+        Folder of the calculator's module, if that is neither installed nor on PYTHONPATH. For a module beside a config it is
+        set when the config is read.
     threads
         OpenMP, MKL and OpenBLAS threads of the process.
 
@@ -91,7 +91,7 @@ class AseLabeller(MSONable):
 
     @property
     def method(self) -> str:
-        """Name of the method that the labels are of."""
+        """Name of the method that computes the labels."""
         return self.reference or self.calculator.rpartition(".")[2]
 
     @property
@@ -100,19 +100,20 @@ class AseLabeller(MSONable):
         return self.threads
 
     def check_site(self, species: Iterable[str]) -> None:
-        """Nothing to check: an ASE calculator needs no program or file that is known here."""
+        """Do nothing: which programs and files an ASE calculator needs is not known here."""
 
     def science(self) -> dict[str, Any]:
-        """What decides a label: the calculator and its arguments, not its time limit or the name it is shown by."""
+        """Settings that decide a label: the calculator and its arguments, not the time limit or the name shown."""
         return {"calculator": self.calculator, "kwargs": self.kwargs}
 
     def as_dict(self) -> dict[str, Any]:
-        """Stored form: the fields as they are, under a name that says nothing of this file.
+        """Stored form: the fields as they are, and a class name that does not depend on the path of this file.
 
-        monty's own would spread ``kwargs`` over the mapping, where they could not be told from the fields.
+        The method of monty would put the items of ``kwargs`` beside the fields, where they could not be told apart.
         """
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        if self.import_from is None:  # as labellers were stored before they had these fields
+        # younger fields are left out at their defaults, so that stored forms stay as they were
+        if self.import_from is None:
             del values["import_from"]
         if self.threads == 1:
             del values["threads"]
@@ -181,9 +182,9 @@ class AseLabeller(MSONable):
 
 
 class AseEngine(AseLabeller):
-    """The former name of :class:`AseLabeller`, whose ``label`` gives the label alone; scripts that use it go on working.
+    """:class:`AseLabeller` under its former name, so that older scripts go on working; ``label`` returns the label alone.
 
-    ``name`` is what ``reference`` is now, and there is no time limit unless one is given.
+    ``name`` is called ``reference`` now. There is no time limit unless one is given.
 
     Examples
     --------
@@ -211,12 +212,12 @@ class AseEngine(AseLabeller):
         )
 
     def label(self, atoms: Atoms) -> Label:  # type: ignore[override]  # what it returned under this name
-        """As :meth:`AseLabeller.compute`."""
+        """Label a structure; the same as :meth:`AseLabeller.compute`."""
         return self.compute(atoms)
 
 
 def _lists(value: Any) -> Any:
-    """Plain values with tuples as lists, as JSON gives them back."""
+    """Plain values with tuples turned into lists, as after writing and reading JSON."""
     if isinstance(value, Mapping):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

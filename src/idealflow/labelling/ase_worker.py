@@ -1,7 +1,7 @@
-"""Processes in which ASE calculators compute, and which can be stopped.
+"""Worker processes in which ASE calculators compute, so that they can be stopped.
 
-A calculator that hangs, crashes or prints takes nothing with it: the worker is killed at its time limit and another
-one serves the next label. Workers are kept between labels and end with their parent, however that ends.
+A calculator that hangs or crashes does no harm to the caller: its worker is killed at the time limit, and another one computes
+the next label. Workers are kept between labels, and end with their parent process, even if that is killed.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Worker:
         return f"its process {how}" + (f" after printing: {lines[-1][:200]}" if lines else "")
 
     def release(self) -> None:
-        """Let go of the pipes without touching the process (it belongs to another process of ours)."""
+        """Close the pipes without touching the worker process; used after a fork, when it belongs to the parent."""
         os.close(self._life)
         for stream in (self._process.stdin, self._process.stdout, self._log):
             with contextlib.suppress(OSError):
@@ -142,7 +142,9 @@ _LOCKS: dict[str, threading.Lock] = {}
 
 
 def close_workers() -> None:
-    """End all worker processes of this one. The next label starts a new one, and they end by themselves with this process.
+    """End all worker processes that this process has started; the next label starts a new one.
+
+    There is no need to call it at the end: workers end with this process.
 
     Examples
     --------
@@ -156,7 +158,7 @@ def close_workers() -> None:
 def _forget_inherited() -> None:
     for worker in _WORKERS.values():
         worker.release()
-        worker._process.returncode = 0  # the parent waits for it, not we
+        worker._process.returncode = 0  # the parent waits for it; here it counts as ended
     _WORKERS.clear()
     _LOCKS.clear()
 
@@ -173,7 +175,9 @@ def ask_worker(
     threads: int,
     import_from: str | None,
 ) -> dict[str, Any]:
-    """Answer of the worker that has this calculator, started if there is none; one request at a time.
+    """Send a request to the worker process of a calculator, and return its answer.
+
+    The worker is started if there is none yet, and serves one request at a time.
 
     Parameters
     ----------
@@ -189,7 +193,7 @@ def ask_worker(
     Raises
     ------
     LabelError
-        With the cause, when the calculator raises, the worker crashes or exceeds the limit.
+        When the calculator raises, or the worker crashes or exceeds the limit; the message is the cause.
 
     Examples
     --------
@@ -208,7 +212,7 @@ def ask_worker(
         except _Stopped as stop:
             _drop(key)
             raise LabelError(str(stop)) from None
-        except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no one
+        except BaseException:  # after an interrupt, the answer still in the pipe would be taken for the next request's
             _drop(key)
             raise
     if "error" in answer:

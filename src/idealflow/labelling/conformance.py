@@ -1,4 +1,4 @@
-"""The check that a labeller's units, signs and order of atoms are right: forces and stress are derivatives of its own energy."""
+"""Conformance kit for labellers: units, signs and order of atoms, by comparing forces and stress with slopes of the energy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
 class Labels(Protocol):
-    """What is asked of a labeller here: a label, and the engine's own document if it has one."""
+    """Labeller as far as the check needs one: it returns a label, and the engine's own document if it has one."""
 
     def label(self, atoms: Atoms, directory: Path) -> tuple[Label, bytes | None]:
         """Label ``atoms`` with the files in ``directory``, which is empty."""
@@ -82,13 +82,13 @@ def check_labeller(
     displacement
         Step of the central difference of forces, Å (norm over all atoms of the direction).
     strain
-        Step of the central difference of stress.
+        Strain of the central difference of stress, without unit.
     force_tolerance, stress_tolerance
         Largest accepted differences, eV/Å and eV/Å³; widen them for an engine whose energies are noisy.
     n_directions
         Random directions in which forces are checked. Each costs two labels; the stress costs twelve.
     seed
-        Seed of the directions and of the reordering.
+        Seed of the random directions and of the random order.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def check_labeller(
         When forces or stress are not the energy's derivatives, the order of atoms is not kept, the atoms passed
         were changed, or labels are not Label objects; the message names the likely mistake.
     InputError
-        When `atoms` cannot prove what is asked: forces or shear components too small or too alike.
+        When the check would prove nothing with `atoms`, since forces or shear components are too small or too similar.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def check_labeller(
 
 
 def _in_a_folder(labeller: Labels, atoms: Atoms) -> Label:
-    """The label by a labeller that wants an empty folder for its files."""
+    """Label a structure with a labeller that needs an empty folder for its files."""
     with TemporaryDirectory() as folder:
         return labeller.label(atoms, Path(folder))[0]
 

@@ -1,6 +1,6 @@
 """Labels from the documents of atomate2's static calculations.
 
-Each engine's document has energy, forces and stress at the same place and in other units; a table says which.
+The documents of all engines have energy, forces and stress at the same place, but in different units:
 
 =========  ==========  =========  =====================  =======================================================
 engine     energy      forces     stress                 known from
@@ -12,7 +12,7 @@ CP2K       eV          Ha/Bohr    GPa, pressure          finite differences of C
 ABINIT     eV          eV/Å       GPa, ASE's sign        finite differences of ABINIT 9.6 (a test)
 =========  ==========  =========  =====================  =======================================================
 
-Whoever has an engine can prove its line by :func:`idealflow.testing.check_labeller`.
+With an engine at hand, its line can be verified by :func:`idealflow.testing.check_labeller`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["DOCUMENT_TYPES", "Engine", "label_from_document"]
 
 
 def _at(document: Any, *path: str | int) -> Any:
-    """The item or attribute at the end of a path; None if a part of it is missing. Negative indices count from the end."""
+    """Item or attribute of a document at the end of a path; None if any part of the path is missing."""
     for part in path:
         if document is None:
             return None
@@ -99,7 +99,7 @@ class Engine:
         Functions of the document that return the wall time (s), the number of cores and the number of electrons treated; None
         where the document does not say.
     states
-        Whether ``state`` says that the calculation failed. (In ASE documents it says whether a relaxation converged.)
+        Whether the document's ``state`` says if the calculation failed. (In ASE documents it says if a relaxation converged.)
 
     Examples
     --------
@@ -140,7 +140,7 @@ DOCUMENT_TYPES: dict[str, Engine] = {
 }
 """Engine by the path of the document's class; add the path of your own type to have it converted too."""
 
-# fields by which a dictionary without its class is known: each is in the documents of one engine only
+# fields by which the engine of a dictionary without class is recognised: each occurs in the documents of one engine only
 _MARKS = {"ase_calculator_name": _ASE, "vasp_objects": _VASP, "cp2k_objects": _CP2K, "abinit_objects": _ABINIT}
 
 
@@ -185,8 +185,8 @@ def label_from_document(doc: Any, atoms: Atoms | None = None) -> Label:
     Raises
     ------
     LabelError
-        When the type is unknown, the calculation failed, a quantity is missing or not finite, or the document is of
-        another structure than `atoms`.
+        When the type is unknown, the calculation failed, a quantity is missing or not finite, or the document's structure
+        is not `atoms`.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from idealflow.errors import InputError
 
 __all__ = ["RESOLUTION", "former_geometry_key", "geometry_key", "is_former_geometry_key"]
 
-#: version of the form that keys have; the keys of version 0.1.0 carry none
+#: version of the form of keys; keys written by version 0.1.0 do not carry one
 _VERSION = 2
 
 RESOLUTION = 1e-6
@@ -26,7 +26,7 @@ def _rounded(name: str, values: Any) -> bytes:
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
         raise InputError(f"{name} must be finite to be labelled, got NaN or infinity; look at the step that made them")
-    # integers have one zero only, and one byte order by choice
+    # as integers there is no negative zero, and the byte order is fixed
     return np.rint(array / RESOLUTION).astype("<i8").tobytes()
 
 
@@ -51,9 +51,9 @@ def geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
     Parameters
     ----------
     atoms
-        Species, positions, cell and periodicity count, and where set initial magnetic moments and charges, and the charge and
-        spin of the whole; masses and fixed atoms do not. Positions are taken as they are, neither wrapped nor sorted: a
-        translated or reordered copy has another key.
+        Species, positions, cell and periodicity enter the key; so do, if they are set, initial magnetic moments and charges, and
+        the charge and spin of the whole. Masses and fixed atoms do not. Positions are neither wrapped nor sorted: a translated or
+        reordered copy has another key.
     settings
         Everything that decides the label (engine, functional, cutoff, k density, ...), as plain values.
 
@@ -105,7 +105,7 @@ def former_geometry_key(atoms: Atoms, settings: Mapping[str, Any]) -> str:
 
 
 def is_former_geometry_key(key: str | None) -> bool:
-    """Whether a stored key was written by version 0.1.0; None is the key of nothing.
+    """Whether a stored key was written by version 0.1.0; False for None, which stands for no key.
 
     Examples
     --------

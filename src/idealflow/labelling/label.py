@@ -15,12 +15,12 @@ __all__ = ["Label"]
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """Energy, forces and stress of one structure; refused when not finite or of the wrong shape.
+    """Energy, forces and stress of one structure; values that are not finite or of the wrong shape are refused.
 
     Parameters
     ----------
     energy
-        Energy in eV whose negative derivative the forces are: the free energy, where electrons are smeared.
+        Energy in eV of which the forces are the negative derivative; with smeared electrons this is the free energy.
     forces
         (n_atoms, 3), eV/Å, in the order of the atoms.
     stress
@@ -31,7 +31,7 @@ class Label:
     seconds
         Wall time the method took, s; None if not known.
     core_seconds
-        Processor time where it was measured, else `seconds` × the cores it took, s; None if neither is known.
+        Processor time if it was measured, else `seconds` × number of cores, s; None if neither is known.
     n_valence_electrons
         Electrons the method treated; None for a method without electrons, or one that does not say.
 

@@ -1,4 +1,4 @@
-"""Atoms of an engine's document, and the order that leads back from them to the atoms that were sent to the engine."""
+"""Reading the atoms of an engine's document, and matching them with the atoms that were sent to the engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOLERANCE = 1e-3  # Å: engines print at least four decimals; atoms are a thous
 
 @dataclass(frozen=True)
 class Sites:
-    """Atoms of a document.
+    """Atoms of an engine's document, in the document's order.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Sites:
 
 
 def sites_of(structure: Any) -> Sites:
-    """The atoms of a pymatgen Structure or Molecule, given as an object or as its dictionary.
+    """Read the atoms of a pymatgen Structure or Molecule, given as an object or as its dictionary.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def sites_of(structure: Any) -> Sites:
 def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     """For every atom that was sent, the index of its site in the document.
 
-    An engine may have reordered the sites and wrapped them by lattice vectors. None may have moved by more than 0.001 Å.
+    An engine may have reordered the sites and wrapped them by lattice vectors. No atom may have moved by more than 0.001 Å.
 
     Parameters
     ----------
     sites
-        The document's.
+        Atoms of the document.
     atoms
         The structure that was sent to be labelled.
 
@@ -93,7 +93,7 @@ def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     Raises
     ------
     LabelError
-        When number of atoms, cell, species or positions do not agree one to one.
+        When numbers of atoms or cells differ, or an atom has no site, of its species and at its position, for itself.
 
     Examples
     --------
@@ -127,7 +127,10 @@ def order_of(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
 
 
 def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
-    """Site of its species nearest to each atom (n_atoms,), periodic images included; -1 where none is within the tolerance."""
+    """Index of the nearest site of the same species for each atom, (n_atoms,); -1 where none lies within the tolerance.
+
+    Periodic images of sites count.
+    """
     order = np.full(len(atoms), -1, dtype=np.int64)
     radius = _TOLERANCE
     if sites.cell is None:
@@ -135,7 +138,8 @@ def _nearest_sites(sites: Sites, atoms: Atoms) -> NDArray[np.int64]:
     else:
         inverse = np.linalg.inv(sites.cell)
         theirs, mine, box = _wrapped(sites.positions @ inverse), _wrapped(atoms.positions @ inverse), 1.0
-        radius = _TOLERANCE * float(np.linalg.norm(inverse, 2))  # no fractional distance of that length is longer
+        # the tolerance in fractional coordinates, where it is longest
+        radius = _TOLERANCE * float(np.linalg.norm(inverse, 2))
     for number in np.unique(atoms.numbers):
         rows, candidates = np.flatnonzero(atoms.numbers == number), np.flatnonzero(sites.numbers == number)
         if candidates.size == 0:

@@ -1,8 +1,8 @@
-"""The worker process of :mod:`idealflow.labelling.ase_worker`: one ASE calculator, asked over pipes.
+"""The worker process of :mod:`idealflow.labelling.ase_worker`: it runs one ASE calculator and answers requests over pipes.
 
-Started as a script, so that neither this package nor the caller's main module is imported. Frames on stdin and on the
-answer pipe are an 8-byte big-endian length and JSON. What calculators print goes to the log the parent opened.
-Imports nothing of ours on purpose.
+It is started as a script and imports nothing of this package, so that neither the package nor the caller's main module is
+loaded. Each message, on stdin and on the pipe of answers, is an 8-byte big-endian length and that many bytes of JSON. What
+calculators print goes to a log that the parent has opened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 
 def read_frame(stream: BinaryIO) -> Any:
-    """Next message, or None at the end of the stream."""
+    """Read the next message; None at the end of the stream."""
     head = stream.read(8)
     if len(head) < 8:
         return None
@@ -38,10 +38,10 @@ def write_frame(stream: BinaryIO, message: Any) -> None:
 
 
 def guard(life: int) -> None:
-    """Leave a small process behind that kills this whole process group when the parent is gone.
+    """Start a small process that kills this whole process group once the parent has ended.
 
-    The parent alone holds the other end of the pipe `life`, so its end, by SIGKILL too, closes it; a calculator busy in
-    compiled code could not notice that itself.
+    Only the parent holds the other end of the pipe `life`, which is closed when the parent ends, even by SIGKILL. The calculator
+    could not notice that itself while it is busy in compiled code.
     """
     if os.fork() != 0:
         os.close(life)
@@ -66,7 +66,7 @@ def processor_seconds() -> float:
 
 
 def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-    """Energy, forces and stress of the requested atoms from a calculator of their own."""
+    """Compute energy, forces and stress of the requested atoms with a new calculator."""
     from ase import Atoms
     from ase.calculators.calculator import PropertyNotImplementedError
 
@@ -82,7 +82,7 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
         and atoms.cell.rank == 3
         and "stress" in getattr(atoms.calc, "implemented_properties", ["stress"])
     ):
-        try:  # first: file calculators then compute everything in one run
+        try:  # stress comes first, since file calculators then compute everything in one run
             stress = atoms.get_stress(voigt=True).tolist()
         except (PropertyNotImplementedError, NotImplementedError):
             stress = None
@@ -103,7 +103,7 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
 
 
 def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-    """Result of a request, or its error, computed in a scratch directory that is removed."""
+    """Compute a request in a scratch directory, which is removed; an exception becomes an answer with its message."""
     home = Path.cwd()
     try:
         with tempfile.TemporaryDirectory(dir=home) as scratch:

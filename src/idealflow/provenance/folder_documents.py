@@ -32,6 +32,10 @@ class FolderDocuments:
         self._path = path
         self._table: Table | None = None
 
+    def __reduce__(self) -> tuple[type[FolderDocuments], tuple[Path]]:
+        """For other processes, and copies: the same file, opened anew."""
+        return FolderDocuments, (self._path,)
+
     def connect(self) -> None:
         """Open the file to look at it.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from idealflow.errors import InputError
@@ -137,7 +138,7 @@ def labels_figure(label_steps: ArrayLike, path: str | Path, *, n_steps: int, tit
             ax.step(x, y, where="post", color=colour, ls=style, label=f"{name} ({values.size})")
         ax.set_ylabel("labelled so far")
         ax.set_ylim(bottom=0)
-        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(title)
         ax.legend(loc="upper left")
         step_axis(ax)

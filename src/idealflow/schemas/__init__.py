@@ -1,7 +1,8 @@
 """Documents that a campaign writes: one pydantic model per stage, small, with units in the descriptions.
 
-Every document carries ``kind``, ``campaign`` and ``round``, by which it is found in any job store; anything large
-(trajectory, checkpoint, distribution) is an :class:`Artifact`, a file named by its hash.
+The document of a stage carries ``kind``, ``campaign`` and ``round``, by which it is found in any job store. Anything large
+(trajectory, checkpoint, distribution) is a file named by its hash, and the document holds an :class:`Artifact` that says which.
+Unknown keys are refused. The examples read the small campaign that ships with the package.
 """
 
 from idealflow.schemas.base import Artifact, StoredFrame, StoredStructure
@@ -66,4 +67,4 @@ __all__ = [
 
 for _one in list(globals().values()):
     if isinstance(_one, type) and issubclass(_one, Document):
-        _one.__module__ = __name__  # what stored documents name, whatever file a class lies in
+        _one.__module__ = __name__  # stored documents name this module, whichever file a class lies in

@@ -1,4 +1,4 @@
-"""What every document is made of: the base class, where it belongs, files, arrangements of atoms."""
+"""Parts of all documents: the base class, the campaign and round they belong to, files, atoms in a cell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MSON_KEYS = ("@module", "@class", "@version")
 
 
 class Document(BaseModel):
-    """Base of every stored document: unknown keys are refused, MSON's class marks are dropped."""
+    """Base of every stored document: unknown keys are refused; MSON's ``@module``, ``@class`` and ``@version`` are ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,31 +28,44 @@ class Document(BaseModel):
         return data
 
     def shared_with(self, base: type[Document]) -> dict[str, Any]:
-        """Values of the fields that it has from ``base``, for another document that has them too."""
+        """Return the values of the fields defined in ``base``, to be passed on to another document derived from ``base``."""
         return {name: getattr(self, name) for name in base.model_fields}
 
 
 class InRound(Document):
-    """What was made in one round of one campaign, by which it is found."""
+    """Base of documents that belong to one round of one campaign, by which they are found."""
 
     campaign: str = Field(description="name of the campaign")
     round: int = Field(description="round in which it was made")
 
 
 class StageOutput(InRound):
-    """What a stage of a round leaves."""
+    """Base of the documents that the stages store."""
 
     seconds: float = Field(description="wall time of the stage, s")
 
 
 class OfWalker(Document):
-    """What belongs to one walker."""
+    """Base of documents that belong to one walker."""
 
     walker: int = Field(description="number of the walker, from 0")
 
 
 class Artifact(Document):
-    """A file written once and named by its content."""
+    """A file of the campaign, written once and named by the hash of its content.
+
+    :class:`~idealflow.storage.ArtifactStore` writes and fetches it, and checks the hash when it does.
+
+    Examples
+    --------
+    >>> from idealflow.storage import ArtifactStore
+    >>> store = ArtifactStore("artifacts")
+    >>> file = store.put_bytes(b"large", suffix=".npz")
+    >>> file.size, file.path.endswith(f"{file.sha256}.npz")
+    (5, True)
+    >>> store.put_bytes(b"large", suffix=".npz") == file  # the same content is the same file
+    True
+    """
 
     path: str = Field(min_length=1, description="path relative to the root of the artifact store")
     sha256: str = Field(description="SHA-256 of the content, hexadecimal")
@@ -60,10 +73,10 @@ class Artifact(Document):
 
 
 class Arrangement(Document):
-    """Atoms in a cell, exact to the last bit through JSON.
+    """Atoms in a cell; numbers come back from JSON exact to the last bit.
 
-    What a structure does not carry is None, and is left out where it is written: documents of plain structures are those of
-    earlier versions.
+    Masses, fixed atoms, moments, charge and spin are optional. Those that are None are not written, so that the document of a
+    plain structure looks as in earlier versions.
     """
 
     numbers: list[int] = Field(description="atomic numbers, (n_atoms,)")
@@ -86,13 +99,43 @@ class Arrangement(Document):
 
 
 class StoredStructure(Arrangement):
-    """A periodic (or partly periodic) arrangement of atoms."""
+    """A structure as documents hold it: species, positions, cell and periodicity, with what else it carries.
+
+    :func:`~idealflow.workflow.frames.encode.to_stored` makes one of ase Atoms,
+    :func:`~idealflow.workflow.frames.encode.to_atoms` turns it back. JSON changes no bit of it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.workflow.frames.encode import to_atoms, to_stored
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.rattle(0.1, seed=1)
+    >>> stored = to_stored(atoms)
+    >>> again = StoredStructure.model_validate_json(stored.model_dump_json())
+    >>> bool((to_atoms(again).positions == atoms.positions).all())
+    True
+    >>> sorted(stored.model_dump())  # no masses, moments, ...: it carries none
+    ['cell', 'numbers', 'pbc', 'positions']
+    """
 
     pbc: list[bool] = Field(description="periodic along each cell vector, (3,)")
 
 
 class StoredFrame(Document):
-    """An arrangement of atoms that is kept as a file, so that no document grows with it."""
+    """A structure that is kept as a file, so that the document does not grow with the number of atoms.
+
+    :func:`~idealflow.workflow.frames.encode.save_frame` writes the file.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.storage import ArtifactStore
+    >>> from idealflow.workflow.frames.encode import load_frame, save_frame
+    >>> frame = bulk("Cu", cubic=True) * 10
+    >>> stored = StoredFrame(root="artifacts", file=save_frame(ArtifactStore("artifacts"), frame))
+    >>> len(load_frame(ArtifactStore(stored.root), stored.file))
+    4000
+    """
 
     root: str = Field(description="root URL of the artifact store that has it")
     file: Artifact = Field(

@@ -1,4 +1,4 @@
-"""What a campaign is between its rounds: its state, its walkers, the versions of what it knows."""
+"""What a campaign stores between its rounds: its state, its walkers, the versions of its learner."""
 
 from __future__ import annotations
 
@@ -17,12 +17,29 @@ __all__ = [
     "WalkerState",
 ]
 
-#: what becomes of learned labels of another method: used, left out of training, or made again
+#: what becomes of learned labels that another method made: they are used, left out of training, or made again
 OtherMethod = Literal["keep", "leave_out", "relabel"]
 
 
 class StageContext(InRound):
-    """What every stage of a round needs to know of its campaign."""
+    """What every stage needs to know about its campaign: name, round, seed, and where files go.
+
+    Examples
+    --------
+    The segment goes to workers of the category ``gpu``, all other stages to any:
+
+    >>> from idealflow import MDSegmentMaker
+    >>> from idealflow.workflow.jobs.stage import named
+    >>> from idealflow.provenance import sample_campaign
+    >>> state = sample_campaign().state()
+    >>> context = StageContext(
+    ...     campaign="tiny", round=3, seed=0, artifacts="artifacts", work="work", categories={"segment": "gpu"}
+    ... )
+    >>> job = MDSegmentMaker().make(context, state.walkers[0], state.learner, state.threshold)
+    >>> job = named(job, context, "segment", 0)
+    >>> job.name, job.config.manager_config
+    ('segment r3 0', {'_category': 'gpu'})
+    """
 
     seed: int = Field(description="the campaign's seed")
     artifacts: str = Field(description="root URL of the artifact store")
@@ -34,7 +51,15 @@ class StageContext(InRound):
 
 
 class WalkerState(OfWalker):
-    """Where one walker stands: its molecular dynamics state and what its last segment ended on."""
+    """Where one walker stands: its molecular dynamics state, and why its last segment ended.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> walker = sample_campaign().state().walkers[0]
+    >>> walker.step, walker.reason, walker.finished
+    (60, 'schedule_end', True)
+    """
 
     step: int = Field(description="MD step of `md_state`")
     md_state: Artifact = Field(description="exact MD state: positions, momenta, step, thermostat, generator")
@@ -46,7 +71,21 @@ class WalkerState(OfWalker):
 
 
 class LearnerVersion(Document):
-    """One version of what the campaign knows: force field, uncertainty distribution, and replay ledger."""
+    """One version of the learner: force field, uncertainty with its distribution, and replay ledger, each as a file.
+
+    Version 0 is the bootstrap's; every accepted update makes the next. A part that did not change is the same file as before.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> learner = campaign.state().learner
+    >>> learner.version
+    4
+    >>> from idealflow.workflow.learner.ledger import Ledger
+    >>> len(Ledger.load(campaign.artifacts, learner.ledger))  # 8 bootstrap labels and 5 substructures
+    13
+    """
 
     version: int = Field(description="number of the version; 0 is the bootstrap model")
     force_field: Artifact = Field(description="force field with its optimizer state")
@@ -55,7 +94,17 @@ class LearnerVersion(Document):
 
 
 class LearnerFiles(Document):
-    """What a stage alone needs of a learner: the parts that it was given."""
+    """The parts of a learner with which a single stage is run outside of a campaign.
+
+    Examples
+    --------
+    A screen, a crop search and a relaxation need an uncertainty and no force field:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> files = LearnerFiles(uncertainty=sample_campaign().state().learner.uncertainty)
+    >>> files.force_field is None
+    True
+    """
 
     version: int = Field(default=0, description="no version of any campaign")
     force_field: Artifact | None = Field(default=None, description="force field with its optimizer state")
@@ -63,7 +112,14 @@ class LearnerFiles(Document):
 
 
 class SettingChange(Document):
-    """One setting that another run of the campaign changed."""
+    """One setting that a later run of the campaign changed; the state keeps them all.
+
+    Examples
+    --------
+    >>> change = SettingChange(round=4, key="crop.max_atoms", before="250", after="300")
+    >>> print(f"from round {change.round} on {change.key} is {change.after}, before it was {change.before}")
+    from round 4 on crop.max_atoms is 300, before it was 250
+    """
 
     round: int = Field(description="first round for which it holds")
     key: str = Field(description="section and name in the config, or the name of an environment variable")
@@ -72,7 +128,21 @@ class SettingChange(Document):
 
 
 class CampaignState(Document):
-    """The campaign's whole state between two rounds; `next_action` decides from it alone."""
+    """The whole state of a campaign between two rounds.
+
+    :func:`~idealflow.workflow.next_action` tells from it alone what comes next, so a campaign goes on from its last
+    state, whatever happened to the process that stored it.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.workflow import next_action
+    >>> state = sample_campaign().state()
+    >>> state.status, state.n_labelled_frames, state.n_substructures
+    ('finished', 4, 5)
+    >>> next_action(state).kind, next_action(state).reason
+    ('stop', 'the schedule is done')
+    """
 
     kind: Literal["state"] = "state"
     campaign: str = Field(description="name of the campaign, unique in its store")

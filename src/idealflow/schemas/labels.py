@@ -1,4 +1,4 @@
-"""A structure with the reference's label."""
+"""Labels: energy, forces and stress of a structure by the reference, or why there are none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,24 @@ Origin = Literal["bootstrap", "check", "evaluation", "relabelled", "substructure
 
 
 class LabelledDoc(InRound):
-    """A structure with the reference's label, or the recorded cause why it has none."""
+    """A structure with its label, or with the cause why it has none.
+
+    The label is energy (eV), forces (n_atoms, 3; eV/Å) and, where the reference gives one, stress (6; eV/Å³, sign and
+    order of ASE).
+
+    Examples
+    --------
+    The first label of the bootstrap, and its structure as the training set holds it:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> doc = campaign.labels(origin="bootstrap")[0]
+    >>> doc.request_key, doc.state, doc.method
+    ('tiny/bootstrap/000000', 'accepted', 'EMT (stands in for DFT)')
+    >>> from idealflow.workflow.frames.encode import labelled_atoms
+    >>> labelled_atoms(doc).get_potential_energy() == doc.energy
+    True
+    """
 
     kind: Literal["label"] = "label"
     origin: Origin = Field(description="what the label is for; `check`: to compare a dataset with the labeller")
@@ -53,7 +70,20 @@ class LabelledDoc(InRound):
 
 
 class SubstructureDoc(LabelledDoc, AttemptAtCentre):
-    """One labelled substructure with everything that leads to it."""
+    """One labelled substructure, with the jobs, the frame and the atom that it comes from.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> doc = campaign.substructures()[0]
+    >>> f"atom {doc.atom} of the frame at step {doc.step}: {doc.n_atoms} atoms, {len(doc.core)} of them untouched"
+    'atom 77 of the frame at step 40: 78 atoms, 18 of them untouched'
+    >>> doc.uncertainty > campaign.state().threshold  # which is why it was asked for
+    True
+    >>> campaign.lineage(doc.uuid).crop.atom
+    77
+    """
 
     kind: Literal["substructure"] = "substructure"  # type: ignore[assignment]  # narrows the parent's literal
     origin: Origin = Field(default="substructure", description="what the label is for")
@@ -64,7 +94,7 @@ class SubstructureDoc(LabelledDoc, AttemptAtCentre):
 
     @property
     def centre_of_cell(self) -> int:
-        """Index of the centre in `structure`; ValueError where there is none."""
+        """Index of the centre in ``structure``; raises ValueError if no structure was found."""
         if self.centre is None:
             raise ValueError(f"{self.request_key} has no structure and no centre in it: {self.cause}")
         return self.centre

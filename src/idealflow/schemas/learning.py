@@ -1,4 +1,4 @@
-"""What the campaign learned, and how good it is: bootstrap, updates, relabelling, evaluation, lineage."""
+"""What a campaign learned, and how good it is: bootstrap, updates, relabelling, evaluation, lineage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ __all__ = [
 
 
 class TrainingErrors(Document):
-    """Mean absolute errors of a force field on a set of labelled structures."""
+    """Mean absolute errors of a force field on a set of labelled structures: eV/atom, eV/Å, eV/Å³.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> update = sample_campaign().updates(decision="accepted")[0]
+    >>> print(f"{update.new_before.forces:.3f} → {update.new_after.forces:.3f} eV/Å")  # on the labels it learned
+    0.040 → 0.031 eV/Å
+    """
 
     energy: float = Field(description="eV/atom")
     forces: float = Field(description="eV/Å")
@@ -31,7 +39,7 @@ class TrainingErrors(Document):
 
 
 class NewLearner(StageOutput):
-    """What a stage leaves that learned, or tried to."""
+    """Base of the documents of stages that learn."""
 
     learner: LearnerVersion = Field(description="the version after it")
     too_few: dict[str, int] = Field(
@@ -42,7 +50,21 @@ class NewLearner(StageOutput):
 
 
 class ModelUpdateDoc(NewLearner):
-    """One update of force field and distribution, accepted or rejected."""
+    """One update of force field and distribution: accepted, rejected, or without anything to learn.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> for update in campaign.updates():
+    ...     print(update.version_before, update.version_after, update.decision, len(update.learned), update.n_samples)
+    0 0 nothing_new 0 {'Cu': 256}
+    0 1 accepted 1 {'Cu': 334}
+    1 2 accepted 2 {'Cu': 495}
+    2 3 accepted 1 {'Cu': 583}
+    3 4 accepted 1 {'Cu': 656}
+    4 4 nothing_new 0 {'Cu': 656}
+    """
 
     kind: Literal["update"] = "update"
     version_before: int = Field(description="learner version at its start")
@@ -75,7 +97,17 @@ class ModelUpdateDoc(NewLearner):
 
 
 class BootstrapDoc(NewLearner):
-    """The first model: what it was learned from and how good it is."""
+    """The first model: what it was learned from, how good it is, and the threshold it comes with.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> doc = sample_campaign().bootstrap()
+    >>> doc.source, doc.n_structures, round(doc.threshold, 1)
+    ('structures', 8, 22.6)
+    >>> print(f"{doc.held_out_errors.forces:.3f} eV/Å on structures kept out of training")
+    0.015 eV/Å on structures kept out of training
+    """
 
     kind: Literal["bootstrap"] = "bootstrap"
     source: Literal["structures", "dataset", "campaign"] = Field(description="where the first model comes from")
@@ -95,7 +127,21 @@ class BootstrapDoc(NewLearner):
 
 
 class RelabelDoc(StageOutput):
-    """What became of learned labels that training must not use as they are, and the model after it."""
+    """What became of learned labels that training must not use as they are, and the model afterwards.
+
+    Such labels were made by another method than the present one, or by version 0.1.0 without vacuum.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> doc = RelabelDoc(
+    ...     campaign="tiny", round=3, seconds=40.0, choice="leave_out", method="VASP static", n_kept=5, relabelled={}, failed={},
+    ...     left_out=["tiny/bootstrap/000000"], n_without_vacuum=0, refitted=True, errors=None, threshold=None,
+    ...     learner=sample_campaign().state().learner,
+    ... )
+    >>> f"{len(doc.left_out)} label of another method left out, fitted anew to the other {doc.n_kept}: {doc.refitted}"
+    '1 label of another method left out, fitted anew to the other 5: True'
+    """
 
     kind: Literal["relabel"] = "relabel"
     choice: OtherMethod = Field(description="labels of another method: used, left out of training, or labelled again")
@@ -115,7 +161,18 @@ class RelabelDoc(StageOutput):
 
 
 class FrameErrors(OfFrame):
-    """Errors on one whole frame labelled by the reference."""
+    """Energies and force errors of the first and the last model on one whole frame that the reference labelled.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> for frame in sample_campaign().evaluation().frames:  # the energy is off by
+    ...     first, last = (energy - frame.energy_reference for energy in (frame.energy_first, frame.energy_last))
+    ...     print(f"step {frame.step}: {first:.2f} → {last:.2f} eV")
+    step 10: 0.39 → 0.37 eV
+    step 30: 0.38 → 0.10 eV
+    step 50: 0.05 → -0.04 eV
+    """
 
     stage: int = Field(description="index of the schedule's stage")
     temperature: float = Field(description="target temperature, K")
@@ -132,7 +189,19 @@ class FrameErrors(OfFrame):
 
 
 class EvaluationDoc(StageOutput):
-    """First and last model against the reference on whole frames drawn from the whole trajectory."""
+    """The first and the last model compared with the reference on whole frames, drawn evenly from the trajectories.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> doc = campaign.evaluation()
+    >>> doc.first_version, doc.last_version, len(doc.frames), doc.failed
+    (0, 4, 3, {})
+    >>> import numpy as np
+    >>> np.load(campaign.fetch(doc.parity))["energies"].shape  # a row a frame: reference, first, last model, eV/atom
+    (3, 3)
+    """
 
     kind: Literal["evaluation"] = "evaluation"
     method: str = Field(description="the reference; stand-ins for DFT are named as such")
@@ -145,7 +214,18 @@ class EvaluationDoc(StageOutput):
 
 
 class Lineage(Document):
-    """Everything that led to one substructure, and what came of it."""
+    """Everything that led to one substructure, and what came of it, as :meth:`idealflow.Campaign.lineage` finds it.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> found = campaign.lineage(campaign.substructures()[0].uuid)
+    >>> found.screen.n_triggering, len(found.crop.candidates), found.relaxation.reason
+    (1, 3, 'steps')
+    >>> found.version_before, found.version_after, found.replayed_in  # asked for by 0, learned in 1, replayed for 2
+    (0, 1, [2])
+    """
 
     segment: SegmentDoc = Field(description="the MD that met the frame")
     screen: ScreenDoc = Field(description="the screen that chose the atom")

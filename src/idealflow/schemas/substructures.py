@@ -20,25 +20,25 @@ __all__ = [
 #: how an environment is made small enough to label
 Embedding = Literal["ides", "crop", "vacuum", "frame"]
 
-#: an index that there may not be; earlier versions wrote -1 for none
+#: an index, or None; earlier versions wrote -1 in place of None
 Index = Annotated[int | None, BeforeValidator(lambda value: None if value == -1 else value)]
 
 
 class OfFrame(OfWalker):
-    """What belongs to one frame of one walker."""
+    """Base of documents that belong to one frame of one walker."""
 
     step: int = Field(description="MD step of the frame")
 
 
 class MetInSegment(OfFrame):
-    """What belongs to a frame that MD met."""
+    """Base of documents about a frame that MD came to."""
 
     segment_uuid: str = Field(description="job that ran the MD")
     model_version: int = Field(description="learner version in use, which asked for it")
 
 
 class CentreOfFrame(MetInSegment):
-    """What belongs to one atom that a screen chose."""
+    """Base of documents about one atom that a screen chose."""
 
     atom: int = Field(description="index of the centre in the frame")
     species: str = Field(description="chemical symbol of the centre")
@@ -47,7 +47,7 @@ class CentreOfFrame(MetInSegment):
 
 
 class AttemptAtCentre(CentreOfFrame):
-    """What belongs to one cell around a centre: where it comes from, and which of its atoms stand as in the frame."""
+    """Base of documents about one cell around a centre: where it comes from, and which of its atoms are as in the frame."""
 
     attempt: int = Field(description="which cell of the centre, best first, from 0")
     crop_uuid: str = Field(description="job that searched the crop")
@@ -60,7 +60,22 @@ class AttemptAtCentre(CentreOfFrame):
 
 
 class SegmentDoc(StageOutput, OfWalker):
-    """One MD segment of one walker."""
+    """One MD segment of one walker: where it began and ended, why it ended, and its log.
+
+    Examples
+    --------
+    The second segment stopped at the frame in which an atom first triggered:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> segment = campaign.segments()[1]
+    >>> segment.first_step, segment.last_step, segment.reason
+    (20, 40, 'triggered')
+    >>> segment.log["step"]
+    [20.0, 25.0, 30.0, 35.0, 40.0]
+    >>> segment.log["max_uncertainty"][-1] > campaign.state().threshold
+    True
+    """
 
     kind: Literal["segment"] = "segment"
     uuid: str = Field(description="job that made the document")
@@ -85,7 +100,16 @@ class SegmentDoc(StageOutput, OfWalker):
 
 
 class CentreDoc(Document):
-    """One atom chosen for labelling."""
+    """One atom chosen for labelling.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> for centre in sample_campaign().screens(step=50)[0].centres:
+    ...     print(centre.atom, centre.species, round(centre.uncertainty, 1))
+    31 Cu 40.9
+    95 Cu 27.0
+    """
 
     atom: int = Field(description="index of the centre in the frame")
     species: str = Field(description="chemical symbol of the centre")
@@ -93,7 +117,17 @@ class CentreDoc(Document):
 
 
 class ScreenDoc(StageOutput, MetInSegment):
-    """Atom-by-atom uncertainty of one frame and the centres chosen in it."""
+    """The uncertainty of all atoms of one frame, as counts and quantiles, and the centres chosen among them.
+
+    Examples
+    --------
+    Of four atoms above the threshold two were covered by what had been learned at step 40; the other two became centres:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> screen = sample_campaign().screens(step=50)[0]
+    >>> screen.n_atoms, screen.n_uncertain, screen.n_triggering, [centre.atom for centre in screen.centres]
+    (107, 4, 2, [31, 95])
+    """
 
     kind: Literal["screen"] = "screen"
     threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
@@ -106,7 +140,20 @@ class ScreenDoc(StageOutput, MetInSegment):
 
 
 class CandidateFigures(Document):
-    """Figures of one candidate cell, kept whether or not it was chosen."""
+    """Figures of one candidate cell, kept whether or not it was chosen.
+
+    The search adds figures of its own, such as ``score`` and ``min_contact`` (Å); unlike other documents this one takes any key.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> for one in campaign.lineage(campaign.substructures()[0].uuid).crop.candidates:
+    ...     print(one.cell_kind, one.n_atoms, one.refused, round(one.min_contact, 2))
+    lattice 78 None 2.3
+    cartesian 57 None 1.99
+    cartesian 57 None 2.0
+    """
 
     model_config = ConfigDict(extra="allow")  # the search may add figures without a change of the schema
 
@@ -116,7 +163,7 @@ class CandidateFigures(Document):
 
 
 class StoredCrop(Arrangement):
-    """A whole crop, as :meth:`idealflow.core.Crop.to_dict` writes it; periodic in all directions."""
+    """A crop as :meth:`idealflow.core.Crop.to_dict` writes it, from which it can be relaxed; periodic in all directions."""
 
     core: list[int] = Field(description="indices of the untouched core atoms")
     parent_indices: list[int] = Field(description="index in the frame of every atom")
@@ -139,14 +186,27 @@ class StoredCrop(Arrangement):
     @model_validator(mode="before")
     @classmethod
     def _values_of_the_shell_were_not_kept(cls, data: object) -> object:
-        """Early crops have ``reference``: the same for the core, 1 for the shell."""
+        """Accept crops of early versions, whose ``reference`` is ``in_frame`` of the core, and 1 for the shell."""
         if isinstance(data, dict) and "reference" in data:
             return {"in_frame" if key == "reference" else key: value for key, value in data.items()}
         return data
 
 
 class CropDoc(StageOutput, CentreOfFrame):
-    """The crop search around one centre: all candidates' figures and the best few structures."""
+    """The crop search around one centre: figures of all candidates, and the best few cells whole.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> crop = campaign.lineage(campaign.substructures()[0].uuid).crop
+    >>> len(crop.candidates), len(crop.chosen), crop.failure
+    (3, 3, None)
+    >>> from idealflow.core import Crop
+    >>> best = Crop.from_dict(crop.chosen[0].model_dump())
+    >>> len(best.atoms), int(best.core.sum()), int(best.parent_indices[best.centre]) == crop.atom
+    (78, 18, True)
+    """
 
     kind: Literal["crop"] = "crop"
     centre_uncertainty: float = Field(
@@ -159,7 +219,7 @@ class CropDoc(StageOutput, CentreOfFrame):
 
 
 class RelaxedCrop(Document):
-    """How the relaxation of one of a centre's crops ended."""
+    """How the relaxation of one crop of a centre ended."""
 
     crop_index: int = Field(description="which of the centre's kept crops, best first, from 0")
     n_atoms: int = Field(description="atoms of the crop")
@@ -171,7 +231,18 @@ class RelaxedCrop(Document):
 
 
 class RelaxationDoc(StageOutput, AttemptAtCentre):
-    """The relaxation of a centre's crops on the uncertainty, and the one that came out best."""
+    """The relaxation of a centre's crops on the uncertainty, and the cell that came out best.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> relaxed = campaign.lineage(campaign.substructures()[0].uuid).relaxation
+    >>> print(f"uncertainty of the shell: {relaxed.uncertainty_before:.1f} → {relaxed.uncertainty_after:.1f}")
+    uncertainty of the shell: 4.4 → 1.9
+    >>> relaxed.reason, len(relaxed.trace), len(relaxed.structure.numbers)
+    ('steps', 5, 78)
+    """
 
     kind: Literal["relaxation"] = "relaxation"
     centre_uncertainty: float = Field(

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import bson
-
 from idealflow.errors import InputError
 from idealflow.storage.connections import Connections
 from idealflow.storage.criteria import column_name, identifier
 from idealflow.storage.keys import NULL, RULES, UNDECIDED, field_key
+from idealflow.storage.mongo import decoded
 from idealflow.storage.sqlite_files import create_file, explained, look_at_file, open_file, settled
 
 __all__ = ["Found", "KeyedTable"]
@@ -204,4 +203,4 @@ class KeyedTable:
             found = dict(connection.execute(sql, chunk).fetchall())
             for row in chunk:
                 if row in found:
-                    yield row, bson.decode(found[row])
+                    yield row, decoded(found[row], self._path)

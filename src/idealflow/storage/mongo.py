@@ -14,10 +14,10 @@ from typing import Any
 import bson
 from bson.errors import BSONError
 
-from idealflow.errors import InputError
+from idealflow.errors import ArtifactError, InputError
 from idealflow.storage.keys import encode
 
-__all__ = ["as_stored", "encoded", "identity", "matches", "sort_documents", "sort_fields", "values_at"]
+__all__ = ["as_stored", "decoded", "encoded", "identity", "matches", "sort_documents", "sort_fields", "values_at"]
 
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
 
@@ -65,6 +65,28 @@ def identity(value: Any) -> bytes:
     (True, False)
     """
     return encode(value) or b"\xff" + bson.encode({"v": value})
+
+
+def decoded(blob: bytes, path: str) -> dict[str, Any]:
+    """Read a document of the file at ``path``.
+
+    Raises
+    ------
+    ArtifactError
+        If it is none: SQLite does not notice damage inside a value.
+
+    Examples
+    --------
+    >>> decoded(encoded({"round": 3}), "store.sqlite")
+    {'round': 3}
+    """
+    try:
+        document: dict[str, Any] = bson.decode(blob)
+    except BSONError as error:
+        raise ArtifactError(
+            f"document store {path}: a document in it is damaged ({error}); put back a copy, it is left as it is"
+        ) from error
+    return document
 
 
 def encoded(document: dict[str, Any]) -> bytes:

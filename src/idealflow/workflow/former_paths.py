@@ -1,4 +1,4 @@
-"""Modules of version 0.1.0 that stored documents name; they live one release, where a queue may still hold them."""
+"""Former paths of modules, as documents and queued jobs of version 0.1.0 name them; they are understood for one more release."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROOM = "idealflow.workflow"
 _STAGES = ("bootstrap", "crop", "evaluation", "label", "relax", "screen", "segment", "update")
 _VASP = f"{_ROOM}.labellers.vasp"
 
-#: former path → present one, of the modules whose classes were written into documents and configs
+#: former path → present path of the modules whose classes documents and configs name
 _MOVED = {
     **{f"{_ROOM}.{name}": f"{_ROOM}.stages.{name}" for name in _STAGES},
     f"{_ROOM}.ideal": f"{_ROOM}.campaign.ideal",
@@ -25,7 +25,7 @@ _MOVED = {
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds a former module as the module that took its place."""
+    """Answers the import of a former path with the module that took its place."""
 
     def find_spec(
         self,
@@ -36,11 +36,20 @@ class _Finder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if fullname in _MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        # import_module answers with what stands in sys.modules after this
+        # import_module returns what it finds in sys.modules after this
         sys.modules[module.__name__] = import_module(_MOVED[module.__name__])
 
 
 def install() -> None:
-    """Let ``import idealflow.workflow.crop`` and its like find the modules in their rooms; once per process."""
+    """Let imports of former paths, such as ``idealflow.workflow.crop``, find the modules where they are now.
+
+    ``idealflow.workflow`` calls it when it is imported; another call changes nothing.
+
+    Examples
+    --------
+    >>> install()
+    >>> import_module("idealflow.workflow.crop").__name__
+    'idealflow.workflow.stages.crop'
+    """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

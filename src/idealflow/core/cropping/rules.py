@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from ase import Atoms
 from ase.data import atomic_numbers
@@ -41,6 +42,11 @@ class CropRules:
         Close the covalent bonds that a cell cuts with hydrogen, which the uncertainty must then know. Caps are shell atoms whose
         parent index is -1.
 
+    Raises
+    ------
+    InputError
+        For a number that no crop could keep.
+
     Examples
     --------
     >>> rules = CropRules(max_atoms=250, oxidation_states={"Mg": 2, "O": -2})
@@ -56,6 +62,13 @@ class CropRules:
     vacuum: float = DEFAULT_VACUUM
     whole_if_small: bool = True
     hydrogen_caps: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no crop could keep."""
+        for name, least in (("max_atoms", 1), ("max_composition_error", 0), ("vacuum", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not value >= least:
+                raise InputError(f"{name} must be a number of at least {least}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

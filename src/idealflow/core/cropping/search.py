@@ -97,7 +97,7 @@ def crop_search(
     >>> len(crop_search(u, frame, 99, n_candidates=5, max_atoms=150)) == len(crops)
     True
     """
-    rules, weights = with_single_rules("crop_search", single, rules or CropRules(), weights or CropWeights())
+    rules, weights = with_single_rules("crop_search", single, (rules, CropRules), (weights, CropWeights))
     rng = np.random.default_rng(0) if rng is None else rng
     widths = check_widths(rules.cell_widths, u.cutoff)
     if len(atoms) <= rules.max_atoms and rules.whole_if_small:

@@ -65,7 +65,25 @@ def density(  # type: ignore[no-untyped-def]
     """Expansion coefficients of every centre into ``out``, flat.
 
     ``kinds`` (n_pairs,) and ``own`` (n_centres,) are species indices of neighbours and centres; ``at_centre`` (n_pad,) is what
-    the centre adds to itself.
+    the centre adds to itself. ``table``, ``origin`` and ``inverse_step`` are those of a ``RadialTable``; distances in Å.
+
+    Examples
+    --------
+    Two copper atoms on the z axis; their coefficients of z are opposite, those of x and y vanish:
+
+    >>> from idealflow.core import SOAP
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> from idealflow.core.descriptors.neighbours import neighbour_pairs
+    >>> soap = SOAP(["Cu"], r_cut=4.0, n_max=2, l_max=1, sigma=0.5)
+    >>> table = soap.tables["float64"]
+    >>> spline = (table.coefficients, table.origin, table.inverse_step)
+    >>> pairs = neighbour_pairs([[0, 0, 0], [0, 0, 2.5]], np.zeros((3, 3)), [False] * 3, soap.cutoff)
+    >>> kinds, out = np.zeros(2, dtype=np.int64), np.empty(2 * 4 * 8)
+    >>> neighbours = pairs.offsets, pairs.vec, kinds[pairs.j]
+    >>> density(*neighbours, kinds, soap.at_centre, *spline, harmonic_constants(1), 1, 8, out)
+    >>> c = out.reshape(2, 4, 8)[:, :, :2]  # centre, lm (1; y, z, x), n
+    >>> bool((c[0, 2] == -c[1, 2]).all()), bool(np.allclose(c[:, [1, 3]], 0.0))
+    (True, True)
     """
     n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
     stride = (SPLINE_ORDERS_SINGLE if table.itemsize == 4 else SPLINE_ORDERS) * width
@@ -108,7 +126,27 @@ def density(  # type: ignore[no-untyped-def]
 def density_reverse(  # type: ignore[no-untyped-def]
     offsets, vec, kinds, table, origin, inverse_step, constants, l_max, n_pad, d_coefficients, out
 ):
-    """dU/d(vector to the neighbour) of every pair into ``out`` (n_pairs, 3), from dU/dc, flat."""
+    """Gradient of a scalar U in the vector to each neighbour, into ``out`` (n_pairs, 3), from ``d_coefficients`` = dU/dc, flat.
+
+    The other arguments are as for :func:`density`.
+
+    Examples
+    --------
+    With U = c[0, 00, 0] of the first of two atoms, the slope along the bond is Y_00 G'(r):
+
+    >>> from idealflow.core.descriptors.basis import gto_basis, radial_functions, radial_table
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> from idealflow.core.descriptors.neighbours import neighbour_pairs
+    >>> table = radial_table(4.0, n_max=2, l_max=1, sigma=0.5, cutoff=5.9, taper=0.0, dtype="float64")
+    >>> pairs = neighbour_pairs([[0, 0, 0], [0, 0, 2.5]], np.zeros((3, 3)), [False] * 3, 5.9)
+    >>> d_coefficients, out = np.zeros(2 * 4 * 8), np.empty((2, 3))
+    >>> d_coefficients[0] = 1.0
+    >>> spline, constants = (table.coefficients, table.origin, table.inverse_step), harmonic_constants(1)
+    >>> density_reverse(pairs.offsets, pairs.vec, np.zeros(2, dtype=np.int64), *spline, constants, 1, 8, d_coefficients, out)
+    >>> slope = radial_functions(np.array([2.5]), *gto_basis(4.0, 2, 1, 0.5), 5.9, 0.0)[1][0, 0, 0]
+    >>> bool(np.allclose(out, [[0.0, 0.0, constants[0, 0, 0] * slope], [0.0, 0.0, 0.0]], atol=1e-8))
+    True
+    """
     n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
     stride = SPLINE_ORDERS * width
     last = len(table) // stride - 1
@@ -164,6 +202,15 @@ def power_spectrum(coefficients, n_centres, n_species, n_max, n_pad, l_max, out)
     """Rotation invariants of every centre into ``out`` (n_centres, n_features), in DScribe's order.
 
     Order: species Z, Z' ≥ Z; l; n; n' (n' ≥ n where Z' = Z).
+
+    Examples
+    --------
+    With one centre, one species and l = 0 the features are π √8 times the products of the coefficients, here 2 and 3:
+
+    >>> coefficients, out = np.array([2.0, 3.0] + [0.0] * 6), np.empty((1, 3))
+    >>> power_spectrum(coefficients, 1, 1, 2, 8, 0, out)
+    >>> (out[0] / (np.pi * np.sqrt(8.0))).round(9).tolist()
+    [4.0, 6.0, 9.0]
     """
     size = (l_max + 1) ** 2 * n_pad
     block = np.empty(64, dtype=coefficients.dtype)
@@ -199,7 +246,17 @@ def _row(n, n_max, same):  # type: ignore[no-untyped-def]
 def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
     coefficients, d_features, n_centres, n_species, n_max, n_pad, l_max, out
 ):
-    """dU/dc from dU/dp of every centre; ``out`` has the shape of ``coefficients``."""
+    """Gradient of a scalar U in the coefficients, from ``d_features`` = dU/dp; ``out`` has the shape of ``coefficients``.
+
+    Examples
+    --------
+    With U the product of both coefficients, the second feature of the example of :func:`power_spectrum`:
+
+    >>> coefficients, out = np.array([2.0, 3.0] + [0.0] * 6), np.empty(8)
+    >>> power_spectrum_reverse(coefficients, np.array([[0.0, 1.0, 0.0]]), 1, 1, 2, 8, 0, out)
+    >>> (out[:2] / (np.pi * np.sqrt(8.0))).round(9).tolist()
+    [3.0, 2.0]
+    """
     size = (l_max + 1) ** 2 * n_pad
     forth, back = np.zeros((n_pad, n_pad)), np.zeros((n_pad, n_pad))
     out[:] = 0.0
@@ -238,7 +295,21 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
 
 @numba.njit(cache=CACHED, nogil=True)
 def scatter(offsets, j, shift, centres, pair_gradient, positions_gradient, cell_gradient):  # type: ignore[no-untyped-def]
-    """Sum pair gradients onto their atoms, and S ⊗ g onto the cell (at fixed Cartesian positions), in pair order."""
+    """Add each pair's gradient g to its two atoms, and shift ⊗ g to the cell (at fixed Cartesian positions), in order of pairs.
+
+    ``offsets``, ``j`` and ``shift`` are those of ``Pairs``; ``positions_gradient`` (n_atoms, 3) and ``cell_gradient`` (3, 3) are
+    changed in place.
+
+    Examples
+    --------
+    One pair, from atom 0 to the image of atom 1 in the next cell along the third cell vector:
+
+    >>> offsets, j, shift = np.array([0, 1]), np.array([1], dtype=np.int32), np.array([[0, 0, 1]], dtype=np.int32)
+    >>> in_positions, in_cell = np.zeros((2, 3)), np.zeros((3, 3))
+    >>> scatter(offsets, j, shift, np.array([0]), np.array([[0.0, 0.0, 0.5]]), in_positions, in_cell)
+    >>> in_positions.tolist(), in_cell[2].tolist()
+    ([[0.0, 0.0, -0.5], [0.0, 0.0, 0.5]], [0.0, 0.0, 0.5])
+    """
     for i in range(len(offsets) - 1):
         centre = centres[i]
         for p in range(offsets[i], offsets[i + 1]):

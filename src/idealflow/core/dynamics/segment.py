@@ -106,9 +106,7 @@ def md_segment(
     settings = Settings(
         schedule,
         sampler,
-        *with_single_rules(
-            "md_segment", single, ends or SegmentEnds(), checks or SegmentChecks(), files or SegmentFiles()
-        ),
+        *with_single_rules("md_segment", single, (ends, SegmentEnds), (checks, SegmentChecks), (files, SegmentFiles)),
     )
     settings.refuse_bad_input(state)
     key = settings.key(state)

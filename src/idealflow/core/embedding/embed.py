@@ -110,7 +110,7 @@ def embed(
     >>> 1 <= len(tried) <= 2 and tried[0].crop is crops[tried[0].index]
     True
     """
-    (rules,) = with_single_rules("embed", single, rules or RelaxRules())
+    (rules,) = with_single_rules("embed", single, (rules, RelaxRules))
     if len(crops) == 0 or max_crops < 1:
         raise InputError(
             f"embedding needs at least one crop and max_crops of at least 1, got {len(crops)} and {max_crops}"

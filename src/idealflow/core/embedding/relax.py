@@ -135,7 +135,7 @@ def relax_shell(u: Uncertainty, crop: Crop, *, rules: RelaxRules | None = None, 
     >>> bool((ides.atoms.positions == crop.atoms.positions)[ides.core].all())
     True
     """
-    (rules,) = with_single_rules("relax_shell", single, rules or RelaxRules())
+    (rules,) = with_single_rules("relax_shell", single, (rules, RelaxRules))
     if rules.max_steps < 1:
         raise InputError(f"max_steps must be at least 1, got {rules.max_steps}")
     asked = ShellObjective(crop, rules.objective)

@@ -1,4 +1,4 @@
-"""Several force fields as an uncertainty: where they disagree, none of them has learned enough."""
+"""Uncertainty by a committee: where several force fields disagree, none of them has learned enough."""
 
 from idealflow.forcefields.committee.uncertainty import CommitteeUncertainty
 

@@ -1,4 +1,4 @@
-"""How far members disagree on the energy of an atom, and the gradient of it."""
+"""How much the members of a committee disagree on an atom's energy, and the gradient of this disagreement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idealflow.forcefields.protocol import AtomicEnergies
 
 __all__ = ["Disagreement"]
 
-_CENTRES_AT_ONCE = 1024  # of a gradient: bounds what members keep for their reverse pass
+_CENTRES_AT_ONCE = 1024  # atoms per piece of a gradient: bounds the memory of the members' reverse pass
 
 Float = NDArray[np.float64]
 Species = NDArray[np.int64]
@@ -23,16 +23,16 @@ Species = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Disagreement:
-    """Variance of the members' atomic energies, measured by its mean over training environments.
+    """Variance of an atom's energy over the members, divided by the mean of that variance in training.
 
     Attributes
     ----------
     energies
         Atomic energies of each member.
     mean : (n_members, n_species)
-        Mean atomic energy of each member in training, eV.
+        Mean atomic energy of each member over the training environments, eV.
     variance : (n_species,)
-        Mean variance in training, eV²; NaN for a species of which nothing can be said.
+        Mean variance over the training environments, eV²; NaN for a species that was in none, or in too few of them.
 
     Examples
     --------
@@ -51,9 +51,9 @@ class Disagreement:
     variance: Float
 
     def values(self, atoms: Atoms, chosen: NDArray[np.int64], species: Species, *, raw: bool = False) -> Float:
-        """Uncertainties of the atoms at ``chosen``, (n,), infinite where nothing can be said; eV² where ``raw``.
+        """Uncertainties of the atoms at ``chosen``, (n,); infinite for a species whose ``variance`` is NaN.
 
-        ``species`` are the indices of the chosen atoms' species, (n,).
+        ``species`` (n,) are the species indices of these atoms. With ``raw`` the variances themselves, eV².
         """
         energies = np.array([member(atoms, chosen) for member in self.energies])
         variance, mean = (self._apart(energies, species) ** 2).mean(axis=0), self.variance[species]
@@ -74,11 +74,11 @@ class Disagreement:
             linearised = [member.linearised(atoms, centres) for member in self.energies]
             apart = self._apart(np.array([energies for energies, _ in linearised]), species[centres])
             mean = self.variance[species[centres]]
-            known = np.isfinite(mean)  # of a species never seen, or in too few environments, no direction leads out
+            known = np.isfinite(mean)  # uncertainties of other species are infinite everywhere, and have no slope
             u = np.where(known, (apart**2).mean(axis=0) / mean, np.inf)
             value, slope = objective(u, None if reference is None else reference[centres])
             parts.append(weights[centres] / total * value)
-            # the mean over members drops out: the deviations from it sum to zero
+            # the derivative of the mean over members drops out, since deviations from that mean sum to zero
             by_variance = weights[centres] / total * slope * 2.0 / (len(linearised) * mean)
             by_energies = np.where(known, apart * by_variance, 0.0)
             for (_, pull), by_energy in zip(linearised, by_energies, strict=True):
@@ -88,5 +88,5 @@ class Disagreement:
         return float(np.concatenate(parts).sum()), in_positions, in_cell
 
     def _apart(self, energies: Float, species: Species) -> Float:
-        """What each member says beyond the members' mean, (n_members, n), eV."""
+        """Deviation of each member's atomic energies from the members' mean, (n_members, n), eV."""
         return deviations(energies - self.mean[:, species])

@@ -1,4 +1,4 @@
-"""A uniform sample of bounded size of the labelled structures that stream by, each with which of its atoms count."""
+"""A uniform sample, of bounded size, of all labelled structures so far, each with a mask of the atoms that count."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from idealflow.forcefields.dataset import targets_of
 
 __all__ = ["KEPT", "KeptFrames"]
 
-#: structures kept
+#: largest number of structures that are kept
 KEPT = 128
 
 
 class KeptFrames:
-    """Labelled structures and masks (n_atoms,) bool; every structure that was added is in it with equal probability.
+    """Sample of labelled structures in which every structure that was ever added is with equal probability.
 
     Attributes
     ----------
-    frames, masks
-        The sample.
+    frames
+        The labelled structures of the sample.
+    masks
+        For each structure (n_atoms,) bool: the atoms that count as training environments.
     n_seen
         Structures added so far.
 
@@ -53,7 +55,7 @@ class KeptFrames:
     def with_more(
         self, frames: Sequence[Atoms], masks: Sequence[ArrayLike] | None, rng: np.random.Generator
     ) -> KeptFrames:
-        """The sample after more structures went by (Vitter's algorithm R); this one stays as it is.
+        """Return the sample after more structures were added (Vitter's algorithm R); this one stays as it is.
 
         Raises
         ------
@@ -76,11 +78,11 @@ class KeptFrames:
         return more
 
     def drawn(self, n: int, rng: np.random.Generator) -> list[Atoms]:
-        """At most ``n`` different structures."""
+        """Draw ``n`` different structures, or all if there are fewer."""
         return [self.frames[i] for i in rng.choice(len(self.frames), min(n, len(self.frames)), replace=False).tolist()]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything, exactly: arrays by name, for a file."""
+        """Write the whole sample, exactly, as arrays by name, for a file."""
         targets = [targets_of(atoms) for atoms in self.frames]
         none = np.full(6, np.nan)
         return {
@@ -99,7 +101,7 @@ class KeptFrames:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> KeptFrames:
-        """Rebuild from :meth:`to_arrays`."""
+        """Rebuild the sample from what :meth:`to_arrays` returned."""
         made = cls()
         made.n_seen = int(arrays["n_seen"])
         ends = np.cumsum(arrays["sizes"])
@@ -116,7 +118,7 @@ class KeptFrames:
 
 
 def _bare_copy(atoms: Atoms) -> Atoms:
-    """Geometry and label, nothing else."""
+    """Copy geometry, label and force weights, and nothing else."""
     target = targets_of(atoms)
     made = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
     made.set_array("force_weight", target.force_weight)

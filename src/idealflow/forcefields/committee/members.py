@@ -1,4 +1,4 @@
-"""Who may sit in a committee, and what each member learns from."""
+"""Checks of the members of a committee, and the training data of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["checked_force_field", "checked_members", "resampled"]
 
 
 def checked_force_field(force_field: object) -> AtomicForceField:
-    """A force field, if it tells the energies of atoms.
+    """Return the force field, if it can tell the energies of single atoms.
 
     Raises
     ------
@@ -37,12 +37,13 @@ def checked_force_field(force_field: object) -> AtomicForceField:
 
 
 def checked_members(members: Sequence[object], base: UncertaintyModel) -> list[AtomicForceField]:
-    """The members, if they can be compared with each other and screened with ``base``.
+    """Return the members, if they can be compared with each other and work together with the SOAP model ``base``.
 
     Raises
     ------
     InputError
-        For fewer than two, force fields without atomic energies, of other species than ``base``, or that see farther.
+        For fewer than two members, and for members without atomic energies, of other species than ``base``, or with a longer
+        cutoff than its.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def checked_members(members: Sequence[object], base: UncertaintyModel) -> list[A
 
 
 def resampled(frames: Sequence[Atoms], rng: np.random.Generator) -> list[Atoms]:
-    """As many frames as there are, drawn with replacement, and further ones until every species is among them.
+    """Draw as many frames as there are, with replacement, and add further ones until every species is among them.
 
     Examples
     --------

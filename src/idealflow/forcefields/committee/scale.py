@@ -1,4 +1,4 @@
-"""The scale of a committee's disagreement: what its members say on training environments."""
+"""The scale of a committee's disagreement: the energies that its members give to training environments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from idealflow.forcefields.protocol import AtomicEnergies
 __all__ = ["Scale", "deviations", "scale_of"]
 
 _TAIL_QUANTILE = 0.99
-_LEAST = 1e-12  # eV²: where all environments are alike, members centred on them differ by rounding alone
+_LEAST = 1e-12  # eV²: below this, members differ by rounding alone, as they do where all environments are alike
 
 Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What the members say on training environments, by species.
+    """Statistics of the members' atomic energies over training environments, by species.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ def scale_of(
     species: Sequence[str],
     kinds_of: Callable[[Atoms], NDArray[np.int64]],
 ) -> Scale:
-    """What members say on the kept environments.
+    """Compute the statistics of the members' atomic energies over the kept environments.
 
     Parameters
     ----------
@@ -62,8 +62,10 @@ def scale_of(
         Atomic energies of each member.
     kept
         Structures and which of their atoms count.
-    species, kinds_of
-        Chemical symbols, and the index among them of each atom of a structure.
+    species
+        Chemical symbols.
+    kinds_of
+        Function that returns the index among ``species`` of each atom of a structure.
 
     Raises
     ------
@@ -105,7 +107,12 @@ def scale_of(
 
 
 def deviations(centred: Float) -> Float:
-    """What each member says beyond the members' mean, (n_members, n), from their centred energies of the same shape.
+    """Deviation of each member from the members' mean, (n_members, n).
+
+    Parameters
+    ----------
+    centred : (n_members, n)
+        Atomic energies of each member minus that member's mean in training, eV.
 
     Examples
     --------

@@ -38,23 +38,23 @@ Float = NDArray[np.float64]
 
 
 class CommitteeUncertainty(SOAPCoverage):
-    """Variance over force fields of the energy of each atom, 1 being its mean in distribution.
+    """Variance of each atom's energy over several force fields, in units of its mean over training environments.
 
-    ``u_i = Var_m(ε_i^m − ⟨ε^m⟩) / ⟨Var_m⟩`` with ε_i^m the energy of atom i in member m; both means run over the training
-    environments of the atom's species, so that neither a member's choice of reference energies nor a species' liveliness
-    counts. Coverage and likeness of environments are those of the SOAP model ``base``, its distances δ scaled so that the
-    automatic thresholds of the two coincided at the fit. Training environments are a uniform
-    sample of at most 128 structures, which also is what members rehearse in an :meth:`update`.
+    ``u_i = Var_m(ε_i^m − ⟨ε^m⟩) / ⟨Var_m⟩`` with ε_i^m the energy of atom i in member m. Both means run over the training
+    environments of the atom's species. So it does not matter which reference energies a member chose, nor that energies of some
+    species vary more than those of others. Whether an environment is covered, and how alike two environments are, is taken from
+    the SOAP model ``base``, whose distances δ are scaled so that its automatic threshold equalled this one's at the fit.
+    Training environments are a uniform sample of at most 128 structures; in an :meth:`update` members replay structures of it.
 
     Make one with :meth:`fit` or :meth:`load`; the constructor takes members trained elsewhere.
 
     Parameters
     ----------
     members
-        At least two trained force fields that differ (other seeds, other parts of the data), of the same species. The
-        first is the one that drives the dynamics, where one of them does.
+        At least two trained force fields of the same species, which differ by their seeds or their parts of the data. If one
+        of them drives the dynamics, it comes first.
     base
-        SOAP model of the same environments, of the same species; it is changed by updates.
+        SOAP model of the same environments and species; updates change it.
     frames
         Labelled training structures.
     masks
@@ -65,8 +65,8 @@ class CommitteeUncertainty(SOAPCoverage):
     Raises
     ------
     InputError
-        For fewer than two members, members without atomic energies or of other species, members that see farther than
-        ``base``, members that agree everywhere, or bad structures.
+        For fewer than two members, members without atomic energies, of other species or with a longer cutoff than ``base``,
+        members that agree everywhere, or bad structures.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class CommitteeUncertainty(SOAPCoverage):
         masks: Sequence[ArrayLike] | None = None,
         seed: int = 0,
     ) -> Self:
-        """Train members, each with a seed and a bootstrap resample of the frames of its own.
+        """Train members, each with its own seed and its own bootstrap resample of the frames.
 
         Parameters
         ----------
@@ -158,11 +158,11 @@ class CommitteeUncertainty(SOAPCoverage):
 
     @classmethod
     def begin(cls, first: FirstEnvironments, fit: ForceFieldFit, members: int = 4) -> Self:
-        """The first committee of a campaign: led by its force field, of ``members`` in all."""
+        """Make the first committee of a campaign, with ``members`` in all; its force field is the first of them."""
         return cls._led(UncertaintyModel.begin(first, fit), fit, members)
 
     def refit(self, fit: ForceFieldFit) -> Self:
-        """A committee of as many members, trained anew as the force field was; the SOAP model beside it stays."""
+        """Make a committee of as many members from a new fit of the force field; the SOAP model stays as it is."""
         return self._led(self.base, fit, len(self._members))
 
     @classmethod
@@ -172,7 +172,7 @@ class CommitteeUncertainty(SOAPCoverage):
 
     @property
     def members(self) -> tuple[AtomicForceField, ...]:
-        """The force fields; copies, to read."""
+        """Copies of the force fields; changing them does not change the committee."""
         return tuple(member.copy() for member in self._members)
 
     def __call__(self, atoms: Atoms, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
@@ -186,8 +186,8 @@ class CommitteeUncertainty(SOAPCoverage):
         Returns
         -------
         (n,)
-            Infinite for a species never seen in training, or in so few distinct environments that nothing can be said of
-            others (:attr:`too_few`).
+            Infinite for a species that was not in training, or in too few distinct environments to judge others
+            (:attr:`too_few`).
 
         Raises
         ------
@@ -211,7 +211,7 @@ class CommitteeUncertainty(SOAPCoverage):
         masks: Sequence[ArrayLike] | None = None,
         learned: ForceFieldUpdate | None = None,
     ) -> None:
-        """Members and distribution take in labelled structures; the scale is set anew, by the members as they then are.
+        """Let members and distribution learn from labelled structures, and compute the scale anew with the updated members.
 
         A member whose training diverges stays as it was.
 
@@ -220,9 +220,9 @@ class CommitteeUncertainty(SOAPCoverage):
         frames, masks
             Labelled structures, and which of their atoms join the distribution; as :meth:`UncertaintyModel.update`.
         learned
-            Settings of each member's update (None: its defaults); replayed structures are drawn for each member. A force field in
-            it has learned these structures already and drives the dynamics: it takes the first member's place, so that the
-            committee judges the model version that runs.
+            Settings of each member's update; None: the defaults of :class:`ForceFieldUpdate`. Each member gets its own draw of
+            replayed structures. If it holds a force field, that one has learned these structures already and drives the
+            dynamics; it replaces the first member, so that the committee judges the model version that runs.
 
         Raises
         ------
@@ -247,15 +247,15 @@ class CommitteeUncertainty(SOAPCoverage):
         self._take_over(members)
 
     def auto_threshold(self) -> float:
-        """Threshold τ: twice the 99th percentile of the training distribution, of the species where it is highest.
+        """Threshold τ: twice the 99th percentile of the uncertainty in training, of the species where it is highest.
 
-        Species with too few distinct environments have no say.
+        Species with too few distinct environments are left out.
         """
         tails = np.where(np.isin(self.species, list(self.too_few)), np.nan, self._scale.tail)
         return _TAIL_FACTOR * max(1.0, float(np.nanmax(tails, initial=1.0)))
 
     def save(self, path: str | Path) -> Path:
-        """Write to one file, atomically and exactly: members with their optimisers, base, sample of structures."""
+        """Write members with their optimisers, base and sample of structures to one file, atomically and exactly."""
         arrays: dict[str, NDArray[Any]] = {f"kept/{name}": array for name, array in self.kept.to_arrays().items()}
         arrays |= {f"scale/{name}": array for name, array in vars(self._scale).items()}
         arrays["base"] = packed(self.base.save)
@@ -269,7 +269,7 @@ class CommitteeUncertainty(SOAPCoverage):
 
     @classmethod
     def load(cls, path: str | Path, device: str | None = None) -> Self:  # noqa: ARG003  # its members have a device of their own
-        """Read what :meth:`save` wrote; ``device`` is the SOAP uncertainty's, and nothing here.
+        """Read what :meth:`save` wrote; ``device`` has no effect here (it is meant for the SOAP uncertainty).
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The built-in force field: a local descriptor and a small network per species; learns on the fly on a CPU."""
+"""The built-in force field: a local descriptor and a small network per species, fast enough to learn on a CPU."""
 
 from idealflow.forcefields.local.force_field import LocalForceField
 

@@ -1,4 +1,4 @@
-"""Energies of single atoms in the local force field, and the reverse pass of any scalar of them."""
+"""Energies of single atoms in the local force field, and gradients of weighted sums of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ Float = NDArray[np.float64]
 
 
 class LocalAtomicEnergies:
-    """Atomic energies (eV) in double precision, with the species' reference energies.
+    """Atomic energies (eV) in double precision, reference energies of the species included.
+
+    Made by :meth:`LocalForceField.atomic_energies <idealflow.forcefields.local.LocalForceField.atomic_energies>`.
 
     Parameters
     ----------
@@ -34,9 +36,25 @@ class LocalAtomicEnergies:
     numbers
         Atomic numbers of the model's species.
     cutoff
-        Å.
+        Distance up to which atoms are neighbours, Å.
     kinds
-        Species indices of a frame's atoms; refuses unknown species.
+        Function that returns the species index of each atom of a frame; it refuses unknown species.
+
+    Examples
+    --------
+    They add up to the energy of the whole:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.rattle(0.1, seed=0)
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    >>> _ = learner.fit([set_label(atoms.copy(), energy=-14.0, forces=np.zeros((4, 3)))], steps=3)
+    >>> energies = learner.atomic_energies()
+    >>> atoms.calc = learner.calculator()
+    >>> energies(atoms, [1, 2]).shape, bool(np.isclose(energies(atoms).sum(), atoms.get_potential_energy()))
+    ((2,), True)
     """
 
     def __init__(
@@ -49,7 +67,7 @@ class LocalAtomicEnergies:
     def __call__(self, atoms: Atoms, indices: ArrayLike | None = None) -> Float:
         """Energies of all atoms or of those at ``indices``, (n,), eV.
 
-        Those of a species that was in no training structure mean nothing.
+        Energies of atoms whose species was in no training structure mean nothing.
 
         Raises
         ------
@@ -71,10 +89,10 @@ class LocalAtomicEnergies:
     def linearised(
         self, atoms: Atoms, indices: ArrayLike | None = None
     ) -> tuple[Float, Callable[[Float], tuple[Float, Float]]]:
-        """Energies as by calling, and the function that pulls weights back.
+        """Energies (n,), eV, and a function that maps weights (n,) to the gradient of Σ weight · energy.
 
-        The function maps weights (n,) to the gradient of Σ weight · energy in the positions (n_atoms, 3), eV/Å, and in the
-        cell at fixed Cartesian positions (3, 3), eV/Å. The pairs of all chosen atoms are kept for it.
+        The function returns two gradients: in the positions (n_atoms, 3), eV/Å, and in the cell at fixed Cartesian positions
+        (3, 3), eV/Å. It holds the neighbour pairs of all chosen atoms in memory.
         """
         kind, centres = self._kinds(atoms), chosen_atoms(atoms, indices)
         pairs = NeighbourGrid(atoms.positions, atoms.cell.array, atoms.pbc, self._cutoff).pairs(centres)
@@ -106,7 +124,7 @@ class LocalAtomicEnergies:
         return torch.from_numpy(density)
 
     def _repulsion(self, pairs: Pairs, kind: NDArray[np.int64], centres: NDArray[np.int64]) -> tuple[Float, Float]:
-        """Each centre's energy of repulsion, and its slope in each pair's vector."""
+        """Repulsion energy of each centre (n,), eV, and its gradient in each pair's vector (n_pairs, 3), eV/Å."""
         energies, slopes = np.zeros(len(centres)), np.zeros_like(pairs.vec)
         repulsion(pairs.vec, pairs.offsets, pairs.j, kind, centres, self._charges, self._ranges, energies, slopes)
         return energies, slopes

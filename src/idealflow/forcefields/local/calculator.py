@@ -26,8 +26,8 @@ CENTRES_AT_ONCE = 4096  # densities of one chunk take 4 MB per species
 class LocalCalculator(Calculator):
     """Energy (eV), forces (eV/Å) and stress (eV/Å³) in double precision.
 
-    Neither a neighbour list nor anything else is kept from one frame to the next. Memory beyond the frame itself is that
-    of a chunk of atoms.
+    Made by :meth:`LocalForceField.calculator <idealflow.forcefields.local.LocalForceField.calculator>`. Nothing, not even a
+    neighbour list, is kept from one frame to the next. Atoms are computed in chunks of 4096, which bounds the memory.
 
     Parameters
     ----------
@@ -36,9 +36,22 @@ class LocalCalculator(Calculator):
     numbers
         Atomic numbers of the model's species.
     cutoff
-        Å.
+        Distance up to which atoms are neighbours, Å.
     kinds
-        Species indices of a frame's atoms; refuses unknown species and positions that are not finite.
+        Function that returns the species index of each atom of a frame; it refuses unknown species and positions that are not
+        finite.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    >>> _ = learner.fit([set_label(atoms.copy(), energy=-14.0, forces=np.zeros((4, 3)))], steps=3)
+    >>> atoms.calc = learner.calculator()
+    >>> atoms.get_forces().shape, atoms.get_stress().shape
+    ((4, 3), (6,))
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "energies", "free_energy", "forces", "stress"]
@@ -79,7 +92,7 @@ class LocalCalculator(Calculator):
         forces: NDArray[np.float64],
         virial: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Energies of some centres relative to their references; adds to the forces and the virial they cause."""
+        """Energies of some atoms relative to their references, (n,), eV; what they contribute to forces and virial is added."""
         model = self._model
         offsets, j, _, vec = grid.pairs(centres)
         basis = (vec, offsets, j, kind, self._cutoff, model.n_radial)

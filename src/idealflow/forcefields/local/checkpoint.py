@@ -1,4 +1,4 @@
-"""One file of a force field: a line of JSON that says what it is, then weights and optimiser state."""
+"""Files of the local force field: a line of JSON that says what the file is, then the weights and the state of the optimiser."""
 
 from __future__ import annotations
 
@@ -19,18 +19,31 @@ _FORMAT = 1
 
 
 def write_checkpoint(path: str | Path, name: str, settings: dict[str, Any], state: dict[str, Any]) -> Path:
-    """Write atomically: the file is there whole or not at all, and the same state gives the same bytes.
+    r"""Write a force field to a file, atomically: after a crash the file has either its old or its complete new content.
+
+    Equal states give equal bytes.
 
     Parameters
     ----------
     path
-        File.
+        Where to write.
     name
-        Architecture, as in the registry.
+        Name of the force field in the registry.
     settings
-        What the architecture is made with; plain JSON.
+        Arguments with which the force field is made again; plain JSON.
     state
-        Tensors and plain values, as ``torch.load(weights_only=True)`` reads.
+        Tensors and plain values, such as ``torch.load(weights_only=True)`` reads.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Examples
+    --------
+    >>> path = write_checkpoint("copper.ff", "local", {"species": ["Cu"]}, {"weight": torch.ones(2)})
+    >>> json.loads(path.read_bytes().partition(b"\n")[0])["force_field"]
+    'local'
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -57,12 +70,22 @@ def write_checkpoint(path: str | Path, name: str, settings: dict[str, Any], stat
 
 
 def read_checkpoint(path: str | Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and state that :func:`write_checkpoint` wrote.
+    """Read the settings and the state that :func:`write_checkpoint` wrote, and verify their hash.
 
     Raises
     ------
     ArtifactError
-        If the file is missing, cut short, damaged, foreign, of another architecture or of a newer format.
+        If the file is missing, cut short, damaged, no force field, another force field than ``name``, or of a newer format.
+
+    Examples
+    --------
+    >>> path = write_checkpoint("copper.ff", "local", {"species": ["Cu"]}, {"weight": torch.ones(2)})
+    >>> settings, state = read_checkpoint(path, "local")
+    >>> settings, state["weight"].tolist()
+    ({'species': ['Cu']}, [1.0, 1.0])
+    >>> read_checkpoint(path, "other")
+    Traceback (most recent call last):
+    idealflow.errors.ArtifactError: copper.ff holds force field 'local' of format 1; expected 'other' up to 1
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Frames as batches of neighbour pairs, and the two places where torch meets the loops over them."""
+"""Frames and batches of frames as lists of neighbour pairs, and the calls of the compiled loops over pairs from torch."""
 
 from __future__ import annotations
 
@@ -31,9 +31,18 @@ class Frame:
     j : (n_pairs,) int64
         Neighbour of each pair.
     vec : (n_pairs, 3), Å
-        Vector to it.
+        Vector from atom i to the neighbour.
     volume
-        Å³; 0 if the structure has none.
+        Volume of the cell, Å³; 0 without a cell in three directions.
+
+    Examples
+    --------
+    Neighbours of the second of three atoms in a row:
+
+    >>> row = frame_of(Atoms("Cu3", [[0, 0, 0], [0, 0, 2], [0, 0, 4]]), np.zeros(3, dtype=np.int64), cutoff=3.0)
+    >>> pairs = slice(*row.offsets[1:3])
+    >>> row.j[pairs].tolist(), row.vec[pairs, 2].tolist()
+    ([0, 2], [-2.0, 2.0])
     """
 
     kind: NDArray[np.int64]
@@ -44,7 +53,26 @@ class Frame:
 
 
 def frame_of(atoms: Atoms, kind: NDArray[np.int64], cutoff: float) -> Frame:
-    """A structure with its neighbours within the cutoff (Å)."""
+    """Find the neighbours of all atoms of a structure.
+
+    Parameters
+    ----------
+    atoms
+        Structure.
+    kind : (n,) int64
+        Species index of each atom.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+
+    Examples
+    --------
+    Each atom of fcc copper has twelve neighbours at 2.55 Å:
+
+    >>> from ase.build import bulk
+    >>> frame = frame_of(bulk("Cu", cubic=True), np.zeros(4, dtype=np.int64), cutoff=3.0)
+    >>> np.diff(frame.offsets).tolist(), frame.vec.shape, round(frame.volume, 2)
+    ([12, 12, 12, 12], (48, 3), 47.05)
+    """
     with kernels.threads_for(len(kind)):
         pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     volume = float(atoms.cell.volume) if atoms.cell.rank == 3 else 0.0
@@ -53,9 +81,29 @@ def frame_of(atoms: Atoms, kind: NDArray[np.int64], cutoff: float) -> Frame:
 
 @dataclass(frozen=True)
 class Batch:
-    """Several structures as one: atoms one after another, ``graph`` (n,) int64 saying to which structure each belongs.
+    """Several structures in one set of arrays, the atoms of each after those of the one before.
 
-    ``kind``, ``offsets``, ``j`` and ``vec`` as in :class:`Frame`, ``vec`` in the precision to compute in.
+    Attributes
+    ----------
+    kind, offsets, j, vec
+        As in :class:`Frame`; ``vec`` in the precision to compute in.
+    graph : (n,) int64
+        Index of the structure to which each atom belongs.
+    n_graphs
+        Number of structures.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+    n_species, n_radial
+        Number of species and of radial functions.
+
+    Examples
+    --------
+    Two dimers; atoms 2 and 3 are the second one:
+
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2]]), np.zeros(2, dtype=np.int64), cutoff=3.0)
+    >>> batch = joined([dimer, dimer], 3.0, n_species=1, n_radial=5, dtype=np.float32)
+    >>> batch.graph.tolist(), batch.j.tolist()
+    ([0, 0, 1, 1], [1, 0, 3, 2])
     """
 
     kind: NDArray[np.int64]
@@ -75,7 +123,24 @@ class Batch:
 
 
 def joined(frames: Sequence[Frame], cutoff: float, n_species: int, n_radial: int, dtype: Any) -> Batch:
-    """One batch of all structures."""
+    """Join structures to one batch.
+
+    Parameters
+    ----------
+    frames
+        Structures, at least one.
+    cutoff, n_species, n_radial
+        As in :class:`Batch`.
+    dtype
+        Precision of the batch's vectors, and so of all that is computed from them.
+
+    Examples
+    --------
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2]]), np.zeros(2, dtype=np.int64), cutoff=3.0)
+    >>> batch = joined([dimer, dimer, dimer], 3.0, n_species=1, n_radial=5, dtype=np.float32)
+    >>> batch.n_graphs, batch.vec.shape, batch.vec.dtype.name
+    (3, (6, 3), 'float32')
+    """
     sizes = [len(frame.kind) for frame in frames]
     first_atom = np.cumsum([0, *sizes[:-1]])
     first_pair = np.cumsum([0, *(len(frame.j) for frame in frames[:-1])])
@@ -95,7 +160,15 @@ def joined(frames: Sequence[Frame], cutoff: float, n_species: int, n_radial: int
 
 
 def densities(batch: Batch) -> Tensor:
-    """Densities around every atom, (n, n_species * n_radial, 16)."""
+    """Densities around every atom of a batch, (n, n_species * n_radial, 16): :func:`kernels.densities` as a tensor.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> frame = frame_of(bulk("Cu", cubic=True), np.zeros(4, dtype=np.int64), cutoff=3.0)
+    >>> densities(joined([frame], 3.0, n_species=1, n_radial=5, dtype=np.float32)).shape
+    torch.Size([4, 5, 16])
+    """
     out = np.empty((len(batch.kind), batch.n_species * batch.n_radial, kernels.N_LM), dtype=batch.vec.dtype)
     with kernels.threads_for(len(batch.kind)):
         kernels.densities(*batch.basis, out)
@@ -103,7 +176,7 @@ def densities(batch: Batch) -> Tensor:
 
 
 def forces_and_virials(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Forces and virials from the gradient of the energy in the densities, and differentiable in it.
+    """Forces and virials from the gradient of the energy in the densities; torch can differentiate them in that gradient.
 
     Parameters
     ----------
@@ -117,6 +190,18 @@ def forces_and_virials(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
     forces : (n, 3), eV/Å
     virials : (n_graphs, 3, 3), eV
         dE/d(strain); divided by the volume it is the stress in ASE's sign.
+
+    Examples
+    --------
+    With E the sum of the densities' first components, two atoms pull at each other with opposite forces:
+
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=4.0)
+    >>> batch = joined([dimer], 4.0, n_species=1, n_radial=1, dtype=np.float32)
+    >>> weight = torch.zeros(2, 1, 16)
+    >>> weight[:, 0, 0] = 1.0
+    >>> forces, virials = forces_and_virials(batch, weight)
+    >>> forces[:, 2].tolist(), virials[0, 2, 2].item()  # each atom's density falls by 0.421875 per Å
+    ([-0.84375, 0.84375], -1.6875)
     """
     forces, virials = _ForcesAndVirials.apply(weight, batch)  # type: ignore[no-untyped-call]  # torch's, untyped
     return forces, virials

@@ -1,4 +1,4 @@
-"""The built-in force field behind the protocol: settings, learning, files."""
+"""The built-in force field: its settings, learning and files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["LocalForceField"]
 
 @formerly(**FORMER["LocalForceField"])
 class LocalForceField:
-    """Local descriptor and a small network per species, learning on one CPU core.
+    """Force field with a local descriptor and a small network per species; it learns on one CPU core.
 
     Results are the same to the bit for the same data, seed, machine type and torch thread count.
 
@@ -41,15 +41,41 @@ class LocalForceField:
     species
         Chemical symbols it can describe.
     cutoff
-        Å.
+        Distance up to which atoms are neighbours, Å.
     n_radial, n_channels
-        Size of the radial basis and of its learned contraction.
+        Number of radial functions, and of channels after their learned contraction.
     hidden
         Widths of the networks' hidden layers.
     fit_steps, batch_size, fit_learning_rate
         Defaults of :meth:`fit`: gradient steps, structures per step, highest step size of Adam.
     polish_steps
         Iterations over the whole set that end an :meth:`update`; 0 for none.
+
+    Raises
+    ------
+    InputError
+        For a setting that is impossible.
+
+    Examples
+    --------
+    Fitted to four structures that EMT labelled (a fit for use takes some hundred, and 2000 steps):
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> def labelled(seed):
+    ...     atoms = bulk("Cu", cubic=True)
+    ...     atoms.rattle(0.1, seed=seed)
+    ...     atoms.calc = EMT()
+    ...     atoms.get_stress()  # computes energy and forces too
+    ...     return atoms
+    >>> force_field = LocalForceField(["Cu"], cutoff=3.0, hidden=[4])
+    >>> report = force_field.fit([labelled(seed) for seed in range(4)], steps=20)
+    >>> report.loss[-1] < report.loss[0]
+    True
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = force_field.calculator()
+    >>> atoms.get_forces().shape
+    (4, 3)
     """
 
     name: ClassVar[str] = "local"
@@ -103,7 +129,9 @@ class LocalForceField:
         return LocalCalculator(self.model, self._numbers, self.cutoff, self._kinds)
 
     def atomic_energies(self) -> LocalAtomicEnergies:
-        """Energies of single atoms and their reverse pass, in double precision; species never trained on are allowed.
+        """Function of the energies of single atoms, and of their gradients, in double precision.
+
+        Atoms of a species that was in no training structure are allowed; their energies mean nothing.
 
         Raises
         ------
@@ -122,7 +150,7 @@ class LocalForceField:
         validation: Sequence[Atoms] | None = None,
         progress: Callable[[int, int, float], None] | None = None,
     ) -> TrainReport:
-        """Learn from scratch: Adam, its step size rising over the first tenth and falling to zero as a cosine.
+        """Learn from scratch by Adam, whose step size rises over the first tenth of the steps and falls to zero as a cosine.
 
         Raises
         ------
@@ -163,11 +191,11 @@ class LocalForceField:
     def update(
         self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float = 1e-4, seed: int = 0
     ) -> TrainReport:
-        """Go on learning, with the optimiser as it was left; half of every batch is new, half is drawn from the replay.
+        """Continue learning from the stored state of the optimiser; half of every batch is new, half is drawn from the replay.
 
-        The step size is ``lr``, falling linearly to zero over the last third; ``polish_steps`` iterations over all the
-        structures at once then settle the energies (:func:`~idealflow.forcefields.local.polish.polish`). The loss of the
-        report ends with a value that is not finite if the training diverged.
+        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then ``polish_steps`` iterations
+        over all structures at once settle the energies (:func:`~idealflow.forcefields.local.polish.polish`). If the training
+        diverges, the losses of the report end with one that is not finite.
 
         Raises
         ------
@@ -206,7 +234,7 @@ class LocalForceField:
         return TrainReport(steps, history, self.errors(new))
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
-        """Absolute errors per structure, (n, 3): energy eV/atom, mean force eV/Å, mean stress eV/Å³ (NaN if absent)."""
+        """Absolute errors of each structure, (n, 3): energy eV/atom, mean force eV/Å, mean stress eV/Å³ (NaN if absent)."""
         return absolute_errors(self.calculator(), dataset, self.species)
 
     def save(self, path: str | Path) -> Path:
@@ -234,7 +262,7 @@ class LocalForceField:
         return copy.deepcopy(self)
 
     def _known_kinds(self, atoms: Atoms) -> NDArray[np.int64]:
-        """Species index of every atom; refuses species it was not made with."""
+        """Species index of every atom; refuses species that the force field was not made for."""
         kinds: NDArray[np.int64] = self._kind[atoms.numbers]
         if (kinds < 0).any():
             unknown = sorted({chemical_symbols[z] for z in atoms.numbers[kinds < 0]})
@@ -245,7 +273,7 @@ class LocalForceField:
         return kinds
 
     def _kinds(self, atoms: Atoms) -> NDArray[np.int64]:
-        """Species index of every atom; refuses what it cannot predict."""
+        """Species index of every atom; refuses species that were never trained on, and positions that are not finite."""
         kinds = self._known_kinds(atoms)
         unseen = ~self.model.seen.numpy()[kinds]
         if unseen.any():
@@ -273,7 +301,13 @@ class LocalForceField:
         return torch.optim.Adam(self.model.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
     def samples(self, dataset: Sequence[Atoms]) -> list[Sample]:
-        """What training reads of labelled structures: neighbours and targets; refuses what can not be learned."""
+        """Prepare labelled structures for training.
+
+        Raises
+        ------
+        InputError
+            For an empty dataset, missing or non-finite labels, or a species that the force field was not made for.
+        """
         targets = check_dataset(dataset, self.species)
         return [
             sample_of(atoms, target, self._kind[atoms.numbers], self.cutoff, self._numbers)

@@ -1,7 +1,7 @@
-"""Loops over pairs of atoms: densities around atoms, and what their derivatives need, each linear in its input.
+"""Compiled loops over pairs of atoms: the densities around atoms, and their derivatives.
 
-The density of centre i is A[i, s·n_radial + n, lm] = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species s. Everything
-that loops over pairs is here; what remains lives on atoms alone, where torch differentiates it twice.
+The density of centre i is A[i, s·n_radial + n, lm] = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species s. All loops over
+pairs are here; the rest of the model works on arrays over atoms, which torch differentiates twice.
 
 R_n = T_n(2 (1 − u)² − 1) · (1 − u²)³ with u = r / cutoff and T_n the Chebyshev polynomials: bounded at short distance,
 finer where neighbours are close, and ending with two continuous derivatives at the cutoff. Y_lm are the real spherical
@@ -38,10 +38,16 @@ _CENTRES_PER_THREAD = 500
 
 @contextmanager
 def threads_for(n_centres: int) -> Iterator[None]:
-    """Run kernels on as many threads as torch may use, but on one for few centres.
+    """Let kernels run on as many threads as torch may use, but on one for every 500 centres at most (at least one in all).
 
-    Starting threads costs little on an idle machine and, where others compute too, more than a small frame's work: with
-    two threads on two busy cores 256 atoms took 28 ms instead of 2.
+    On an idle machine starting threads costs little; on a busy one it costs more than the work of a small frame: with two
+    threads on two busy cores 256 atoms took 28 ms instead of 2.
+
+    Examples
+    --------
+    >>> with threads_for(100):
+    ...     print(numba.get_num_threads())
+    1
     """
     launch_threads()
     before = numba.get_num_threads()
@@ -76,7 +82,7 @@ def _harmonics(x, y, z, out):
 
 @_inline
 def _harmonics_slope(x, y, z, g):
-    """Gradient in (x, y, z) of Σ g_lm Y_lm, its polynomials taken as they stand in :func:`_harmonics`."""
+    """Gradient in (x, y, z) of Σ g_lm Y_lm, with Y_lm the polynomials of :func:`_harmonics` for any (x, y, z)."""
     x2, y2, z2 = x * x, y * y, z * z
     gx = (
         _S3 * g[3] + _S15 * (y * g[4] + z * g[7] + x * g[8]) + 6.0 * _A * x * y * g[9] + _B * y * z * g[10]
@@ -95,7 +101,7 @@ def _harmonics_slope(x, y, z, g):
 
 @_inline
 def _harmonics_along(x, y, z, tx, ty, tz, out):
-    """Change of Y_lm as (x, y, z) moves along the tangent (tx, ty, tz)."""
+    """Derivative of Y_lm as the unit vector (x, y, z) moves along the tangent (tx, ty, tz)."""
     x2, y2, z2 = x * x, y * y, z * z
     out[0] = 0.0
     out[1] = _S3 * ty
@@ -139,7 +145,7 @@ def _radial(r, cutoff, n_radial, value, slope):
 
 @_kernel
 def densities(vec, offsets, j, kind, cutoff, n_radial, out):
-    """Densities of all centres.
+    """Compute the densities of all centres.
 
     Parameters
     ----------
@@ -155,7 +161,18 @@ def densities(vec, offsets, j, kind, cutoff, n_radial, out):
     n_radial
         Number of radial functions.
     out : (n, n_species * n_radial, 16)
-        Filled.
+        Filled with the densities.
+
+    Examples
+    --------
+    One neighbour at half the cutoff, u = 0.5, and two radial functions:
+
+    >>> import numpy as np
+    >>> pair = np.array([[0.0, 0.0, 2.0]]), np.array([0, 1]), np.array([1], dtype=np.int32)
+    >>> out = np.empty((1, 2, 16))
+    >>> densities(*pair, np.zeros(2, dtype=np.int64), 4.0, 2, out)
+    >>> out[0, :, 0].round(6).tolist()  # (1 − u²)³, and T_1 = 2 (1 − u)² − 1 = −0.5 times that
+    [0.421875, -0.210938]
     """
     for i in numba.prange(len(offsets) - 1):
         y = out[i, 0, :].copy()
@@ -175,7 +192,28 @@ def densities(vec, offsets, j, kind, cutoff, n_radial, out):
 
 @_kernel
 def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
-    """Gradient in each pair's vector of Σ weight · density; ``weight`` is shaped as densities, ``out`` (n_pairs, 3) filled."""
+    """Gradient of Σ weight · density in each pair's vector.
+
+    Parameters
+    ----------
+    vec, offsets, j, kind, cutoff, n_radial
+        As for :func:`densities`.
+    weight : (n, n_species * n_radial, 16)
+    out : (n_pairs, 3)
+        Filled with the gradient, in the unit of ``weight`` per Å.
+
+    Examples
+    --------
+    The slope of (1 − u²)³ with u = r / cutoff = 0.5 is −6 u (1 − u²)² / cutoff:
+
+    >>> import numpy as np
+    >>> pair = np.array([[0.0, 0.0, 2.0]]), np.array([0, 1]), np.array([1], dtype=np.int32)
+    >>> weight, out = np.zeros((1, 1, 16)), np.empty((1, 3))
+    >>> weight[0, 0, 0] = 1.0
+    >>> pair_slopes(*pair, np.zeros(2, dtype=np.int64), 4.0, 1, weight, out)
+    >>> out.round(6).tolist()
+    [[0.0, 0.0, -0.421875]]
+    """
     for i in numba.prange(len(offsets) - 1):
         y, g, h = weight[i, 0, :].copy(), weight[i, 0, :].copy(), weight[i, 0, :].copy()
         radial, slope = weight[i, :n_radial, 0].copy(), weight[i, :n_radial, 0].copy()
@@ -206,7 +244,10 @@ def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
 
 @_kernel
 def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_strain, out):
-    """Change of the densities along a motion of all pairs: the transpose of :func:`pair_slopes` and the sums over it.
+    """Derivative of the densities along a motion of atoms and cell.
+
+    It is the transpose of the linear map from a weight to forces and virials, by :func:`pair_slopes` and :func:`scatter_forces`,
+    and so what torch needs to differentiate a loss of forces.
 
     Parameters
     ----------
@@ -219,7 +260,19 @@ def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_
     by_strain : (n_graphs, 3, 3)
         ... and by ``vec @ by_strain[graph]``.
     out : (n, n_species * n_radial, 16)
-        Filled.
+        Filled with the derivative.
+
+    Examples
+    --------
+    The neighbour moves outward by 1 Å, and the density falls with its slope (see :func:`pair_slopes`):
+
+    >>> import numpy as np
+    >>> pair = np.array([[0.0, 0.0, 2.0]]), np.array([0, 1]), np.array([1], dtype=np.int32)
+    >>> kind, graph, out = np.zeros(2, dtype=np.int64), np.zeros(1, dtype=np.int64), np.empty((1, 1, 16))
+    >>> by_atom = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+    >>> densities_along(*pair, kind, 4.0, 1, graph, by_atom, np.zeros((1, 3, 3)), out)
+    >>> round(float(out[0, 0, 0]), 6)
+    -0.421875
     """
     for i in numba.prange(len(offsets) - 1):
         y, dy = out[i, 0, :].copy(), out[i, 0, :].copy()
@@ -250,7 +303,32 @@ def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_
 
 @numba.njit(cache=True, nogil=True)
 def scatter_forces(vec, offsets, j, centres, graph, slopes, forces, virial):
-    """Add what pairs pull with: ``forces`` (n_atoms, 3) on both ends, ``virial`` (n_graphs, 3, 3) Σ vec ⊗ slope."""
+    """Add each pair's slope to the forces of both its atoms, and vec ⊗ slope to the virial.
+
+    Parameters
+    ----------
+    vec, offsets, j
+        As for :func:`densities`.
+    centres, graph : (n,)
+        Atom at each centre, and its structure.
+    slopes : (n_pairs, 3)
+        Gradient of the energy in each pair's vector, eV/Å.
+    forces : (n_atoms, 3), eV/Å
+        Changed in place.
+    virial : (n_graphs, 3, 3), eV
+        Changed in place.
+
+    Examples
+    --------
+    The energy falls as the pair gets longer, so the atoms repel each other:
+
+    >>> import numpy as np
+    >>> pair = np.array([[0.0, 0.0, 2.0]]), np.array([0, 1]), np.array([1], dtype=np.int32)
+    >>> forces, virial = np.zeros((2, 3)), np.zeros((1, 3, 3))
+    >>> scatter_forces(*pair, np.array([0]), np.array([0]), np.array([[0.0, 0.0, -0.5]]), forces, virial)
+    >>> forces[:, 2].tolist(), virial[0, 2, 2].item()
+    ([-0.5, 0.5], -1.0)
+    """
     for c in range(len(offsets) - 1):
         i = centres[c]
         for p in range(offsets[c], offsets[c + 1]):

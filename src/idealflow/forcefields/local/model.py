@@ -1,8 +1,9 @@
 """Energy of atoms from the densities around them: invariants, and one small network per species.
 
-With A[i, k, lm] a learned contraction of the densities over neighbour species and radial functions, the invariants
-A[k, 00] and Σ_m A[k, lm] A[k', lm] of an atom go through a network and a linear map of its species (density trick:
-Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115 (2013); Drautz, Phys. Rev. B 99, 014104 (2019)).
+A[i, k, lm] is a learned contraction of the densities around atom i over neighbour species and radial functions. The invariants
+A[i, k, 00] and Σ_m A[i, k, lm] A[i, k', lm] are the input of a network and of a linear map, both those of the atom's species,
+whose outputs are added (density trick: Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115 (2013); Drautz, Phys. Rev. B 99, 014104
+(2019)).
 """
 
 from __future__ import annotations
@@ -20,27 +21,37 @@ _L_MAX = 3
 
 
 class LocalModel(nn.Module):
-    """Atomic energies.
+    """Network that maps the densities around atoms to atomic energies.
 
     Parameters
     ----------
     n_species, n_radial
-        Shape of the densities.
+        Numbers of species and of radial functions of the densities.
     n_channels
-        Densities kept after the learned contraction.
+        Number of channels to which the learned contraction reduces the densities of all species and radial functions.
     hidden
         Widths of the networks' hidden layers.
 
     Attributes
     ----------
     reference : (n_species,) float64
-        Energy of each species' atom that predictions are relative to, eV.
+        Reference energy of an atom of each species, eV; predictions are relative to it.
     scale
         Energy of one unit of network output, eV.
     mean, spread : (n_species, n_features)
-        Standardisation of the invariants.
+        Mean and standard deviation with which the invariants are standardised.
     seen : (n_species,) bool
-        Species that were in the training data.
+        Whether each species was in the training data.
+
+    Examples
+    --------
+    Inverting the surroundings of an atom flips the signs of odd l, and leaves its energy as it is:
+
+    >>> model = LocalModel(n_species=1, n_radial=4, n_channels=3, hidden=[8])
+    >>> density, kind = torch.rand(5, 4, 16), torch.zeros(5, dtype=torch.int64)
+    >>> parity = torch.tensor([1.0] + [-1.0] * 3 + [1.0] * 5 + [-1.0] * 7)
+    >>> model(density, kind).shape, torch.allclose(model(density, kind), model(density * parity, kind))
+    (torch.Size([5]), True)
     """
 
     reference: Tensor

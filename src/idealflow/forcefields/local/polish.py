@@ -1,9 +1,9 @@
-"""The end of an update: all its structures at once, by a method that sees the curvature.
+"""The last phase of an update: a few L-BFGS iterations over all its structures at once.
 
-Adam gives every parameter a step of about the same size, and all of them together shift the energy of a frame by many
-meV per atom per step: forces converge while energies scatter. A few L-BFGS iterations (Nocedal and Wright, Numerical
-Optimization, 2006, algorithm 7.5) over the whole set, where nothing is noise, take that scatter away, and they can give
-energies a weight at which Adam would only oscillate.
+Adam moves every parameter by about the same amount, and together these moves shift the energy of a frame by many meV per atom
+in each step: forces converge while energies scatter. L-BFGS (Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.5)
+uses the curvature of the loss. Over the whole set, where no choice of a batch adds noise, a few iterations remove that scatter,
+and energies can have a weight at which Adam would only oscillate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ATOMS_AT_ONCE = 4096  # bounds the memory; gradients of the pieces add up
 
 
 def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iterations: int) -> float:
-    """Lower the loss of all samples together; it never rises.
+    """Lower the loss over all samples by L-BFGS; the model never ends with a higher one than it had.
 
     Parameters
     ----------
@@ -34,14 +34,30 @@ def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iteratio
     samples
         What to fit: new structures and the replay.
     cutoff
-        Å.
+        Distance up to which atoms are neighbours, Å.
     iterations
-        Line searches, each mostly one evaluation of all samples.
+        Number of line searches; most take one evaluation of all samples.
 
     Returns
     -------
     float
-        Loss at the end; not finite if it was not at the start, and then the model is as it was.
+        Loss at the end. If the loss is not finite at the start, it is infinite and the model stays as it was.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.forcefields import get_force_field
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.rattle(0.1, seed=0)
+    >>> atoms.calc = EMT()
+    >>> energy = atoms.get_potential_energy()  # the label: EMT computes the forces too
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    >>> _ = learner.fit([atoms], steps=5)
+    >>> samples = learner.samples([atoms])
+    >>> once = polish(learner.model, samples, learner.cutoff, iterations=1)
+    >>> polish(learner.model, samples, learner.cutoff, iterations=10) < once
+    True
     """
     parameters = list(model.parameters())
     best = [parameter.detach().clone() for parameter in parameters]
@@ -79,7 +95,7 @@ def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iteratio
 
 
 def _pieces(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """The samples in order, in pieces of a bounded number of atoms."""
+    """Split the samples, in order, into pieces of at most ``ATOMS_AT_ONCE`` atoms, or of one larger sample."""
     piece: list[Sample] = []
     n_atoms = 0
     for sample in samples:

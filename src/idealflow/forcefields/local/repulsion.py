@@ -1,8 +1,9 @@
-"""Repulsion of atoms closer than any bond, where no training data reach and a network may fall into a hole.
+"""Repulsion of atoms that are closer than in any bond.
 
-The universal potential of Ziegler, Biersack and Littmark (The Stopping and Range of Ions in Solids, 1985, eq. 2-60),
-switched on smoothly (two continuous derivatives) between 0.7 and 0.35 of the sum of the covalent radii. It acts on no
-bond, so what the network learns is unaffected.
+There is no training data at such distances, and a network alone might attract the atoms further. The repulsion is the
+universal potential of Ziegler, Biersack and Littmark (The Stopping and Range of Ions in Solids, 1985, eq. 2-60), switched on
+smoothly (two continuous derivatives) between 0.7 and 0.35 times the sum of the covalent radii. Bonds are longer than that, so
+it does not change what the network learns.
 """
 # mypy: ignore-errors
 # numba compiles these functions for the types it meets
@@ -23,17 +24,55 @@ _OUTER = 0.7
 
 
 def repulsion_ranges(numbers: Sequence[int]) -> np.ndarray:
-    """Distance (Å) at which each pair of species begins to repel, (n_species, n_species)."""
+    """Distance below which atoms of two species repel each other, Å, (n_species, n_species).
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of the species.
+
+    Examples
+    --------
+    Copper has a covalent radius of 1.32 Å:
+
+    >>> repulsion_ranges([29]).round(3).tolist()  # 0.7 · 2 · 1.32
+    [[1.848]]
+    """
     radii = covalent_radii[np.asarray(numbers)]
     return _OUTER * (radii[:, None] + radii[None, :])
 
 
 @numba.njit(cache=True, nogil=True)
 def repulsion(vec, offsets, j, kind, centres, charges, ranges, energies, slopes):
-    """Add each centre's half of its pairs' energies (eV) to ``energies``, and what they pull with (eV/Å) to ``slopes``.
+    """Add half of each pair's energy to that of its centre, and the gradient of that half in the pair's vector to ``slopes``.
 
-    Arguments are those of :func:`idealflow.forcefields.local.kernels.scatter_forces`; ``charges`` (n_species,) are
-    atomic numbers, ``ranges`` comes from :func:`repulsion_ranges`.
+    Parameters
+    ----------
+    vec, offsets, j, centres
+        Pairs as for :func:`idealflow.forcefields.local.kernels.scatter_forces`.
+    kind : (n_atoms,)
+        Species index.
+    charges : (n_species,)
+        Atomic numbers.
+    ranges : (n_species, n_species)
+        From :func:`repulsion_ranges`.
+    energies : (n,), eV
+        Changed in place.
+    slopes : (n_pairs, 3), eV/Å
+        Changed in place.
+
+    Examples
+    --------
+    Copper atoms at the distance of a bond, and at 0.8 Å:
+
+    >>> def energy(distance):
+    ...     pair = np.array([[0.0, 0.0, distance]]), np.array([0, 1]), np.array([1], dtype=np.int32)
+    ...     kind, centres = np.zeros(2, dtype=np.int64), np.array([0])
+    ...     energies, slopes = np.zeros(1), np.zeros((1, 3))
+    ...     repulsion(*pair, kind, centres, np.array([29.0]), repulsion_ranges([29]), energies, slopes)
+    ...     return energies[0].item()
+    >>> energy(2.5), energy(0.8) > 50.0  # eV
+    (0.0, True)
     """
     for c in range(len(offsets) - 1):
         s = kind[centres[c]]

@@ -1,4 +1,4 @@
-"""Learning of the local model: standardisation, loss, optimiser steps."""
+"""Training of the local model: standardisation, loss, optimiser steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
 
 __all__ = ["Sample", "loss_of", "run_steps", "sample_of", "set_scales"]
 
-_DELTA = 0.1  # of the Huber loss: eV per atom, eV/Å, eV/Å³
+_DELTA = 0.1  # error from which the Huber loss is linear: eV per atom, eV/Å, eV/Å³
 _ENERGY_WEIGHT, _FORCE_WEIGHT, _STRESS_WEIGHT = 4.0, 1.0, 10.0
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 _LARGEST_GRADIENT = 1.0
@@ -28,7 +28,32 @@ _LEAST_VARIATION = 0.005  # least spread of an invariant, as a fraction of the l
 
 @dataclass(frozen=True)
 class Sample:
-    """A labelled structure, its neighbours found and the short-range repulsion taken off its label."""
+    """A labelled structure with its neighbours, as training reads it; the repulsion is already subtracted from its label.
+
+    Attributes
+    ----------
+    frame
+        Species and neighbours.
+    energy
+        eV.
+    forces : (n, 3), eV/Å
+    stress : (6,), eV/Å³
+        In Voigt order; zeros where there is none.
+    has_stress
+        Whether the label has a stress and the structure a volume.
+    force_weight : (n,)
+        Weight of each atom's force in the loss.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> labelled = set_label(bulk("Cu", cubic=True), energy=-14.0, forces=np.zeros((4, 3)))
+    >>> (sample,) = get_force_field("local", species=["Cu"], cutoff=3.0).samples([labelled])
+    >>> sample.energy, sample.has_stress, len(sample.frame.j)
+    (-14.0, False, 48)
+    """
 
     frame: Frame
     energy: float
@@ -39,7 +64,29 @@ class Sample:
 
 
 def sample_of(atoms: Atoms, targets: Targets, kind: NDArray[np.int64], cutoff: float, numbers: Sequence[int]) -> Sample:
-    """What there is to learn from one structure."""
+    """Prepare one structure for training: find its neighbours, and subtract the short-range repulsion from its label.
+
+    Parameters
+    ----------
+    atoms, targets
+        Structure and its label.
+    kind : (n,) int64
+        Species index of each atom.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+    numbers
+        Atomic numbers of the species.
+
+    Examples
+    --------
+    The repulsion between two atoms at 1.5 Å is no longer in the energy to be learned:
+
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields.dataset import targets_of
+    >>> dimer = set_label(Atoms("Cu2", [[0, 0, 0], [0, 0, 1.5]]), energy=0.0, forces=np.zeros((2, 3)))
+    >>> sample_of(dimer, targets_of(dimer), np.zeros(2, dtype=np.int64), cutoff=4.0, numbers=[29]).energy < 0.0
+    True
+    """
     frame = frame_of(atoms, kind, cutoff)
     n = len(kind)
     energies, slopes = np.zeros(n), np.zeros_like(frame.vec)
@@ -57,10 +104,30 @@ def sample_of(atoms: Atoms, targets: Targets, kind: NDArray[np.int64], cutoff: f
 
 
 def set_scales(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> None:
-    """Fix what is not learned by gradients, from the first training set.
+    """Set, from the first training set, the parts of a model that gradient steps do not change.
 
-    Energies of the species' atoms by least squares; the energy scale from the forces' root mean square; mean and spread
-    of every invariant over the atoms of each species.
+    These are the reference energy of each species, by least squares; the scale of energies, which is the root mean square of the
+    forces (eV/Å), at least 0.01; and mean and spread of every invariant over the atoms of each species.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    samples
+        Training set.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> labelled = set_label(bulk("Cu", cubic=True), energy=-14.0, forces=np.zeros((4, 3)))
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0)
+    >>> set_scales(learner.model, learner.samples([labelled]), learner.cutoff)
+    >>> learner.model.reference.numpy().round(6).tolist(), learner.model.seen.tolist()  # eV per atom
+    ([-3.5], [True])
     """
     counts = np.array([np.bincount(s.frame.kind, minlength=model.n_species) for s in samples], dtype=float)
     solution, *_ = np.linalg.lstsq(counts, np.array([s.energy for s in samples]), rcond=1e-8)
@@ -77,7 +144,7 @@ def set_scales(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> N
     for s in range(model.n_species):
         mine = features[kind == s]
         if len(mine):
-            # what hardly varies in the first data, perfect crystals perhaps, must not blow up when it varies later
+            # an invariant that hardly varies in the first data (perfect crystals) must not become huge when it varies later
             size = float(mine[:, : model.n_channels].square().mean(0).max().sqrt()) + 0.1
             floor = torch.full((mine.shape[1],), _LEAST_VARIATION * size * size)
             floor[: model.n_channels] = _LEAST_VARIATION * size
@@ -95,9 +162,40 @@ def run_steps(
     steps: int,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> list[float]:
-    """Take gradient steps; returns the loss at about a hundred of them.
+    """Take gradient steps.
 
-    Stops before the step whose loss is not finite; that loss then ends the list.
+    Parameters
+    ----------
+    model, optimiser
+        Changed in place.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+    batches
+        Returns the samples of the next step.
+    rate
+        Step size of a step, by its number from 0 on.
+    steps
+        Number of steps.
+    progress
+        Called about a hundred times as ``progress(step, steps, loss)``.
+
+    Returns
+    -------
+    list of float
+        The loss at about a hundred of the steps. A loss that is not finite ends the list and the training, before its step.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> labelled = set_label(bulk("Cu", cubic=True), energy=-14.0, forces=np.full((4, 3), 0.1))
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0)
+    >>> samples = learner.samples([labelled])
+    >>> optimiser = torch.optim.Adam(learner.model.parameters())
+    >>> losses = run_steps(learner.model, optimiser, 3.0, lambda: samples, lambda step: 1e-3, steps=5)
+    >>> len(losses), losses[-1] < losses[0]
+    (5, True)
     """
     history: list[float] = []
     every = max(1, steps // 100)
@@ -123,7 +221,36 @@ def run_steps(
 def loss_of(
     model: LocalModel, samples: Sequence[Sample], cutoff: float, energy_weight: float = _ENERGY_WEIGHT
 ) -> Tensor:
-    """Huber loss of energy per atom, forces, and stress where there is one; mean over structures."""
+    """Loss of some samples: the mean over structures of the Huber losses of energy per atom, forces, and stress if there is one.
+
+    Parameters
+    ----------
+    model
+        Model to judge.
+    samples
+        Structures, taken as one batch in single precision.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+    energy_weight
+        Weight of the energy; those of forces and stress are 1 and 10.
+
+    Returns
+    -------
+    Tensor
+        One number, without unit; torch can differentiate it in the model's parameters.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> labelled = set_label(bulk("Cu", cubic=True), energy=-14.0, forces=np.zeros((4, 3)))
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0)
+    >>> loss = loss_of(learner.model, learner.samples([labelled]), learner.cutoff)
+    >>> loss.backward()
+    >>> loss.shape, learner.model.readout.grad.shape
+    (torch.Size([]), torch.Size([1, 32]))
+    """
     batch = joined([s.frame for s in samples], cutoff, model.n_species, model.n_radial, np.float32)
     kind, graph = torch.from_numpy(batch.kind), torch.from_numpy(batch.graph)
     density = densities(batch).requires_grad_()

@@ -89,7 +89,7 @@ def check_rounds(continuation: str | None, max_rounds: int | None) -> None:
     Raises
     ------
     InputError
-        For any number on a launchpad, and for more than ``run_locally`` can nest.
+        For any number on a launchpad, for less than one, and for more than ``run_locally`` can nest.
 
     Examples
     --------
@@ -100,6 +100,8 @@ def check_rounds(continuation: str | None, max_rounds: int | None) -> None:
     """
     if max_rounds is None:
         return
+    if max_rounds < 1:
+        raise InputError(f"max_rounds must be at least 1, got {max_rounds}; leave it out for all rounds that there are")
     if continuation == "launchpad":
         raise InputError(
             f"max_rounds = {max_rounds} is for calls on this machine, and a campaign on a launchpad has none; leave it out, "

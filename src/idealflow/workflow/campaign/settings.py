@@ -67,6 +67,17 @@ class CampaignSettings(StableName, Maker):
     launchpad
         Launchpad file, as every worker sees it, to which rounds are submitted; default: FireWorks' own configuration.
         `idealflow submit --launchpad` sets it, where it is not set here.
+
+    Examples
+    --------
+    >>> from idealflow import AseLabeller
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> settings = CampaignSettings(campaign="copper", label=label, queues={"default": "cpu", "segment": "gpu"})
+    >>> settings.threshold, settings.n_attempts, settings.segment.check_interval
+    ('auto', 3, 10)
+    >>> CampaignSettings(campaign="copper", label=label, queues={"dynamics": "gpu"})
+    Traceback (most recent call last):
+    idealflow.errors.InputError: ...
     """
 
     campaign: Annotated[str, Field(min_length=1, max_length=200)] = "ideal"

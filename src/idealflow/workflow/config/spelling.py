@@ -8,7 +8,7 @@ from typing import Any
 from idealflow.config_text import dump_yaml
 from idealflow.errors import InputError
 from idealflow.former_names import FORMER, present_names
-from idealflow.workflow.campaign.queues import PARTS, queues_of_sections
+from idealflow.workflow.campaign.queues import PARTS, checked_queues, queues_of_sections
 from idealflow.workflow.campaign.settings import kinds_of_sections
 
 __all__ = ["present_spelling"]
@@ -28,7 +28,8 @@ def present_spelling(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[
     Raises
     ------
     InputError
-        When something is given under a former and a present name, and not the same.
+        When something is given under a former and a present name, and not the same; for queues of parts that there are not,
+        where a ``category`` joins them.
 
     Examples
     --------
@@ -51,10 +52,7 @@ def present_spelling(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[
             found = _with(found, place, present_names(section, names, ".".join(place)))
     categories = dict(_categories(found))
     if categories:
-        queues = found.get("queues") or {}
-        if not isinstance(queues, Mapping):
-            raise InputError(f"queues must be a mapping such as {{default: cpu, segment: gpu}}, got {queues!r}")
-        found["queues"] = queues_of_sections(queues, categories)
+        found["queues"] = queues_of_sections(checked_queues(found.get("queues", {})), categories)
         for part in categories:
             place = () if part == "default" else (part,)
             found = _with(found, place, {key: value for key, value in _at(found, place).items() if key != "category"})

@@ -1,1 +1,1 @@
-"""A campaign on disk."""
+"""The folder of a campaign, and how to find one."""

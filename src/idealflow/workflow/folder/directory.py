@@ -1,4 +1,4 @@
-"""A campaign's folder on one machine: store, artifacts, work in progress, summary, lock."""
+"""The folder in which `idealflow run` runs a campaign: store, artifacts, work in progress, config, lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CampaignDirectory"]
 
 
 class _Placed(Protocol):
-    """A dataclass of settings that say where files lie."""
+    """A dataclass of settings, two of which say where files go."""
 
     artifacts: str | None
     work: str | None
@@ -30,43 +30,54 @@ Settings = TypeVar("Settings", bound=_Placed)
 
 
 class CampaignDirectory(CampaignFolder):
-    """Paths and stores of the campaign in one folder, for who runs it.
+    """Paths and stores of the campaign in one folder, for the process that runs it.
+
+    To look at a campaign without writing anything, use :class:`~idealflow.provenance.CampaignFolder`.
 
     Parameters
     ----------
     path
         The ``--out`` folder of ``idealflow run``.
+
+    Examples
+    --------
+    >>> directory = CampaignDirectory("li")
+    >>> directory.check_name("li-melt")  # there is no campaign of another name in it
+    >>> with directory.locked():
+    ...     store = directory.job_store()
+    >>> directory.store_path.is_file(), store.count()
+    (True, 0)
     """
 
     @property
     def work(self) -> str:
-        """Files in progress."""
+        """Folder of files in progress."""
         return str(self.path / "work")
 
     @property
     def jobs(self) -> Path:
-        """Folder in which jobs run; engines write their files below `work`, so nothing is expected here."""
+        """Folder in which jobflow runs jobs; the stages keep their files in subfolders, so none are expected in it itself."""
         return self.path / "work"
 
     def job_store(self) -> JobStore:
-        """The embedded job store, connected and indexed."""
+        """The folder's own job store, an SQLite file, connected and indexed; the folder is made if need be."""
         self.path.mkdir(parents=True, exist_ok=True)
         store = JobStore(SQLiteStore(str(self.store_path), index_fields=INDEXED_FIELDS))
         store.connect()
         return store
 
     def placed(self, maker: Settings) -> Settings:
-        """The campaign's settings with its artifacts and work in this folder, where its config names no other place."""
+        """Return the settings with ``artifacts`` and ``work`` in this folder, unless they name other places."""
         places = {"artifacts": maker.artifacts or self.artifacts, "work": maker.work or self.work}
         return cast("Settings", replace(cast("Any", maker), **places))
 
     def check_name(self, campaign: str) -> None:
-        """Refuse to run a campaign in another one's folder.
+        """Refuse a folder that holds another campaign, or that can not be one.
 
         Raises
         ------
         InputError
-            If the path is no folder and cannot be made one, or the folder holds a campaign of another name.
+            If the folder holds a campaign of another name, the path is a file, or it is a link to nothing.
         """
         self._check_path()
         if self.exists() and self.campaign_name() != campaign:
@@ -75,7 +86,7 @@ class CampaignDirectory(CampaignFolder):
             )
 
     def _check_path(self) -> None:
-        """Refuse a path that is no folder and can never be one, before anything is written."""
+        """Refuse a file and a link to nothing, before anything is written."""
         try:
             if self.path.is_symlink() and not self.path.exists():
                 raise InputError(
@@ -92,7 +103,7 @@ class CampaignDirectory(CampaignFolder):
         Raises
         ------
         InputError
-            If that is impossible there.
+            If it can not be made, with the system's reason.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -100,12 +111,12 @@ class CampaignDirectory(CampaignFolder):
             raise InputError(f"{self.path} cannot be made a folder: {error.strerror}; choose another --out") from error
 
     def check_files(self) -> None:
-        """Refuse a folder in which a run would replace what idealflow did not write.
+        """Refuse a folder in which a run would replace files that idealflow did not write.
 
         Raises
         ------
         InputError
-            Naming the file; a ``config.yaml`` is no reason, it is kept (:meth:`write_config`).
+            Names the file. A ``config.yaml`` of the user's is allowed: it is kept (:meth:`write_config`).
         """
         if foreign := self.foreign():
             raise InputError(
@@ -113,12 +124,13 @@ class CampaignDirectory(CampaignFolder):
             )
 
     def write_config(self, settings: dict[str, Any]) -> Path:
-        """Keep the config beside the results, readable by its owner alone, and make the folders.
+        """Make the folders and write the config beside the results, readable by its owner alone.
 
         Returns
         -------
         Path
-            Where: ``config.yaml``, or ``config.idealflow.yaml`` where somebody else's stands (also one edited since).
+            The file: ``config.yaml``, or ``config.idealflow.yaml`` if the folder has a ``config.yaml`` that idealflow did not
+            write or that was edited since.
         """
         self.jobs.mkdir(parents=True, exist_ok=True)
         path = self.config_path
@@ -129,7 +141,7 @@ class CampaignDirectory(CampaignFolder):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the campaign for this process; the lock goes with the process, however it ends.
+        """Lock the campaign for this process; the lock is released when the process ends, however it ends.
 
         Raises
         ------

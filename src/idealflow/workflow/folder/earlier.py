@@ -15,12 +15,19 @@ __all__ = ["earlier_species", "open_earlier"]
 
 
 def open_earlier(path: Path) -> tuple[Any, ArtifactStore, LearnerVersion]:
-    """Documents, artifacts and last learner of the campaign in directory ``path``, which is only looked at.
+    """Open the campaign in folder ``path``, without writing to it: its documents, its artifacts, its last learner.
 
     Raises
     ------
     InputError
-        If there is no campaign, or it never came to a model.
+        If there is no campaign in the folder, or it has no model yet.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> documents, artifacts, learner = open_earlier(sample_campaign().folder.path)
+    >>> learner.version, documents.count({"output.kind": "segment"})
+    (4, 6)
     """
     if not CampaignFolder(path).exists():
         raise InputError(f"{path} holds no campaign; give the --out directory of an earlier `idealflow run`")
@@ -32,6 +39,18 @@ def open_earlier(path: Path) -> tuple[Any, ArtifactStore, LearnerVersion]:
 
 
 def earlier_species(path: Path) -> tuple[str, ...]:
-    """Species that the model of the campaign in directory ``path`` knows; InputError as for :func:`open_earlier`."""
+    """Return the species that the last model of the campaign in folder ``path`` knows.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_earlier`.
+
+    Examples
+    --------
+    >>> earlier_species(Path("li"))  # a folder that there is not
+    Traceback (most recent call last):
+    idealflow.errors.InputError: li holds no campaign; give the --out directory of an earlier `idealflow run`
+    """
     _, artifacts, learner = open_earlier(path)
     return tuple(load_uncertainty_artifact(artifacts, learner).species)

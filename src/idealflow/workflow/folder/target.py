@@ -1,4 +1,4 @@
-"""What a command's target means: a campaign's folder, or the name of one in the shared store."""
+"""The campaign that a command is given: by its folder, or by its name in the shared store."""
 
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ class Target:
     campaign
         Its documents.
     directory
-        Where its report belongs: its folder, or one of its name in the current folder.
+        Where its report is written: its own folder, or a folder of its name in the current one.
     local
-        Whether it was run in that folder, by `idealflow run`.
+        Whether `idealflow run` ran it in that folder.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> target = find_campaign(str(sample_campaign().folder.path))
+    >>> target.local, target.directory.report_path.name
+    (True, 'report.html')
+    >>> target.fetch(target.campaign.state().learner.force_field).suffix
+    '.pt'
     """
 
     campaign: Campaign
@@ -32,28 +41,34 @@ class Target:
     local: bool
 
     def fetch(self, artifact: Artifact) -> Path:
-        """Local, verified path of an artifact."""
+        """Local path of an artifact, its hash checked."""
         return self.campaign.fetch(artifact)
 
     def as_it_stands(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """The summary; ``paused`` where no process runs a folder's campaign."""
+        """Return the summary, with the status ``paused`` if the campaign is to be run in a folder and no process does."""
         return self.directory.with_pause(summary) if self.local else summary
 
 
 def find_campaign(target: str) -> Target:
-    """The campaign in a folder, opened read-only, or of a name in jobflow's JOB_STORE.
+    """Find a campaign by its folder, which is opened read-only, or else by its name in jobflow's JOB_STORE.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is no campaign there.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> find_campaign(str(sample_campaign().folder.path)).campaign.name
+    'tiny'
     """
     directory = CampaignFolder(target)
     if directory.exists():
         return Target(Campaign.open(directory.path), directory, local=True)
     if "/" in target:
         directory.require()
-    from jobflow import SETTINGS  # with its stores, which take two seconds to import; a folder needs none of them
+    from jobflow import SETTINGS  # imports stores for two seconds, none of which a folder needs
 
     campaign = Campaign(SETTINGS.JOB_STORE, target)
     if campaign.state() is None:

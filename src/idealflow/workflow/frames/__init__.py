@@ -1,1 +1,1 @@
-"""Structures in: built, read, checked, and turned into what documents and files hold."""
+"""Structures: read, built, checked, and written to documents and files."""

@@ -1,4 +1,4 @@
-"""Does a dataset agree with the labeller? A few of its structures are labelled again, and units and signs compared."""
+"""Comparison of a dataset with the labeller: units and signs of a few structures that were labelled again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from idealflow.labelling import geometry_key
 
 __all__ = ["Agreement", "chosen", "compared"]
 
-_TOLERANCE = 0.1  # of the root mean square of what the labeller gives; units and signs miss by far more
-#: differences below these are never refused, and values below these say nothing about units
+_TOLERANCE = 0.1  # largest difference over the root mean square of the labeller's values; a wrong unit or sign is off by far more
+#: smaller differences are never refused, and smaller values tell nothing about units
 _FLOORS = {"energies": 0.002, "forces": 0.02, "stresses": 0.002}  # eV/atom, eV/Å, eV/Å³
-_OFFSET = 0.01  # eV per atom between zeros of energy that is worth a word
+_OFFSET = 0.01  # eV per atom; a larger offset between the zeros of energy is reported
 _UNITS = {"energies": "eV per atom", "forces": "eV/Å", "stresses": "eV/Å³"}
-#: what a value in eV, eV/Å or eV/Å³ is in other units (CODATA 2018)
+#: 1 eV, 1 eV/Å or 1 eV/Å³ in other units (CODATA 2018)
 _FACTORS = {
     "energies": {
         "kcal/mol": 23.060548, "kJ/mol": 96.485332, "Hartree": 1 / 27.211386, "Ry": 1 / 13.605693, "meV": 1000.0,
@@ -38,16 +38,25 @@ _FACTORS = {
 
 @dataclass
 class Agreement:
-    """Where a dataset and a labeller agree, disagree, or cannot be compared.
+    """Where a dataset and a labeller agree, disagree, or can not be compared; each entry is a text to show.
 
     Attributes
     ----------
     agreed
-        What was compared and agrees, with the root mean square of the differences.
+        Quantities that agree, with the root mean square of the differences.
     disagreed
-        What does not, with the factor or sign that would explain it.
+        Quantities that do not agree, with the factor or sign that would explain it.
     unknown
-        What could not be compared, and why.
+        Quantities that could not be compared, and why.
+
+    Examples
+    --------
+    See :func:`compared`, which fills one.
+
+    >>> found = Agreement()
+    >>> found.unknown.append("stresses were not compared, the dataset gives none for these structures")
+    >>> bool(found.disagreed)
+    False
     """
 
     agreed: list[str] = field(default_factory=list)
@@ -56,11 +65,29 @@ class Agreement:
 
 
 def chosen(frames: Sequence[Atoms], n: int) -> list[int]:
-    """Numbers of ``n`` structures by which a dataset is checked: pairs of one composition and different energies.
+    """Choose ``n`` structures of a dataset that are worth labelling again, and return their numbers.
 
-    Energies can be compared beyond a constant per species only between structures of one composition. From the commonest
-    composition (with more structures, the next ones, too) the small structures are taken, at the 10 % to 90 % quantiles of
-    the energy per atom; what then is missing is filled up with the smallest ones left.
+    Two methods may differ by a constant energy per species, so energies can be compared only between structures of the same
+    composition. Of the most frequent composition (for ``n`` of 4 and more also of the next ones) small structures are chosen,
+    between the 10 % and 90 % quantiles of the energy per atom. If these are fewer than ``n``, the smallest others are added.
+
+    Parameters
+    ----------
+    frames
+        Structures with an energy as result.
+    n
+        How many to choose.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> frames = [bulk("Cu", a=a, cubic=True) for a in (3.4, 3.5, 3.6, 3.7)] + [bulk("Au", cubic=True) * 3]
+    >>> for atoms in frames:
+    ...     atoms.calc = EMT()
+    ...     energy = atoms.get_potential_energy()
+    >>> chosen(frames, 2)  # two cells of copper of low and high energy
+    [0, 2]
     """
     distinct = list({geometry_key(atoms, {}): i for i, atoms in reversed(list(enumerate(frames)))}.values())[::-1]
     groups: dict[tuple[tuple[int, int], ...], list[int]] = {}
@@ -75,7 +102,39 @@ def chosen(frames: Sequence[Atoms], n: int) -> list[int]:
 
 
 def compared(given: Sequence[Atoms], computed: Sequence[Atoms]) -> Agreement:
-    """Compare structures as the dataset labels them with the same ones as the labeller does, in the same order."""
+    """Compare the labels of a dataset with the labeller's own labels of the same structures.
+
+    Energies are compared up to a constant per species, stresses where both have one.
+
+    Parameters
+    ----------
+    given
+        Structures with the dataset's energy (eV), forces (eV/Å) and stress (eV/Å³) as results.
+    computed
+        The same structures in the same order, with the labeller's results.
+
+    Examples
+    --------
+    A dataset whose forces are in kcal/mol/Å:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.structure import set_label
+    >>> computed = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
+    >>> given = [atoms.copy() for atoms in computed]
+    >>> for one, other in zip(given, computed):
+    ...     other.rattle(0.05, seed=1)
+    ...     other.calc = EMT()
+    ...     energy = other.get_potential_energy()
+    ...     one = set_label(one, energy, 23.060548 * other.get_forces())
+    >>> found = compared(given, computed)
+    >>> print(found.disagreed[0])
+    forces differ by ... eV/Å (root mean square; ...); kcal/mol/Å would explain it, a factor of 23.061
+    >>> print(found.agreed[0])
+    energies beyond a constant per species to ... eV per atom (of ...)
+    >>> print(found.unknown[0])
+    stresses were not compared, the dataset gives none for these structures
+    """
     found = Agreement()
     sizes = np.array([len(atoms) for atoms in given], dtype=float)
     _compare_energies(found, given, computed, sizes)
@@ -97,14 +156,14 @@ def compared(given: Sequence[Atoms], computed: Sequence[Atoms]) -> Agreement:
 
 
 def _composition(atoms: Atoms) -> tuple[tuple[int, int], ...]:
-    """Numbers of atoms per species in the smallest whole numbers."""
+    """Return the composition as (atomic number, count), counts without a common divisor."""
     numbers, counts = np.unique(atoms.numbers, return_counts=True)
     divisor = gcd(*counts.tolist())
     return tuple((int(number), int(count) // divisor) for number, count in zip(numbers, counts, strict=True))
 
 
 def _spread(frames: Sequence[Atoms], pool: Sequence[int], n: int) -> list[int]:
-    """Up to ``n`` of the small structures of a pool, spread over their energies per atom."""
+    """Choose up to ``n`` small structures of a pool, spread over their energies per atom."""
     largest = 2 * min(len(frames[i]) for i in pool)
     small = [i for i in pool if len(frames[i]) <= largest]
     small = small if len(small) >= n else list(pool)
@@ -116,7 +175,7 @@ def _spread(frames: Sequence[Atoms], pool: Sequence[int], n: int) -> list[int]:
 def _compare_energies(
     found: Agreement, given: Sequence[Atoms], computed: Sequence[Atoms], sizes: NDArray[np.float64]
 ) -> None:
-    """Compare energies per atom beyond a constant per species."""
+    """Compare energies per atom, up to a constant per species."""
     species = np.unique(np.concatenate([atoms.numbers for atoms in given]))
     contents = np.array([[(atoms.numbers == number).sum() for number in species] for atoms in given]) / sizes[:, None]
     beyond = np.eye(len(given)) - contents @ np.linalg.pinv(contents)
@@ -143,7 +202,7 @@ def _compare(
     more: dict[str, Any],
     seen: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda values: values,
 ) -> None:
-    """Compare one quantity; ``more`` are further factors by which it could be off, ``seen`` is what of it can be compared."""
+    """Compare one quantity: ``more`` are further factors that could explain a difference, ``seen`` keeps what can be compared."""
     floor, unit = _FLOORS[what], _UNITS[what]
     right = seen(computed)
     size, miss = _rms(right), _rms(seen(given) - right)

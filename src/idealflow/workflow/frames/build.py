@@ -1,4 +1,4 @@
-"""Structures in: files, builders, pymatgen and ase objects; checked before anything is computed."""
+"""Structures from files, builder mappings, pymatgen and ase objects, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from idealflow.workflow.frames.read import from_pymatgen, plain, read_structure
 
 __all__ = ["STRUCTURE_DEFAULTS", "build_structure", "perturbed"]
 
-#: what a mapping that describes a structure may leave out
+#: values of the keys that a mapping of a structure may leave out
 STRUCTURE_DEFAULTS = {"repeat": 1, "vacancies": 0, "seed": 0, "cubic": False}
 
 _FILE_KEYS = {"file", "frame", "repeat", "vacancies", "seed"}
 _BUILDER_KEYS = {"element", "crystal", "a", "c", "cubic", "repeat", "vacancies", "seed"}
-#: draws of strain and displacements until no two atoms are too close
+#: how often strain and displacements are drawn until no two atoms are too close
 _TRIES = 50
 
 
 def build_structure(source: Any) -> Atoms:
-    """The ase Atoms that a config entry or a Python object describes.
+    """Make ase Atoms of what describes a structure, in a config or in Python.
 
     Parameters
     ----------
@@ -45,6 +45,15 @@ def build_structure(source: Any) -> Atoms:
     InputError
         For a missing or unreadable file, an unknown key, an impossible builder, or a structure that no stage could work on
         (:func:`~idealflow.workflow.frames.check.check_structure`).
+
+    Examples
+    --------
+    >>> copper = {"element": "Cu", "crystal": "fcc", "a": 3.61, "cubic": True, "repeat": [5, 5, 5], "vacancies": 1}
+    >>> len(build_structure(copper))
+    499
+    >>> build_structure({"element": "Cu", "repat": 5})
+    Traceback (most recent call last):
+    idealflow.errors.InputError: unknown keys in structure: ['repat']; a structure of this kind has ['a', 'c', ...]
     """
     if isinstance(source, Atoms):
         atoms = plain(source)
@@ -65,13 +74,20 @@ def build_structure(source: Any) -> Atoms:
 def perturbed(
     atoms: Atoms, rng: np.random.Generator, *, min_atoms: int, rattle: tuple[float, float], strain: float
 ) -> Atoms:
-    """A supercell of ``atoms`` with at least ``min_atoms`` atoms, randomly strained and rattled.
+    """Make a supercell of ``atoms`` with at least ``min_atoms`` atoms, randomly strained and rattled.
 
-    It carries moments (each copy those of its original), charge and spin; it is for labels, so neither masses nor fixed atoms.
-    Where a draw brings two atoms closer than half the sum of their covalent radii, the next one is taken.
+    It keeps moments (copies have those of their original), charge and spin, but neither masses nor fixed atoms, which do not
+    matter to a label. A draw that brings two atoms closer than half the sum of their covalent radii is thrown away, and the next
+    one is taken.
 
     Parameters
     ----------
+    atoms
+        The structure, which stays as it is.
+    rng
+        Source of strain and displacements.
+    min_atoms
+        The shortest periodic cell vector is doubled until there are so many atoms.
     rattle
         Lowest and highest standard deviation of the displacements, Å; one value is drawn.
     strain
@@ -81,6 +97,12 @@ def perturbed(
     ------
     InputError
         If 50 draws in a row bring atoms too close.
+
+    Examples
+    --------
+    >>> cell = perturbed(bulk("Cu"), np.random.default_rng(1), min_atoms=30, rattle=(0.02, 0.1), strain=0.04)
+    >>> len(cell), bool(np.ptp(cell.get_all_distances(mic=True)[0, 1:]) > 0)
+    (32, True)
     """
     start = of_the_label(atoms)
     while len(start) < min_atoms:
@@ -105,7 +127,7 @@ def perturbed(
 
 
 def _deformed(start: Atoms, rng: np.random.Generator, *, rattle: tuple[float, float], strain: float) -> Atoms:
-    """A copy, strained along its periodic directions and rattled."""
+    """Return a copy, strained along its periodic directions and rattled."""
     cell = start.copy()
     components = rng.uniform(-strain, strain, (3, 3))
     periodic = np.outer(cell.pbc, cell.pbc)
@@ -154,7 +176,7 @@ def _built(settings: dict[str, Any]) -> Atoms:
 
 
 def _whole(name: str, value: Any) -> int:
-    """A whole number, as such or as a float."""
+    """Return a whole number that was given as such or as a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
         raise InputError(f"{name} of a structure must be a whole number, got {value!r}")
     return int(value)
@@ -176,14 +198,14 @@ def _crystal(settings: dict[str, Any]) -> Atoms:
     optional = {key: settings[key] for key in ("a", "c") if key in settings}
     try:
         atoms = bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
-    except Exception as error:  # the builder raises anything; the cause is passed on
+    except Exception as error:  # the builder may raise anything; the cause is passed on
         raise InputError(f"cannot build {settings}: {error or type(error).__name__}") from error
-    atoms.set_initial_magnetic_moments(None)  # ASE's own guess for Fe, Co and Ni; nobody asked for it
+    atoms.set_initial_magnetic_moments(None)  # ASE sets a guess for Fe, Co and Ni that nobody asked for
     return atoms
 
 
 def _check_element(element: Any) -> None:
-    """Refuse what is no formula of known elements."""
+    """Refuse an entry that is no formula of known elements."""
     try:
         symbols = list(Formula(element).count()) if isinstance(element, str) else []
     except ValueError:

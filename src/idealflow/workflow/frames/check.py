@@ -1,4 +1,4 @@
-"""What is refused before anything is computed: structures that no stage could work on, or that mean something else."""
+"""Checks of structures before anything is computed: what no stage could work on, or would misread, is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from idealflow.errors import InputError
 
 __all__ = ["check_occupancies", "check_overlap", "check_structure"]
 
-_WHOLE = 1e-3  # what an occupancy may differ from 1 by
+_WHOLE = 1e-3  # an occupancy may differ from 1 by so much
 
 
 def check_structure(atoms: Atoms) -> None:
@@ -24,7 +24,17 @@ def check_structure(atoms: Atoms) -> None:
     InputError
         For no atoms, positions that are not finite, unknown species, a flat cell along a periodic direction, sites that are
         not one whole atom, atoms closer than half the sum of their covalent radii, or a constraint, a moment, a charge or a
-        spin that cannot be kept.
+        spin that can not be kept.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> crystal = bulk("Cu", cubic=True)
+    >>> check_structure(crystal)
+    >>> crystal.positions[2, 0] = np.nan
+    >>> check_structure(crystal)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: positions must be finite, atom 2 is at [nan, 0.0, 1.805]
     """
     if len(atoms) == 0:
         raise InputError("the structure has no atoms")
@@ -48,24 +58,39 @@ def check_structure(atoms: Atoms) -> None:
 
 
 def check_overlap(atoms: Atoms) -> None:
-    """Refuse atoms on one place, or closer than half the sum of their covalent radii.
+    """Refuse two atoms at the same place, or closer than half the sum of their covalent radii.
 
     Raises
     ------
     InputError
-        Naming both atoms and their distance.
+        Names both atoms and their distance.
+
+    Examples
+    --------
+    >>> check_overlap(Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0.5]]))
+    Traceback (most recent call last):
+    idealflow.errors.InputError: atoms 0 (Cu) and 1 (Cu) are 0.500 Å apart; at least half the sum of their covalent radii, ...
     """
     if (overlap := find_overlap(atoms)) is not None:
         raise InputError(f"{overlap.described(atoms)}; remove one or move them apart")
 
 
 def check_occupancies(atoms: Atoms) -> None:
-    """Refuse sites that are not one whole atom, as ASE's readers note them (CIF, PDB).
+    """Refuse sites that are not one whole atom: alloys on one site and partly empty sites, as ASE reads them from CIF and PDB.
 
     Raises
     ------
     InputError
-        Naming the first such site.
+        Names the first such site.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> alloy = bulk("Cu", cubic=True)
+    >>> alloy.info["occupancy"] = {"0": {"Cu": 0.5, "Ni": 0.5}}
+    >>> check_occupancies(alloy)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: site 0 at [0.0, 0.0, 0.0] is occupied by Cu0.5 Ni0.5; a site must be one whole atom: ...
     """
     noted = atoms.info.get("occupancy")
     kinds = atoms.arrays.get("spacegroup_kinds", np.arange(len(atoms)))
@@ -76,7 +101,7 @@ def check_occupancies(atoms: Atoms) -> None:
         where = f"{kind} at {np.round(atoms.positions[rows[0]], 3).tolist()}" if rows.size else str(kind)
         raise InputError(_partial(where, " ".join(f"{symbol}{share:g}" for symbol, share in shares.items())))
     column = atoms.arrays.get("occupancy")
-    if column is not None and column.any():  # a column of zeros was never filled in
+    if column is not None and column.any():  # zeros throughout mean that nobody filled the column in
         partial = np.flatnonzero(np.abs(column - 1.0) > _WHOLE)
         if partial.size:
             i = int(partial[0])

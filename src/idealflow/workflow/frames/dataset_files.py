@@ -1,4 +1,4 @@
-"""Labelled structures from the files in which people have them: whatever ASE reads, runs of VASP, folders of DeePMD-kit."""
+"""Labelled structures from files: whatever ASE reads, folders of VASP runs, folders of DeePMD-kit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["read_files"]
 
 
 def read_files(path: Path) -> list[Atoms]:
-    """All structures of a dataset, with their results as the reader gives them.
+    """Read all structures of a dataset, with their results as the file's reader gives them.
 
     Parameters
     ----------
@@ -27,6 +27,19 @@ def read_files(path: Path) -> list[Atoms]:
     ------
     InputError
         If there is no such path, or it holds nothing readable.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase.io import write
+    >>> cell = bulk("Cu", cubic=True)
+    >>> cell.calc = EMT()
+    >>> forces = cell.get_forces()
+    >>> write("cells.extxyz", [cell, cell])
+    >>> frames = read_files(Path("cells.extxyz"))
+    >>> len(frames), frames[1].get_forces().shape
+    (2, (4, 3))
     """
     if not path.exists():
         raise InputError(
@@ -47,14 +60,14 @@ def read_files(path: Path) -> list[Atoms]:
 def _read(path: Path) -> list[Atoms]:
     try:
         return list(iread(path, index=":"))
-    except Exception as error:  # readers raise anything; the cause is passed on
+    except Exception as error:  # readers may raise anything; the cause is passed on
         raise InputError(
             f"dataset {path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
         ) from error
 
 
 def _runs(folder: Path) -> Iterator[Path]:
-    """One file of every VASP run below a folder: vasprun.xml, or OUTCAR where there is none; zipped ones, too."""
+    """Find one file of every VASP run below a folder: vasprun.xml, else OUTCAR; compressed ones, too."""
     found = False
     for place in sorted({folder, *(path for path in folder.rglob("*") if path.is_dir())}):
         for pattern in ("vasprun*.xml*", "OUTCAR*"):

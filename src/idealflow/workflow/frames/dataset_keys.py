@@ -1,4 +1,4 @@
-"""Energy, forces and stress of structures, under whatever names programs wrote them."""
+"""Energy, forces and stress of structures, found under the names that different programs give them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DatasetKey", "labelled"]
 
 DatasetKey = Literal["energy", "forces", "stress", "virial"]
 
-#: names of other programs (MACE, QUIP, GPUMD) beside ASE's, in small letters
+#: names that other programs (MACE, QUIP, GPUMD) use beside ASE's, in lower case
 _OTHERS: dict[DatasetKey, frozenset[str]] = {
     "energy": frozenset({"ref_energy", "dft_energy"}),
     "forces": frozenset({"force", "ref_forces", "ref_force", "dft_forces", "dft_force"}),
@@ -31,10 +31,11 @@ _NEEDED: tuple[DatasetKey, ...] = ("energy", "forces")
 
 
 def labelled(frames: Sequence[Atoms], path: Path, keys: Mapping[DatasetKey, str] | None = None) -> list[Atoms]:
-    """Structures with nothing but energy (eV), forces (eV/Å) and, where known, stress (eV/Å³, ASE's sign) as results.
+    """Copy structures with only energy (eV), forces (eV/Å) and, where known, stress (eV/Å³, ASE's sign) as results.
 
-    What is not plainly ASE's energy, forces and stress is said: other names, ``free_energy`` in place of ``energy`` (forces
-    are its derivative), stress made from a virial, stress left out.
+    The user is told (:func:`~idealflow.workflow.jobs.progress.note`) where anything else than ASE's energy, forces and stress was
+    taken: other names, ``free_energy`` in place of ``energy`` (the forces are its derivative), a stress made from a virial, a
+    stress left out.
 
     Parameters
     ----------
@@ -43,12 +44,27 @@ def labelled(frames: Sequence[Atoms], path: Path, keys: Mapping[DatasetKey, str]
     path
         Named in messages.
     keys
-        Names to take for energy, forces, stress or virial, whatever else there is.
+        Names under which energy, forces, stress or virial are taken, whatever other names there are.
 
     Raises
     ------
     InputError
-        If energy or forces are missing, not finite or of the wrong shape, or two names offer different values.
+        If energy or forces are missing, not finite or of the wrong shape, or two names have different values.
+
+    Examples
+    --------
+    A structure as MACE's training files have it:
+
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.info["REF_energy"], atoms.arrays["REF_forces"] = -14.9, np.zeros((4, 3))
+    >>> from idealflow.workflow.jobs.progress import noted
+    >>> with noted() as notes:
+    ...     made = labelled([atoms], Path("cells.xyz"))
+    >>> made[0].get_potential_energy()
+    -14.9
+    >>> notes
+    ['cells.xyz: energy from `REF_energy`, forces from `REF_forces`']
     """
     reader = _Reader(frames, path, dict(keys or {}))
     reader.announce()
@@ -56,7 +72,7 @@ def labelled(frames: Sequence[Atoms], path: Path, keys: Mapping[DatasetKey, str]
 
 
 class _Reader:
-    """The names under which one dataset has its labels."""
+    """Reads the labels of one dataset, under the names that it uses."""
 
     def __init__(self, frames: Sequence[Atoms], path: Path, keys: dict[DatasetKey, str]) -> None:
         self._frames, self._path = frames, path
@@ -76,7 +92,7 @@ class _Reader:
         self._n_free = sum(free)
 
     def _name(self, key: DatasetKey, keys: dict[DatasetKey, str], present: set[str]) -> str | None:
-        """The name of one quantity: the one given, ASE's, or another program's; None where there is none."""
+        """Choose the name of one quantity: the given one, else ASE's, else another program's; None if there is none."""
         if key in keys:
             return keys[key]
         others = sorted(name for name in present if name.lower() in _OTHERS[key])
@@ -91,7 +107,7 @@ class _Reader:
         return found[0] if found else None
 
     def announce(self) -> None:
-        """Say what a reader of the file would not expect."""
+        """Note what the user may not expect."""
         odd = {key: name for key, name in self.names.items() if name not in (None, key)}
         if odd:
             note("dataset", f"{self._path.name}: " + ", ".join(f"{key} from `{name}`" for key, name in odd.items()))
@@ -131,7 +147,7 @@ class _Reader:
             )
 
     def _stress_source(self, atoms: Atoms) -> Literal["stress", "virial", "open", "none"]:
-        """Where a structure's stress comes from."""
+        """Tell where a structure's stress comes from."""
         stress, virial = (
             None if self.names[key] is None else _value(atoms, str(self.names[key])) for key in ("stress", "virial")
         )
@@ -142,7 +158,7 @@ class _Reader:
         return "virial" if stress is None else "stress"
 
     def labelled(self, number: int, atoms: Atoms) -> Atoms:
-        """One structure with its label."""
+        """Return a copy of one structure with its label."""
         energy, forces = self._energy(atoms), _value(atoms, self.names["forces"] or "forces")
         missing = [name for name, value in zip(_NEEDED, (energy, forces), strict=True) if value is None]
         if missing:
@@ -152,7 +168,7 @@ class _Reader:
                 f"{', '.join(sorted(_names(atoms))) or 'none at all'}"
             )
         made = atoms.copy()
-        made.set_constraint()  # forces on fixed atoms are forces all the same
+        made.set_constraint()  # forces are learned on fixed atoms, too
         return set_label(
             made,
             float(self._checked(number, "energy", energy, ())),
@@ -182,7 +198,7 @@ class _Reader:
         return voigt
 
     def _voigt(self, number: int, name: str, value: Any) -> NDArray[np.float64]:
-        """Six components xx, yy, zz, yz, xz, xy of nine, or of six in ASE's order."""
+        """Return the components xx, yy, zz, yz, xz, xy, from nine or from six in ASE's order."""
         array = np.asarray(value, dtype=np.float64)
         if array.shape == (6,) and name == "stress":
             return self._checked(number, name, array, (6,))
@@ -210,7 +226,7 @@ def _names(atoms: Atoms) -> set[str]:
 
 
 def _value(atoms: Atoms, name: str) -> Any:
-    """What a structure has under a name, as a result, in ``info`` or per atom; None without one."""
+    """Return the value of a name among a structure's results, ``info`` and ``arrays``, or None."""
     for place in ({} if atoms.calc is None else atoms.calc.results, atoms.info, atoms.arrays):
         if place.get(name) is not None:
             return place[name]

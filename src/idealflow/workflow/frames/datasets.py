@@ -1,4 +1,4 @@
-"""Labelled datasets: the user's files in."""
+"""Labelled datasets from the user's files."""
 
 from __future__ import annotations
 
@@ -30,14 +30,28 @@ def read_dataset(path: str | Path, keys: Mapping[DatasetKey, str] | None = None)
     Raises
     ------
     InputError
-        If it is missing, empty or unreadable, a structure lacks energy or forces, or no stage could work on it.
+        If the dataset is missing, empty or unreadable, if a structure lacks energy or forces, or if no stage could work on it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase.io import write
+    >>> cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
+    >>> for cell in cells:
+    ...     cell.calc = EMT()
+    ...     stress = cell.get_stress()
+    >>> write("cells.extxyz", cells)
+    >>> frames = read_dataset("cells.extxyz")
+    >>> len(frames), sorted(frames[0].calc.results)
+    (3, ['energy', 'forces', 'stress'])
     """
     path = Path(path)
     frames = labelled(read_files(path), path, keys)
     for i, atoms in enumerate(frames):
-        atoms.set_constraint()  # of whoever made it; forces are learned on every atom
+        atoms.set_constraint()  # the dataset's own; forces are learned on every atom
         if atoms.arrays.get("initial_magmoms", atoms.numbers).ndim != 1:
-            del atoms.arrays["initial_magmoms"]  # not collinear: nothing here could use them
+            del atoms.arrays["initial_magmoms"]  # not collinear, which nothing here could use
         try:
             check_structure(atoms)
         except InputError as error:
@@ -47,7 +61,7 @@ def read_dataset(path: str | Path, keys: Mapping[DatasetKey, str] | None = None)
 
 
 def _say_duplicates(frames: Sequence[Atoms], path: Path) -> None:
-    """Say which structures are the same frame."""
+    """Note which structures occur more than once."""
     first: dict[str, int] = {}
     again = [
         (first[key], i)

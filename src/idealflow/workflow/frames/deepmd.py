@@ -19,17 +19,40 @@ __all__ = ["read_system", "systems"]
 
 
 def systems(folder: Path) -> list[Path]:
-    """Folders of one system each, at any depth of ``folder``, in order of their paths."""
+    """Find DeePMD-kit's systems (folders with a ``type.raw``) at any depth of ``folder``, sorted by path.
+
+    Examples
+    --------
+    >>> for name in ("data/b", "data/a"):
+    ...     Path(name).mkdir(parents=True)
+    ...     n = Path(name, "type.raw").write_text("0 0")
+    >>> [system.name for system in systems(Path("data"))]
+    ['a', 'b']
+    """
     return sorted(path.parent for path in folder.rglob("type.raw"))
 
 
 def read_system(folder: Path) -> list[Atoms]:
-    """All structures of one system, with energy and forces as results, and ``virial`` (3, 3), eV, in ``info``.
+    """Read all structures of one system, with energy (eV) and forces (eV/Å) as results, and ``virial`` (3, 3; eV) in ``info``.
 
     Raises
     ------
     InputError
         If a file is missing or its shape does not fit, or the species have no names.
+
+    Examples
+    --------
+    Two frames of a copper dimer in a box of 8 Å:
+
+    >>> folder = Path("dimer")
+    >>> (folder / "set.000").mkdir(parents=True)
+    >>> n = (folder / "type.raw").write_text("0 0"), (folder / "type_map.raw").write_text("Cu")
+    >>> arrays = {"coord": [[0, 0, 0, 0, 0, 2.2]], "energy": [[-1.5]], "force": [[0, 0, 0.1, 0, 0, -0.1]], "box": [8 * np.eye(3)]}
+    >>> for name, values in arrays.items():
+    ...     np.save(folder / "set.000" / name, np.repeat(values, 2, axis=0).reshape(2, -1))
+    >>> frames = read_system(folder)
+    >>> len(frames), frames[0].get_chemical_formula(), frames[0].get_potential_energy()
+    (2, 'Cu2', -1.5)
     """
     names = folder / "type_map.raw"
     if not names.is_file():
@@ -54,7 +77,7 @@ def _read_set(folder: Path, symbols: list[str], types: np.ndarray, periodic: boo
     if kinds.max() >= len(symbols):
         raise InputError(f"{folder.parent} has atoms of type {kinds.max()}, type_map.raw names {len(symbols)} species")
     for i in range(n):
-        real = kinds[i] >= 0  # systems of mixed type are filled up with atoms of type -1
+        real = kinds[i] >= 0  # systems of mixed type are padded with atoms of type -1
         atoms = Atoms(
             [symbols[kind] for kind in kinds[i][real]],
             positions=coordinates[i].reshape(-1, 3)[real],
@@ -68,7 +91,7 @@ def _read_set(folder: Path, symbols: list[str], types: np.ndarray, periodic: boo
 
 
 def _array(folder: Path, name: str, width: int, n: int | None = None) -> np.ndarray:
-    """An npy file as float64 of shape (n, width)."""
+    """Read an npy file as float64 of shape (n, width)."""
     path = folder / name
     if not path.is_file():
         raise InputError(f"{path} does not exist; a labelled system needs coord, box, energy and force")

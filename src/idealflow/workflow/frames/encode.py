@@ -1,4 +1,4 @@
-"""Between the science's objects and what documents and artifacts hold: structures and frames."""
+"""Structures to and from documents and artifacts."""
 
 from __future__ import annotations
 
@@ -23,17 +23,51 @@ __all__ = [
 
 
 def to_atoms(structure: StoredStructure) -> Atoms:
-    """The ase Atoms of a stored structure, exact to the last bit."""
+    """Make ase Atoms of a stored structure, exact to the last bit.
+
+    Examples
+    --------
+    >>> cell = {"cell": [[4, 0, 0], [0, 4, 0], [0, 0, 4]], "pbc": [True, True, True]}
+    >>> to_atoms(StoredStructure(numbers=[29], positions=[[0, 0, 0]], moments=[1.5], **cell)).get_initial_magnetic_moments()
+    array([1.5])
+    """
     return from_arrays(dict(structure))
 
 
 def to_stored(atoms: Atoms) -> StoredStructure:
-    """The stored form of an ase Atoms; what it carries is in :mod:`idealflow.core.structure`, nothing else travels."""
+    """Write ase Atoms as a document.
+
+    Kept are species, positions, cell, periodicity, and the masses, fixed atoms, moments, charge and spin that
+    :mod:`idealflow.core.structure` tells of; nothing else, so neither results nor other ``info`` and ``arrays``.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.info["charge"], atoms.info["source"] = 1.0, "a paper"
+    >>> stored = to_stored(atoms)
+    >>> stored.charge, to_atoms(stored).info
+    (1.0, {'charge': 1.0})
+    """
     return StoredStructure.model_validate({name: array.tolist() for name, array in to_arrays(atoms).items()})
 
 
 def labelled_atoms(doc: LabelledDoc) -> Atoms:
-    """Training form of an accepted label: Atoms with energy (eV), forces (eV/Å) and, where given, stress (eV/Å³)."""
+    """Make the Atoms of an accepted label, with energy (eV), forces (eV/Å) and, where there is one, stress (eV/Å³) as results.
+
+    Raises
+    ------
+    InputError
+        If the label failed.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> doc = sample_campaign().labels(origin="bootstrap")[0]
+    >>> atoms = labelled_atoms(doc)
+    >>> atoms.get_forces().shape, atoms.info["request_key"]
+    ((32, 3), 'tiny/bootstrap/000000')
+    """
     if doc.state != "accepted" or doc.structure is None or doc.energy is None or doc.forces is None:
         raise InputError(f"only accepted labels can be learned, {doc.request_key} is {doc.state}: {doc.cause}")
     atoms = of_the_label(to_atoms(doc.structure))
@@ -43,19 +77,37 @@ def labelled_atoms(doc: LabelledDoc) -> Atoms:
 
 
 def save_frame(store: ArtifactStore, atoms: Atoms) -> Artifact:
-    """Store a frame, with what it carries, as an npz artifact."""
+    """Store a frame, with all that :func:`to_stored` keeps, as an npz artifact.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> store = ArtifactStore("artifacts")
+    >>> artifact = save_frame(store, bulk("Cu", cubic=True) * 10)
+    >>> len(load_frame(store, artifact))
+    4000
+    """
     buffer = io.BytesIO()
     np.savez(buffer, **to_arrays(atoms))  # type: ignore[arg-type]  # numpy types its keywords as flags
     return store.put_bytes(buffer.getvalue(), suffix=".npz")
 
 
 def load_frame(store: ArtifactStore, artifact: Artifact) -> Atoms:
-    """The frame of an npz artifact: one written by :func:`save_frame`, or an MD state.
+    """Read the frame of an npz artifact that :func:`save_frame` wrote, or of an MD state.
 
     Raises
     ------
     ArtifactError
         If the file is damaged or holds no frame.
+
+    Examples
+    --------
+    The last MD state of the sample campaign:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> load_frame(campaign.artifacts, campaign.state().walkers[0].md_state).get_chemical_formula()
+    'Cu107'
     """
     path = store.get(artifact)
     with np.load(path, allow_pickle=False) as data:

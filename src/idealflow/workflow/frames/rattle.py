@@ -1,4 +1,4 @@
-"""The range of random displacements, as it is given: a pair of numbers."""
+"""The setting ``rattle``: the range of random displacements, a pair of numbers in Å."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ _RULE = "must be a pair [lowest, highest] of standard deviations in Å, e.g. [0.
 
 
 def check_rattle(value: Any) -> None:
-    """Refuse what is no pair of numbers in Å, 0 <= lowest <= highest.
+    """Refuse a value of ``rattle`` that is no pair of numbers in Å, 0 <= lowest <= highest.
 
     Raises
     ------
     InputError
-        Naming the rule and the value.
+        Names the rule and the value.
+
+    Examples
+    --------
+    >>> check_rattle([0.02, 0.2])
+    >>> check_rattle(0.2)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: rattle must be a pair [lowest, highest] of standard deviations in Å, e.g. [0.02, 0.2], got 0.2
     """
     if not _is_pair(value):
         raise InputError(f"rattle {_RULE}, got {value!r}")
@@ -35,7 +42,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _pair(value: Any) -> Any:
-    """The value as it is; pydantic's error where it is no pair of numbers."""
+    """Return the value unchanged, or raise pydantic's error if it is no pair of numbers."""
     if not _is_pair(value):
         raise PydanticCustomError("pair", _RULE)
     return value

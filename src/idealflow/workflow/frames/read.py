@@ -1,4 +1,4 @@
-"""Structures from files and from pymatgen: what they say is kept, what readers would have to guess is refused."""
+"""Structures from files and from pymatgen. All that they say is kept; files that leave species to guessing are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from idealflow.workflow.jobs.progress import Progress, emit
 
 __all__ = ["from_pymatgen", "plain", "read_structure"]
 
-#: largest relative difference between a mass in a LAMMPS file and that of the element which it is to mean
+#: largest relative difference between a mass in a LAMMPS file and the mass of an element for the two to be the same
 _MASS_TOLERANCE = 0.01
 
 
@@ -33,12 +33,23 @@ def read_structure(path: Path, frame: int | None = None) -> Atoms:
     path
         The file.
     frame
-        Which frame of a file of several, counted from 0 or, if negative, from the end; None: the last, and it is said.
+        Which frame of a file of several, counted from 0 or, if negative, from the end. None: the last, and the user is told.
 
     Raises
     ------
     InputError
         If the file is missing or unreadable, has no such frame, or does not hold the atoms' species.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.io import write
+    >>> write("cells.extxyz", [bulk("Cu", cubic=True), bulk("Au", cubic=True)])
+    >>> read_structure(Path("cells.extxyz"), frame=0).get_chemical_formula()
+    'Cu4'
+    >>> read_structure(Path("cells.extxyz"), frame=2)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: structure file cells.extxyz has 2 frames, counted from 0; there is no frame 2
     """
     if not path.exists():
         raise InputError(
@@ -70,14 +81,25 @@ def read_structure(path: Path, frame: int | None = None) -> Atoms:
 
 
 def plain(atoms: Atoms) -> Atoms:
-    """Copy with what the structure carries in its usual place; calculators' results go.
+    """Copy a structure without its calculator, with all that it carries in the places where idealflow looks for it.
 
-    Fixed atoms become ``FixAtoms`` and ``FixCartesian``. Where there are no initial moments, computed ones serve as such.
+    Fixed atoms become ``FixAtoms`` and ``FixCartesian``; charge and spin become numbers in ``info``. Without initial moments
+    the computed ones are taken as such.
 
     Raises
     ------
     InputError
-        If a constraint, the charge or the spin cannot be kept.
+        If a constraint, the charge or the spin can not be kept.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.singlepoint import SinglePointCalculator
+    >>> chromium = bulk("Cr", cubic=True)
+    >>> chromium.calc = SinglePointCalculator(chromium, energy=-18.9, magmoms=[1.0, -1.0])
+    >>> copy = plain(chromium)
+    >>> copy.get_initial_magnetic_moments().tolist(), copy.calc is None
+    ([1.0, -1.0], True)
     """
     made = atoms.copy()
     set_fixed(made, fixed_directions(atoms))
@@ -93,14 +115,22 @@ def plain(atoms: Atoms) -> Atoms:
 
 
 def from_pymatgen(source: Any) -> Atoms:
-    """The ase Atoms of a pymatgen Structure or Molecule, or of the dictionary of either.
+    """Make ase Atoms of a pymatgen Structure or Molecule, or of the dictionary of either.
 
     ``magmom`` and ``selective_dynamics`` of the sites, the total charge, a molecule's multiplicity and deuterium are kept.
 
     Raises
     ------
     InputError
-        If it is neither, a site is not exactly one element, or only some sites have a moment.
+        If the source is neither, a site is not exactly one element, or only some sites have a moment.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure(Lattice.cubic(2.82), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]], charge=1)
+    >>> atoms = from_pymatgen(salt)
+    >>> atoms.get_chemical_formula(), atoms.info["charge"]
+    ('ClNa', 1.0)
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Structure charge .* sum of oxidation states", category=UserWarning)
@@ -124,7 +154,7 @@ def _converted(source: Any) -> Atoms:
             )
     masses = np.array([float(site.specie.atomic_mass) for site in source])
     bare = source.copy()
-    bare.remove_oxidation_states()  # they are no charge of the whole
+    bare.remove_oxidation_states()  # they are not the charge of the whole
     flags, moments = (bare.site_properties.get(name) for name in ("selective_dynamics", "magmom"))
     for name in [*bare.site_properties]:
         bare.remove_site_property(name)
@@ -176,7 +206,7 @@ def _read_with_pymatgen(path: Path) -> Atoms:
     from pymatgen.io.vasp.inputs import BadPoscarWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error", BadPoscarWarning)  # it goes on with H, He, Li, …
+        warnings.simplefilter("error", BadPoscarWarning)  # the reader would go on with the species H, He, Li, …
         try:
             return from_pymatgen(Structure.from_file(path))
         except BadPoscarWarning as warning:
@@ -193,7 +223,7 @@ def _format_of(path: Path) -> str | None:
 
 
 def _refuse_guessed_species(path: Path, format_name: str | None) -> None:
-    """Refuse files whose species ASE's reader would make up from numbers of types or words of a comment."""
+    """Refuse files without species, which ASE's reader would guess from numbers of types or from words of a comment."""
     remedy = None
     if format_name == "lammps-dump-text":
         columns, rows = _dumped(path)
@@ -217,7 +247,7 @@ def _refuse_guessed_species(path: Path, format_name: str | None) -> None:
 
 
 def _has_species(comment: str, counts: list[str], path: Path) -> bool:
-    """Whether a POSCAR names its species: on line 6, or first of all in its comment, or in a POTCAR or OUTCAR beside it."""
+    """Tell whether a POSCAR names its species: on line 6, at the beginning of its comment, or in a POTCAR or OUTCAR beside it."""
     if not counts or not counts[0].lstrip("+-").isdigit():
         return True
     symbols: list[str] = []
@@ -235,7 +265,7 @@ def _has_species(comment: str, counts: list[str], path: Path) -> bool:
 
 
 def _dumped(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Names of a LAMMPS dump's columns, and the words of its first frame's atoms."""
+    """Return the column names of a LAMMPS dump, and the rows of its first frame as words."""
     columns: list[str] = []
     rows: list[list[str]] = []
     for line in _lines(path):
@@ -249,7 +279,7 @@ def _dumped(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _refuse_foreign_masses(masses: NDArray[np.float64], path: Path) -> None:
-    """Refuse species that are told from masses (n_atoms,), u, where a mass is no element's."""
+    """Refuse masses (n_atoms,), u, from which ASE tells the species, if one of them is no element's."""
     for mass in np.unique(masses):
         if np.abs(atomic_masses - mass).min() > _MASS_TOLERANCE * mass:
             atom = int(np.argmax(masses == mass))

@@ -1,4 +1,4 @@
-"""A stage's arguments as its annotations name them: a job store and a queue give documents as plain data."""
+"""Arguments of a stage in the types of its annotations: job stores and queues give documents as plain data."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from idealflow.schemas import Document
 
 __all__ = ["decoded", "document_of"]
 
-#: of a stage; and what makes the annotated form of a value
+#: the body of a stage; and a function that turns plain data into an annotated type
 Body = Callable[..., Any]
 Read = Callable[[object], Any]
 
 
 def decoded(method: Body, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """Arguments of a call, defaults included, each in the form that its annotation names.
+    """Bind the arguments of a call, defaults included, and turn each into the type of its annotation.
 
-    Documents are made of mappings, tuples of lists, and our own plain classes of what their ``to_dict`` wrote; everything else,
-    what jobflow decodes itself included, stays as it is given.
+    Mappings become documents, lists become tuples, and what ``to_dict`` of our plain classes wrote becomes the class again.
+    Everything else stays as it is, also what jobflow has decoded already.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def decoded(method: Body, args: tuple[Any, ...], kwargs: dict[str, Any]) -> insp
 
 
 def document_of(method: Body) -> Read | None:
-    """How to read a stored output of a method that gives a document; None for one that gives something else.
+    """Return the function that reads a stored output of ``method`` as its document; None if it returns no document.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""What documents and hashes say of our own classes: one stable name, whatever file a class lies in.
+"""Stable names of our own classes in documents and hashes, whichever file a class lies in.
 
-Version 0.1.0 wrote the path of the class's file into documents and hashed it. Those documents are still read
-(:mod:`idealflow.workflow.former_paths`), and its hashes are still found: :func:`former_form` gives settings the form they had.
+Version 0.1.0 wrote the module of a class into documents and hashed it. Its documents are still read
+(:mod:`idealflow.workflow.former_paths`), and its hashes can still be computed: :func:`former_form` writes settings as it did.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from monty.json import MSONable
+from monty.json import MontyDecoder, MSONable
 
-from idealflow.former_names import FORMER
+from idealflow.former_names import FORMER, takes_former_names, with_former_names
 
 __all__ = ["StableName", "former_form", "known_to_0_1"]
 
@@ -62,15 +62,21 @@ _FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def known_to_0_1(kind: str) -> tuple[str, ...]:
-    """Fields that one of our classes had in version 0.1.0, as they are called now; none for a class that it did not have."""
+    """Return the fields that one of our classes had in version 0.1.0, by their present names; none for a class that is newer.
+
+    Examples
+    --------
+    >>> known_to_0_1("LabelMaker"), known_to_0_1("RelabelMaker")
+    (('labeller', 'category', 'name'), ())
+    """
     present = FORMER.get(kind, {})
     return tuple(present.get(name, name) for name in _FORMER.get(kind, ("", ()))[1])
 
 
 class StableName(MSONable):
-    """Mixin of our classes that are stored: ``@module`` is ``idealflow``, and only the class's name counts.
+    """Mixin of our classes that are stored: documents name them as ``idealflow`` and the class, so that files can move.
 
-    A subclass of somebody else's keeps its own path, by which monty finds it.
+    A subclass that lies in somebody else's package is stored under its own module, by which monty finds it.
 
     Examples
     --------
@@ -80,23 +86,40 @@ class StableName(MSONable):
     """
 
     def as_dict(self) -> dict[str, Any]:
-        """MSON form under the stable name."""
+        """Return the MSON form, with the stable name as ``@module``."""
         written: dict[str, Any] = super().as_dict()
         return written | {"@module": self.stored_module()}
 
     @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """What :meth:`as_dict` wrote, by this version or an earlier one.
+
+        A dataclass that a user derives of ours has a constructor of its own, which does not know the former names of our fields.
+        """
+        if takes_former_names(cls):
+            made: Self = super().from_dict(data)
+            return made
+        fields = {key: MontyDecoder().process_decoded(value) for key, value in data.items() if not key.startswith("@")}
+        return with_former_names(cls, fields)
+
+    @classmethod
     def stored_module(cls) -> str:
-        """What ``@module`` says of this class."""
+        """Return what documents of this class have as ``@module``."""
         return _OWN if cls.__module__.startswith(f"{_OWN}.") else cls.__module__
 
 
 def former_form(data: Any) -> Any:
-    """Settings as version 0.1.0 would have written them: the path of each class of ours, the fields it had.
+    """Write settings as version 0.1.0 did: each of our classes with its module of then, and with the fields it had then.
 
     Parameters
     ----------
     data
         MSON form of a Maker or labeller, or any part or list of it. Fields that 0.1.0 did not know are left out.
+
+    Examples
+    --------
+    >>> former_form({"@module": "idealflow", "@class": "LabelMaker", "name": "label", "other_method": "keep"})
+    {'@module': 'idealflow.workflow.label', '@class': 'LabelMaker', 'name': 'label'}
     """
     if isinstance(data, (list, tuple)):
         return [former_form(value) for value in data]

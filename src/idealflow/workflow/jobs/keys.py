@@ -1,7 +1,7 @@
-"""Names that are the same in every process: job uuids, request keys, seeds, hashes of settings.
+"""Names that are the same in every process: uuids of jobs, request keys, seeds, hashes of settings.
 
-A stage's job uuid is derived from what it computes, so a round that is run again after a kill meets its own
-earlier outputs in the store instead of computing them a second time.
+The uuid of a stage's job is derived from what the job computes. So a round that is run again after a kill finds its own
+earlier outputs in the store, and does not compute them a second time.
 """
 
 from __future__ import annotations
@@ -18,48 +18,100 @@ from idealflow.workflow.jobs.identity import former_form
 
 __all__ = ["child_seed", "former_key", "generator", "is_key_of", "request_key", "settings_key", "stage_uuid"]
 
-#: of the form of keys; those of version 0.1.0 have none
+#: version of the form of keys; keys of 0.1.0 carry none
 _VERSION = 2
 
 _NAMESPACE = uuid.UUID("0b7c1d7e-4a0e-5c58-9f55-1de0a11f1073")
 
 
 def stage_uuid(campaign: str, *parts: object) -> str:
-    """Uuid (version 5) of a stage's job: a pure function of campaign and parts (round, stage, walker, step, ...)."""
+    """Return the uuid (version 5) of a stage's job, a pure function of campaign and parts: round, stage, walker, step, ...
+
+    Examples
+    --------
+    >>> stage_uuid("li", 3, "segment", 0)
+    '436ef60f-dab9-50c4-bdbc-c16a1af257be'
+    """
     return str(uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in (campaign, *parts))))
 
 
 def request_key(campaign: str, walker: int, step: int, atom: int, attempt: int) -> str:
-    """Key of a label request; zero-padded, so that sorting the keys sorts walkers, steps, atoms, attempts."""
+    """Return the key of a label request. Numbers are padded with zeros, so sorted keys are sorted by walker, step, atom, attempt.
+
+    Examples
+    --------
+    >>> request_key("li", walker=0, step=40, atom=77, attempt=0)
+    'li/w0000/s000000000040/a000000077/t00'
+    """
     return f"{campaign}/w{walker:04d}/s{step:012d}/a{atom:09d}/t{attempt:02d}"
 
 
 def child_seed(*parts: int) -> int:
-    """63-bit seed derived from the parts by SeedSequence, e.g. ``child_seed(seed, walker, step, atom, attempt)``."""
+    """Derive a seed of 63 bits from whole numbers by numpy's SeedSequence, so that each piece of work has a seed of its own.
+
+    Examples
+    --------
+    >>> seed, walker, step, atom = 1, 0, 40, 77
+    >>> child_seed(seed, walker, step, atom), child_seed(seed, walker, step, atom + 1)
+    (3602112503800308850, 7970949609352666367)
+    """
     return int(np.random.SeedSequence(list(parts)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generator(*parts: int) -> np.random.Generator:
-    """Generator seeded by ``SeedSequence(parts)``: independent streams for different parts."""
+    """Return a generator seeded by numpy's ``SeedSequence(parts)``; different parts give independent streams.
+
+    Examples
+    --------
+    >>> generator(1, 0, 40).random() == generator(1, 0, 40).random()
+    True
+    >>> generator(1, 0, 40).random() == generator(1, 0, 41).random()
+    False
+    """
     return np.random.default_rng(np.random.SeedSequence(list(parts)))
 
 
 def settings_key(settings: Any) -> str:
-    """Key of a Maker's or labeller's settings: ``2-`` and 16 hexadecimal digits of the SHA-256 of their canonical JSON.
+    """Hash the settings of a Maker or labeller: ``2-`` and 16 hexadecimal digits of the SHA-256 of their canonical JSON.
 
-    Our own classes count by name (:mod:`idealflow.workflow.jobs.identity`), others by module and name; fields that were renamed
-    count under their first name, so that keys stay.
+    Of our own classes the name is hashed (:mod:`idealflow.workflow.jobs.identity`), of others module and name. Fields that were
+    renamed are hashed under their first name. So the key stays when code moves or fields get better names.
+
+    Examples
+    --------
+    >>> from idealflow import AseLabeller
+    >>> settings_key(AseLabeller("ase.calculators.emt.EMT"))
+    '2-e61146ba89594fa4'
+    >>> settings_key({"b": 1, "a": 2}) == settings_key({"a": 2, "b": 1})
+    True
     """
     return f"{_VERSION}-{_digest(first_names(_plain(settings)))}"
 
 
 def former_key(settings: Any) -> str:
-    """The key that version 0.1.0 gave the same settings."""
+    """Return the key that version 0.1.0 gave the same settings, under which its labels are found.
+
+    Examples
+    --------
+    >>> from idealflow import AseLabeller
+    >>> former_key(AseLabeller("ase.calculators.emt.EMT"))
+    'a1b00a3aee9121b9'
+    """
     return _digest(former_form(first_names(_plain(settings))))
 
 
 def is_key_of(stored: str, settings: Any) -> bool:
-    """Whether a stored key, of this version or of 0.1.0, is that of the settings."""
+    """Tell whether a stored key, of this version or of 0.1.0, is the key of these settings.
+
+    Examples
+    --------
+    >>> from idealflow import AseLabeller
+    >>> labeller = AseLabeller("ase.calculators.emt.EMT")
+    >>> is_key_of(settings_key(labeller), labeller), is_key_of(former_key(labeller), labeller)
+    (True, True)
+    >>> is_key_of(settings_key(labeller), AseLabeller("ase.calculators.lj.LennardJones"))
+    False
+    """
     return stored == (settings_key(settings) if "-" in stored else former_key(settings))
 
 
@@ -73,7 +125,7 @@ def _digest(data: Any) -> str:
 
 
 def _without_versions(data: Any) -> Any:
-    """The same settings under another version of a package are the same settings."""
+    """Leave package versions out: settings are the same under another version of a package."""
     if isinstance(data, dict):
         return {key: _without_versions(value) for key, value in data.items() if key != "@version"}
     if isinstance(data, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A lock per job: several processes may start the same job after a false alarm about a lost run, and only one may do it."""
+"""A lock for each job: after a false alarm about a lost run several processes may start the same job, and only one may do it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,30 @@ _held: list[FileLock] = []
 def hold(folder: Path, uuid: str, stored: Callable[[], bool]) -> None:
     """Wait until no other process works on this job, then lock it for this process.
 
-    The lock is kept after the job's body has ended, because jobflow stores the output only then and a waiting process must find
-    it. It is released when this process starts its next job, or ends in any way. A worker without a next job keeps it; a
-    process that waits therefore goes on without the lock as soon as ``stored()`` says that the output is there.
+    jobflow stores a job's output after its body has ended, and a waiting process must find it. So the lock is kept until this
+    process starts its next job, or ends in any way. A worker that gets no next job keeps it for long: a process that waits goes
+    on without the lock as soon as ``stored()`` says that the output is there.
+
+    Parameters
+    ----------
+    folder
+        Where the lock's file lies; it must be on a file system that all processes see.
+    uuid
+        The job's.
+    stored
+        Tells whether the job's output is stored.
 
     Raises
     ------
     CampaignError
-        If the folder's file system cannot lock files.
+        If the folder's file system can not lock files.
+
+    Examples
+    --------
+    >>> hold(Path("work"), "b2fb7ee4", stored=lambda: False)
+    >>> Path("work/b2fb7ee4.lock").exists()
+    True
+    >>> let_go()
     """
     let_go()
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,9 +63,17 @@ def hold(folder: Path, uuid: str, stored: Callable[[], bool]) -> None:
 
 @atexit.register
 def let_go() -> None:
-    """Release the lock that this process holds, if there is one."""
+    """Release the lock that this process holds, if there is one; also done when the process ends.
+
+    Examples
+    --------
+    >>> hold(Path("work"), "b2fb7ee4", stored=lambda: False)
+    >>> let_go()
+    >>> Path("work/b2fb7ee4.lock").exists()
+    False
+    """
     while _held:
         lock = _held.pop()
-        # unlink before release: a process that waits on the old file finds the stored output, a newcomer creates a new lock
+        # unlink before release: processes that wait for the old file find the stored output, later ones create a new lock
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()

@@ -1,4 +1,4 @@
-"""Events that stages report while they run; whoever drives the campaign may listen."""
+"""Events that stages report while they run, and listeners to them, such as the display of `idealflow run`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 __all__ = ["NOTES", "SPELLING", "Progress", "emit", "listening", "note", "noted"]
 
-#: stages whose messages say what became of the user's input: shown in all output, and kept with the campaign
+#: values of ``stage`` whose messages tell what became of the user's input: always shown, and kept with the campaign
 NOTES = ("structure", "dataset")
 
-#: stage of the messages that say how a key of a config is written now
+#: value of ``stage`` of messages that tell how a key of a config is written now
 SPELLING = "config"
 
 logger = logging.getLogger(__name__)
@@ -25,16 +25,22 @@ class Progress:
     Attributes
     ----------
     stage
-        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; or the input of which something
-        is said: structure, dataset, config.
+        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; or the input that a message is
+        about: structure, dataset, config.
     walker, step, n_steps
-        Where the walker stands: MD step of the schedule's total.
+        Number of the walker, its MD step, and the steps of the whole schedule.
     temperature
         Instantaneous temperature, K.
     uncertainty, threshold
         Highest normalised uncertainty of the last screened frame, and the threshold.
     message
-        What else there is to say.
+        Text to show.
+
+    Examples
+    --------
+    >>> event = Progress("segment", walker=0, step=40, n_steps=60, temperature=437.0)
+    >>> f"{event.stage} of walker {event.walker}: step {event.step} of {event.n_steps}, {event.temperature:.0f} K"
+    'segment of walker 0: step 40 of 60, 437 K'
     """
 
     stage: str
@@ -51,7 +57,14 @@ _listeners: list[Callable[[Progress], None]] = []
 
 
 def emit(event: Progress) -> None:
-    """Tell every listener; without one the event goes to the log at DEBUG level."""
+    """Pass an event to every listener; without any it goes to the log at DEBUG level.
+
+    Examples
+    --------
+    >>> with listening(lambda event: print(event.stage, event.message)):
+    ...     emit(Progress("update", message="version 1 learned 2 labels"))
+    update version 1 learned 2 labels
+    """
     for listener in _listeners:
         listener(event)
     if not _listeners:
@@ -60,7 +73,17 @@ def emit(event: Progress) -> None:
 
 @contextmanager
 def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
-    """Call ``listener`` with every event of this process while the context is open."""
+    """Call ``listener`` with every event of this process while the context is open.
+
+    Examples
+    --------
+    >>> steps = []
+    >>> with listening(lambda event: steps.append(event.step)):
+    ...     emit(Progress("segment", step=10))
+    >>> emit(Progress("segment", step=20))  # nobody listens any more
+    >>> steps
+    [10]
+    """
     _listeners.append(listener)
     try:
         yield
@@ -69,13 +92,35 @@ def listening(listener: Callable[[Progress], None]) -> Iterator[None]:
 
 
 def note(what: str, message: str) -> None:
-    """Say what became of an input of the user's: ``structure`` or ``dataset``."""
+    """Report what became of an input of the user's.
+
+    Parameters
+    ----------
+    what
+        ``structure`` or ``dataset``.
+    message
+        A whole sentence or two, shown to the user and kept with the campaign (:func:`noted`).
+
+    Examples
+    --------
+    >>> with listening(lambda event: print(f"{event.stage}: {event.message}")):
+    ...     note("dataset", "frames.xyz: stress of 12 structures from the virial (eV), as −virial / volume")
+    dataset: frames.xyz: stress of 12 structures from the virial (eV), as −virial / volume
+    """
     emit(Progress(what, message=message))
 
 
 @contextmanager
 def noted() -> Iterator[list[str]]:
-    """The notes made while the context is open, each once; keep them in the document that tells of the input."""
+    """Collect the notes (:func:`note`) made while the context is open, each once, so that a document can keep them.
+
+    Examples
+    --------
+    >>> with noted() as notes:
+    ...     note("dataset", "the dataset was not compared with the labeller")
+    >>> notes
+    ['the dataset was not compared with the labeller']
+    """
     notes: list[str] = []
 
     def listener(event: Progress) -> None:

@@ -1,4 +1,4 @@
-"""What every stage's job shares: its store, its lock, its earlier output if one was committed, its artifacts."""
+"""What the jobs of all stages share: store, lock, an output that an earlier process stored, artifacts, names."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ __all__ = [
     "work_directory",
 ]
 
-#: of a body, by name
+#: arguments of a body, by name
 Arguments = Mapping[str, Any]
 
-#: the stage that this process is at, and when it began
+_CONTEXT_KEYS = {name for name, field in StageContext.model_fields.items() if field.is_required()}
+
+#: context of the stage that is running, and the time when it began
 _running: ContextVar[tuple[StageContext | None, float]] = ContextVar("running", default=(None, 0.0))
 
 
@@ -51,25 +53,25 @@ def stage(
     reuse: bool | Callable[[Any, Any, Arguments], bool] = True,
     then: Callable[[Any, Any, Arguments], Response] | None = None,
 ) -> Callable[[Body], Callable[..., Job]]:
-    """Decorate a Maker's ``make``: a jobflow job that does what is not the stage's own, so that its body is decode, core, encode.
+    """Make a Maker's ``make`` a jobflow job that does what all stages have in common.
 
-    Before the body: threads are pinned, the arguments get the form that their annotations name
-    (:func:`~idealflow.workflow.jobs.decode.decoded`), the job is held for this process, and where the body gives a document and
-    an earlier process has stored this job's, that is the output. The body takes :func:`stamp` into its document.
+    Before the body runs, threads are pinned, the arguments are turned into the types of their annotations
+    (:func:`~idealflow.workflow.jobs.decode.decoded`), and the job is locked for this process. If the body returns a document and
+    an earlier process has stored this very job's, that document is the output and the body does not run. So the body has only to
+    decode, call the core, and encode; its document takes ``**stamp()`` (:func:`stamp`).
 
     Parameters
     ----------
     output_schema
-        Document that the job's output is.
+        Type of the job's output.
     alone
-        Makes the body's arguments, from the context on, of what a user gives who runs the stage by itself: of a call whose first
-        argument is no StageContext.
+        Function for users who run the stage by itself, used if a call has no StageContext (or its plain data) as its first
+        argument or its ``context``: it turns the user's arguments into those of the body, from the context on.
     reuse
-        Whether an earlier process's output is what is asked for now; a function decides by Maker, that output and the body's
+        Whether to take an output that an earlier process stored. A function decides from the Maker, that output, and the body's
         arguments by name.
     then
-        Makes the job's response of the body's document or the earlier one: called with Maker, document and the body's arguments
-        by name.
+        Function that makes the job's response from the Maker, the document (new or stored), and the body's arguments by name.
 
     Examples
     --------
@@ -117,34 +119,40 @@ def stage(
                 _running.reset(begun)
             return output if then is None else then(maker, output, given.arguments)
 
-        body.__module__ = "idealflow"  # a stored job names its Maker, not the file the Maker lies in
+        if method.__module__.startswith("idealflow."):
+            body.__module__ = "idealflow"  # so that a stored job names its Maker, not the Maker's file
         made: Callable[..., Job] = job(body, **settings)
         if alone is None:
             return made
 
         @functools.wraps(made)
         def make(maker: Any, *args: Any, **kwargs: Any) -> Job:
-            if not args or isinstance(args[0], StageContext):
+            if _is_context(args[0] if args else kwargs.get("context")):
                 return made(maker, *args, **kwargs)
             return made(maker, *alone(maker, *args, **kwargs))
 
-        make.original = body  # type: ignore[attr-defined]  # by which jobflow knows the body of a bound method
+        make.original = body  # type: ignore[attr-defined]  # jobflow looks there for the body of a bound method
         return make
 
     return decorate
 
 
+def _is_context(given: object) -> bool:
+    """Whether a call's first argument is a campaign's context, as a document or as its plain data."""
+    return isinstance(given, StageContext) or (isinstance(given, Mapping) and set(given) >= _CONTEXT_KEYS)
+
+
 def stamp() -> dict[str, Any]:
-    """What every stage's document says alike: ``campaign``, ``round``, and ``seconds`` since the stage began.
+    """Return the fields that the documents of all stages have: ``campaign``, ``round``, and ``seconds`` since the stage began.
 
     Raises
     ------
     CampaignError
-        Where no stage is under way, and in one that no StageContext was given to.
+        If no stage is running, or the running one was given no StageContext.
 
     Examples
     --------
-    See :func:`stage`, whose example stamps a document.
+    The example of :func:`stage` uses it within a stage; elsewhere it is refused:
 
     >>> stamp()
     Traceback (most recent call last):
@@ -158,12 +166,12 @@ def stamp() -> dict[str, Any]:
 
 @functools.cache
 def _limited(threads: int) -> threadpool_limits:
-    """The linear-algebra libraries' limit, set once per process and kept."""
+    """Limit the threads of the linear algebra libraries, once per process."""
     return threadpool_limits(limits=threads)
 
 
 def pin_threads() -> None:
-    """Give numba, torch and BLAS the site's number of threads: results are exact to the bit for a fixed number."""
+    """Let numba, torch and BLAS use the site's number of threads; for a fixed number results are the same to the last bit."""
     threads = Settings().threads
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != threads:
@@ -172,15 +180,31 @@ def pin_threads() -> None:
 
 
 def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing: OnMissing | None = None) -> Job:
-    """Give a job its derived uuid, name, metadata and category of worker.
+    """Give a job its derived uuid, its name, metadata by which it is found, and the category of its workers.
 
-    ``missing`` lets it run although a parent failed.
+    Parameters
+    ----------
+    new
+        The job, which is changed and returned.
+    context, stage_name, parts
+        What the uuid is derived from (:func:`~idealflow.workflow.jobs.keys.stage_uuid`); parts are walker, step, ...
+    missing
+        What jobflow does if a job that it depends on failed; ``OnMissing.NONE`` lets it run with None in place of the output.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, LabelMaker
+    >>> context = StageContext(campaign="li", round=3, seed=0, artifacts="artifacts", work="work", categories={"label": "cpu"})
+    >>> job = named(LabelMaker(AseLabeller("ase.calculators.emt.EMT")).make(bulk("Cu")), context, "label", 0, 40)
+    >>> job.name, job.config.manager_config, job.uuid == stage_uuid("li", 3, "label", 0, 40)
+    ('label r3 0-40', {'_category': 'cpu'}, True)
     """
     suffix = "-".join(str(part) for part in parts)
     new.set_uuid(stage_uuid(context.campaign, context.round, stage_name, *parts))
     new.name = f"{stage_name} r{context.round}" + (f" {suffix}" if suffix else "")
     metadata = {"campaign": context.campaign, "round": context.round, "stage": stage_name}
-    new.update_metadata(metadata, dynamic=False)  # jobs that it adds have their own
+    new.update_metadata(metadata, dynamic=False)  # jobs that it adds get their own
     if (category := context.categories.get(stage_name, context.categories.get("other"))) is not None:
         new.config.manager_config = {"_category": category}
     if missing is not None:
@@ -189,7 +213,7 @@ def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing
 
 
 def current_store() -> JobStore:
-    """The job store this job runs with.
+    """Return the job store that the running job reads from and writes to.
 
     jobflow-remote gives a job a file for its own output in place of a store; the campaign is then in the JOB_STORE of
     jobflow's settings on the worker.
@@ -197,8 +221,20 @@ def current_store() -> JobStore:
     Raises
     ------
     CampaignError
-        If the job body runs outside a job store, or with one that holds nothing but its own output; stages that look
-        things up cannot do without one.
+        If no job is running, or its store is one that no other process can see.
+
+    Examples
+    --------
+    >>> from jobflow import run_locally
+    >>> @job(config=JobConfig(expose_store=True))
+    ... def count():
+    ...     return current_store().count()
+    >>> counting = count()
+    >>> run_locally(counting, store=JobStore(MemoryStore()), log=False)[counting.uuid][1].output
+    0
+    >>> current_store()
+    Traceback (most recent call last):
+    idealflow.errors.CampaignError: this stage needs a job store: run it with run_locally, rockets or `idealflow run`
     """
     store = getattr(CURRENT_JOB, "store", None)
     if store is None:
@@ -216,7 +252,7 @@ def current_store() -> JobStore:
 
 
 def site_store() -> JobStore:
-    """The JOB_STORE of jobflow's settings, in which campaigns are looked for by name.
+    """Return the JOB_STORE of jobflow's settings, in which campaigns are looked up by name.
 
     Examples
     --------
@@ -227,20 +263,40 @@ def site_store() -> JobStore:
 
 
 def is_private(store: JobStore) -> bool:
-    """Whether a job store is one process's own; other stores derive from MemoryStore too, and can be shared."""
+    """Tell whether a job store belongs to one process: one in memory, or a JSON file.
+
+    The class counts exactly, since stores that can be shared are derived from MemoryStore, too.
+
+    Examples
+    --------
+    >>> from idealflow.storage import SQLiteStore
+    >>> is_private(JobStore(MemoryStore())), is_private(JobStore(SQLiteStore("store.sqlite")))
+    (True, False)
+    """
     return type(store.docs_store) in (MemoryStore, JSONStore)
 
 
 def current_uuid() -> str:
-    """Uuid of the running job."""
+    """Return the uuid of the running job.
+
+    Examples
+    --------
+    >>> from jobflow import run_locally
+    >>> @job
+    ... def who():
+    ...     return current_uuid()
+    >>> asking = who()
+    >>> run_locally(asking, log=False)[asking.uuid][1].output == asking.uuid
+    True
+    """
     return str(CURRENT_JOB.job.uuid)
 
 
 def _stored_output(read: Read | None) -> Any:
-    """The output this very job stored in an earlier process, or None.
+    """Return the output that this very job stored in an earlier process, or None.
 
     A job's uuid is derived from what it computes (:mod:`idealflow.workflow.jobs.keys`), so a stored output with the same
-    uuid and index is the same piece of work.
+    uuid and index is the result of the same work.
     """
     current = CURRENT_JOB.job
     if read is None or current is None or getattr(CURRENT_JOB, "store", None) is None:
@@ -250,19 +306,40 @@ def _stored_output(read: Read | None) -> Any:
 
 
 def _is_stored() -> bool:
-    """Whether another process has stored the running job's output."""
+    """Tell whether another process has stored the running job's output."""
     current = CURRENT_JOB.job
     found = current_store().query_one({"uuid": current.uuid, "index": current.index}, properties=["uuid"])
     return found is not None
 
 
 def artifact_store(context: StageContext) -> ArtifactStore:
-    """The campaign's artifact store."""
+    """Return the campaign's artifact store.
+
+    Examples
+    --------
+    >>> context = StageContext(campaign="li", round=3, seed=0, artifacts="artifacts", work="work")
+    >>> file = artifact_store(context).put_bytes(b"large", suffix=".npz")
+    >>> artifact_store(context).get(file).read_bytes()
+    b'large'
+    """
     return ArtifactStore(context.artifacts)
 
 
 def work_directory(context: StageContext, stage_name: str, *, fresh: bool = False) -> Path:
-    """Local directory for the running job's files in progress; emptied first if ``fresh``."""
+    """Make the local folder for the running job's files in progress, and empty it first if ``fresh``.
+
+    A job that is run again after a kill finds what the killed one left, such as the checkpoint of a segment.
+
+    Examples
+    --------
+    >>> from jobflow import run_locally
+    >>> @job
+    ... def where(context):
+    ...     return work_directory(context, "segment").name
+    >>> asking = where(StageContext(campaign="li", round=3, seed=0, artifacts="artifacts", work="work"))
+    >>> run_locally(asking, log=False)[asking.uuid][1].output == f"segment-{asking.uuid}"
+    True
+    """
     path = Path(context.work) / f"{stage_name}-{current_uuid()}"
     if fresh and path.exists():
         shutil.rmtree(path)

@@ -1,1 +1,1 @@
-"""What a campaign has learned: versions of force field, uncertainty and replay ledger."""
+"""The learner of a campaign: versions of its force field, its uncertainty and its replay ledger."""

@@ -1,4 +1,4 @@
-"""The replay ledger: key, cached errors and role of every training structure, one small file per model version."""
+"""The replay ledger: key, cached errors and role of every training structure, in one small file for each learner version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Ledger", "fetch_structures"]
 
 @dataclass
 class Ledger:
-    """What the force field was trained on, without the structures themselves.
+    """List of what the force field was trained on: keys and errors, without the structures themselves.
 
     Attributes
     ----------
@@ -32,7 +32,8 @@ class Ledger:
     held_out
         True for structures kept out of training, for validation.
     left_out
-        Request keys of labels that were learned and that training must not use: of another method, or without vacuum.
+        Request keys of labels that were learned and that training must not use any more: they are another method's, or were made
+        without vacuum.
 
     Examples
     --------
@@ -69,7 +70,7 @@ class Ledger:
             self.errors[rows[key]] = error
 
     def replay(self, size: int, rng: np.random.Generator) -> list[str]:
-        """Draw ``size`` training structures with p ∝ MAE_E + MAE_F + 0.1 MAE_S."""
+        """Draw ``size`` training structures with p ∝ MAE_E + MAE_F + 0.1 MAE_S (eV/atom, eV/Å, eV/Å³); returns their keys."""
         rows = np.flatnonzero(~np.asarray(self.held_out, dtype=bool))
         if rows.size == 0:
             return []
@@ -77,7 +78,7 @@ class Ledger:
         return [self.keys[rows[i]] for i in chosen]
 
     def validation(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:
-        """Draw a validation set for one update: held-out structures and learned ones, at most ``size`` of each."""
+        """Draw keys of a validation set for one update: at most ``size`` held-out structures and as many learned ones."""
         excluded = set(exclude)
         roles = np.asarray(self.held_out, dtype=bool)
         picked: list[str] = []
@@ -112,14 +113,14 @@ class Ledger:
 
 
 def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[str]) -> list[Atoms]:
-    """The labelled structures of ledger keys, in the order asked for.
+    """Read the labelled structures of some ledger keys, in the order of the keys.
 
     Parameters
     ----------
     store, artifacts
         Where labels are, and where structures of datasets are.
     keys
-        As :class:`Ledger` has them.
+        Keys of a :class:`Ledger`.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[s
     found = read_shard_keys(artifacts, keys)
     if wanted:
         query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
-        # a label that came late can share its key with the one that was asked for again: the younger was learned
+        # a label that came late can have the key of one that was asked for again; the one of the later round was learned
         for entry in store.query(query, properties=["output"], load=True, sort={"output.round": 1}):
             doc = LabelledDoc.model_validate(
                 {name: value for name, value in entry["output"].items() if name in LabelledDoc.model_fields}

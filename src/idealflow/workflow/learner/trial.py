@@ -16,10 +16,10 @@ from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 
 __all__ = ["Known", "Trial", "Verdict", "draw", "mean_errors", "train"]
 
-#: the loss counts energy (eV/atom), forces (eV/Å) and stress (eV/Å³) so
+#: weights of energy (eV/atom), forces (eV/Å) and stress (eV/Å³) in the loss
 _WEIGHTS = np.array([1.0, 1.0, 0.1])
 
-#: a loss below it is as good as none
+#: smaller losses are treated as this one, so that noise near zero does not count as growth
 _LEAST_LOSS = 1e-3
 
 
@@ -30,13 +30,13 @@ class Known:
     Attributes
     ----------
     replay_keys, replay
-        Keys in the ledger, and the structures: trained on together with the new ones.
+        Ledger keys and structures that are trained on together with the new ones.
     validation_keys, validation
-        The same of the validation set, which decides whether the update stays.
+        Ledger keys and structures of the validation set, which decides whether the update stays.
 
     Examples
     --------
-    >>> Known(replay_keys=[], replay=[], validation_keys=[], validation=[]).replay  # of a first update
+    >>> Known(replay_keys=[], replay=[], validation_keys=[], validation=[]).replay  # a first update has nothing to replay
     []
     """
 
@@ -49,7 +49,7 @@ class Known:
 def draw(
     jobstore: JobStore, store: ArtifactStore, ledger: Ledger, n_replay: int, n_validation: int, rng: np.random.Generator
 ) -> Known:
-    """Draw replay and validation set from a ledger: at most ``n_replay``, and ``n_validation`` of each role.
+    """Draw replay and validation set from a ledger: ``n_replay`` structures, ``n_validation`` held out and as many learned.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Trial:
     force_field
         The copy.
     known
-        What it was trained on beside the new structures, and validated by.
+        Replay that it was trained on beside the new structures, and its validation set.
     new_before, new_after
         Errors on the new structures before and after training.
     validation_before, validation_after
@@ -98,7 +98,7 @@ class Trial:
     validation_after: np.ndarray
 
     def enter(self, ledger: Ledger, keys: Sequence[str]) -> None:
-        """Take the new structures, of these keys, and the errors of all that was used into a ledger."""
+        """Add the new structures, with these keys, to a ledger, and renew the errors of all structures that were used."""
         if self.known.replay:
             ledger.refresh(self.known.replay_keys, self.force_field.errors(self.known.replay))
         ledger.refresh(self.known.validation_keys, self.validation_after)
@@ -108,7 +108,7 @@ class Trial:
 def train(
     force_field: ForceField, new: Sequence[Atoms], known: Known, *, steps: int, learning_rate: float, seed: int
 ) -> Trial:
-    """Train a copy of a force field on new structures and a replay; ``steps`` gradient steps.
+    """Train a copy of a force field on new structures and a replay, in ``steps`` gradient steps.
 
     Examples
     --------
@@ -135,12 +135,12 @@ def train(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether what a trial learned may stay.
+    """Decision on whether what a trial learned may stay.
 
     Attributes
     ----------
     trial
-        None where there was nothing to learn.
+        The trial; None if there was nothing to learn.
     rejected
         Why its force field must not stay, or None.
 
@@ -155,7 +155,7 @@ class Verdict:
 
     @property
     def learned(self) -> Trial | None:
-        """The trial whose force field is the next version's, or None."""
+        """The trial whose force field becomes the next version's, or None."""
         return self.trial if self.rejected is None else None
 
     @classmethod
@@ -181,7 +181,7 @@ def _rejection(trial: Trial, factor: float) -> str | None:
 
 
 def mean_errors(errors: np.ndarray) -> TrainingErrors | None:
-    """Mean of (n, 3) errors (eV/atom, eV/Å, eV/Å³); None for no structures, stress None where no label has one.
+    """Average errors (n, 3) in eV/atom, eV/Å, eV/Å³; None if n is 0, and stress None if no label has one.
 
     Examples
     --------

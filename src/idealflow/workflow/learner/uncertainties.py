@@ -1,4 +1,4 @@
-"""The uncertainty of a campaign: chosen by name, checked before anything is computed, made at the bootstrap, read from files."""
+"""The uncertainty of a campaign: its settings, the check of the choice before anything is computed, and reading its file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["check_choice", "load_uncertainty", "settings_of"]
 
 
 def settings_of(name: str, settings: Mapping[str, Any], committee_size: int) -> dict[str, Any]:
-    """Settings with which the class of a name begins: those of the config, and a committee's size, which has a key of its own.
+    """Return the settings an uncertainty begins with: those of the config, and for a committee its size, which has its own key.
 
     Raises
     ------
@@ -37,21 +37,21 @@ def settings_of(name: str, settings: Mapping[str, Any], committee_size: int) -> 
 
 
 def check_choice(name: str, settings: Mapping[str, Any], force_field: ForceField) -> None:
-    """Refuse an uncertainty that there is not, settings it does not have, and a force field it cannot work with.
+    """Refuse an unknown uncertainty, settings that it does not have, and a force field that it can not work with.
 
     Parameters
     ----------
     name
         Registered name, or ``module:Class``.
     settings
-        As :func:`settings_of` gives them.
+        Its settings, as :func:`settings_of` returns them.
     force_field
-        Untrained.
+        The force field, untrained.
 
     Raises
     ------
     InputError
-        Naming the key of the config.
+        Names the key of the config.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def check_choice(name: str, settings: Mapping[str, Any], force_field: ForceField
 
 
 def load_uncertainty(path: str | Path) -> Uncertainty:
-    """Whichever uncertainty a file holds, on the site's device; errors as :func:`idealflow.core.load_uncertainty`.
+    """Load an uncertainty of any class on the device that the settings name; errors as :func:`idealflow.core.load_uncertainty`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One version of what a campaign knows, as files: force field, uncertainty, replay ledger."""
+"""Learner versions as files: writing force field, uncertainty and replay ledger, and reading them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store_learner(
     ledger: Ledger | None,
     before: LearnerVersion | None,
 ) -> LearnerVersion:
-    """Write a learner version; parts given as None are those of ``before``.
+    """Write a learner version as files; parts given as None are taken over from ``before``.
 
     Parameters
     ----------
@@ -42,9 +42,11 @@ def store_learner(
     directory
         Empty folder to write them in first; it is removed.
     version
-        Number of the version, counted from 0.
-    force_field, uncertainty, ledger, before
-        What it knows, and the version before it, if any.
+        Number of the version, from 0.
+    force_field, uncertainty, ledger
+        Its parts.
+    before
+        The version before it; None for the first.
 
     Examples
     --------
@@ -75,7 +77,7 @@ def store_learner(
 
 
 def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> ForceField:
-    """The force field of a learner version; cached per process, so treat it as read-only (``copy()`` to train).
+    """Load the force field of a learner version; it is cached in the process, so never change it: train a ``copy()``.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | Le
 
 
 def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> Uncertainty:
-    """The uncertainty of a learner version; cached per process, so treat it as read-only (``copy()`` to change it).
+    """Load the uncertainty of a learner version; it is cached in the process, so never change it: change a ``copy()``.
 
     Raises
     ------

@@ -1,7 +1,8 @@
-"""A stage on its own: atoms, files and objects in place of the documents that earlier stages of a campaign would give.
+"""Stages that run alone, on atoms, files and objects in place of the documents of a campaign's earlier stages.
 
-Each function turns what a user has at hand into the arguments of the Maker's own body, so that a stage alone and a stage of a
-campaign run the same code.
+Each function turns what a user has at hand into the arguments of the Maker's body, so that a stage alone and a stage of a
+campaign run the same code. A Maker's ``make`` calls it if its first argument is no StageContext; files are written below the
+folders that the settings name, else below the working directory.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["crop", "label", "relax", "screen", "segment"]
 
-#: of a body, from the context on
+#: arguments of a body, from the context on
 Arguments = tuple[Any, ...]
 
 _NAME = "alone"
@@ -51,10 +52,12 @@ class _Starts(Protocol):
 
 
 def segment(maker: _Starts, atoms: object, learner: object, threshold: float | None = None, seed: int = 0) -> Arguments:
-    """Arguments of an MD segment from step 0.
+    """Make the arguments of an MD segment from step 0.
 
     Parameters
     ----------
+    maker
+        The segment's Maker, whose schedule gives the first velocities.
     atoms
         Anything :func:`~idealflow.workflow.frames.build.build_structure` takes.
     learner
@@ -62,12 +65,22 @@ def segment(maker: _Starts, atoms: object, learner: object, threshold: float | N
     threshold
         Normalised uncertainty at which the segment stops; it needs an uncertainty. None: nothing is screened.
     seed
-        Of the first velocities and the thermostat.
+        Seed of the first velocities and the thermostat.
 
     Raises
     ------
     InputError
         If there is a threshold and no uncertainty.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import MDSegmentMaker
+    >>> from idealflow.forcefields import get_force_field
+    >>> force_field = get_force_field("local", species=["Cu"])
+    >>> context, walker, files, threshold = segment(MDSegmentMaker(), bulk("Cu", cubic=True), force_field)
+    >>> walker.step, files.uncertainty, threshold
+    (0, None, None)
     """
     context = _context(seed)
     force_field, uncertainty = (
@@ -91,16 +104,27 @@ def segment(maker: _Starts, atoms: object, learner: object, threshold: float | N
 
 
 def screen(_: object, atoms: object, uncertainty: object, threshold: float | None = None) -> Arguments:
-    """Arguments of the screen of one frame.
+    """Make the arguments of the screen of one frame.
 
     Parameters
     ----------
     atoms
         Anything :func:`~idealflow.workflow.frames.build.build_structure` takes.
     uncertainty
-        Object or file.
+        The object, or the file that its ``save`` wrote.
     threshold
         Normalised uncertainty above which an atom triggers; None: the uncertainty's own, ``auto_threshold()``.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> frame = bulk("Cu", cubic=True) * 3
+    >>> frame.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([frame], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> context, met, files, threshold = screen(None, frame, u)
+    >>> threshold == u.auto_threshold()
+    True
     """
     context = _context()
     store = ArtifactStore(context.artifacts)
@@ -118,12 +142,41 @@ def screen(_: object, atoms: object, uncertainty: object, threshold: float | Non
 def crop(
     _: object, atoms: object, centre: int, uncertainty: object, embedding: str = "ides", n_keep: int = 3, seed: int = 0
 ) -> Arguments:
-    """Arguments of the crop search around the atom of index ``centre``; ``uncertainty`` as an object or a file.
+    """Make the arguments of the crop search around one atom.
+
+    Parameters
+    ----------
+    atoms
+        Anything :func:`~idealflow.workflow.frames.build.build_structure` takes.
+    centre
+        Index of the atom.
+    uncertainty
+        The object, or the file that its ``save`` wrote.
+    embedding
+        ``ides``, ``crop``, ``vacuum`` or ``frame``.
+    n_keep
+        How many crops are kept whole.
+    seed
+        Seed of the candidate cells.
 
     Raises
     ------
     InputError
         If there is no such atom.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> frame = bulk("Cu", cubic=True) * 3
+    >>> frame.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([frame], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> context, file, screened, _, chosen, files, embedding, n_keep = crop(None, frame, 3, u)
+    >>> chosen.atom, chosen.species, chosen.uncertainty == float(u(frame)[3])
+    (3, 'Cu', True)
+    >>> crop(None, frame, 108, u)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: centre must be the index of one of the 108 atoms, from 0, got 108
     """
     context = _context(seed)
     store = ArtifactStore(context.artifacts)
@@ -141,16 +194,29 @@ def crop(
 
 
 def relax(_: object, crop: object, uncertainty: object, attempt: int = 0) -> Arguments:
-    """Arguments of a relaxation.
+    """Make the arguments of a relaxation.
 
     Parameters
     ----------
     crop
         One :class:`~idealflow.core.Crop`; or the crops of a search, as a CropDoc or the output of its job.
     uncertainty
-        Object or file.
+        The object, or the file that its ``save`` wrote.
     attempt
         Which of the relaxed crops is returned, best first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel, crop_search
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> crops = crop_search(u, crystal, 3, 1, np.random.default_rng(0))
+    >>> context, doc, _, files, attempt = relax(None, list(crops)[0], u)
+    >>> doc.atom, len(doc.chosen), attempt
+    (3, 1, 0)
     """
     context = _context()
     store = ArtifactStore(context.artifacts)
@@ -166,7 +232,7 @@ def relax(_: object, crop: object, uncertainty: object, attempt: int = 0) -> Arg
 
 
 def label(_: object, atoms: object, request: str = "alone") -> Arguments:
-    """Arguments of the label of one structure.
+    """Make the arguments of the label of one structure.
 
     Parameters
     ----------
@@ -174,14 +240,20 @@ def label(_: object, atoms: object, request: str = "alone") -> Arguments:
         Anything :func:`~idealflow.workflow.frames.build.build_structure` takes; or the structure of an earlier stage's
         document, as it is or as the output of its job (``relax.output.structure``).
     request
-        Name of the label in its document.
+        Request key, by which the label is found.
+
+    Examples
+    --------
+    >>> context, structure, request, origin = label(None, {"element": "Cu", "cubic": True})
+    >>> context.campaign, len(structure.numbers), request
+    ('alone', 4, 'alone')
     """
     structure = atoms if isinstance(atoms, StoredStructure | OutputReference) else to_stored(build_structure(atoms))
     return _context(), structure, request, "bootstrap"
 
 
 def _context(seed: int = 0) -> StageContext:
-    """What a stage needs to know where there is no campaign: the site's folders, else those of the working directory."""
+    """Make the context of a stage without a campaign: the folders of the settings, else folders in the working directory."""
     site = Settings()
     artifacts = site.artifacts or "idealflow_artifacts"
     artifacts = artifacts if "://" in artifacts else str(Path(artifacts).absolute())
@@ -190,7 +262,7 @@ def _context(seed: int = 0) -> StageContext:
 
 
 def _file(store: ArtifactStore, source: Any, what: str, suffix: str) -> Artifact:
-    """An object with ``save``, or the file it wrote, as an artifact."""
+    """Store an object that has ``save``, or the file that it wrote, as an artifact."""
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
             raise InputError(

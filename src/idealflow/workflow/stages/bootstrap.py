@@ -50,15 +50,15 @@ class BootstrapMaker(StableName, Maker):
     Attributes
     ----------
     seeds
-        Small structures to perturb and label: files, builder mappings, or Atoms/Structures; default: the frame itself.
+        Small structures to perturb and label: files, builder mappings, Atoms or Structures; default: the frame itself.
     n_structures
         How many perturbed structures are labelled.
     min_atoms
-        Seeds are repeated until they have at least so many atoms.
+        Seeds are repeated until they have at least this many atoms.
     rattle
         Range of the standard deviation of random displacements, Å.
     strain
-        Largest random strain of the cell, in every component.
+        Largest absolute value of each component of the random strain.
     dataset
         File or folder with energies and forces, used instead of labelling: whatever ASE reads (extended XYZ, ASE databases,
         vasprun.xml, OUTCAR), a folder of VASP runs, or a folder of DeePMD-kit's systems.
@@ -66,8 +66,8 @@ class BootstrapMaker(StableName, Maker):
         Names under which the dataset has ``energy``, ``forces``, ``stress`` or ``virial``, e.g. ``{"energy": "my_energy"}``;
         those of ASE, MACE (``REF_energy``), QUIP (``dft_energy``) and GPUMD are known.
     dataset_check
-        Structures of the dataset that are labelled again before the first fit: a dataset that does not agree with the
-        labeller is refused. 0 for none; none either where nothing is learned.
+        How many structures of the dataset are labelled again before the first fit; a dataset that does not agree with the
+        labeller is refused. 0 switches the check off; without learning there is none.
     campaign
         Directory of an earlier campaign: its model, optimiser, labels, distribution and coverage carry on.
     held_out
@@ -80,13 +80,27 @@ class BootstrapMaker(StableName, Maker):
         One distribution for all species (the paper's form) instead of one for each.
     uncertainty
         ``soap``: distance of the descriptor from the distribution. ``committee``: disagreement of force fields on the energy
-        of an atom; coverage stays with the descriptor. Or one of your own, by its registered name or as ``module:Class``.
+        of an atom, while coverage still uses the descriptor. Or one of your own, by its registered name or as ``module:Class``.
     uncertainty_settings
         Settings of an uncertainty of your own.
     committee_size
         Force fields in the committee; the first drives the dynamics.
     fit_steps
         Gradient steps of the first fit; None leaves it to the force field.
+
+    Examples
+    --------
+    The jobs with which a campaign of copper would begin:
+
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller
+    >>> maker = BootstrapMaker(n_structures=3, min_atoms=32, rattle=(0.02, 0.1))
+    >>> [len(atoms) for atoms in maker.initial_structures(bulk("Cu"), seed=1)]
+    [32, 32, 32]
+    >>> context = StageContext(campaign="copper", round=0, seed=1, artifacts="artifacts", work="work")
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> [job.name for job in maker.make(context, bulk("Cu"), label, "auto").jobs]
+    ['bootstrap-label r0 0', 'bootstrap-label r0 1', 'bootstrap-label r0 2', 'bootstrap-fit r0']
     """
 
     seeds: list[Any] | None = None
@@ -115,20 +129,20 @@ class BootstrapMaker(StableName, Maker):
                 f"keys are names in a dataset, got {self.keys} without one; give dataset, or leave keys out"
             )
         if not isinstance(self.uncertainty, str):
-            uncertainty_class(self.uncertainty)  # which says how to give it a name
+            uncertainty_class(self.uncertainty)  # its error tells how to give a class a name
         check_rattle(self.rattle)
         if self.seeds is not None and not self.seeds:
             raise InputError(
                 "seeds must hold at least one structure, got an empty list; leave seeds out to perturb the frame"
             )
-        if self.seeds is not None:  # objects as plain data: a maker is stored with every flow
+        if self.seeds is not None:  # objects become plain data, since a maker is stored with every flow
             self.seeds = [
                 entry if isinstance(entry, (str, dict)) else to_stored(build_structure(entry)).model_dump()
                 for entry in self.seeds
             ]
 
     def as_dict(self) -> dict[str, Any]:
-        """MSON form; without settings of an uncertainty where there are none, so that keys are those from before there were."""
+        """Return the MSON form; empty ``uncertainty_settings`` are left out, so hashes equal those of versions without them."""
         found = super().as_dict()
         if not self.uncertainty_settings:
             del found["uncertainty_settings"]
@@ -136,7 +150,7 @@ class BootstrapMaker(StableName, Maker):
 
     @property
     def all_uncertainty_settings(self) -> dict[str, Any]:
-        """Settings with which the uncertainty begins."""
+        """Settings that the uncertainty begins with."""
         return settings_of(self.uncertainty, self.uncertainty_settings, self.committee_size)
 
     @property
@@ -147,7 +161,7 @@ class BootstrapMaker(StableName, Maker):
         return "dataset" if self.dataset is not None else "structures"
 
     def n_held(self, n: int) -> int:
-        """How many of ``n`` structures ``held_out`` keeps out of training."""
+        """Return how many of ``n`` structures are kept out of training."""
         return max(1, round(self.held_out * n))
 
     def make(
@@ -159,9 +173,9 @@ class BootstrapMaker(StableName, Maker):
         *,
         check: bool = True,
     ) -> Flow:
-        """Flow of label jobs (of structures, or to check a dataset) and the first fit; its output is a BootstrapDoc.
+        """Return a flow of label jobs (of structures, or to check a dataset) and of the first fit; its output is a BootstrapDoc.
 
-        ``check=False`` leaves the dataset's check out, where the labeller is not going to be used.
+        ``check=False`` leaves the check of a dataset out, for campaigns that will not use the labeller.
         """
         jobs, checks = [], {}
         if self.source == "dataset" and check and self.dataset_check:
@@ -181,7 +195,7 @@ class BootstrapMaker(StableName, Maker):
         return Flow(jobs, output=jobs[-1].output, name=self.name)
 
     def initial_structures(self, frame: Atoms, seed: int) -> list[Atoms]:
-        """The perturbed structures to label: seeds repeated, strained and rattled, a pure function of the seed."""
+        """Make the structures to label: seed structures repeated, strained and rattled; the same for the same ``seed``."""
         seeds = [build_structure(entry) for entry in self.seeds] if self.seeds else [frame]
         largest = max(len(atoms) for atoms in seeds)
         if not self.seeds and largest > 300:
@@ -201,7 +215,7 @@ class BootstrapMaker(StableName, Maker):
         ]
 
     def _goes_on(self, done: BootstrapDoc, given: Arguments) -> bool:
-        """Whether an interrupted run's first model stays: the campaign has gone on from it, or it is what is asked for now."""
+        """Tell whether a stored first model stays: the campaign has gone on from it, or it is the one asked for now."""
         context = given["context"]
         if done.asked is None or Campaign(current_store(), context.campaign).state() is not None:
             return True
@@ -209,7 +223,7 @@ class BootstrapMaker(StableName, Maker):
         return done.asked == self._asked(context, given["species"], given["threshold"], data)
 
     def _asked(self, context: StageContext, species: list[str], threshold: float | str, data: FirstData) -> str:
-        """Hash of what the first model is made with."""
+        """Hash the settings and data of the first model."""
         settings = {key: value for key, value in self.as_dict().items() if key not in ("category", "name")}
         return settings_key([settings, species, threshold, context.seed, data.what])
 
@@ -224,8 +238,16 @@ class BootstrapMaker(StableName, Maker):
     ) -> BootstrapDoc:
         """Fit force field and distribution, and set the threshold.
 
-        ``waits_for`` has an entry for every label asked for; ``checks`` are those by which the dataset is checked: request
-        key → number of the structure.
+        Parameters
+        ----------
+        species
+            Chemical symbols of the frame.
+        threshold
+            Normalised uncertainty above which atoms trigger; ``auto`` derives it from the training set.
+        waits_for
+            Outputs of the label jobs, one for each label asked for; the labels themselves are read from the store.
+        checks
+            Labels that check the dataset: request key → number of the structure.
         """
         store = artifact_store(context)
         data = self._data(context, len(waits_for), sorted(checks or {}))
@@ -261,7 +283,7 @@ class BootstrapMaker(StableName, Maker):
         )
 
     def _data(self, context: StageContext, n_asked: int, checks: Sequence[str]) -> FirstData:
-        """What the first model is learned from."""
+        """Return the data that the first model is learned from."""
         if self.source == "campaign":
             return of_an_earlier_campaign(open_earlier(Path(str(self.campaign)))[2])
         if self.source == "dataset":
@@ -271,17 +293,17 @@ class BootstrapMaker(StableName, Maker):
         return of_labels(current_store(), context, n_asked)
 
     def read(self) -> list[Atoms]:
-        """The dataset's structures; InputError as :func:`~idealflow.workflow.frames.datasets.read_dataset`."""
+        """Read the dataset's structures; raises as :func:`~idealflow.workflow.frames.datasets.read_dataset` does."""
         return read_dataset(str(self.dataset), self.keys)
 
     def _learned(
         self, context: StageContext, data: FirstData, species: Sequence[str]
     ) -> tuple[ForceField, Uncertainty, Ledger]:
-        """First fit on labelled structures, with some held out."""
+        """Fit to the labelled structures, some of which are held out."""
         frames = data.frames
         rng = generator(context.seed, 4)
         held = np.zeros(len(frames), dtype=bool)
-        # labels that failed may have left fewer than were asked for
+        # there may be fewer structures than were asked for, since labels may fail
         n_held = min(self.n_held(len(frames)), len(frames) - 1)
         held[rng.choice(len(frames), n_held, replace=False)] = True
         training = [frames[int(i)] for i in np.flatnonzero(~held)]
@@ -303,7 +325,7 @@ class BootstrapMaker(StableName, Maker):
         return force_field, uncertainty, ledger
 
     def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
-        """Everything an earlier campaign knows, copied into this one's store."""
+        """Take over everything an earlier campaign knows, copied into this one's store."""
         jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
         ledger = Ledger.load(artifacts, learner.ledger)
         frames = fetch_structures(jobstore, artifacts, ledger.keys)

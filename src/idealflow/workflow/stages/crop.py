@@ -1,4 +1,4 @@
-"""Stage 3: candidate cells around one centre, judged by the uncertainty of their shells."""
+"""Stage 3: candidate cells around one centre, ranked by the uncertainty of their shells."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from idealflow.workflow.stages import alone
 
 __all__ = ["CropSearchMaker", "Embedding"]
 
-#: settings as the search names them, which a config has under `crop`
+#: settings in messages of the search, which a config has under `crop`
 _SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
 
 
 @formerly("category")
 @dataclass
 class CropSearchMaker(StableName, Maker):
-    """Search the best periodic cell around one uncertain atom.
+    """Search for the best periodic cell around one uncertain atom.
 
     Attributes
     ----------
@@ -54,12 +54,12 @@ class CropSearchMaker(StableName, Maker):
     whole_if_small
         Use a frame within the budget whole. False crops it all the same, as a comparison of embeddings needs.
     max_composition_error
-        Largest allowed composition error beyond what the frame itself shows around the centre: the fraction of atoms
-        that would have to change species.
+        Composition error that is allowed beyond the one of the frame itself around the centre: the fraction of atoms that
+        would have to change species.
     oxidation_states
-        Charges by species; given, every crop is made neutral by removing shell atoms, or refused.
+        Charge of each species, e. If given, shell atoms are removed until a crop is neutral; crops where that fails are refused.
     vacuum
-        Empty space where a crop meets vacuum, Å.
+        Width of the empty space around surfaces in a crop, Å.
     hydrogen_caps
         Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
 
@@ -103,7 +103,7 @@ class CropSearchMaker(StableName, Maker):
         embedding: Embedding = "ides",
         n_keep: int = 3,
     ) -> CropDoc:
-        """Find crops around ``centre``; keep the figures of all and the structures of the best ``n_keep``."""
+        """Search crops around ``centre``; the document has the figures of all and the structures of the best ``n_keep``."""
         store = artifact_store(context)
         atoms = load_frame(store, frame)
         uncertainty = load_uncertainty_artifact(store, learner)
@@ -134,7 +134,7 @@ class CropSearchMaker(StableName, Maker):
     def _search(
         self, uncertainty: Uncertainty, atoms: Atoms, centre: int, embedding: Embedding, seed: int
     ) -> tuple[list[Crop], list[CandidateFigures], str | None]:
-        """Crops (best first), figures of refused candidates, and why there is no crop at all, if so."""
+        """Return crops (best first), figures of refused candidates, and, if there is no crop at all, the reason."""
         if embedding == "frame":
             return [whole_frame(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
         if embedding == "vacuum":

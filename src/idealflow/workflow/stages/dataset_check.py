@@ -1,4 +1,4 @@
-"""The check of a dataset before the first fit: a few of its structures are labelled again and compared."""
+"""The check of a dataset before the first fit: a few of its structures are labelled again, and the labels compared."""
 
 from __future__ import annotations
 
@@ -22,14 +22,51 @@ _REMEDY = "mend the file or bootstrap.keys, or set bootstrap.dataset_check to 0 
 
 
 def to_check(frames: Sequence[Atoms], n: int) -> dict[int, Atoms]:
-    """The structures by which a dataset is checked, by their number."""
+    """Choose ``n`` structures that are labelled again to check a dataset; returns number → structure.
+
+    :func:`~idealflow.workflow.frames.agreement.chosen` chooses them.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> frames = [bulk("Cu", a=a, cubic=True) for a in (3.4, 3.5, 3.6, 3.7)]
+    >>> for atoms in frames:
+    ...     atoms.calc = EMT()
+    ...     energy = atoms.get_potential_energy()
+    >>> list(to_check(frames, 2))
+    [0, 2]
+    """
     return {i: frames[i] for i in chosen(frames, n)}
 
 
 def check_request(campaign: str, atoms: Atoms, label: LabelMaker, number: int) -> tuple[str, int]:
-    """Request key of a check's label, and the part of its job's name that says what is labelled and by what.
+    """Name the label of a check, so that the same structure with the same labeller finds the label that is stored.
 
-    Another dataset or another labeller makes another job; the same ones meet the label that is stored.
+    Parameters
+    ----------
+    campaign
+        Name of the campaign.
+    atoms, label
+        What is labelled, and by what.
+    number
+        Number of the check, from 0.
+
+    Returns
+    -------
+    request, part
+        Request key; number derived from structure and labeller, by which the job is named.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> request, part = check_request("li", bulk("Cu"), label, 0)
+    >>> request == f"li/check/{part:012x}/000000"
+    True
+    >>> request == check_request("li", bulk("Cu", a=3.7), label, 0)[0]  # another structure is another request
+    False
     """
     what = geometry_key(to_atoms(to_stored(atoms)), {"labeller": label.key}).rpartition("-")[2][:12]
     return f"{campaign}/check/{what}/{number:06d}", int(what, 16)
@@ -38,26 +75,41 @@ def check_request(campaign: str, atoms: Atoms, label: LabelMaker, number: int) -
 def check_dataset(
     path: str, frames: Sequence[Atoms], checks: Mapping[str, int], context: StageContext
 ) -> tuple[int, dict[str, str]]:
-    """Compare a dataset with the labels of its check, and say what was found.
+    """Compare a dataset with the labels of its check, and tell the user what was found.
 
     Parameters
     ----------
     path
-        Named in messages.
+        Path of the dataset, for messages.
+    frames
+        All its structures.
     checks
         Request key of each label → number of its structure.
+    context
+        The campaign's, whose store has the labels.
 
     Returns
     -------
     n_labelled, failed
-        Number of labels; request key → cause of those that failed.
+        Number of accepted labels; request key of each failed one → its cause.
 
     Raises
     ------
     InputError
-        If the labeller disagrees, naming the factor or sign that would explain it.
+        If the labeller disagrees; names the factor or sign that would explain it.
     CampaignError
         If no label could be computed, or the dataset has changed meanwhile.
+
+    Examples
+    --------
+    :func:`~idealflow.workflow.frames.agreement.compared` compares the labels. Without any the user is told so:
+
+    >>> from idealflow.workflow.jobs.progress import noted
+    >>> context = StageContext(campaign="li", round=0, seed=0, artifacts="artifacts", work="work")
+    >>> with noted() as notes:
+    ...     n_labelled, failed = check_dataset("cells.extxyz", [], {}, context)
+    >>> n_labelled, notes
+    (0, ['the dataset was not compared with the labeller'])
     """
     if not checks:
         note("dataset", "the dataset was not compared with the labeller")

@@ -1,4 +1,4 @@
-"""After the run: first and last model against the reference on whole frames drawn from the whole trajectory."""
+"""After the run: the first and the last model compared with the reference on whole frames of the trajectory."""
 
 from __future__ import annotations
 
@@ -42,6 +42,22 @@ class EvaluationMaker(StableName, Maker):
     ----------
     n_frames
         Whole frames, spread evenly over the trajectories of all walkers; 0 switches the evaluation off.
+
+    Examples
+    --------
+    The comparison, with labels of two frames that the sample campaign has stored:
+
+    >>> from jobflow import run_locally
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.workflow.folder.directory import CampaignDirectory
+    >>> campaign = sample_campaign()
+    >>> folder, learner = CampaignDirectory(campaign.folder.path), campaign.state().learner
+    >>> context = StageContext(campaign="tiny", round=8, seed=1, artifacts=folder.artifacts, work="work")
+    >>> schedule = {"stages": [{"kind": "hold", "temperature": 300, "steps": 60}]}
+    >>> compare = EvaluationMaker().compare(context, schedule, learner, learner, [(0, 10), (0, 30)], "EMT")
+    >>> doc = run_locally(compare, store=folder.job_store(), log=False)[compare.uuid][1].output
+    >>> doc.last_version, [frame.step for frame in doc.frames], doc.frames[0].force_mae_last < 0.1
+    (4, [10, 30], True)
     """
 
     n_frames: Annotated[int, Field(ge=0)] = 0
@@ -57,15 +73,15 @@ class EvaluationMaker(StableName, Maker):
         last: LearnerVersion,
         asked: bool = False,
     ) -> Response:
-        """Draw the frames; label each; compare. The comparison's output is an EvaluationDoc.
+        """Draw frames and return a flow that labels each and compares; the comparison's output is an EvaluationDoc.
 
-        ``asked``: somebody asked for it by hand; its comparison is then another piece of work than the campaign's own.
+        ``asked`` is True if a user asked for the comparison by hand; its jobs then have other uuids than the campaign's own.
         """
         jobs = []
         store = artifact_store(context)
         own = (
             [zlib.crc32(label.key.encode())] if asked else []
-        )  # the campaign's own is one a round, whatever the labeller
+        )  # the campaign itself compares once a round, whatever the labeller
         frames = _drawn(current_store(), store, context.campaign, self.n_frames)
         for walker, step, atoms in frames:
             request = _request(context.campaign, walker, step)
@@ -79,7 +95,7 @@ class EvaluationMaker(StableName, Maker):
         compare = self.compare(
             context, schedule.to_dict(), first, last, points, label.method, outputs, temperatures, labels
         )
-        # more frames may have come since another was asked for in the same round
+        # a comparison asked for earlier in the same round may have had fewer frames to draw from
         parts = [self.n_frames, *own, zlib.crc32(str(points).encode())] if asked else []
         jobs.append(named(compare, context, "evaluation-compare", *parts, missing=OnMissing.NONE))
         return Response(detour=Flow(jobs, name=self.name))
@@ -97,7 +113,7 @@ class EvaluationMaker(StableName, Maker):
         temperatures: Sequence[float] = (),
         labels: Sequence[str] = (),
     ) -> EvaluationDoc:
-        """Errors of both models on every labelled frame.
+        """Compute the errors of both models on every labelled frame.
 
         Parameters
         ----------
@@ -114,7 +130,7 @@ class EvaluationMaker(StableName, Maker):
         had: Sequence[float | None] = temperatures or [None] * len(points)
         made: Sequence[str | None] = labels or [None] * len(points)
         for (walker, step), temperature, uuid in zip(points, had, made, strict=True):
-            # one frame may have been asked for in several rounds, and by several labellers
+            # a frame may have been labelled in several rounds, and by several labellers
             request = {"output.request_key": _request(context.campaign, walker, step)}
             query = request if uuid is None else {"uuid": uuid}
             found = current_store().query_one(query, properties=["output"], load=True)
@@ -158,7 +174,7 @@ class _Parity:
         self._forces.append(np.stack([forces.ravel() for _, forces in values], axis=1))
 
     def save(self, directory: Path) -> Path:
-        """Write the npz; forces are thinned to a size that a figure can show."""
+        """Write the npz; of many force components a random selection is kept, as many as a figure can show."""
         forces = np.concatenate(self._forces) if self._forces else np.zeros((0, 3))
         if len(forces) > _PARITY_COMPONENTS:
             forces = forces[np.sort(self._rng.choice(len(forces), _PARITY_COMPONENTS, replace=False))]
@@ -206,9 +222,9 @@ def _errors(
 
 
 def _drawn(store: JobStore, artifacts: ArtifactStore, campaign: str, n_frames: int) -> list[tuple[int, int, Atoms]]:
-    """Frames from the middles of equal parts of all stored trajectories: (walker, step, atoms).
+    """Draw frames from the middle of equal parts of all stored trajectories: (walker, step, atoms).
 
-    One frame is then the middle of the run, not its first step, whose forces vanish in a crystal.
+    A single frame is thus the middle of the run, and not its first step, where the forces of a crystal vanish.
     """
     segments = [segment for segment in Campaign(store, campaign).segments() if segment.trajectory is not None]
     tracks = {

@@ -1,4 +1,4 @@
-"""What the first model is learned from: labels of perturbed structures, a dataset, or what an earlier campaign knows."""
+"""Data of the first fit: labels of perturbed structures, a dataset, or nothing where an earlier campaign is carried on."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class FirstData:
     Attributes
     ----------
     what
-        Plain data that tells it from any other.
+        Plain data that differs for different structures and labels; it is hashed to see whether a fit is still the one asked for.
     keys, frames
-        Keys in the ledger, and the structures with energy, forces and stress.
+        Ledger keys, and structures with energy (eV), forces (eV/Å) and, where known, stress (eV/Å³) as results.
     failed
         Request key of each label that failed → cause.
     notes
-        What is to know of it.
+        What the user should know about the data.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class FirstData:
         Raises
         ------
         CampaignError
-            With the causes of labels that failed.
+            Names the causes of labels that failed.
         """
         if len(self.frames) >= 2:
             return
@@ -65,7 +65,7 @@ class FirstData:
 
 
 def of_labels(jobstore: JobStore, context: StageContext, n_asked: int) -> FirstData:
-    """The bootstrap's labels, in key order.
+    """Read the bootstrap's labels, sorted by request key.
 
     An interrupted run that asked for more structures may have left labels with higher numbers; they are not learned.
 
@@ -94,7 +94,7 @@ def of_labels(jobstore: JobStore, context: StageContext, n_asked: int) -> FirstD
 def of_a_dataset(
     store: ArtifactStore, frames: Sequence[Atoms], checks: Sequence[str], notes: Sequence[str]
 ) -> FirstData:
-    """A dataset's structures, which the campaign keeps a copy of; ``checks`` are request keys of the labels that check it.
+    """Take a dataset's structures, and store a copy of them; ``checks`` are request keys of the labels that check the dataset.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def of_a_dataset(
 
 
 def of_an_earlier_campaign(learner: LearnerVersion) -> FirstData:
-    """Nothing to fit to: what the earlier campaign knows carries on.
+    """Return no structures: nothing is fitted, since the learner of the earlier campaign is carried on.
 
     Examples
     --------

@@ -87,7 +87,7 @@ class LabelMaker(StableName, Maker):
 
     @property
     def method(self) -> str:
-        """What the labels are; stand-ins for DFT are named as such."""
+        """Name of the reference; stand-ins for DFT are named as such."""
         return str(self.labeller.method)
 
     @property
@@ -102,7 +102,7 @@ class LabelMaker(StableName, Maker):
 
     @property
     def science(self) -> str:
-        """Hash of what decides a label: equal ones and equal geometry mean an equal label."""
+        """Hash of the settings that decide a label's values: the same hash and the same geometry give the same label."""
         return settings_key(self.labeller.science())
 
     def check_site(self, species: Iterable[str]) -> None:
@@ -111,7 +111,7 @@ class LabelMaker(StableName, Maker):
         Raises
         ------
         InputError
-            The labeller's own; where it is the default, which nobody may have meant, that is said as well.
+            The labeller's own error. If no labeller was given, the error adds that this is the default, VASP.
         """
         try:
             self.labeller.check_site(species)
@@ -124,13 +124,13 @@ class LabelMaker(StableName, Maker):
             ) from error
 
     def fits(self, done: LabelledDoc, given: Arguments) -> bool:
-        """Whether an interrupted run's label is the one asked for now; says so if it is not."""
+        """Tell whether the label of an interrupted run is the one asked for now; if not, the user is told why."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
         if not _same(done.structure, _structure(given["subject"])):
             why = "of another structure"
         elif self._without_vacuum(done):
             why = "of version 0.1.0, without vacuum"
-        elif done.origin == "check" and done.state == "failed":  # a check waits for its labels
+        elif done.origin == "check" and done.state == "failed":  # a check needs its labels, so it tries again
             return False
         elif done.labeller_key == self.key or (done.state == "accepted" and (mixed or self.made(done))):
             return True
@@ -148,9 +148,16 @@ class LabelMaker(StableName, Maker):
         origin: Literal["bootstrap", "check", "evaluation", "relabelled"] = "bootstrap",
         replaces: str | None = None,
     ) -> SubstructureDoc | LabelledDoc:
-        """Label a relaxed substructure (a RelaxationDoc) or a plain structure (with ``request`` key and ``origin``).
+        """Label a relaxed substructure or a plain structure.
 
-        ``replaces`` is the request key of the label in whose place the new one is to be learned, for ``relabelled``.
+        Parameters
+        ----------
+        subject
+            A RelaxationDoc, which names its own request; or a structure.
+        request, origin
+            Request key of a plain structure, and what its label is for.
+        replaces
+            For the origin ``relabelled``: request key of the label in whose place training uses the new one.
         """
         structure = _structure(subject)
         if not isinstance(subject, RelaxationDoc):
@@ -171,9 +178,9 @@ class LabelMaker(StableName, Maker):
     def labelled(
         self, context: StageContext, structure: StoredStructure | None, no_structure: str | None = None
     ) -> dict[str, Any]:
-        """The label's part of the document: from the store if the same geometry was labelled before, else computed.
+        """Return the document's fields of the label: from the store if the same geometry was labelled before, else computed.
 
-        ``no_structure`` says why there is none to label.
+        ``no_structure`` is the cause of failure if ``structure`` is None.
         """
         outcome: dict[str, Any] = {
             "labeller_key": self.key,
@@ -191,7 +198,7 @@ class LabelMaker(StableName, Maker):
         outcome["geometry_key"] = keys[0]
         for key in keys:
             if (known := stored_label(key, artifact_store(context))) is not None:
-                # version 0.1.0 kept the stress of open structures, which has no meaning
+                # version 0.1.0 stored a stress also for structures that are open in some direction, where it has no meaning
                 return outcome | known | ({} if atoms.pbc.all() else {"stress": None})
         started = time.perf_counter()
         directory = work_directory(context, "label", fresh=True)
@@ -207,9 +214,9 @@ class LabelMaker(StableName, Maker):
         return outcome | _encoded(label, document)
 
     def learnable(self, doc: LabelledDoc) -> bool:
-        """Whether a round's label counts: of the present method, or of any where labels of other methods are kept.
+        """Tell whether a round's label counts: it is the present method's, or labels of other methods are kept.
 
-        A rerun with another labeller may leave labels of the former one that are not asked for again.
+        After a rerun with another labeller the round may also have labels of the former one, which were not asked for again.
         """
         if doc.structure is None or doc.labeller_key == self.key:
             return True
@@ -218,14 +225,14 @@ class LabelMaker(StableName, Maker):
         return self.other_method == "keep" or self.made(doc)
 
     def _without_vacuum(self, doc: LabelledDoc) -> bool:
-        """Whether it is a label that version 0.1.0 made without vacuum, of a structure that is open in some direction."""
+        """Tell whether version 0.1.0 made the label without vacuum, of a structure that is open in some direction."""
         static = isinstance(self.labeller, StaticLabeller) and doc.state == "accepted"
         return (
             static and is_former_geometry_key(doc.geometry_key) and not all(doc.structure.pbc if doc.structure else ())
         )
 
     def made(self, doc: LabelledDoc) -> bool:
-        """Whether a stored label is of the present method: the same settings of all that decides a label."""
+        """Tell whether a stored label is the present method's: all settings that decide a label's values are the same."""
         if doc.structure is None or is_key_of(doc.labeller_key, self.settings):
             return doc.structure is not None
         atoms, science = to_atoms(doc.structure), self.labeller.science()
@@ -234,10 +241,10 @@ class LabelMaker(StableName, Maker):
         return doc.geometry_key == geometry_key(atoms, {"labeller": settings_key(science)})
 
     def geometry_keys(self, atoms: Atoms) -> list[str]:
-        """Keys under which a label of this structure may be stored, this version's first.
+        """Return the keys under which a label of this structure may be stored, this version's first.
 
-        Version 0.1.0 labelled every structure of a maker as if it were periodic in all directions, without adding vacuum: its
-        labels of others are not used again.
+        With an atomate2 maker, version 0.1.0 labelled every structure as if it were periodic in all directions, without adding
+        vacuum. So its labels of structures that are not are never used again.
         """
         science = self.labeller.science()
         keys = [geometry_key(atoms, {"labeller": settings_key(science)})]
@@ -247,7 +254,7 @@ class LabelMaker(StableName, Maker):
 
 
 def _structure(subject: RelaxationDoc | StoredStructure | StoredFrame) -> StoredStructure | None:
-    """What is to be labelled; None where no crop was found."""
+    """Return the structure to label; None if no crop was found."""
     if isinstance(subject, RelaxationDoc):
         return subject.structure
     if isinstance(subject, StoredFrame):
@@ -256,7 +263,7 @@ def _structure(subject: RelaxationDoc | StoredStructure | StoredFrame) -> Stored
 
 
 def _same(one: StoredStructure | None, other: StoredStructure | None) -> bool:
-    """Whether two structures are the same to the resolution of labels."""
+    """Tell whether two structures are the same within the resolution of geometry keys."""
     if one is None or other is None or len(one.numbers) != len(other.numbers):
         return one == other
     coordinates = {"positions", "cell"}
@@ -282,7 +289,7 @@ _STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_
 
 
 def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
-    """An accepted label of the same geometry and settings, whoever asked for it, in whatever campaign of the store."""
+    """Find an accepted label of the same geometry and settings, asked for by any campaign of the store."""
     found = current_store().query_one(
         {"output.geometry_key": key, "output.state": "accepted"}, properties=["uuid", "output"], load=True
     )
@@ -291,6 +298,6 @@ def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:
     output = found["output"]
     document = output.get("document")
     if document is not None and not artifacts.exists(Artifact.model_validate(document)):
-        document = None  # it lies among the files of the campaign that computed it, which `reused_from` names
+        document = None  # it is a file of the campaign that computed the label; `reused_from` leads there
     stored = {name: output.get(name) for name in _STORED}
     return stored | {"document": document, "reused_from": output.get("reused_from") or found["uuid"]}

@@ -1,8 +1,8 @@
-"""Learned labels that training must not use as they are: left out, or labelled again; then the model is brought in line.
+"""Learned labels that training must not use as they are: left out or labelled again, and the model brought in line.
 
-A campaign comes here when its labeller was changed (`label.other_method` says what becomes of the labels of the other method),
-and with labels that version 0.1.0 made without vacuum. Environments stay in the distribution and centres stay covered in
-every case: what was met was met, whatever labelled it.
+A campaign needs this stage after its labeller was changed (`label.other_method` says what becomes of labels of the former
+method), and if version 0.1.0 made some of its labels without vacuum. Environments stay in the distribution and centres stay
+covered in every case: they were met, whatever labelled them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,49 @@ __all__ = ["RelabelMaker"]
 @formerly("category")
 @dataclass
 class RelabelMaker(StableName, Maker):
-    """Sort out learned labels of another method, or without vacuum, and bring the model in line with the rest.
+    """Leave out or make again learned labels of another method, or without vacuum, and bring the model in line with the rest.
 
     Attributes
     ----------
     fit_steps
-        Gradient steps where the force field is fitted anew; None leaves it to the force field.
+        Gradient steps of a new fit of the force field; None leaves the number to the force field.
+
+    Examples
+    --------
+    One label by EMT and two by another method, which are left out. First the labels, made by stages that run alone:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from maggma.stores import MemoryStore
+    >>> from idealflow import AseLabeller
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> from idealflow.provenance import sample_campaign
+    >>> emt, other = (LabelMaker(AseLabeller(f"ase.calculators.{kind}")) for kind in ("emt.EMT", "lj.LennardJones"))
+    >>> cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
+    >>> store = JobStore(MemoryStore())
+    >>> for i, (cell, maker) in enumerate(zip(cells, [emt, other, other])):
+    ...     outputs = run_locally(maker.make(cell, f"copper/{i}"), store=store, log=False)
+
+    Then a learner that knows them:
+
+    >>> context = StageContext(campaign="alone", round=1, seed=0, artifacts="artifacts", work="work")
+    >>> ledger = Ledger()
+    >>> ledger.add(["copper/0", "copper/1", "copper/2"], np.zeros((3, 3)))
+    >>> learner = store_learner(
+    ...     artifact_store(context), Path(tempfile.mkdtemp()), 0, ledger=ledger, before=None,
+    ...     force_field=sample_campaign().model(),
+    ...     uncertainty=UncertaintyModel.fit(cells, SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)),
+    ... )
+
+    The next version is trained on the first label alone from now on. One structure is too few to fit anew to, so the force field
+    stays:
+
+    >>> refit = RelabelMaker().refit(context, emt, learner, "leave_out", {})
+    >>> doc = run_locally(refit, store=store, log=False)[refit.uuid][1].output
+    >>> doc.n_kept, doc.left_out, doc.refitted, doc.learner.version
+    (1, ['copper/1', 'copper/2'], False, 1)
     """
 
     fit_steps: Annotated[int, Field(ge=1)] | None = None
@@ -49,7 +86,7 @@ class RelabelMaker(StableName, Maker):
 
     @stage()
     def make(self, context: StageContext, label: LabelMaker, learner: LearnerVersion, choice: OtherMethod) -> Response:
-        """Label again what has to be (for ``relabel``), then refit; the refit's output is a RelabelDoc."""
+        """Return a flow of the labels that are made again, for ``relabel``, and of the refit, whose output is a RelabelDoc."""
         ledger = Ledger.load(artifact_store(context), learner.ledger)
         sorted_labels = learned_labels(current_store(), context.campaign, ledger, label)
         jobs, asked = [], {}
@@ -57,7 +94,7 @@ class RelabelMaker(StableName, Maker):
             old = documents(current_store(), context.campaign, left_out(sorted_labels, choice))
             for number, key in enumerate(sorted(old)):
                 asked[key] = f"{key}/by-{label.science}"
-                # as files: a queue keeps all these jobs in one document
+                # as a file, since a queue keeps all these jobs in one document
                 file = save_frame(artifact_store(context), labelled_atoms(old[key]))
                 frame = StoredFrame(root=context.artifacts, file=file)
                 new = label.make(context, frame, request=asked[key], origin="relabelled", replaces=key)
@@ -67,12 +104,12 @@ class RelabelMaker(StableName, Maker):
         return Response(detour=Flow(jobs, name=self.name))
 
     def _asked(self, given: Arguments) -> str:
-        """Hash of what a refit with these arguments is made with."""
+        """Hash the settings and arguments of a refit."""
         learner = given["learner"].model_dump()
         return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
 
     def _same_asked(self, done: RelabelDoc, given: Arguments) -> bool:
-        """Whether an interrupted run's refit is the one asked for now."""
+        """Tell whether the refit of an interrupted run is the one asked for now."""
         return done.asked == self._asked(given)
 
     @stage(output_schema=RelabelDoc, reuse=_same_asked)
@@ -85,9 +122,18 @@ class RelabelMaker(StableName, Maker):
         asked: dict[str, str],
         waits_for: Sequence[object] = (),  # noqa: ARG002  # references that order the jobs
     ) -> RelabelDoc:
-        """The ledger and the force field after the labels were sorted out; ``asked``: old request key → new one.
+        """Sort the labels, fit the force field anew if need be, and store the learner.
 
-        Where labels were asked for and every one failed, the learner stays the version that it is.
+        If labels were made again and every one failed, the learner stays as it is.
+
+        Parameters
+        ----------
+        label
+            The present method.
+        asked
+            Request key of each label that was made again → key of the new label.
+        waits_for
+            Outputs of the label jobs; only their order matters, the labels are read from the store.
         """
         jobstore, store = current_store(), artifact_store(context)
         before = Ledger.load(store, learner.ledger)
@@ -100,7 +146,7 @@ class RelabelMaker(StableName, Maker):
 
         uncertainty = load_uncertainty_artifact(store, learner)
         fitted: ForceField | None = None
-        if nothing:  # no label was made: the model and what it was trained on stay, until the labeller is mended
+        if nothing:  # without new labels the model and its training set stay, until the labeller is mended
             pass
         elif refits(len(ledger), len(ledger.left_out), choice):
             fitted, uncertainty = self._fitted(context, ledger, learner, uncertainty)
@@ -137,9 +183,9 @@ class RelabelMaker(StableName, Maker):
     def _fitted(
         self, context: StageContext, ledger: Ledger, learner: LearnerVersion, uncertainty: Uncertainty
     ) -> tuple[ForceField, Uncertainty]:
-        """Force field, and uncertainty where it follows, fitted to the ledger's structures; the ledger gets the new errors."""
+        """Fit the force field, and an uncertainty that depends on it, to the ledger's structures; renew the ledger's errors."""
         store = artifact_store(context)
-        if all(ledger.held_out):  # what is left was kept out of training
+        if all(ledger.held_out):  # only structures that were kept out of training are left
             ledger.held_out = [False] * len(ledger)
         structures = fetch_structures(current_store(), store, ledger.keys)
         training = [atoms for atoms, held in zip(structures, ledger.held_out, strict=True) if not held]
@@ -154,7 +200,7 @@ class RelabelMaker(StableName, Maker):
 
 
 def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Ledger:
-    """The ledger with new labels in place of old ones, and without those that are left out."""
+    """Return the ledger with new labels in place of old ones, and without those that are left out."""
     unknown = [float("nan")] * 3
     entries = list(zip(before.keys, before.errors, before.held_out, strict=True))
     entries += [(key, unknown, False) for key in before.left_out]
@@ -170,6 +216,6 @@ def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Le
 
 
 def _cause(store: JobStore, request: str) -> str:
-    """Why a new label failed."""
+    """Tell why a new label failed."""
     found = store.query_one({"output.request_key": request}, properties=["output.cause"], sort={"output.round": -1})
     return "the label left no document" if found is None else str(found["output"]["cause"])

@@ -37,15 +37,15 @@ class UncertaintyRelaxMaker(StableName, Maker):
     Attributes
     ----------
     max_steps
-        Evaluations of objective and gradient at most, for each crop.
+        How often objective and gradient are evaluated at most, for each crop.
     max_crops
-        Where the relaxation of one crop stalls, the next is tried, at most so many.
+        How many crops are tried at most: if the relaxation of one stalls, the next is tried.
     cell
         Move the cell vectors too (False: positions only, the paper's form).
     objective
-        ``frame-hinge`` (no atom less known than it was in the frame, or than the in-distribution mean), ``hinge`` (shell atoms
-        above that mean, core atoms above their own value in the frame), ``log-hinge`` (its logarithmic form) or the plain
-        ``mean`` (the paper's).
+        What is minimised. ``frame-hinge`` counts atoms that are more uncertain than they were in the frame and than the
+        in-distribution mean; ``hinge`` counts shell atoms above that mean, and core atoms above their own value in the frame;
+        ``log-hinge`` is its logarithmic form; ``mean`` is the plain mean (the paper's).
 
     Examples
     --------
@@ -82,7 +82,7 @@ class UncertaintyRelaxMaker(StableName, Maker):
         learner: LearnerVersion | LearnerFiles,
         attempt: int = 0,
     ) -> RelaxationDoc:
-        """Relax the kept crops, take the ``attempt``-th best; all but ``embedding="ides"`` pass unchanged."""
+        """Relax the kept crops and take the ``attempt``-th best; for embeddings other than ``ides`` crops stay unchanged."""
         place = crop.shared_with(CentreOfFrame) | {
             "attempt": attempt,
             "crop_uuid": crop_uuid,
@@ -121,7 +121,7 @@ class UncertaintyRelaxMaker(StableName, Maker):
 
 
 def _cell(crop: Crop, index: int) -> dict[str, Any]:
-    """Which atoms of the frame a cell holds; a relaxation keeps their order."""
+    """Tell which atoms of the frame a cell holds; a relaxation keeps their order."""
     return {
         "crop_index": index,
         "core": np.flatnonzero(crop.core).tolist(),

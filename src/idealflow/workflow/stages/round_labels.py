@@ -1,4 +1,4 @@
-"""What a round's label jobs left: accepted labels, those that came late included, failed ones, and those still missing."""
+"""Labels of a round: accepted ones (also of earlier rounds, if they came late), failed ones, and those that are missing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class RoundLabels:
     Attributes
     ----------
     docs
-        The round's own, failed ones too, in key order.
+        Documents of the round's own labels, accepted and failed, sorted by request key.
     accepted
-        Accepted ones, in key order; of earlier rounds too, where they were lost and have arrived since.
+        Accepted labels, sorted by request key, also those of earlier rounds that were lost and have arrived since.
     lost
-        (round, walker, step, atom) of requests, of this and earlier rounds, whose label's job left no document.
+        (round, walker, step, atom) of requests of this and earlier rounds whose job left no document.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class RoundLabels:
 
     @property
     def keys(self) -> list[str]:
-        """Request keys of the accepted ones."""
+        """Request keys of the accepted labels."""
         return [doc.request_key for doc in self.accepted]
 
     @property
@@ -53,12 +53,12 @@ class RoundLabels:
     @property
     def last_attempts(self) -> list[SubstructureDoc]:
         """The last attempt at each centre of the round."""
-        # in key order, so the last attempt stays
+        # docs are sorted by attempt, so the last one stays
         return list({(doc.walker, doc.step, doc.atom): doc for doc in self.docs}.values())
 
     @property
     def failed_centres(self) -> list[SubstructureDoc]:
-        """Last attempts that failed."""
+        """Last attempts that failed: centres without any label."""
         return [doc for doc in self.last_attempts if doc.state == "failed"]
 
     @property
@@ -68,7 +68,7 @@ class RoundLabels:
 
     @property
     def n_uncropped(self) -> int:
-        """Centres for which no crop was found."""
+        """Number of failed labels for which no crop was found."""
         return sum(doc.structure is None for doc in self.docs)
 
 
@@ -83,12 +83,14 @@ def collect(
 
     Parameters
     ----------
+    jobstore, context
+        Where the labels are; campaign and round.
     ledger
         What was learned before.
     lost
         (round, walker, step, atom) of earlier labels whose job was lost.
     label
-        By which the round's labels are made: others do not count. None: all do.
+        The present labeller's Maker; labels by other methods do not count. None: all labels count.
 
     Examples
     --------
@@ -105,7 +107,7 @@ def collect(
 
     docs = [doc for doc in _of_round(jobstore, context) if counts(doc)]
     late = late_labels(jobstore, context, lost)
-    # an atom that was asked for again, under the same key, may have been learned meanwhile
+    # the label of an atom that was asked for again has the same key, and may have been learned meanwhile
     known = set(ledger.keys)
     arrived = [doc for doc in late if doc.request_key not in known and counts(doc)]
     accepted = [*arrived, *(doc for doc in docs if doc.state == "accepted")]
@@ -116,13 +118,13 @@ def collect(
 
 
 def _of_round(jobstore: JobStore, context: StageContext) -> list[SubstructureDoc]:
-    """All final label documents of the round, in key order."""
+    """Read the label documents of the round, sorted by request key."""
     query = {"output.kind": "substructure", "output.campaign": context.campaign, "output.round": context.round}
     found = jobstore.query(query, properties=["output"], load=True)
     return sorted((SubstructureDoc.model_validate(entry["output"]) for entry in found), key=lambda doc: doc.request_key)
 
 
 def _cause(doc: SubstructureDoc) -> str:
-    """Why a label failed, as it is counted: where there was no crop without the figures of this one search."""
+    """Tell why a label failed, in words that can be counted: without the figures of one search if there was no crop."""
     cause = doc.cause or "unknown"
     return cause.split(";")[0] if doc.structure is None else cause

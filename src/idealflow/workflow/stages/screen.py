@@ -29,7 +29,7 @@ class UncertaintyScreenMaker(StableName, Maker):
     Attributes
     ----------
     max_centres
-        Most substructures asked for from one frame and round; the frame is screened again after every update.
+        How many centres are chosen at most. The frame is screened again after every update, so the others get their turn.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class UncertaintyScreenMaker(StableName, Maker):
     max_centres: Annotated[int, Field(ge=1)] = 4
     name: str = "uncertainty screen"
 
-    # screened again by whoever runs it again: it costs little, and the threshold may be another now
+    # a stored screen is not reused: screening costs little, and the threshold may have changed
     @stage(output_schema=ScreenDoc, alone=alone.screen, reuse=False)
     def make(
         self,

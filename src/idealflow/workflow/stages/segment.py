@@ -48,7 +48,7 @@ _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max
 @formerly("category", wall_time_s="time_limit_s")
 @dataclass
 class MDSegmentMaker(StableName, Maker):
-    """Run MD of one walker, screening as it goes.
+    """Run MD of one walker, and screen its frames as it goes.
 
     Attributes
     ----------
@@ -63,13 +63,13 @@ class MDSegmentMaker(StableName, Maker):
     trajectory_interval
         Steps between stored frames; default: ``check_interval``.
     start_temperature
-        Temperature of the first velocities, K; default: the schedule's first. None of this is read after step 0.
+        Temperature of the first velocities, K; default: the schedule's first. It is used at step 0 only.
     fixed_atoms
-        Indices of atoms that never move, beside those that the structure fixes.
+        Indices of atoms that never move, in addition to those that the structure fixes.
     max_force, max_temperature
         Limits (eV/Å, K) beyond which the segment counts as blown up.
     time_limit_s
-        Seconds after which a segment ends at its next check; changes no result, resuming is exact.
+        Seconds after which a segment ends at its next check. It changes no result, since the next segment resumes exactly.
 
     Examples
     --------
@@ -138,7 +138,7 @@ class MDSegmentMaker(StableName, Maker):
         return get_sampler(**self.sampler)
 
     def initial_state(self, atoms: Atoms, seed: int) -> MDState:
-        """State at step 0: velocities drawn from the seed; ``fixed_atoms`` join those that the structure fixes."""
+        """Make the state at step 0: velocities drawn from the seed, ``fixed_atoms`` and those of the structure fixed."""
         if self.fixed_atoms:
             outside = [i for i in self.fixed_atoms if not 0 <= i < len(atoms)]
             if outside:
@@ -162,7 +162,7 @@ class MDSegmentMaker(StableName, Maker):
         learner: LearnerVersion | LearnerFiles,
         threshold: float | None,
     ) -> SegmentDoc:
-        """Run one segment; ``threshold=None`` is plain inference MD: nothing is screened and nothing triggers."""
+        """Run one segment; with ``threshold=None`` nothing is screened, and MD runs on as with any force field."""
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
@@ -197,7 +197,7 @@ class MDSegmentMaker(StableName, Maker):
 
         try:
             result = run()
-        except OtherSegmentError:  # an interrupted run began this segment with other settings
+        except OtherSegmentError:  # the checkpoint of an interrupted run has other settings
             emit(
                 Progress(
                     "segment",
@@ -252,7 +252,7 @@ class _Watch:
         return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
 
     def on_step(self, row: Mapping[str, float]) -> None:
-        """Pass a row of the segment's log on."""
+        """Report a row of the segment's log."""
         emit(
             Progress(
                 "segment",
@@ -267,7 +267,7 @@ class _Watch:
 
 
 def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
-    """The schedule's last frame is screened too, where its step is no multiple of the check interval."""
+    """Screen the schedule's last frame, too, if its step is no multiple of the check interval."""
     if result.reason != "schedule_end" or result.check is not None:
         return result
     outcome = watch.check(result.state.atoms(), result.state.step)
@@ -277,7 +277,7 @@ def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
 def _screened_frame(
     store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: Uncertainty | None
 ) -> tuple[Artifact, int]:
-    """The frame that is screened next: the last one, or after a blow-up the most uncertain since the last good one."""
+    """Choose the frame to be screened: the last one, or after a blow-up the most uncertain one since the last good frame."""
     if result.reason != "blow_up" or not result.suspect_frames or uncertainty is None:
         return end, result.state.step
     worst = _most_uncertain(result.suspect_frames, uncertainty)

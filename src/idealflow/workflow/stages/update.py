@@ -39,7 +39,7 @@ class ModelUpdateMaker(StableName, Maker):
     Attributes
     ----------
     n_steps
-        Gradient steps per update: a number, never seconds.
+        Gradient steps of an update.
     n_replay
         Earlier structures trained on together with the new ones, drawn with p ∝ MAE_E + MAE_F + 0.1 MAE_S.
     learning_rate
@@ -49,9 +49,31 @@ class ModelUpdateMaker(StableName, Maker):
     mask_shell_forces
         Leave the forces of shell atoms out of the loss.
     n_validation
-        Size of the validation set: held-out and earlier structures, at most so many of each, on which an update is tested.
+        Size of the validation set, on which an update is tested: at most so many held-out structures, and as many learned ones.
     reject_factor
         An update whose mean error on the validation set grows by more than this factor is rejected.
+
+    Examples
+    --------
+    The label of round 5 of the sample campaign, learned once more by its last force field:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ase.build import bulk
+    >>> from jobflow import run_locally
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.workflow.folder.directory import CampaignDirectory
+    >>> campaign = sample_campaign()
+    >>> folder = CampaignDirectory(campaign.folder.path)
+    >>> u = UncertaintyModel.fit([bulk("Cu")], SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> known = {"force_field": campaign.model(), "uncertainty": u, "ledger": Ledger(), "before": None}
+    >>> learner = store_learner(campaign.artifacts, Path(tempfile.mkdtemp()), 4, **known)
+    >>> context = StageContext(campaign="tiny", round=5, seed=1, artifacts=folder.artifacts, work="work")
+    >>> update = ModelUpdateMaker(n_steps=2).make(context, learner, frames={})
+    >>> doc = run_locally(update, store=folder.job_store(), log=False)[update.uuid][1].output
+    >>> doc.decision, doc.learned, doc.version_after
+    ('accepted', ['tiny/w0000/s000000000060/a000000068/t00'], 5)
     """
 
     n_steps: Annotated[int, Field(ge=1)] = 20
@@ -85,9 +107,9 @@ class ModelUpdateMaker(StableName, Maker):
         lift_quarantine
             Forget quarantined centres first (the label settings have changed).
         lost
-            (round, walker, step, atom) of earlier labels whose job was lost; those that have arrived since are learned too.
+            (round, walker, step, atom) of earlier labels whose job was lost; those that have arrived since are learned, too.
         label
-            By which the round's labels are made: others do not count. None in jobs of earlier versions.
+            The present labeller's Maker; labels by other methods do not count. None in jobs of earlier versions, where all count.
         """
         now = _Round(context, artifact_store(context), learner, frames)
         ledger = Ledger.load(now.store, learner.ledger)
@@ -109,7 +131,7 @@ class ModelUpdateMaker(StableName, Maker):
         )
 
     def _trained(self, now: _Round, ledger: Ledger, accepted: Sequence[SubstructureDoc]) -> Trial:
-        """A copy of the force field, trained on the new labels and a replay."""
+        """Train a copy of the force field on the new labels and a replay."""
         seed, version = now.context.seed, now.learner.version
         known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, generator(seed, 1, version))
         return train(
@@ -124,7 +146,7 @@ class ModelUpdateMaker(StableName, Maker):
     def _recorded(
         self, now: _Round, ledger: Ledger, labels: RoundLabels, verdict: Verdict, lift_quarantine: bool
     ) -> tuple[Uncertainty, LearnerVersion]:
-        """The uncertainty and the version after the round: what was learned joins, what was not stops triggering."""
+        """Store the version after the round: what was learned joins the distribution, centres that were not are quarantined."""
         uncertainty = load_uncertainty_artifact(now.store, now.learner)
         if not (labels.accepted or labels.failed_centres or lift_quarantine):
             return uncertainty, now.learner
@@ -149,7 +171,7 @@ class ModelUpdateMaker(StableName, Maker):
         return uncertainty, after
 
     def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
-        """The substructures' environments join the distribution and their centres cover."""
+        """Let the substructures' environments join the distribution, and their centres cover what is like them."""
         structures = [_masked(doc, self.mask_shell_forces) for doc in accepted]
         masks = None
         if self.joins == "core":
@@ -162,7 +184,7 @@ class ModelUpdateMaker(StableName, Maker):
 
 @dataclass(frozen=True)
 class _Round:
-    """Where an update stands: its context, its files, the version before it, and the frames that were screened, by walker."""
+    """The surroundings of an update: context, artifacts, the version before it, and the screened frame of each walker."""
 
     context: StageContext
     store: ArtifactStore
@@ -170,17 +192,17 @@ class _Round:
     frames: dict[str, Artifact | None]
 
     def quarantine(self, uncertainty: Uncertainty, docs: Sequence[SubstructureDoc]) -> None:
-        """Let centres stop triggering though nothing was learned of them."""
+        """Let centres stop triggering, although nothing was learned from them."""
         for doc in docs:
             frame = self.frames.get(str(doc.walker)) if doc.round == self.context.round else None
             if frame is not None:
                 uncertainty.cover(load_frame(self.store, frame), [doc.atom], quarantined=True)
-            else:  # an earlier round's frame is no longer at hand, its label is
+            else:  # the frame of an earlier round is no longer known, but its labelled cell is
                 uncertainty.cover(labelled_atoms(doc), [doc.centre_of_cell], quarantined=True)
 
 
 def _centre_errors(now: _Round, accepted: Sequence[SubstructureDoc]) -> list[float]:
-    """Force error at each centre before it is learned, eV/Å."""
+    """Compute the force error at each centre before it is learned, eV/Å."""
     if not accepted:
         return []
     calculator = load_force_field_artifact(now.store, now.learner).calculator()
@@ -197,7 +219,7 @@ def _masked(doc: SubstructureDoc, mask_shell: bool) -> Atoms:
 
 
 def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
-    """What became of the round's labels, and the errors of what was trained on them."""
+    """Return the document's fields of the round's labels: what became of them, and errors before and after."""
     trial, failed, quarantined = verdict.trial, labels.failed_centres, labels.failed_centres
     if trial is None:
         decision = "nothing_new"
