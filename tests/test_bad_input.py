@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 from ase.build import bulk
 from hypothesis import given
@@ -122,6 +123,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "all held out": ({"bootstrap": {"held_out": 0.99}}, "bootstrap.held_out = 0.99 of 8 structures keeps 8 out of training"),
     "unknown element": ({"structure": {"element": "Xx"}}, "structure.element 'Xx': unknown element 'Xx'; give a chemical symbol"),
     "element in a list": ({"structure": {"element": ["Cu"]}}, "structure.element ['Cu']: it is no formula"),
+    "misspelt builder": (
+        {"structure": {"element": "Cu", "repaet": 2}},
+        "unknown key 'repaet' in structure (did you mean 'repeat'?); one of this kind has a, c, crystal, cubic, element, repeat,",
+    ),
+    "misspelt SOAP": (
+        {"bootstrap": {"soap": {"n_max": 3, "l_max": 3, "r_cut": 3.0, "sigm": 0.3}}},
+        "bootstrap.soap has r_cut, n_max, l_max and sigma, and got l_max, n_max, r_cut, sigm",
+    ),
+    "misspelt force field setting": (
+        {"bootstrap": {"force_field_settings": {"cutof": 4.0}}},
+        "unexpected keyword argument 'cutof' (did you mean 'cutoff'?); its settings are cutoff,",
+    ),
     "no repeat": ({"structure": {"element": "Cu", "repeat": 0}}, "structure.repeat must be a whole number of at least 1"),
     "file as a number": ({"structure": {"file": 5}}, "structure.file must be the name of a file, got 5"),
 }  # fmt: skip
@@ -430,3 +443,29 @@ def test_a_signal_in_the_midst_of_a_label(config: Callable[..., Path], tmp_path:
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stderr == "idealflow: interrupted by SIGTERM; the same command goes on from here\n"
     assert load_yaml((tmp_path / "out" / "summary.json").read_text())["status"] == "paused"
+
+
+@pytest.mark.parametrize("command", ["pause", "recover"])
+def test_a_server_that_does_not_answer_is_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unanswered(*_: object, **__: object) -> None:
+        with pymongo.MongoClient("localhost", 1, serverSelectionTimeoutMS=50) as client:
+            client.admin.command("ping")
+
+    monkeypatch.setattr("idealflow.workflow.drivers.fireworks.pause_campaign", unanswered)
+    monkeypatch.setattr("idealflow.workflow.drivers.recovery.recover_campaign", unanswered)
+    assert cli.main([command, "copper"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("idealflow: the database server does not answer (localhost:1: ")
+    assert text.count("\n") == 1
+    assert "Topology" not in text
+
+
+def test_any_other_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of the program")
+
+    monkeypatch.setattr("idealflow.workflow.drivers.fireworks.pause_campaign", broken)
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        cli.main(["pause", "copper"])

@@ -95,6 +95,17 @@ def test_the_example_of_an_uncertainty_of_ones_own_runs(capsys, monkeypatch):
     assert float(printed[2]) < float(printed[1])
 
 
+def test_the_example_of_stages_alone_prints_what_its_page_shows(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "stages.py"), run_name="__main__")
+    size = r"255 atoms -> (\d+), uncertainty of the shell (.*)"  # which cell is best is decided by last digits
+    printed = re.search(size, capsys.readouterr().out)
+    shown = re.search(size, (ROOT / "docs" / "howto" / "python.md").read_text())
+    assert float(printed[2]) == pytest.approx(float(shown[2]), abs=0.3)
+    assert int(printed[1]) <= 150
+    assert int(shown[1]) <= 150
+
+
 def test_readme_example_runs(capsys):
     (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names: dict = {}

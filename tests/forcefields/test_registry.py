@@ -19,8 +19,11 @@ def test_an_unknown_name_lists_what_there_is():
 
 
 def test_an_unknown_setting_is_named():
-    with pytest.raises(InputError, match="cut_off"):
+    known = r"'cut_off' \(did you mean 'cutoff'\?\); its settings are cutoff, .*fit_learning_rate"
+    with pytest.raises(InputError, match=known) as raised:
         get_force_field("local", species=["Cu"], cut_off=5.0)
+    assert "__init__" not in str(raised.value)
+    assert "species" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from idealflow.core import SOAP, Crop, UncertaintyModel, crop_search, relax_shel
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.schemas import StageContext
-from idealflow.workflow.frames.encode import to_stored
+from idealflow.workflow.frames.encode import to_atoms, to_stored
 from idealflow.workflow.jobs.keys import child_seed
 from support import tiny
 
@@ -88,6 +88,19 @@ def test_a_label_equals_the_calculators(frame: Atoms) -> None:
     assert doc.energy == pytest.approx(frame.get_potential_energy(), abs=1e-9)
     assert np.allclose(doc.forces, frame.get_forces(), atol=1e-9)
     assert doc.method == tiny.REFERENCE
+
+
+def test_search_relaxation_and_label_are_one_flow(u: UncertaintyModel, frame: Atoms) -> None:
+    search = CropSearchMaker(n_candidates=5, max_atoms=90).make(frame, 4, u)
+    relax = UncertaintyRelaxMaker(max_steps=5).make(search.output, u)
+    label = LabelMaker(AseLabeller(tiny.EMT, reference=tiny.REFERENCE)).make(relax.output.structure)
+    done = run_locally([search, relax, label], log=False, ensure_success=True)
+    cell = to_atoms(done[relax.uuid][1].output.structure)
+    labelled = done[label.uuid][1].output
+    cell.calc = EMT()
+    assert labelled.energy == pytest.approx(cell.get_potential_energy(), abs=1e-9)
+    again = LabelMaker(AseLabeller(tiny.EMT)).make(done[relax.uuid][1].output.structure)
+    assert output(again).energy == pytest.approx(labelled.energy, abs=1e-12)
 
 
 def test_a_segment_runs_and_stops_where_the_uncertainty_says_so(u: UncertaintyModel, frame: Atoms) -> None:

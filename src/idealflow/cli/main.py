@@ -56,11 +56,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"idealflow: {error}; what was committed is safe: give it room or permission and run the same command again\n"
         )
         return 1
+    except Exception as error:
+        if not _is_unanswered(error):
+            raise
+        cause = str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+        sys.stderr.write(
+            f"idealflow: the database server does not answer ({cause}); start it, or mend host and port in my_launchpad.yaml "
+            "(FireWorks) and jobflow.yaml (JOB_STORE)\n"
+        )
+        return 1
     except KeyboardInterrupt as stop:
         number = stop.args[0] if stop.args else signal.SIGINT
         by = "" if number == signal.SIGINT else f" by {number.name}"
         sys.stderr.write(f"idealflow: interrupted{by}; the same command goes on from here\n")
         return 128 + int(number)
+
+
+def _is_unanswered(error: Exception) -> bool:
+    """Whether pymongo raised it for want of a connection; pymongo is not imported for this, only whoever uses it has done so."""
+    errors = sys.modules.get("pymongo.errors")
+    return errors is not None and isinstance(error, errors.ConnectionFailure)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from idealflow.errors import ArtifactError, IdealflowError, InputError
+from idealflow.errors import ArtifactError, IdealflowError, InputError, did_you_mean
 from idealflow.forcefields.protocol import ForceField
 from idealflow.former_names import FORMER, present_names
 from idealflow.plugins import Plugins
@@ -86,8 +86,18 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
     Traceback (most recent call last):
     idealflow.errors.InputError: unknown force field 'locl' (did you mean 'local'?); available: ...
     """
+    made = FORCE_FIELDS.find(name)
     try:
-        force_field: ForceField = FORCE_FIELDS.find(name)(**settings)
+        signature(made).bind(**settings)
+    except TypeError as error:
+        known = [each for each in signature(made).parameters if each != "species"]
+        unknown = next((key for key in settings if key not in (*known, "species")), None)
+        raise InputError(
+            f"force field {name!r}: {error}{did_you_mean(unknown, known) if unknown else ''}; its settings are "
+            f"{', '.join(known) or 'none'}"
+        ) from error
+    try:
+        force_field: ForceField = made(**settings)
     except TypeError as error:
         raise InputError(f"force field {name!r}: {error}; check force_field_settings") from error
     return force_field

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from idealflow.errors import InputError
@@ -46,7 +47,7 @@ def uncertainty_figure(
     Parameters
     ----------
     log
-        Columns ``step`` and ``max_uncertainty`` (per dimension; 1 is the in-distribution mean); with a column
+        Columns ``step`` and ``max_uncertainty`` (1 is the in-distribution mean); with a column
         ``walker``, one line for each.
     path
         PNG file to write.
@@ -87,7 +88,7 @@ def uncertainty_figure(
                 labelled, np.full(labelled.size, 0.03), "|", color="black", ms=11, mew=0.8, transform=marks,
                 label=f"labelled frame ({labelled.size})", clip_on=False,
             )  # fmt: skip
-        ax.set_ylabel("uncertainty per dimension")
+        ax.set_ylabel("uncertainty (1 = known)")
         ax.set_title(title, pad=26.0)
         ax.legend(loc="upper left", ncols=3, bbox_to_anchor=(0.0, 1.12), borderaxespad=0.0)
         step_axis(ax)
@@ -137,6 +138,7 @@ def labels_figure(label_steps: ArrayLike, path: str | Path, *, n_steps: int, tit
             ax.step(x, y, where="post", color=colour, ls=style, label=f"{name} ({values.size})")
         ax.set_ylabel("labelled so far")
         ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(title)
         ax.legend(loc="upper left")
         step_axis(ax)

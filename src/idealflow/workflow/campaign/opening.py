@@ -91,7 +91,9 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
     except InputError as error:
         raise InputError(f"bootstrap.soap: {error}") from error
     except TypeError as error:
-        raise InputError(f"bootstrap.soap has r_cut, n_max, l_max and sigma, got {bootstrap.soap} ({error})") from error
+        raise InputError(
+            f"bootstrap.soap has r_cut, n_max, l_max and sigma, and got {', '.join(bootstrap.soap)}"
+        ) from error
     if "species" in bootstrap.force_field_settings:
         raise InputError(
             "bootstrap.force_field_settings: species is the campaign's to give, from all structures; leave it out"

@@ -13,7 +13,7 @@ from ase.formula import Formula
 
 from idealflow.core.overlap import find_overlap
 from idealflow.core.structure import fixed_directions, of_the_label, repeated_totals, set_fixed, totals_of
-from idealflow.errors import InputError
+from idealflow.errors import InputError, did_you_mean
 from idealflow.schemas import StoredStructure
 from idealflow.workflow.frames.check import check_occupancies, check_structure
 from idealflow.workflow.frames.encode import to_atoms
@@ -141,7 +141,10 @@ def _built(settings: dict[str, Any]) -> Atoms:
     known = _FILE_KEYS if "file" in settings else _BUILDER_KEYS
     unknown = sorted(set(settings) - known)
     if unknown:
-        raise InputError(f"unknown keys in structure: {unknown}; a structure of this kind has {sorted(known)}")
+        raise InputError(
+            f"unknown key {unknown[0]!r} in structure{did_you_mean(unknown[0], known)}; one of this kind has "
+            f"{', '.join(sorted(known))}"
+        )
     full = STRUCTURE_DEFAULTS | settings
     if "file" in settings:
         if not isinstance(settings["file"], str | Path):

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from ase import Atoms
+from jobflow import OutputReference
 
 from idealflow.core import Crop
 from idealflow.core.dynamics import MDState
@@ -27,6 +28,7 @@ from idealflow.schemas import (
     SegmentDoc,
     StageContext,
     StoredCrop,
+    StoredStructure,
     WalkerState,
 )
 from idealflow.settings import Settings
@@ -235,7 +237,8 @@ def label(_: object, atoms: object, request: str = "alone") -> Arguments:
     Parameters
     ----------
     atoms
-        Anything :func:`~idealflow.workflow.frames.build.build_structure` takes.
+        Anything :func:`~idealflow.workflow.frames.build.build_structure` takes; or the structure of an earlier stage's
+        document, as it is or as the output of its job (``relax.output.structure``).
     request
         Request key, by which the label is found.
 
@@ -245,7 +248,8 @@ def label(_: object, atoms: object, request: str = "alone") -> Arguments:
     >>> context.campaign, len(structure.numbers), request
     ('alone', 4, 'alone')
     """
-    return _context(), to_stored(build_structure(atoms)), request, "bootstrap"
+    structure = atoms if isinstance(atoms, StoredStructure | OutputReference) else to_stored(build_structure(atoms))
+    return _context(), structure, request, "bootstrap"
 
 
 def _context(seed: int = 0) -> StageContext:
