@@ -14,6 +14,7 @@ from ase.io import read, write
 
 from idealflow import cli
 from idealflow.core.dynamics import MDState
+from idealflow.errors import IdealflowError
 from idealflow.forcefields import load_force_field
 from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
@@ -170,6 +171,13 @@ def test_bootstrap_from_an_earlier_campaign_carries_everything_on(finished: Any,
     assert state.first_learner.uncertainty.sha256 == earlier.uncertainty.sha256
     assert campaign.bootstrap().n_structures == 8 + finished.state.n_substructures
     assert finished.campaign.state() == finished.state  # and the earlier one is as it was
+
+
+def test_a_campaign_carried_on_keeps_its_uncertainty(finished: Any, tmp_path: Path) -> None:
+    for number, asked in enumerate(({"uncertainty": "committee"}, {"uncertainty_settings": {"relative_cut": 1e-3}})):
+        bootstrap = {"campaign": str(finished.folder), **asked}
+        with pytest.raises(IdealflowError, match=r"carries on the uncertainty of .*'soap'.*leave uncertainty"):
+            tiny.run(tmp_path / str(number), campaign="onward", bootstrap=bootstrap, **short(10, 20))
 
 
 def test_changes_of_threshold_between_runs(finished: Any, tmp_path: Path) -> None:

@@ -325,9 +325,16 @@ class BootstrapMaker(StableName, Maker):
         return force_field, uncertainty, ledger
 
     def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
-        """Take over everything an earlier campaign knows, copied into this one's store."""
+        """Take over everything an earlier campaign knows, copied into this one's store; refuse another uncertainty."""
         jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
         ledger = Ledger.load(artifacts, learner.ledger)
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
         ledger.keys, ledger.left_out = shard_keys(write_shard(store, frames), len(frames)), []
-        return load_force_field_artifact(artifacts, learner), load_uncertainty_artifact(artifacts, learner), ledger
+        uncertainty = load_uncertainty_artifact(artifacts, learner)
+        asked = uncertainty_class(self.uncertainty)
+        if self.uncertainty_settings or (self.uncertainty != "soap" and not isinstance(uncertainty, asked)):
+            raise InputError(
+                f"bootstrap.campaign carries on the uncertainty of {self.campaign}, {uncertainty.name!r}, with its settings; "
+                f"leave uncertainty ({self.uncertainty!r}) and uncertainty_settings out, or start from a dataset"
+            )
+        return load_force_field_artifact(artifacts, learner), uncertainty, ledger
