@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from idealflow.core.registry import UNCERTAINTIES
+from idealflow.forcefields.registry import FORCE_FIELDS
+
 SOURCE = Path(__file__).parents[2] / "src"
 FILES = sorted(file for file in (SOURCE / "idealflow").rglob("*.py") if file.name != "__main__.py")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -51,6 +54,16 @@ def has_example(thing: Any) -> bool:
         members = [member for member in vars(thing).values() if isinstance(member, property) or isroutine(member)]
         docs += [member.__doc__ for member in members]
     return any(isinstance(doc, str) and ">>> " in doc for doc in docs)
+
+
+@pytest.fixture(autouse=True)
+def _registries() -> Iterator[None]:
+    """What examples register is forgotten after them."""
+    kept = [(plugins.registered, plugins.registered.copy()) for plugins in (FORCE_FIELDS, UNCERTAINTIES)]
+    yield
+    for registered, before in kept:
+        registered.clear()
+        registered.update(before)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if ">>> " in file.read_text()], ids=name_of)

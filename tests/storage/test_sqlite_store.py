@@ -296,7 +296,7 @@ def decoded(monkeypatch, store, **query) -> tuple[list[dict], int]:
     """Documents found, and how many were decoded for it."""
     seen, decode = [], bson.decode
     with monkeypatch.context() as patch:
-        patch.setattr("idealflow.storage.keyed.bson.decode", lambda blob: seen.append(1) or decode(blob))
+        patch.setattr("idealflow.storage.mongo.bson.decode", lambda blob: seen.append(1) or decode(blob))
         found = list(store.query(**query))
     # the criteria are decoded once themselves
     return found, len(seen) - 1

@@ -73,7 +73,7 @@ def test_a_whole_campaign_screens_crops_relaxes_and_learns_on_it(tmp_path: Path)
         ),
         ({"uncertainty": "nowhere:Mine"}, r"bootstrap.uncertainty: cannot import .*'nowhere:Mine'.* PYTHONPATH"),
         ({"uncertainty": "my_measure:Gone"}, r"bootstrap.uncertainty: cannot import .*'Gone'"),
-        ({"uncertainty": "my_measure:objective"}, r"no class but a function"),
+        ({"uncertainty": "my_measure:objective"}, r"is no class but of type function"),
         ({"uncertainty": "ase:Atoms"}, r"no idealflow.core.Uncertainty: Atoms has no auto_threshold, .*SOAPCoverage"),
         (
             {"uncertainty": OWN, "uncertainty_settings": {"power": 2}},

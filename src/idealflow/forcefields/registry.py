@@ -87,6 +87,7 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
     idealflow.errors.InputError: unknown force field 'locl' (did you mean 'local'?); available: ...
     """
     made = FORCE_FIELDS.find(name)
+    settings = present_settings(name, settings)
     try:
         signature(made).bind(**settings)
     except TypeError as error:

@@ -53,7 +53,7 @@ def build_structure(source: Any) -> Atoms:
     499
     >>> build_structure({"element": "Cu", "repat": 5})
     Traceback (most recent call last):
-    idealflow.errors.InputError: unknown keys in structure: ['repat']; a structure of this kind has ['a', 'c', ...]
+    idealflow.errors.InputError: unknown key 'repat' in structure (did you mean 'repeat'?); one of this kind has a, c, ...
     """
     if isinstance(source, Atoms):
         atoms = plain(source)
