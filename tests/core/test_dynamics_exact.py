@@ -105,11 +105,9 @@ def test_kill_9_then_again(tmp_path, undisturbed):
         process = subprocess.Popen(
             [sys.executable, "-m", "support.md_worker", str(tmp_path)], env=environment_with_support()
         )
-        deadline = time.monotonic() + 600
         file = tmp_path / "md.trj"
         while not (file.exists() and file.stat().st_size > kill_after_bytes):
             assert process.poll() is None, "the segment ended before it could be killed"
-            assert time.monotonic() < deadline
             time.sleep(0.002)
         process.kill()
         assert process.wait() == -9
