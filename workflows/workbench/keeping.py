@@ -16,7 +16,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE.json",
-        help="keep the figures there, in place of those of the same parts; the pages show the file of the script's name in `results`",
+        help="keep the figures there, in place of those of the same parts; pages show those of the folder `results`",
     )
 
 

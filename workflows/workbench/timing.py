@@ -28,9 +28,9 @@ def fastest(work: Callable[[], object], n_calls: int) -> float:
 
 
 def compared(theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times of both, (repeats,) each, in s, taken in turns; ours ran once before, to compile."""
+    """CPU times of both, (repeats,) each, in s, taken in turns; ours ran once before, to compile."""
     ours()
-    pairs = np.array([(seconds(theirs), seconds(ours)) for _ in range(repeats)])
+    pairs = np.array([(cpu_seconds(theirs), cpu_seconds(ours)) for _ in range(repeats)])
     return pairs[:, 0], pairs[:, 1]
 
 
