@@ -32,7 +32,7 @@ from workbench import crystals
 from workbench.crystals import rattled, repeated
 from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
-from workbench.timing import compared, cpu_seconds, ratio_text, seconds
+from workbench.timing import compared, cpu_seconds, ratio_text, seconds, spread
 
 BASIS = {"r_cut": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5}
 SMALL = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
@@ -63,11 +63,6 @@ SYSTEMS: dict[str, Callable[..., Atoms]] = {"Li": lithium, "Al2O3": alumina, "Ir
 
 def species_of(atoms: Atoms) -> list[str]:
     return sorted(set(atoms.get_chemical_symbols()))
-
-
-def spread(ratios: np.ndarray) -> list[float]:
-    """Median, lowest and highest."""
-    return [float(np.median(ratios)), float(ratios.min()), float(ratios.max())]
 
 
 def values(quick: bool) -> list[dict[str, Any]]:

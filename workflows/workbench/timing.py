@@ -34,6 +34,11 @@ def compared(theirs: Callable[[], object], ours: Callable[[], object], repeats: 
     return pairs[:, 0], pairs[:, 1]
 
 
+def spread(ratios: np.ndarray) -> list[float]:
+    """Median, lowest and highest of some ratios."""
+    return [float(np.median(ratios)), float(ratios.min()), float(ratios.max())]
+
+
 def ratio_text(ratios: np.ndarray, *, width: int = 6, digits: int = 1) -> str:
     """Median of some ratios, then the lowest and the highest in brackets."""
     return f"{np.median(ratios):{width}.{digits}f} ({ratios.min():.{digits}f} to {ratios.max():.{digits}f})"
