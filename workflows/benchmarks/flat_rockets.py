@@ -105,7 +105,8 @@ def run_rounds(folder: Path, uri: str, rounds: int, traffic: Traffic, out: Path 
             figures = tuple(median(column) for column in zip(*kept, strict=True))
             row = {
                 "round": done, "fireworks": figures[0], "wall_ms": 1e3 * figures[1], "cpu_ms": 1e3 * figures[2],
-                "commands": figures[3], "kB": figures[4] / 1e3, "round_wall_ms": 1e3 * figures[5], "largest_kB": _largest(campaign),
+                "commands": figures[3], "kB": figures[4] / 1e3, "round_wall_ms": 1e3 * figures[5],
+                "largest_kB": _largest(campaign),
             }  # fmt: skip
             print(
                 f"{done:5d} {row['fireworks']:9.0f} {row['wall_ms']:9.1f} {row['cpu_ms']:8.1f} {row['commands']:9.1f} "

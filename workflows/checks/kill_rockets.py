@@ -273,7 +273,10 @@ def content_faults(
 
 
 def compare(trial: Trial, seen: Seen, local: Path, out: Path | None, part: str) -> int:
-    """Print and keep what was found; number of faults. A forgetful server's labels may be paid for again: that is counted, no fault."""
+    """Print and keep what was found; number of faults.
+
+    The labels of a forgetful server may be paid for again: that is counted, and no fault.
+    """
     reference, found = documents(local), stage_documents(trial.store)
     summary = json.loads((local / "summary.json").read_text())
     state = trial.campaign.state()
