@@ -22,6 +22,9 @@ from idealflow.errors import InputError
 
 __all__ = ["MDState", "check_atoms", "frame_arrays", "motion_constraints"]
 
+#: arrays by name, as files hold them
+Arrays = Mapping[str, NDArray[Any]]
+
 _FILE_TYPE = "idealflow MD state"
 _VERSION = 1
 _OWN_ARRAYS = ("numbers", "positions", "momenta", "masses")
@@ -119,8 +122,8 @@ class MDState:
     fixed: NDArray[np.bool_]
     step: int
     rng_state: Mapping[str, Any]
-    sampler_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    sampler_state: Arrays = field(default_factory=dict)
+    extra: Arrays = field(default_factory=dict)
     held: NDArray[np.bool_] | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
 
@@ -211,9 +214,7 @@ class MDState:
         generator.bit_generator.state = dict(self.rng_state)
         return generator
 
-    def advanced(
-        self, atoms: Atoms, step: int, rng: np.random.Generator, sampler_state: Mapping[str, NDArray[Any]]
-    ) -> MDState:
+    def advanced(self, atoms: Atoms, step: int, rng: np.random.Generator, sampler_state: Arrays) -> MDState:
         """Return the state of the same walker at another frame, that of ``atoms``."""
         return replace(
             self,
@@ -238,7 +239,7 @@ class MDState:
             digest.update(np.ascontiguousarray(arrays[name]).tobytes())
         return digest.hexdigest()
 
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """Split into named arrays and JSON-serialisable metadata; inverse of :meth:`from_arrays`."""
         arrays = {
             "numbers": self.numbers, "positions": self.positions, "momenta": self.momenta, "masses": self.masses,
@@ -251,7 +252,7 @@ class MDState:
         return arrays, {"step": int(self.step), "rng_state": dict(self.rng_state)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> MDState:
+    def from_arrays(cls, arrays: Arrays, meta: Mapping[str, Any]) -> MDState:
         """Build the state that :meth:`to_arrays` wrote; arrays of unknown names are ignored."""
         groups: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "extra": {}, "total": {}}
         for name, array in arrays.items():
@@ -291,7 +292,7 @@ class MDState:
         return cls.from_arrays(*read_archive(path, _FILE_TYPE, _VERSION))
 
 
-def frame_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def frame_arrays(arrays: Arrays) -> Arrays:
     """Rename the arrays of an MD state to those of its frame, as :func:`idealflow.core.structure.from_arrays` reads them.
 
     Examples
