@@ -174,7 +174,7 @@ def failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence
     changes["recent_failures"] = recent
     exceeded = None
     if state.max_failed_labels is not None and failed > state.max_failed_labels:
-        exceeded = f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows"
+        exceeded = f"{counted(failed, 'label')} failed, more than max_failed_labels = {state.max_failed_labels} allows"
     elif (
         state.max_failed_fraction is not None
         and len(recent) == _WINDOW

@@ -16,6 +16,7 @@ from idealflow.errors import InputError, did_you_mean
 from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.config.misplaced import advice
 from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.jobs.progress import SPELLING, Progress, emit
@@ -59,7 +60,11 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     settings = read_config(path)
     Settings()
     if "structure" not in settings:
-        raise InputError(f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)")
+        meant = [key for key in settings if did_you_mean(key, ["structure"])]
+        written = f" (it has `{meant[0]}`)" if meant else ""
+        raise InputError(
+            f"config {path} has no `structure`{written}; give a file or a builder (element, crystal, a, repeat)"
+        )
     settings, renamed = present_spelling(settings)
     for line in renamed:
         emit(Progress(SPELLING, message=line))
@@ -141,7 +146,7 @@ def _validated(kind: type, settings: Any, where: str) -> Any:
     unknown = sorted(set(settings) - set(known), key=str)
     if unknown:
         raise InputError(
-            f"unknown key {_path(where, unknown[0])}{did_you_mean(unknown[0], known)}; known: {', '.join(known)}"
+            f"unknown key {_path(where, unknown[0])}{advice(unknown[0], known)}; known: {', '.join(known)}"
         )
     values = {}
     for key, value in settings.items():
