@@ -165,9 +165,9 @@ def failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence
     >>> changes["n_failed_labels"], changes["status"]
     (1, 'failed')
     """
-    counted = Counter(state.failure_causes) + Counter(causes)
+    by_cause = Counter(state.failure_causes) + Counter(causes)
     failed = state.n_failed_labels + sum(causes.values())
-    changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(counted)}
+    changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(by_cause)}
     if outcomes is None:
         return changes
     recent = [*state.recent_failures, *outcomes][-_WINDOW:]
@@ -187,7 +187,7 @@ def failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence
     if exceeded is not None:
         changes |= {
             "status": "failed",
-            "reason": f"{exceeded}; in the whole campaign: {told(counted)}. Mend the labeller or raise the budget",
+            "reason": f"{exceeded}; in the whole campaign: {told(by_cause)}. Mend the labeller or raise the budget",
         }
     return changes
 
