@@ -19,6 +19,8 @@ from idealflow.schemas import (
     WalkerState,
 )
 
+from idealflow.wording import counted
+
 __all__ = ["bootstrap_outcomes", "failures", "learned", "moved", "told"]
 
 _TRIED_CENTRES = 3  # a campaign stops if none of its first so many centres could be cropped
