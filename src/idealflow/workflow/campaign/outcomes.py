@@ -18,7 +18,6 @@ from idealflow.schemas import (
     SegmentDoc,
     WalkerState,
 )
-
 from idealflow.wording import counted
 
 __all__ = ["bootstrap_outcomes", "failures", "learned", "moved", "told"]
