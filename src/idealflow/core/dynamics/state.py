@@ -16,7 +16,8 @@ from ase.md.velocitydistribution import thermalize_momenta
 from numpy.typing import NDArray
 
 from idealflow.core.archive import read_archive, write_archive
-from idealflow.core.structure import constraints_of, fixed_directions, moments_of, set_fixed, totals_of
+from idealflow.core.fixed_atoms import constraints_of, fixed_directions, set_fixed
+from idealflow.core.structure import moments_of, totals_of
 from idealflow.errors import InputError
 
 __all__ = ["MDState", "check_atoms", "frame_arrays", "motion_constraints"]

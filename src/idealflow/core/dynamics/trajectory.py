@@ -26,7 +26,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from idealflow.core.dynamics.state import MDState
-from idealflow.core.structure import set_fixed
+from idealflow.core.fixed_atoms import set_fixed
 from idealflow.errors import ArtifactError, OtherSegmentError
 
 __all__ = ["Trajectory", "TrajectoryWriter"]

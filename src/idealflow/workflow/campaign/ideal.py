@@ -45,8 +45,9 @@ from idealflow.workflow.campaign.state import (
 )
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import Arguments, current_store, named, stage
+from idealflow.workflow.jobs.stage import Arguments, named, stage
 from idealflow.workflow.stages.relabel import RelabelMaker
 
 __all__ = ["IdealMaker"]

@@ -18,8 +18,8 @@ from idealflow.workflow.campaign.continuation import Submitted, check_rounds
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.campaign.reopening import reopened
+from idealflow.workflow.jobs.job_store import is_private
 from idealflow.workflow.jobs.keys import stage_uuid
-from idealflow.workflow.jobs.stage import is_private
 
 __all__ = ["pause_campaign", "submit_action", "submit_campaign"]
 

@@ -11,8 +11,9 @@ from ase.build import bulk, make_supercell
 from ase.data import atomic_numbers
 from ase.formula import Formula
 
+from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.core.overlap import find_overlap
-from idealflow.core.structure import fixed_directions, of_the_label, repeated_totals, set_fixed, totals_of
+from idealflow.core.structure import of_the_label, repeated_totals, totals_of
 from idealflow.errors import InputError, did_you_mean
 from idealflow.schemas import StoredStructure
 from idealflow.workflow.frames.check import check_occupancies, check_structure

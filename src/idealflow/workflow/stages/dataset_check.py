@@ -12,8 +12,8 @@ from idealflow.labelling import geometry_key
 from idealflow.schemas import LabelledDoc, StageContext
 from idealflow.workflow.frames.agreement import chosen, compared
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms, to_stored
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.progress import note
-from idealflow.workflow.jobs.stage import current_store
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["check_dataset", "check_request", "to_check"]

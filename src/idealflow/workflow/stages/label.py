@@ -29,17 +29,10 @@ from idealflow.schemas.campaign import OtherMethod
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import (
-    Arguments,
-    artifact_store,
-    current_store,
-    current_uuid,
-    stage,
-    stamp,
-    work_directory,
-)
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 

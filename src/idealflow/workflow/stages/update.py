@@ -19,8 +19,9 @@ from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageCon
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, load_frame
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, generator
-from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.trial import Trial, Verdict, draw, mean_errors, train
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
