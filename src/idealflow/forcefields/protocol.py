@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["AtomicEnergies", "AtomicForceField", "ForceField", "TrainReport"]
+__all__ = ["AtomicEnergies", "AtomicForceField", "Consolidating", "ForceField", "TrainReport"]
 
 Float = NDArray[np.float64]
 
@@ -29,6 +29,8 @@ class TrainReport:
     errors : (n, 3)
         Mean absolute errors of each validation structure (without any: of each training structure): energy eV/atom, forces
         eV/Å, stress eV/Å³ (NaN where a label has none).
+    finished
+        False if a deadline stopped it; the same call with the same checkpoint goes on.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class TrainReport:
     steps: int
     loss: list[float]
     errors: NDArray[np.float64]
+    finished: bool = True
 
 
 @runtime_checkable
@@ -123,6 +126,39 @@ class ForceField(Protocol):
         """Read what :meth:`save` wrote; raises ArtifactError for a file that is missing, damaged or no such force field."""
 
     def copy(self) -> ForceField:
+        """An independent copy."""
+
+
+@runtime_checkable
+class Consolidating(ForceField, Protocol):
+    """A force field that can also learn all its data together, from the weights it has. Optional: campaigns do without it.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> isinstance(get_force_field("local", species=["Cu"]), Consolidating)
+    True
+    """
+
+    def consolidate(
+        self,
+        dataset: Sequence[Atoms],
+        *,
+        steps: int,
+        lr: float,
+        seed: int,
+        progress: Callable[[int, int, float], None] | None = None,
+        checkpoint: str | Path | None = None,
+        deadline: float | None = None,
+    ) -> TrainReport:
+        """Learn a whole dataset from the present weights, and set the energies of the species to what suits it best.
+
+        ``lr`` is the highest step size, from which it falls to zero. ``checkpoint`` is a file for the state of an unfinished
+        training, from which the same call goes on, to the bit; ``deadline`` a value of ``time.monotonic()`` at which it stops. A
+        training that diverges does not raise: the losses of its report end with one that is not finite.
+        """
+
+    def copy(self) -> Consolidating:
         """An independent copy."""
 
 

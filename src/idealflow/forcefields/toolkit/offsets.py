@@ -1,0 +1,73 @@
+"""Energy offsets of the species in closed form: what least squares can mend of a force field's energies without its weights.
+
+Steps of Adam move all energies of a species together by many meV per atom while forces hardly notice. One constant for each
+species takes that back, at the cost of one prediction of some structures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import ArrayLike, NDArray
+
+from idealflow.errors import InputError
+
+__all__ = ["species_fractions", "species_offsets"]
+
+_DAMPING = 1e-3  # of the mean square of a fraction; it holds what compositions that hardly differ do not determine
+
+
+def species_fractions(dataset: Sequence[Atoms], species: Sequence[str]) -> NDArray[np.float64]:
+    """Fraction of the atoms of each structure that are of each species, (n, n_species).
+
+    Examples
+    --------
+    >>> species_fractions([Atoms("Cu"), Atoms("CuNi3")], ["Ni", "Cu"]).tolist()
+    [[0.0, 1.0], [0.75, 0.25]]
+    """
+    numbers = np.array([atomic_numbers[symbol] for symbol in species])
+    return np.array([(atoms.numbers[:, None] == numbers).mean(axis=0) for atoms in dataset]).reshape(-1, len(numbers))
+
+
+def species_offsets(fractions: ArrayLike, residuals: ArrayLike) -> NDArray[np.float64]:
+    """Energy to add to every atom of each species, eV, so that energies per atom come closest to their labels.
+
+    Least squares with a little damping: species that never occur, and differences between species whose fractions hardly
+    vary, get no offset of their own.
+
+    Parameters
+    ----------
+    fractions : (n, n_species)
+        As :func:`species_fractions` gives them.
+    residuals : (n,)
+        Label minus prediction of each structure, eV/atom.
+
+    Returns
+    -------
+    (n_species,), eV
+
+    Raises
+    ------
+    InputError
+        If a residual is not finite, or the shapes do not belong together.
+
+    Examples
+    --------
+    >>> species_offsets([[1.0, 0.0], [0.5, 0.5]], [0.2, 0.1]).round(2).tolist()
+    [0.2, 0.0]
+    >>> species_offsets([[0.75, 0.25], [0.75, 0.25]], [0.1, 0.3]).round(2).tolist()  # the mean residual, by shares
+    [0.24, 0.08]
+    """
+    x, y = np.asarray(fractions, dtype=float), np.asarray(residuals, dtype=float)
+    if x.ndim != 2 or y.shape != x.shape[:1]:
+        raise InputError(f"fractions have shape (n, n_species) and residuals (n,), got {x.shape} and {y.shape}")
+    if not np.isfinite(y).all():
+        bad = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise InputError(f"residuals must be finite, that of structure {bad} is {y[bad]}; discard the training")
+    normal = x.T @ x
+    damping = _DAMPING * max(len(y), 1) * np.eye(x.shape[1])
+    found: NDArray[np.float64] = np.linalg.solve(normal + damping, x.T @ y)
+    return found
