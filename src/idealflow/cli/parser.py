@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from idealflow import __version__
-from idealflow.cli import inputs, looking, queues, running
+from idealflow.cli import checking, inputs, looking, queues, running
 
 __all__ = ["parser"]
 
@@ -34,6 +34,15 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--max-rounds", type=_positive, metavar="N", help="stop as paused after N rounds")
     run.add_argument("--quiet", action="store_true", help="no progress display")
     run.set_defaults(command=running.run)
+
+    check = commands.add_parser("check", help="check a config before anything is spent on it")
+    check.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    check.add_argument("--label", action="store_true", help="compute one tiny label with the real engine")
+    check.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder of `run`: its files, disk and measured labels"
+    )
+    check.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml", help="as for `submit`: is it there?")
+    check.set_defaults(command=checking.check)
 
     status = commands.add_parser("status", help="where a campaign stands")
     status.add_argument("target", metavar="DIR", help=_TARGET)

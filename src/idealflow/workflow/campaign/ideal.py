@@ -24,9 +24,9 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.campaign.continuation import Submitted, check_rounds, follow_up, rounds_of_a_flow
 from idealflow.workflow.campaign.opening import (
-    check_campaign,
     context_of,
     first_frame,
     initial_state,
