@@ -25,8 +25,11 @@ from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.uncertainties import check_choice
 
-#: settings that say where, by whom, under what name and after which checks work is done; they do not change results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
+#: settings that say where, by whom, by how many, under what name and after which checks work is done; they do not change results
+_OF_THE_SITE = (
+    "artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check", "workers", "budget",
+    "cores", "memory_gb",
+)  # fmt: skip
 
 #: most atoms of a frame that is labelled whole: its document takes some 100 bytes per atom, and MongoDB allows 16 MB
 _LARGEST_WHOLE = 20_000
