@@ -9,8 +9,8 @@ label that was committed and computed again is found. Exit status 0 only if noth
 
     python workflows/checks/kill_campaign.py --kills 20 --workers 2
 
-lets two workers do the jobs of the campaign that is killed, and one process those of the undisturbed one. Half of the kills then hit
-a worker, and the program goes on; after the others every worker must end by itself.
+lets two workers do the jobs of the campaign that is killed, and one process those of the undisturbed one. Half of the kills
+then hit a worker, and the program goes on; after the others every worker must end by itself.
 """
 
 from __future__ import annotations
@@ -213,9 +213,7 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int, work
         flush=True,
     )
     log = folder / "killed.log"
-    seen = run_killed(
-        by_workers, killed, log, n_documents=stored(alone), kills=kills, seed=seed, workers=workers
-    )
+    seen = run_killed(by_workers, killed, log, n_documents=stored(alone), kills=kills, seed=seed, workers=workers)
     found = documents(killed)
     again = json.loads((killed / "summary.json").read_text())
 

@@ -84,7 +84,7 @@ def rounds_of_a_flow(max_rounds: int | None) -> int:
     return max_rounds or _USUAL
 
 
-def check_budget(budget: Mapping[str, float]) -> None:
+def check_budget(budget: Mapping[Literal["label_core_hours"], float]) -> None:
     """Refuse a budget where nobody would keep to it: in a flow, whoever runs it.
 
     Raises

@@ -56,6 +56,6 @@ class LabelBudget:
         'labels have taken ... core-hours, and budget.label_core_hours is 1e-09; raise it, and the same command goes on from here'
         """
         return (
-            f"labels have taken {self._seconds / 3600.0:.4g} core-hours, and budget.label_core_hours is {self._core_hours:g}; raise "
-            "it, and the same command goes on from here"
+            f"labels have taken {self._seconds / 3600.0:.4g} core-hours, and budget.label_core_hours is {self._core_hours:g}; "
+            "raise it, and the same command goes on from here"
         )

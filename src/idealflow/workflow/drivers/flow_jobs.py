@@ -83,7 +83,8 @@ class FlowJobs:
     Parameters
     ----------
     flow
-        A jobflow Flow whose references stay within it, or lead to stored outputs.
+        A jobflow Flow whose references stay within it, or lead to stored outputs. Its jobs are in the order in which one process
+        would run them.
 
     Examples
     --------
@@ -141,8 +142,10 @@ class FlowJobs:
         )
 
     def _add(self, flow: Flow, place: tuple[int, ...], host: FlowJob | None) -> None:
-        for number, (job, parents) in enumerate(flow.iterflow()):
-            self._jobs.append(FlowJob(job, (*place, number), frozenset(parents), host))
+        jobs = list(_in_order(flow))
+        own = {job.uuid for job in jobs}
+        for number, job in enumerate(jobs):
+            self._jobs.append(FlowJob(job, (*place, number), frozenset(own.intersection(job.input_uuids)), host))
             if host is not None:
                 host.open_jobs += 1
         self._jobs.sort(key=lambda found: found.place)
@@ -155,3 +158,12 @@ class FlowJobs:
         if job.host is not None:
             job.host.open_jobs -= 1
             self._settle(job.host)
+
+
+def _in_order(flow: Flow) -> Iterator[Job]:
+    """Every job of a flow and of the flows in it, in the order in which they were given."""
+    for entry in flow.jobs:
+        if isinstance(entry, Flow):
+            yield from _in_order(entry)
+        else:
+            yield entry

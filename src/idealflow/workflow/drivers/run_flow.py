@@ -1,4 +1,4 @@
-"""Run a flow here or by a pool of workers: what starts when, so that results are those of one process, and nothing is done twice."""
+"""Run a flow here or by a pool of workers: what starts when, so that results are those of one process and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _OF_A_WALKER = ("segment", "screen", "dispatch", *_OF_A_FRAME)
 class FlowRunner:
     """Runs the jobs of flows, in this process or side by side in a pool.
 
-    The outputs are the same either way. What a job computes follows from its arguments, jobs that wait for others get their outputs in
-    the order in which the flow names them, and of labels of one geometry the one that comes first in that order is computed,
-    which the others then find in the store.
+    The outputs are the same either way. What a job computes follows from its arguments; jobs that wait for others get their
+    outputs in the order in which the flow names them; and of labels of one geometry the one that comes first in that order is
+    computed, and the others find it in the store.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class FlowRunner:
                 return False
         if key is None:
             return True
-        return self._claims.setdefault(key, found.job.uuid) == found.job.uuid
+        return bool(self._claims.setdefault(key, found.job.uuid) == found.job.uuid)
 
 
 def _share_of(found: FlowJob) -> Share:

@@ -1,4 +1,4 @@
-"""What runs in a worker process of :mod:`~idealflow.workflow.drivers.pool`: one job after another, each run as jobflow runs it."""
+"""What runs in a worker process of :mod:`~idealflow.workflow.drivers.pool`: one job after another, as jobflow runs it."""
 
 from __future__ import annotations
 

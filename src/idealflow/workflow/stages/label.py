@@ -64,9 +64,9 @@ class LabelMaker(StableName, Maker):
         ``leave_out`` (training uses the present method's only) or ``relabel`` (they are labelled again by the present method,
         and the model is fitted anew). Not given, a campaign with labels of another method is refused.
     cores, memory_gb
-        Cores and memory (GB) that a label takes: `idealflow run` starts no more labels at once than there is room for. Default: the
-        labeller's cores, and no memory worth counting. Neither changes how an engine is run: that is its command's or
-        calculator's to say.
+        Cores and memory (GB) that a label takes: `idealflow run` starts no more labels at once than there is room for.
+        Default: the labeller's cores, and no memory worth counting. Neither changes how an engine is run, which its command
+        or calculator says.
 
     Examples
     --------
@@ -226,10 +226,10 @@ class LabelMaker(StableName, Maker):
         return outcome | _encoded(label, document)
 
     def claim(self, subject: Any) -> tuple[str | None, RelaxationDoc | StoredStructure | StoredFrame]:
-        """Return the geometry key that a label of ``subject`` will be stored under, None for one without a structure; and ``subject``.
+        """Return the geometry key under which a label of ``subject`` is stored, None if it has no structure; and ``subject``.
 
-        ``subject`` is that of :meth:`make`, or its plain data, and is returned as a document. Of labels with the same key only one
-        has to be computed.
+        ``subject`` is that of :meth:`make`, or its plain data, and is returned as a document. Of labels with the same key
+        only one has to be computed.
         """
         read: RelaxationDoc | StoredStructure | StoredFrame = _SUBJECT.validate_python(subject)
         structure = _structure(read)
