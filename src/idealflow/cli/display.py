@@ -19,7 +19,7 @@ _LINE_EVERY_S = 10.0
 
 
 class Display:
-    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far, and time left.
+    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far and those under way, and time left.
 
     Parameters
     ----------
@@ -48,6 +48,7 @@ class Display:
         self._steps = {walker.walker: walker.step for walker in state.walkers}
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
+        self._labels = (0, 0)
         self._said: set[str] = set()
         self._written = 0.0
         self._told: set[tuple[str, str]] = set()
@@ -74,6 +75,8 @@ class Display:
             if self._pace is None:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
+        elif event.stage == "labels":
+            self._labels = (event.done or 0, event.total or 0)
         elif event.stage in NOTES:
             self._once(event.message)
         elif event.message and event.stage != "round" and (event.stage, _kind(event.message)) not in self._told:
@@ -84,6 +87,7 @@ class Display:
     def committed(self, state: CampaignState) -> None:
         """Take in a committed state; a new model version is worth a line."""
         before, self._state = self._state, state
+        self._labels = (0, 0)
         self._steps |= {walker.walker: walker.step for walker in state.walkers}
         new = state.n_substructures - before.n_substructures
         failed = state.n_failed_labels - before.n_failed_labels
@@ -128,6 +132,8 @@ class Display:
         if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:
             parts.append(f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}")
         parts.append(f"{self._state.n_substructures} labels")
+        if self._labels[0] < self._labels[1]:
+            parts.append(f"{self._labels[0]} of {self._labels[1]} of this round done")
         if self._state.n_failed_labels:
             parts.append(f"{self._state.n_failed_labels} failed")
         parts.append(f"model {self._state.learner.version}" if self._state.learner else "bootstrap")

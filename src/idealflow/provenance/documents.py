@@ -180,6 +180,22 @@ class CampaignDocuments:
         outputs = [entry["output"] for entry in found]
         return float(sum(output["seconds"] for output in outputs if not output.get("reused_from")))
 
+    def label_core_seconds(self, rounds: dict[str, int] | None = None) -> float:
+        """Sum the core-seconds of all labels, failed ones too; reused ones count nothing.
+
+        Parameters
+        ----------
+        rounds
+            Condition on the number of the round, as MongoDB has it, such as ``{"$gte": 3}``; None: all rounds.
+        """
+        query: dict[str, Any] = {"output.campaign": self.name, "output.kind": {"$in": ["label", "substructure"]}}
+        if rounds is not None:
+            query["output.round"] = rounds
+        fields = ["output.core_seconds", "output.seconds", "output.reused_from"]
+        outputs = [entry["output"] for entry in self.store.query(query, properties=fields, load=False)]
+        own = [output for output in outputs if not output.get("reused_from")]
+        return float(sum(output.get("core_seconds") or output["seconds"] for output in own))
+
     def _sorted(self, schema: type[Doc], kind: str, filters: dict[str, Any], then: str) -> list[Doc]:
         docs = self._documents(schema, kind, filters)
         return sorted(docs, key=lambda doc: (getattr(doc, "round"), getattr(doc, then)))  # noqa: B009  # Doc has no such fields

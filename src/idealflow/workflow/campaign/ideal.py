@@ -25,7 +25,13 @@ from idealflow.schemas import (
 )
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.checks import check_campaign
-from idealflow.workflow.campaign.continuation import Submitted, check_rounds, follow_up, rounds_of_a_flow
+from idealflow.workflow.campaign.continuation import (
+    Submitted,
+    check_budget,
+    check_rounds,
+    follow_up,
+    rounds_of_a_flow,
+)
 from idealflow.workflow.campaign.opening import (
     context_of,
     first_frame,
@@ -96,6 +102,7 @@ class IdealMaker(CampaignSettings):
             Before anything is computed, if the structure or a setting breaks a rule.
         """
         check_rounds(self.continuation, self.max_rounds)
+        check_budget(self.budget)
         with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)

@@ -18,8 +18,11 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 
-#: settings that say where, by whom, under what name and after which checks work is done; they do not change results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
+#: settings that say where, by whom, by how many, under what name and after which checks work is done; they do not change results
+_OF_THE_SITE = (
+    "artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check", "workers", "budget",
+    "cores", "memory_gb",
+)  # fmt: skip
 
 __all__ = [
     "artifacts_of",
