@@ -28,8 +28,8 @@ from idealflow.workflow.drivers.pool import Pool
 from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import to_atoms, to_stored
+from idealflow.workflow.jobs.job_store import is_private
 from idealflow.workflow.jobs.progress import Progress, emit, noted
-from idealflow.workflow.jobs.stage import is_private
 
 __all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
 
