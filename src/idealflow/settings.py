@@ -47,7 +47,9 @@ class Settings(BaseSettings):
         default=None, ge=1, description="cores that `idealflow run` gives out to jobs; default: those at hand"
     )
     memory_gb: float | None = Field(
-        default=None, gt=0, description="memory, GB, that it gives out to labels with `memory_gb`; default: this machine's"
+        default=None,
+        gt=0,
+        description="memory, GB, that it gives out to labels with `memory_gb`; default: this machine's",
     )
     uncertainty_device: str | None = Field(
         default=None,
