@@ -33,7 +33,7 @@ def die(times: int, folder: str) -> int:
     return times
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """An exception that cannot be pickled."""
 
     def __init__(self, what: str, more: str) -> None:
@@ -47,7 +47,7 @@ def fail(kind: str) -> None:
     """Fail with an error of a kind."""
     if kind == "disk":
         raise OSError(28, "No space left on device", "store.sqlite")
-    raise Unreadable("spoilt", "more")
+    raise UnreadableError("spoilt", "more")
 
 
 @job

@@ -65,7 +65,9 @@ def test_jobs_return_what_they_store_and_the_flows_that_they_add(pool: Pool, sto
     assert sorted(entry["output"] for entry in store.query({"name": "number"})) == [1, 2, 3]
 
 
-def test_a_worker_that_dies_is_replaced_and_its_job_done_by_another(pool: Pool, store: JobStore, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_job_done_by_another(
+    pool: Pool, store: JobStore, tmp_path: Path
+) -> None:
     doomed, other = pool_jobs.die(2, str(tmp_path)), pool_jobs.number()
     assert FlowRunner(store, str(tmp_path), pool).run(Flow([doomed, other]))
     assert (store.get_output(doomed.uuid), store.get_output(other.uuid)) == (2, 1)
@@ -81,7 +83,7 @@ def test_errors_of_jobs_are_raised_as_they_are(pool: Pool, store: JobStore, tmp_
     with pytest.raises(OSError, match="No space left") as raised:
         runner.run(Flow([pool_jobs.fail("disk")]))
     assert (raised.value.errno, raised.value.filename) == (28, "store.sqlite")
-    with pytest.raises(RuntimeError, match="Unreadable: spoilt"):
+    with pytest.raises(RuntimeError, match="UnreadableError: spoilt"):
         runner.run(Flow([pool_jobs.fail("unreadable")]))
 
 

@@ -1,4 +1,4 @@
-"""Run a flow here or by a pool of workers: what starts when, so that results are those of one process and nothing is done twice."""
+"""Run a flow here or by workers: what starts when, so that results are those of one process and nothing is done twice."""
 
 from __future__ import annotations
 
