@@ -17,6 +17,9 @@ __all__ = ["Display"]
 
 _LINE_EVERY_S = 10.0
 
+#: stages that report their gradient steps
+_TRAININGS = ("bootstrap", "consolidation")
+
 
 class Display:
     """Shows the step, temperature, highest uncertainty beside the threshold, labels so far and those under way, and time left.
@@ -49,6 +52,7 @@ class Display:
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
         self._labels = (0, 0)
+        self._training: Progress | None = None
         self._said: set[str] = set()
         self._written = 0.0
         self._told: set[tuple[str, str]] = set()
@@ -77,6 +81,9 @@ class Display:
             self._last = event
         elif event.stage == "labels":
             self._labels = (event.done or 0, event.total or 0)
+            self._training = None
+        elif event.stage in _TRAININGS and event.step is not None:
+            self._training = event if event.step != event.n_steps else None
         elif event.stage in NOTES:
             self._once(event.message)
         elif event.message and event.stage != "round" and (event.stage, _kind(event.message)) not in self._told:
@@ -137,6 +144,8 @@ class Display:
         if self._state.n_failed_labels:
             parts.append(f"{self._state.n_failed_labels} failed")
         parts.append(f"model {self._state.learner.version}" if self._state.learner else "bootstrap")
+        if self._training is not None:
+            parts.append(f"{self._training.stage} {self._training.step}/{self._training.n_steps}")
         parts.append(f"{_duration(self._left(done, total))} left" if self._left(done, total) is not None else "")
         return " | ".join(part for part in parts if part)
 

@@ -10,6 +10,7 @@ from idealflow.schemas import (
     Artifact,
     BootstrapDoc,
     CampaignState,
+    ConsolidationDoc,
     CropDoc,
     Document,
     EvaluationDoc,
@@ -83,6 +84,10 @@ class CampaignDocuments:
     def relabellings(self) -> list[RelabelDoc]:
         """Return what was done with labels of another method or without vacuum, a document for each time, in order of round."""
         return sorted(self._documents(RelabelDoc, "relabel", {}), key=lambda doc: doc.round)
+
+    def consolidations(self, **filters: Any) -> list[ConsolidationDoc]:
+        """Return where all data were learned together, in order of round; filters as for :meth:`substructures`."""
+        return self._sorted(ConsolidationDoc, "consolidation", filters, "version_before")
 
     def labels_without_vacuum(self) -> list[str]:
         """Return request keys of labels that were computed for another structure than the one stored with them.

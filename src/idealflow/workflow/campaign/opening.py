@@ -131,6 +131,8 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
+        consolidate_every=maker.update.consolidate_every,
+        consolidation_share=maker.update.consolidation_share,
         notes=list(notes),
     )
 
