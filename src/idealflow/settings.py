@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=1, ge=1, description="threads of numba and torch; results are exact for a fixed number"
     )
+    force_field_device: str | None = Field(
+        default=None,
+        description="torch device of message-passing force fields (cuda, cuda:1, cpu); default: cpu. Results are exact for a fixed one",
+    )
     uncertainty_device: str | None = Field(
         default=None,
         description="torch device of the SOAP uncertainty (cuda, cuda:1, cpu); default: numba. Results are exact for a fixed one",
