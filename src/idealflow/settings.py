@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         gt=0,
         description="memory, GB, that it gives out to labels with `memory_gb`; default: this machine's",
     )
+    force_field_device: str | None = Field(
+        default=None,
+        description="torch device of message-passing force fields (cuda, cuda:1, cpu); default: cpu. Results are exact for a fixed one",
+    )
     uncertainty_device: str | None = Field(
         default=None,
         description="torch device of the SOAP uncertainty (cuda, cuda:1, cpu); default: numba. Results are exact for a fixed one",
