@@ -166,9 +166,7 @@ def _absent(command: str) -> str:
 
 def _missing_setups(symbols: list[str]) -> str:
     """Say of which elements GPAW finds no setup on its search path, whatever the functional; an empty text if it has all."""
-    from gpaw import setup_paths
-
-    places = [Path(place) for place in setup_paths]
+    places = [Path(place) for place in sys.modules["gpaw"].setup_paths]
     lacking = [symbol for symbol in symbols if not any(next(place.glob(f"{symbol}.*"), None) for place in places)]
     where = ", ".join(map(str, places)) or "its empty search path (install gpaw-data)"
     return f"GPAW has no setups of {', '.join(lacking)} in {where}" if lacking else ""

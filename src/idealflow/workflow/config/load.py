@@ -240,6 +240,8 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
         return str((base / name).resolve()) if isinstance(name, str) and "://" not in name else name
 
     def structure(entry: Any) -> Any:
+        if isinstance(entry, dict) and "builder" in entry:
+            return {key: structure(value) if key == "atoms" else value for key, value in entry.items()}
         if isinstance(entry, dict) and "file" in entry:
             return entry | {"file": absolute(entry["file"])}
         return absolute(entry)
