@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from idealflow.schemas import CampaignState
+from idealflow.wording import counted
 from idealflow.workflow.jobs.progress import NOTES, Progress
 
 __all__ = ["Display"]
@@ -100,7 +101,7 @@ class Display:
         failed = state.n_failed_labels - before.n_failed_labels
         if before.learner is None and state.learner is not None:
             n = state.n_bootstrap_labels
-            learned = f"{n} labels by {state.label_method}" if n else "from structures that had labels"
+            learned = f"{counted(n, 'label')} by {state.label_method}" if n else "from structures that had labels"
             self._note(f"bootstrap: {learned}, threshold {state.threshold:.2f}")
             if state.too_few:
                 from idealflow.report.wording import too_few_line
@@ -109,7 +110,7 @@ class Display:
         if new or failed:
             version = None if state.learner is None else state.learner.version
             self._note(
-                f"round {state.round}: {new} new labels"
+                f"round {state.round}: {counted(new, 'new label')}"
                 + (f", {failed} failed" if failed else "")
                 + f", model {version}"
             )
@@ -138,7 +139,7 @@ class Display:
             parts.append(f"{self._last.temperature:.0f} K")
         if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:
             parts.append(f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}")
-        parts.append(f"{self._state.n_substructures} labels")
+        parts.append(counted(self._state.n_substructures, "label"))
         if self._labels[0] < self._labels[1]:
             parts.append(f"{self._labels[0]} of {self._labels[1]} of this round done")
         if self._state.n_failed_labels:

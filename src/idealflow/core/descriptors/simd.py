@@ -5,8 +5,8 @@ rows of eight numbers cost more than the work. These operations leave no such qu
 nothing, and become one or a few vector instructions (two or four where the machine's vectors are shorter). As numba intrinsics
 they can be called from compiled functions only.
 
-Against :mod:`~idealflow.core.descriptors.loops`, the same in plain numba, values of SOAP are 1.5 to 1.6 times as fast and values
-with gradients 1.8 to 2.0 times (``workflows/benchmarks/simd.py``, one and four species, n_max 8 and 6, AMD EPYC). Below 1.3 this
+Against :mod:`~idealflow.core.descriptors.loops`, the same in plain numba, values of SOAP are 1.4 to 1.6 times as fast and values
+with gradients 1.7 to 2.0 times (``workflows/benchmarks/simd.py``, one and four species, n_max 8 and 6, AMD EPYC). Below 1.3 this
 file would not be worth its keep.
 """
 # ruff: noqa: ARG001  # numba types an intrinsic by all its arguments, though offsets need no look

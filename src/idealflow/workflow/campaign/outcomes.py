@@ -18,6 +18,7 @@ from idealflow.schemas import (
     SegmentDoc,
     WalkerState,
 )
+from idealflow.wording import counted
 
 __all__ = ["bootstrap_outcomes", "failures", "learned", "moved", "told"]
 
@@ -167,16 +168,16 @@ def failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence
     >>> changes["n_failed_labels"], changes["status"]
     (1, 'failed')
     """
-    counted = Counter(state.failure_causes) + Counter(causes)
+    by_cause = Counter(state.failure_causes) + Counter(causes)
     failed = state.n_failed_labels + sum(causes.values())
-    changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(counted)}
+    changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(by_cause)}
     if outcomes is None:
         return changes
     recent = [*state.recent_failures, *outcomes][-_WINDOW:]
     changes["recent_failures"] = recent
     exceeded = None
     if state.max_failed_labels is not None and failed > state.max_failed_labels:
-        exceeded = f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows"
+        exceeded = f"{counted(failed, 'label')} failed, more than max_failed_labels = {state.max_failed_labels} allows"
     elif (
         state.max_failed_fraction is not None
         and len(recent) == _WINDOW
@@ -189,7 +190,7 @@ def failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence
     if exceeded is not None:
         changes |= {
             "status": "failed",
-            "reason": f"{exceeded}; in the whole campaign: {told(counted)}. Mend the labeller or raise the budget",
+            "reason": f"{exceeded}; in the whole campaign: {told(by_cause)}. Mend the labeller or raise the budget",
         }
     return changes
 
