@@ -180,6 +180,20 @@ def scaling_lines(name: str) -> list[dict[str, Any]]:
     return read(SCALING / f"{name}.jsonl")
 
 
+def parallel_labels() -> dict[str, Any]:
+    """What benchmarks/parallel_labels.py measured."""
+    found: dict[str, Any] = json.loads((WORKFLOWS / "benchmarks" / "results" / "parallel_labels.json").read_text())
+    return found
+
+
+def parallel_labels_table() -> str:
+    """Wall time and efficiency of labels by numbers of workers."""
+    lines = [["workers", "wall time, s", "efficiency", "start of the workers, s"], ["---"] * 4]
+    for row in parallel_labels()["rows"]:
+        lines.append([str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"])
+    return markdown(lines)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "ablation": lambda system: report(systems_in(".")[system]),
     "objectives": lambda folder=".": objective_table(systems_in(folder)),
@@ -207,6 +221,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "rockets": measured.rockets,
     "queries": measured.queries,
     "vectors": measured.vectors,
+    "parallel-labels": parallel_labels_table,
     "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),
     "scaling-exponents": lambda: exponents_table(scaling_lines("frames")),
     "scaling-acceleration": lambda per_frame: acceleration_table(
@@ -244,6 +259,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
     "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
+    "parallel-labels": lambda _: str(parallel_labels()["rows"][0]["n_labels"]),
     "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
     "scaling-t-sub": lambda: f"{np.mean([entry['label_core_s'] for entry in scaling_lines('substructures')]):.0f}",
 }

@@ -18,9 +18,12 @@ __all__ = ["Display"]
 
 _LINE_EVERY_S = 10.0
 
+#: stages that report their gradient steps
+_TRAININGS = ("bootstrap", "consolidation")
+
 
 class Display:
-    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far, and time left.
+    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far and those under way, and time left.
 
     Parameters
     ----------
@@ -49,6 +52,8 @@ class Display:
         self._steps = {walker.walker: walker.step for walker in state.walkers}
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
+        self._labels = (0, 0)
+        self._training: Progress | None = None
         self._said: set[str] = set()
         self._written = 0.0
         self._told: set[tuple[str, str]] = set()
@@ -75,6 +80,11 @@ class Display:
             if self._pace is None:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
+        elif event.stage == "labels":
+            self._labels = (event.done or 0, event.total or 0)
+            self._training = None
+        elif event.stage in _TRAININGS and event.step is not None:
+            self._training = event if event.step != event.n_steps else None
         elif event.stage in NOTES:
             self._once(event.message)
         elif event.message and event.stage != "round" and (event.stage, _kind(event.message)) not in self._told:
@@ -85,6 +95,7 @@ class Display:
     def committed(self, state: CampaignState) -> None:
         """Take in a committed state; a new model version is worth a line."""
         before, self._state = self._state, state
+        self._labels = (0, 0)
         self._steps |= {walker.walker: walker.step for walker in state.walkers}
         new = state.n_substructures - before.n_substructures
         failed = state.n_failed_labels - before.n_failed_labels
@@ -129,9 +140,13 @@ class Display:
         if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:
             parts.append(f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}")
         parts.append(counted(self._state.n_substructures, "label"))
+        if self._labels[0] < self._labels[1]:
+            parts.append(f"{self._labels[0]} of {self._labels[1]} of this round done")
         if self._state.n_failed_labels:
             parts.append(f"{self._state.n_failed_labels} failed")
         parts.append(f"model {self._state.learner.version}" if self._state.learner else "bootstrap")
+        if self._training is not None:
+            parts.append(f"{self._training.stage} {self._training.step}/{self._training.n_steps}")
         parts.append(f"{_duration(self._left(done, total))} left" if self._left(done, total) is not None else "")
         return " | ".join(part for part in parts if part)
 

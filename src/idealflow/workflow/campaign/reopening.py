@@ -141,6 +141,8 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
         "learner": learner,
         "lift_quarantine": False,
         "evaluation_frames": maker.evaluation.n_frames,
+        "consolidate_every": maker.update.consolidate_every,
+        "consolidation_share": maker.update.consolidation_share,
         "walkers": [
             walker.model_copy(update={"finished": walker.finished and walker.step >= steps and not again, **again})
             for walker in state.walkers

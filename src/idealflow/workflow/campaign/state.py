@@ -13,6 +13,7 @@ from typing import Any, Literal
 from idealflow.schemas import (
     BootstrapDoc,
     CampaignState,
+    ConsolidationDoc,
     EvaluationDoc,
     ModelUpdateDoc,
     RelabelDoc,
@@ -21,7 +22,16 @@ from idealflow.schemas import (
 )
 from idealflow.workflow.campaign.outcomes import bootstrap_outcomes, failures, learned, moved, told
 
-__all__ = ["Action", "after_bootstrap", "after_evaluation", "after_relabel", "after_round", "next_action"]
+__all__ = [
+    "Action",
+    "after_bootstrap",
+    "after_consolidation",
+    "after_evaluation",
+    "after_relabel",
+    "after_round",
+    "consolidation_budget",
+    "next_action",
+]
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,9 @@ class Action:
     Attributes
     ----------
     kind
-        ``bootstrap``, ``relabel``, ``round``, ``evaluate`` or ``stop``.
+        ``bootstrap``, ``relabel``, ``round``, ``consolidate``, ``evaluate`` or ``stop``.
     walkers
-        Walkers that take part in a round.
+        Walkers that take part in a round; those that are still under way at a consolidation.
     reason
         Why, in words; shown to the user on ``stop``.
 
@@ -43,7 +53,7 @@ class Action:
     'round'
     """
 
-    kind: Literal["bootstrap", "relabel", "round", "evaluate", "stop"]
+    kind: Literal["bootstrap", "relabel", "round", "consolidate", "evaluate", "stop"]
     walkers: tuple[int, ...] = ()
     reason: str = ""
 
@@ -71,11 +81,39 @@ def next_action(state: CampaignState) -> Action:
     if state.sort_labels is not None:
         return Action("relabel", reason="learned labels are brought in line with the present labeller")
     active = tuple(walker.walker for walker in state.walkers if not walker.finished)
+    if _consolidation_due(state, active):
+        when = f"{state.n_unconsolidated} updates later" if active else "in the end"
+        return Action("consolidate", active, reason=f"all data are learned together {when}")
     if active:
         return Action("round", active, reason=f"{len(active)} of {len(state.walkers)} walkers are under way")
     if state.evaluation_frames and not state.evaluated:
         return Action("evaluate", reason="the schedule is done; whole frames are compared with the reference")
     return Action("stop", reason="the schedule is done")
+
+
+def _consolidation_due(state: CampaignState, active: Sequence[int]) -> bool:
+    """Whether enough was learned since all data were last learned together; any update is, once the schedule is done."""
+    if not state.consolidate_every or not state.n_unconsolidated:
+        return False
+    return not active or state.n_unconsolidated >= state.consolidate_every
+
+
+def consolidation_budget(state: CampaignState) -> int:
+    """What the next consolidation may cost: atoms times steps.
+
+    All of them together cost at most a set share of what the dynamics and the other training have cost. Counts stand for times
+    here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> state = sample_campaign().state()
+    >>> state = state.model_copy(update={"consolidation_share": 0.5, "atom_steps": 90_000, "consolidation_atom_steps": 8_000})
+    >>> state.n_atoms, state.walkers[0].step, consolidation_budget(state)
+    (107, 60, 40210)
+    """
+    done = state.n_atoms * sum(walker.step for walker in state.walkers) + state.atom_steps
+    return int(state.consolidation_share * done) - state.consolidation_atom_steps
 
 
 def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | None) -> CampaignState:
@@ -112,6 +150,7 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         first_learner=doc.learner,
         threshold=doc.threshold if threshold is None else threshold,
         too_few=doc.too_few,
+        atom_steps=doc.atom_steps,
         n_bootstrap_labels=doc.n_labelled_here if doc.source == "structures" else 0,  # else of a dataset's check
         wall_s=state.wall_s + doc.seconds,
         notes=list(dict.fromkeys([*state.notes, *doc.notes])),
@@ -204,6 +243,7 @@ def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> 
         "wall_s": state.wall_s + doc.seconds,
         "evaluated": False,
         **failures(state, causes, outcomes),
+        "n_unconsolidated": 0 if doc.refitted else state.n_unconsolidated,
     }
     if doc.failed and not doc.relabelled:
         changes |= {
@@ -214,6 +254,37 @@ def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> 
             "is as before. Mend the labeller, and run the same command again",
         }
     return _settled(state, **changes)
+
+
+def after_consolidation(state: CampaignState, doc: ConsolidationDoc) -> CampaignState:
+    """State after all data were learned together, or were not because it did not help.
+
+    Parameters
+    ----------
+    state
+        The state before it.
+    doc
+        What became of it.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> state = sample_campaign().state().model_copy(update={"n_unconsolidated": 3})
+    >>> doc = ConsolidationDoc.model_construct(learner=state.learner, decision="accepted", atom_steps=500, seconds=2.0)
+    >>> after = after_consolidation(state, doc)
+    >>> after.n_unconsolidated, after.n_consolidations, after.consolidation_atom_steps
+    (0, 1, 500)
+    """
+    return _settled(
+        state,
+        learner=doc.learner,
+        n_unconsolidated=0,
+        n_consolidations=state.n_consolidations + (doc.decision == "accepted"),
+        n_discarded_consolidations=state.n_discarded_consolidations + (doc.decision == "discarded"),
+        consolidation_atom_steps=state.consolidation_atom_steps + doc.atom_steps,
+        consolidation_s=state.consolidation_s + doc.seconds,
+        wall_s=state.wall_s + doc.seconds,
+    )
 
 
 def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:

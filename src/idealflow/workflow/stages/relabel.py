@@ -106,7 +106,7 @@ class RelabelMaker(StableName, Maker):
 
     def _asked(self, given: Arguments) -> str:
         """Hash the settings and arguments of a refit."""
-        learner = given["learner"].model_dump()
+        learner = given["learner"].model_dump(exclude_none=True)
         return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
 
     def _same_asked(self, done: RelabelDoc, given: Arguments) -> bool:
@@ -164,6 +164,7 @@ class RelabelMaker(StableName, Maker):
                 uncertainty=uncertainty,
                 ledger=ledger,
                 before=learner,
+                consolidated=fitted is not None,
             )
         return RelabelDoc(
             choice=choice,
