@@ -209,6 +209,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "plane-waves": measured.plane_waves,
     "engine-values": measured.engine_values,
     "engine-gradients": measured.engine_gradients,
+    "many-species": measured.many_species,
     "engine-scale": measured.engine_scale,
     "engine-coverage": measured.engine_coverage,
     "engine-profile": measured.engine_profile,
