@@ -228,9 +228,9 @@ class _Worker:
         self.hear()
         self.events.close()
         code = None if self._process is None else self._process.exitcode
-        if code is None or code >= 0:
-            return f"with exit status {code}"
-        return f"by {signal.Signals(-code).name}"
+        if code is None:
+            return "while it was started, with the message above"
+        return f"with exit status {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
 
     def kill(self) -> None:
         """Kill the process and what it has started."""
