@@ -185,10 +185,12 @@ def parallel_labels() -> dict[str, Any]:
 
 def parallel_labels_table() -> str:
     """Wall time and efficiency of labels by numbers of workers."""
-    lines = [["workers", "wall time, s", "efficiency", "start of the workers, s"], ["---"] * 4]
-    for row in parallel_labels()["rows"]:
-        lines.append([str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"])
-    return markdown(lines)
+    heads = ["workers", "wall time, s", "efficiency", "start of the workers, s"]
+    rows = [
+        [str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"]
+        for row in parallel_labels()["rows"]
+    ]
+    return markdown([heads, ["---"] * len(heads), *rows])
 
 
 TABLES: dict[str, Callable[..., str]] = {
