@@ -15,7 +15,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from idealflow import Campaign, LabelMaker
 from idealflow.core.dynamics import Trajectory
-from idealflow.core.structure import fixed_directions
+from idealflow.core.fixed_atoms import fixed_directions
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import geometry_key
 from idealflow.schemas import StageContext

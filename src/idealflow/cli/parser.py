@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
     run.add_argument("--out", type=Path, required=True, metavar="DIR")
     run.add_argument("--max-rounds", type=_positive, metavar="N", help="stop as paused after N rounds")
+    run.add_argument(
+        "--workers", type=_positive, metavar="N", help="jobs side by side; default: the config's, or the cores at hand"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress display")
     run.set_defaults(command=running.run)
 
@@ -70,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--frames", type=_positive, metavar="N", help="whole frames to label; default: the config's, or 5"
     )
+    evaluate.add_argument("--workers", type=_positive, metavar="N", help="labels side by side; default: as for run")
     evaluate.set_defaults(command=running.evaluate)
 
     submit = commands.add_parser("submit", help="add the campaign to FireWorks")

@@ -18,8 +18,11 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 
-#: settings that say where, by whom, under what name and after which checks work is done; they do not change results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
+#: settings that say where, by whom, by how many, under what name and after which checks work is done; they do not change results
+_OF_THE_SITE = (
+    "artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check", "workers", "budget",
+    "cores", "memory_gb",
+)  # fmt: skip
 
 __all__ = [
     "artifacts_of",
@@ -128,6 +131,8 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
+        consolidate_every=maker.update.consolidate_every,
+        consolidation_share=maker.update.consolidation_share,
         notes=list(notes),
     )
 

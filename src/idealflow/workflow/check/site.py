@@ -15,7 +15,7 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.check.findings import Findings
 from idealflow.workflow.drivers.fireworks import opened_launchpad
 from idealflow.workflow.folder.directory import CampaignDirectory
-from idealflow.workflow.jobs.stage import is_private
+from idealflow.workflow.jobs.job_store import is_private
 
 __all__ = ["check_engine", "check_machine", "check_places", "queue_store"]
 

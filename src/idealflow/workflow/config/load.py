@@ -16,6 +16,7 @@ from idealflow.errors import Faults, InputError, did_you_mean
 from idealflow.settings import Settings
 from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.campaign.ideal import IdealMaker
+from idealflow.workflow.config.misplaced import advice
 from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.jobs.progress import SPELLING, Progress, emit
@@ -103,8 +104,10 @@ def examine_config(path: Path, faults: Faults) -> tuple[IdealMaker | None, Atoms
     settings = _with_absolute_files(settings, path.absolute().parent)
     with faults.collected():
         if "structure" not in settings:
+            meant = [key for key in settings if did_you_mean(key, ["structure"])]
+            written = f" (it has `{meant[0]}`)" if meant else ""
             raise InputError(
-                f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)"
+                f"config {path} has no `structure`{written}; give a file or a builder (element, crystal, a, repeat)"
             )
     with faults.collected():
         present = {key: value for key, value in settings.items() if key != "structure"}
@@ -188,7 +191,7 @@ def _validated(kind: type, settings: Any, where: str, faults: Faults) -> Any:
     known = [entry.name for entry in fields(kind) if entry.name != "name"]
     for key in sorted(set(settings) - set(known), key=str):
         with faults.collected():
-            raise InputError(f"unknown key {_path(where, key)}{did_you_mean(key, known)}; known: {', '.join(known)}")
+            raise InputError(f"unknown key {_path(where, key)}{advice(key, known)}; known: {', '.join(known)}")
     values = {}
     for key, value in settings.items():
         if key not in known:

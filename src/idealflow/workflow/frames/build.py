@@ -9,8 +9,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
 
+from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.core.overlap import find_overlap
-from idealflow.core.structure import fixed_directions, of_the_label, repeated_totals, set_fixed, totals_of
+from idealflow.core.structure import of_the_label, repeated_totals, totals_of
 from idealflow.errors import InputError, did_you_mean
 from idealflow.schemas import StoredStructure
 from idealflow.structures import crystal, from_builder
