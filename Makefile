@@ -7,9 +7,10 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo gpaw test test-vectors test-browser test-dft coverage lint types imports docs benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft coverage lint types imports docs benchmarks clean
 
 help:
+	@echo "make install     the program in .venv, with versions known to work together"
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-vectors the tests as on processors with shorter vectors; twice as long as make test"
@@ -42,6 +43,8 @@ $(VENV)/.gpaw: $(BIN)/idealflow .ci/install-gpaw
 $(VENV)/.dft: $(VENV)/.dev $(VENV)/.gpaw
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite abipy
 	@touch $@
+
+install: $(BIN)/idealflow
 
 gpaw: $(VENV)/.gpaw
 

@@ -96,7 +96,9 @@ def parser() -> argparse.ArgumentParser:
     recover.set_defaults(command=queues.recover)
 
     init = commands.add_parser("init", help="print a commented config")
-    init.add_argument("name", metavar="NAME", help="cu-melt, li-melt, ...")
+    init.add_argument("name", metavar="NAME", nargs="?", help="cu-melt, li-melt, ...")
+    init.add_argument("--structure", type=Path, metavar="FILE", help="write one for this structure: POSCAR, CIF, ...")
+    init.add_argument("--engine", metavar="ENGINE", help="with --structure: vasp, gpaw, cp2k or ase")
     init.set_defaults(command=inputs.init)
     return whole
 

@@ -84,6 +84,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         summary["too_few_environments"] = state.too_few
     if whole:
         summary["labels_by_method"] = campaign.labels_by_method()
+        summary["failed_labels"] = _failed_labels(campaign)
         summary["calibration"] = _calibration(campaign, recompute)
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
@@ -147,6 +148,15 @@ def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] 
     last = again[-1]
     causes = dict(Counter(last.failed.values()).most_common())
     return {"n": len(last.relabelled), "n_failed": len(last.failed), "causes": causes, "refitted": last.refitted}
+
+
+def _failed_labels(campaign: Campaign) -> list[dict[str, str]]:
+    """Request key and cause of each label that failed, the latest first."""
+    found = []
+    for kind in ("label", "substructure"):
+        found += campaign.outputs(kind, ["request_key", "cause", "round"], state="failed")
+    found.sort(key=lambda each: (-each["round"], each["request_key"]))
+    return [{"request_key": each["request_key"], "cause": each.get("cause") or "unknown"} for each in found]
 
 
 def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
