@@ -444,7 +444,7 @@ def test_a_dataset_without_a_species_or_with_one_structure_is_refused(tmp_path: 
     maker, atoms = tiny.maker(tmp_path), bulk("Ag", "fcc", 4.09, cubic=True)
     from ase.calculators.emt import EMT
 
-    from idealflow.workflow.campaign.opening import check_campaign
+    from idealflow.workflow.campaign.checks import check_campaign
 
     atoms.calc = EMT()
     atoms.get_potential_energy()
