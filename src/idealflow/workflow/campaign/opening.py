@@ -23,6 +23,7 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
+from idealflow.workflow.labellers import ExternalLabeller
 from idealflow.workflow.learner.uncertainties import check_choice
 
 #: settings that say where, by whom, under what name and after which checks work is done; they do not change results
@@ -67,6 +68,11 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
     idealflow.errors.InputError: the screen must see what the model sees: SOAP's true cutoff ... must be at least ...
     """
     bootstrap = maker.bootstrap
+    if maker.continuation == "launchpad" and isinstance(maker.label.labeller, ExternalLabeller):
+        raise InputError(
+            "label.labeller.external is for campaigns that pause and go on here, with `idealflow run`; a queue has nobody who "
+            "brings labels back: leave continuation: launchpad out, or give a labeller that the workers can run"
+        )
     whole = "embedding = frame" if maker.embedding == "frame" else f"evaluation.n_frames = {maker.evaluation.n_frames}"
     if (maker.embedding == "frame" or maker.evaluation.n_frames) and len(atoms) > _LARGEST_WHOLE:
         raise InputError(

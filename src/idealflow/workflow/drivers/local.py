@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from jobflow import Flow, JobStore
 from jobflow.managers.local import run_locally
 
-from idealflow.errors import InputError
+from idealflow.errors import InputError, LabelsAwaitedError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
 from idealflow.workflow.campaign.ideal import IdealMaker
@@ -153,7 +153,7 @@ def run_campaign(
     Returns
     -------
     CampaignState
-        The last state; ``paused`` if ``max_rounds`` ended it.
+        The last state; ``paused`` if ``max_rounds`` ended it, or if labels are awaited that are computed elsewhere.
 
     Raises
     ------
@@ -185,7 +185,10 @@ def run_campaign(
             return state.model_copy(
                 update={"status": "paused", "reason": f"{rounds} rounds done; the same command goes on from here"}
             )
-        state = _run_action(maker, state, action, store, root_dir)
+        try:
+            state = _run_action(maker, state, action, store, root_dir)
+        except LabelsAwaitedError as waits:
+            return state.model_copy(update={"status": "paused", "reason": str(waits)})
         done += 1
         if on_round is not None:
             on_round(state)
@@ -268,8 +271,10 @@ def _run_flow(flow: Flow, store: JobStore, root_dir: Any) -> None:
     with warnings.catch_warnings():
         # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
         warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
-        run_locally(flow, log=False, store=store, root_dir=root_dir, raise_immediately=True)
-    let_go()
+        try:
+            run_locally(flow, log=False, store=store, root_dir=root_dir, raise_immediately=True)
+        finally:
+            let_go()
 
 
 def _run_action(
