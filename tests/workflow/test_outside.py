@@ -28,7 +28,6 @@ from idealflow.workflow.labellers import ExternalLabeller, labeller_from_setting
 from support import tiny
 from support.program import one_line, run
 
-#: the whole tiny campaign to its first learned substructures, and no further
 SHORT: dict[str, Any] = {"evaluation": {"n_frames": 0}}
 OUTSIDE = {"label": {"labeller": {"external": "EMT outside (stands in for DFT)"}}}
 ENGINE = "EMT of ASE"
@@ -74,7 +73,7 @@ class Outside:
 
 @pytest.fixture
 def outside(config: Callable[..., Path], tmp_path: Path) -> Outside:
-    path = config(**SHORT, **OUTSIDE)
+    path = config(**OUTSIDE)
     return Outside(path, tmp_path / "out", tmp_path)
 
 
@@ -104,6 +103,8 @@ def test_a_campaign_goes_on_as_if_it_had_made_the_labels(
         assert np.array_equal(one.get_forces(), other.get_forces())
     assert {doc.engine for doc in campaign.substructures(state="accepted")} == {ENGINE}
     assert summary["n_failed_labels"] == 0
+    assert len(campaign.evaluation().frames) == 3  # whole frames were asked for, too
+    assert summary["t_sub_s"] is summary["t_entire_s"] is summary["R_AL"] is None  # nobody said how long a label took
     assert not list((outside.folder / "work").glob("label-*"))
 
     assert cli.main(["export", str(outside.folder), str(tmp_path / "set.xyz")]) == 0
