@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo gpaw test test-vectors test-dft test-exports coverage lint types imports docs benchmarks clean
+.PHONY: help demo gpaw test test-vectors test-dft test-exports notebooks coverage lint types imports docs benchmarks clean
 
 help:
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
@@ -16,6 +16,7 @@ help:
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
+	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
@@ -29,6 +30,10 @@ $(BIN)/idealflow: pyproject.toml .constraints.txt
 
 $(VENV)/.dev: $(BIN)/idealflow
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.notebooks: $(BIN)/idealflow
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[notebooks]"
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.dev
@@ -70,6 +75,12 @@ test-exports: $(BIN)/idealflow build/readers/.done
 	rm -rf build/exports
 	$(BIN)/python workflows/checks/export_readers.py write build/exports
 	build/readers/bin/python -W ignore workflows/checks/export_readers.py read build/exports
+
+notebooks: $(VENV)/.notebooks
+	rm -rf build/notebooks
+	mkdir -p build/notebooks
+	cp notebooks/*.ipynb build/notebooks
+	MPLBACKEND=agg $(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage

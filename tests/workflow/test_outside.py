@@ -25,7 +25,12 @@ from idealflow.workflow import IdealMaker
 from idealflow.workflow.campaign.opening import check_campaign
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.labellers import ExternalLabeller, labeller_from_settings
-from support import tiny
+from idealflow.workflow.outside.bringing import bring_labels
+from idealflow.workflow.outside.matching import order_of
+from idealflow.workflow.outside.requests import awaited_requests
+from idealflow.workflow.outside.returned import read_returned
+from support import emulated_vasp, tiny
+from support.other_method import HOT
 from support.program import one_line, run
 
 SHORT: dict[str, Any] = {"evaluation": {"n_frames": 0}}
@@ -278,7 +283,18 @@ def test_an_import_that_is_killed_leaves_all_labels_or_none(outside: Outside, mo
     assert len(Campaign.open(outside.folder).labels(state="accepted")) == 8
 
 
-def test_cells_for_vasp_and_atoms_in_another_order(
+def vasp_run(folder: Path, steps: int = 3) -> None:
+    """Write the vasprun.xml of a static run of the POSCAR in a folder; EMT stands in for VASP."""
+    atoms = read(folder / "POSCAR")
+    atoms.calc = EMT()
+    incar = {"NELM": "60", "NSW": "0", "ISMEAR": "1", "ISPIN": "1", "EDIFF": "1E-6", "ENCUT": "300", "GGA": "PE"}
+    stress = -emulated_vasp.KBAR * atoms.get_stress(voigt=False)
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    done = emulated_vasp.Run(atoms, incar, [1, 1, 1], "Gamma", energy, forces, stress, steps)
+    (folder / "vasprun.xml").write_text(emulated_vasp.vasprun(done))
+
+
+def test_cells_for_vasp_and_its_runs(
     config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labeller = {"external": "VASP PBE (EMT stands in)", "vasp": {"kind": "metal", "incar": {"ENCUT": 300}}}
@@ -286,30 +302,77 @@ def test_cells_for_vasp_and_atoms_in_another_order(
     campaign.run()
     folder = tmp_path / "runs"
     command = ["export", str(campaign.folder), str(folder), "--requests", "--format", "vasp"]
+    bring = ["import", str(campaign.folder), str(folder)]
     assert cli.main(command) == 0
-    assert len(list(folder.iterdir())) == 8
-    first = folder / "tiny_bootstrap_000000"
-    assert "ENCUT = 300" in (first / "INCAR").read_text()
-    assert (first / "KPOINTS").is_file()
-    assert json.loads((first / "request.json").read_text()) == {"request_key": "tiny/bootstrap/000000"}
+    places = sorted(folder.iterdir())
+    assert [place.name for place in places] == [f"tiny_bootstrap_{number:06d}" for number in range(8)]
+    assert "ENCUT = 300" in (places[0] / "INCAR").read_text()
+    assert (places[0] / "KPOINTS").is_file()
+    assert json.loads((places[0] / "request.json").read_text()) == {"request_key": "tiny/bootstrap/000000"}
     capsys.readouterr()
     assert cli.main(command) == 2
     assert "give --force to replace it" in one_line(capsys)
-    assert cli.main(["import", str(campaign.folder), str(folder)]) == 2
+    assert cli.main([*command, "--force"]) == 0
+    capsys.readouterr()
+    assert cli.main(bring) == 2
     assert "has no vasprun.xml in any of its 8 folders yet" in one_line(capsys)
-    (first / "vasprun.xml").write_text("<modeling>")
+    (places[0] / "vasprun.xml").write_text("<modeling>")
     assert cli.main([*command, "--force"]) == 2  # runs are not thrown away
     assert "holds files that no export wrote" in one_line(capsys)
-    assert cli.main(["import", str(campaign.folder), str(folder)]) == 2
+    assert cli.main(bring) == 2
     assert "vasprun.xml cannot be read" in one_line(capsys)
+    vasp_run(places[0], steps=60)
+    assert cli.main(bring) == 2
+    assert "vasprun.xml: the electrons did not converge; let it run again, or write the cause into" in one_line(capsys)
 
-    frames = computed([cell[::-1] for cell in campaign.cells()])
-    assert campaign.bring(frames, "--engine", ENGINE) == 0
-    for doc in Campaign.open(campaign.folder).labels(state="accepted"):
+    (places[0] / "failed.txt").write_text("the electrons did\nnot converge\n")
+    for place in places[1:7]:
+        vasp_run(place)
+    assert cli.main(bring) == 0
+    told = capsys.readouterr().out
+    assert "1 of 8 folders have no vasprun.xml yet" in told
+    assert "6 labels stored, 1 stored as failed; 1 still awaited" in told
+    docs = {doc.request_key: doc for doc in Campaign.open(campaign.folder).labels()}
+    assert docs["tiny/bootstrap/000000"].cause == "the electrons did not converge"
+    for number in range(1, 7):
+        doc = docs[f"tiny/bootstrap/{number:06d}"]
+        assert doc.engine.startswith("VASP 6")
         atoms = Campaign.open(campaign.folder).labelled(doc)
+        forces, stress = atoms.get_forces(), atoms.get_stress()
+        atoms.calc = EMT()
+        assert np.allclose(atoms.get_forces(), forces, rtol=0, atol=1e-6)
+        assert np.allclose(atoms.get_stress(), stress, rtol=0, atol=1e-6)
+
+
+def test_atoms_may_come_back_in_another_order(outside: Outside) -> None:
+    outside.run()
+    assert outside.bring(computed([cell[::-1] for cell in outside.cells()]), "--engine", ENGINE) == 0
+    campaign = Campaign.open(outside.folder)
+    for doc in campaign.labels(state="accepted"):
+        atoms = campaign.labelled(doc)
         forces = atoms.get_forces()
         atoms.calc = EMT()
         assert np.allclose(atoms.get_forces(), forces, rtol=0, atol=1e-10)
+
+
+def test_learned_labels_are_made_again_outside(folder: Path, tmp_path: Path) -> None:
+    label = OUTSIDE["label"] | {"other_method": "relabel"}
+    state, campaign = tiny.run(folder, label=label, max_rounds=1, **HOT)
+    learned = len(campaign.dataset())
+    assert (state.status, state.reason.split()[0]) == ("paused", str(learned))
+    cells = awaited_requests(campaign)
+    for key, cell in cells.items():
+        cell.info["request_key"] = key
+
+    def with_another_zero(atoms: Atoms, results: dict[str, Any]) -> None:
+        results["energy"] -= 3.5 * len(atoms)
+
+    write_extxyz(tmp_path / "labels.extxyz", computed(list(cells.values()), with_another_zero))
+    done = bring_labels(campaign, read_returned(tmp_path / "labels.extxyz"), ENGINE)
+    assert (done.stored, done.awaited) == (learned, 0)
+    state, campaign = tiny.run(folder, label=label, max_rounds=1, **HOT)
+    assert len(campaign.relabellings()[0].relabelled) == learned
+    assert all(atoms.get_potential_energy() / len(atoms) < -3.0 for atoms in campaign.dataset())
 
 
 def test_a_queue_has_nobody_who_brings_labels_back() -> None:
@@ -335,8 +398,6 @@ def test_the_settings_of_an_external_labeller() -> None:
 
 
 def test_a_particle_comes_back_in_its_box(tmp_path: Path) -> None:
-    from idealflow.workflow.outside.matching import order_of
-
     particle = Atoms("Cu4Au", [[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [0, 0, 2.5], [2.5, 2.5, 0]])
     boxed = in_a_box(particle)
     write(tmp_path / "POSCAR", boxed, format="vasp", direct=True, sort=True)

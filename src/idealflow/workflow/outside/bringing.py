@@ -106,7 +106,8 @@ def bring_labels(
                 f"{label.where}: {label.key} has a label already ({doc.state}, by {doc.engine or doc.method}), which is never "
                 "replaced; leave it out"
             )
-    if not accept_doubtful and (found := _doubtful(campaign, new, labels)):
+    present = next((doc for doc in waiting.values()), None)
+    if present is not None and not accept_doubtful and (found := _doubtful(campaign, present, new, labels)):
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise InputError(f"{found[0]}{more}; mend the labels, or give --accept-doubtful to take them as they are")
     _store(campaign, waiting, new)
@@ -156,9 +157,11 @@ def _is_same(doc: LabelledDoc, values: Mapping[str, Any]) -> bool:
     )
 
 
-def _doubtful(campaign: Campaign, new: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Atoms]) -> list[str]:
-    """What speaks against the labels."""
-    engines = {doc.engine for doc in _learned(campaign) if doc.engine}
+def _doubtful(
+    campaign: Campaign, present: LabelledDoc, new: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Atoms]
+) -> list[str]:
+    """What speaks against the labels, compared with others of the same method as a present request's."""
+    engines = {doc.engine for doc in _learned(campaign, present.labeller_key) if doc.engine}
     others = sorted({values["engine"] for values in new.values()} - engines) if engines else []
     found = [f"labels so far are by {', '.join(sorted(engines))}, these by {others[0]}"] if others else []
     if not engines and len(mixed := {values["engine"] for values in new.values()}) > 1:
@@ -167,12 +170,14 @@ def _doubtful(campaign: Campaign, new: Mapping[str, Mapping[str, Any]], labels: 
         return found
     state = campaign.state()
     model = None if state is None or state.learner is None else campaign.model().calculator()
-    known = campaign.dataset() if state is not None and state.learner is not None else []
-    return found + doubts(labels, known, model)
+    known = campaign.dataset() if model is not None else []
+    of_the_method = [atoms for atoms in known if atoms.info.get("method", present.method) == present.method]
+    return found + doubts(labels, of_the_method, model)
 
 
-def _learned(campaign: Campaign) -> list[LabelledDoc]:
-    return [*campaign.labels(state="accepted"), *campaign.substructures(state="accepted")]
+def _learned(campaign: Campaign, labeller_key: str) -> list[LabelledDoc]:
+    same = {"state": "accepted", "labeller_key": labeller_key}
+    return [*campaign.labels(**same), *campaign.substructures(**same)]
 
 
 def _store(campaign: Campaign, waiting: Mapping[str, LabelledDoc], new: Mapping[str, Mapping[str, Any]]) -> None:

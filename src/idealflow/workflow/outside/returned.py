@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,13 @@ def _runs(path: Path, folders: list[Path]) -> list[ReturnedLabel]:
 
 
 def _run(key: str, folder: Path, run: Path) -> ReturnedLabel:
-    from pymatgen.io.vasp import Vasprun
+    from pymatgen.io.vasp.outputs import UnconvergedVASPWarning, Vasprun
 
     remedy = f"let it run again, or write the cause into {folder / 'failed.txt'} to give the label up"
     try:
-        whole = Vasprun(str(run), parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnconvergedVASPWarning)  # which is said below, in our way
+            whole = Vasprun(str(run), parse_dos=False, parse_eigen=False, parse_potcar_file=False)
         atoms = read(run, index=-1)
     except Exception as error:  # readers may raise anything; the cause is passed on
         why = " ".join(str(error).split()) or type(error).__name__
