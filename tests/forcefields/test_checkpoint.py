@@ -5,7 +5,8 @@ import torch
 
 from idealflow.errors import ArtifactError
 from idealflow.forcefields import load_force_field
-from idealflow.forcefields.local import LocalForceField, checkpoint
+from idealflow.forcefields.local import LocalForceField
+from idealflow.forcefields.toolkit import checkpoint
 
 
 def test_the_same_force_field_gives_the_same_bytes(trained, tmp_path):

@@ -5,6 +5,7 @@ import torch
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field
 from idealflow.forcefields.local import polish as polish_module
+from idealflow.forcefields.local import training as training_module
 from idealflow.forcefields.local.polish import polish
 from idealflow.forcefields.local.training import loss_of
 from support.labelled_cells import copper_cells
@@ -28,7 +29,7 @@ def test_the_loss_falls_to_what_is_reported(trained, copper):
 def test_pieces_add_up_to_the_whole(trained, copper, monkeypatch):
     ends = []
     for at_once in (4096, 70):  # all six structures, and two at a time
-        monkeypatch.setattr(polish_module, "ATOMS_AT_ONCE", at_once)
+        monkeypatch.setattr(training_module, "ATOMS_AT_ONCE", at_once)
         learner = trained.copy()
         ends.append(polish(learner.model, learner.samples(copper[:6]), learner.cutoff, 3))
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)

@@ -22,7 +22,7 @@ from idealflow.errors import InputError
 from idealflow.labelling import in_a_box
 from idealflow.storage.keys import field_key
 from idealflow.workflow import IdealMaker
-from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.labellers import ExternalLabeller, labeller_from_settings
 from idealflow.workflow.outside.bringing import bring_labels
@@ -131,7 +131,7 @@ def test_labels_may_come_back_in_parts_and_twice_and_are_never_replaced(
     assert len(outside.cells()) == 5
     capsys.readouterr()
     assert outside.bring(frames[:4], "--engine", ENGINE) == 0
-    assert "1 labels stored, 3 were there already; 4 still awaited" in capsys.readouterr().out
+    assert "1 label stored, 3 there already; 4 still awaited" in capsys.readouterr().out
 
     frames[0][1]["energy"] += 0.5
     assert outside.bring(frames, "--engine", ENGINE) == 2
@@ -379,6 +379,17 @@ def test_a_queue_has_nobody_who_brings_labels_back() -> None:
     maker: IdealMaker = maker_from_settings(tiny.settings(**OUTSIDE, continuation="launchpad"))
     with pytest.raises(InputError, match="external is for campaigns that pause and go on here"):
         check_campaign(maker, tiny.frame())
+
+
+def test_a_check_says_where_labels_come_from(config: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(config(**SHORT, **OUTSIDE))
+    assert cli.main(["check", path]) == 0
+    assert (
+        "EMT outside (stands in for DFT) is computed elsewhere: the campaign pauses for its labels"
+        in capsys.readouterr().out
+    )
+    assert cli.main(["check", path, "--label"]) == 2
+    assert "no label can be tried: EMT outside (stands in for DFT) is computed elsewhere" in capsys.readouterr().err
 
 
 def test_the_settings_of_an_external_labeller() -> None:

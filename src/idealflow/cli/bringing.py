@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from idealflow.cli.looking import refuse_ending
 from idealflow.errors import InputError, did_you_mean
+from idealflow.wording import counted
 
 if TYPE_CHECKING:
     from idealflow.workflow.folder.target import Target
@@ -67,9 +68,9 @@ def bring(arguments: argparse.Namespace) -> int:
             campaign = Campaign(directory.job_store(), campaign.name, directory)
         done = bring_labels(campaign, returned, arguments.engine, accept_doubtful=arguments.accept_doubtful)
     sys.stdout.writelines(f"{message}\n" for message in notes)
-    parts = [f"{done.stored} labels stored"]
+    parts = [f"{counted(done.stored, 'label')} stored"]
     parts += [f"{done.failed} stored as failed"] if done.failed else []
-    parts += [f"{done.already} were there already"] if done.already else []
+    parts += [f"{done.already} there already"] if done.already else []
     left = f"{done.awaited} still awaited" if done.awaited else "none is awaited any more: `idealflow run` goes on"
     sys.stdout.write(f"campaign {campaign.name}: {', '.join(parts)}; {left}\n")
     return 0
@@ -110,7 +111,7 @@ def requests(target: Target, arguments: argparse.Namespace) -> int:
             refuse_ending(file, (".extxyz", ".xyz"), "without --format requests are extended XYZ")
         with replacing(file.resolve()) as draft:
             REQUEST_FORMATS[form](draft, cells, labeller)
-    sys.stdout.write(f"{len(cells)} cells that wait for a label by {labeller.method}: {file}\n")
+    sys.stdout.write(f"{counted(len(cells), 'cell')} to be labelled by {labeller.method}: {file}\n")
     if form == "vasp" and labeller.vasp is None:
         sys.stdout.write(
             "each folder has a POSCAR; INCAR, KPOINTS and POTCAR are yours. label: {labeller: {external: ..., vasp: {kind: "

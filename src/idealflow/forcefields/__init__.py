@@ -1,7 +1,7 @@
 """Force fields: the protocol they follow, the registry, the built-in one, and uncertainty by a committee of several."""
 
 from idealflow.forcefields.committee import CommitteeUncertainty
-from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, ForceField, TrainReport
+from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, Consolidating, ForceField, TrainReport
 from idealflow.forcefields.registry import (
     available,
     default_settings,
@@ -15,6 +15,7 @@ __all__ = [
     "AtomicEnergies",
     "AtomicForceField",
     "CommitteeUncertainty",
+    "Consolidating",
     "ForceField",
     "TrainReport",
     "available",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,20 +13,33 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
+from torch import Tensor
 
 from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import IdealflowError, InputError
-from idealflow.forcefields.dataset import absolute_errors, check_dataset
+from idealflow.forcefields.dataset import check_dataset
 from idealflow.forcefields.local.atomic import LocalAtomicEnergies
 from idealflow.forcefields.local.calculator import LocalCalculator
-from idealflow.forcefields.local.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.polish import polish
-from idealflow.forcefields.local.training import Sample, run_steps, sample_of, set_scales
+from idealflow.forcefields.local.training import (
+    Sample,
+    errors_of,
+    loss_of,
+    refit_energies,
+    rescale,
+    sample_of,
+    set_scales,
+)
 from idealflow.forcefields.protocol import TrainReport
+from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
+from idealflow.forcefields.toolkit.draws import Draws
+from idealflow.forcefields.toolkit.training import Course, Training, falling, rise_and_fall, task_key
 from idealflow.former_names import FORMER, first_names, formerly
 
 __all__ = ["LocalForceField"]
+
+_LEAST_SHARE = 0.05  # of the steps of a consolidation; fewer are not worth a try
 
 
 @formerly(**FORMER["LocalForceField"])
@@ -49,7 +61,7 @@ class LocalForceField:
     fit_steps, batch_size, fit_learning_rate
         Defaults of :meth:`fit`: gradient steps, structures per step, highest step size of Adam.
     polish_steps
-        Iterations over the whole set that end an :meth:`update`; 0 for none.
+        Iterations of L-BFGS that end an :meth:`update` in place of a closed form; 0: the closed form.
 
     Raises
     ------
@@ -90,7 +102,7 @@ class LocalForceField:
         fit_steps: int = 2000,
         batch_size: int = 8,
         fit_learning_rate: float = 5e-3,
-        polish_steps: int = 12,
+        polish_steps: int = 0,
     ) -> None:
         self.settings: dict[str, Any] = {
             "species": sorted(set(species), key=lambda symbol: atomic_numbers.get(symbol, 0)),
@@ -149,8 +161,13 @@ class LocalForceField:
         seed: int = 0,
         validation: Sequence[Atoms] | None = None,
         progress: Callable[[int, int, float], None] | None = None,
+        checkpoint: str | Path | None = None,
+        deadline: float | None = None,
     ) -> TrainReport:
         """Learn from scratch by Adam, whose step size rises over the first tenth of the steps and falls to zero as a cosine.
+
+        With a ``checkpoint``, a file of the caller's, the fit can be stopped: at ``deadline``, a value of ``time.monotonic()``,
+        or by a kill. The same call then goes on where it was, to the bit (:class:`~idealflow.forcefields.toolkit.Training`).
 
         Raises
         ------
@@ -163,39 +180,24 @@ class LocalForceField:
         samples = self.samples(dataset)
         self.model = self._new_model(seed)
         set_scales(self.model, samples, self.cutoff)
-        optimiser = self._optimiser()
-        size = min(int(self.settings["batch_size"]), len(samples))
-        rng = np.random.default_rng(seed)
-        queue: list[int] = []
-
-        def batch() -> Sequence[Sample]:
-            while len(queue) < size:
-                queue.extend(rng.permutation(len(samples)).tolist())
-            picked = [samples[i] for i in queue[:size]]
-            del queue[:size]
-            return picked
-
-        def rate(step: int) -> float:
-            done = (step + 1) / steps
-            shape = min(1.0, 10.0 * done) * 0.5 * (1.0 + math.cos(math.pi * done))
-            return float(self.settings["fit_learning_rate"]) * shape + 1e-6
-
-        history = run_steps(self.model, optimiser, self.cutoff, batch, rate, steps, progress)
-        if not np.isfinite(history[-1]):
+        rate = rise_and_fall(steps, float(self.settings["fit_learning_rate"]))
+        course = self._whole_set(samples, rate, steps, seed, progress, checkpoint, deadline)
+        if course.diverged:
             raise IdealflowError(
-                f"training diverged: the loss became {history[-1]}; lower fit_learning_rate, check the labels"
+                f"training diverged: the loss became {course.loss[-1]}; lower fit_learning_rate, check the labels"
             )
-        self._optimiser_state = optimiser.state_dict()
-        return TrainReport(steps, history, self.errors(validation or dataset))
+        judged = samples if validation is None else self.samples(validation)
+        return self._report(course, judged, self._cost(samples))
 
     def update(
         self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float = 1e-4, seed: int = 0
     ) -> TrainReport:
-        """Continue learning from the stored state of the optimiser; half of every batch is new, half is drawn from the replay.
+        """Continue learning from the stored state of the optimiser; half of every batch is new, half is of the replay.
 
-        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then ``polish_steps`` iterations
-        over all structures at once settle the energies (:func:`~idealflow.forcefields.local.polish.polish`). If the training
-        diverges, the losses of the report end with one that is not finite.
+        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then energies are mended in closed
+        form (:func:`~idealflow.forcefields.local.training.refit_energies`), or, with ``polish_steps``, by so many iterations over
+        all structures at once (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
+        report end with one that is not finite.
 
         Raises
         ------
@@ -204,38 +206,124 @@ class LocalForceField:
         """
         self._check_trained()
         _checked_steps(steps)
-        if not (np.isfinite(lr) and lr > 0):
-            raise InputError(f"lr must be positive, got {lr}")
-        fresh, old = self.samples(new), self.samples(replay) if len(replay) else []
+        _check_rate(lr)
         for atoms in (*new, *replay):
             self._kinds(atoms)
+        samples = self.samples([*new, *replay])
         optimiser = self._optimiser()
         if self._optimiser_state is not None:
             optimiser.load_state_dict(copy.deepcopy(self._optimiser_state))
         size = int(self.settings["batch_size"])
-        n_new = min(len(fresh), max(1, size // 2) if old else size)
-        n_old = min(len(old), size - n_new)
-        rng = np.random.default_rng(seed)
-
-        def batch() -> Sequence[Sample]:
-            picked = [fresh[i] for i in rng.choice(len(fresh), n_new, replace=False)]
-            return picked + [old[i] for i in rng.choice(len(old), n_old, replace=False)] if n_old else picked
-
-        def rate(step: int) -> float:
-            return lr * min(1.0, 3.0 * (steps - step) / steps)
-
-        history = run_steps(self.model, optimiser, self.cutoff, batch, rate, steps)
+        n_new = min(len(new), max(1, size // 2) if len(replay) else size)
+        draws = Draws([len(new), len(replay)], [n_new, size - n_new], seed)
+        course = self._training(samples, optimiser, draws, falling(steps, lr), steps).run()
         self._optimiser_state = optimiser.state_dict()
-        polish_steps = int(self.settings["polish_steps"])
-        if polish_steps and np.isfinite(history[-1]):
-            end = polish(self.model, fresh + old, self.cutoff, polish_steps)
-            if not np.isfinite(end):
-                history.append(end)
-        return TrainReport(steps, history, self.errors(new))
+        if not course.diverged:
+            if polish_steps := int(self.settings["polish_steps"]):
+                end = polish(self.model, samples, self.cutoff, polish_steps)
+                if not np.isfinite(end):
+                    course.loss.append(end)
+            else:
+                refit_energies(self.model, samples, self.cutoff)
+        cost = n_new * _mean_size(samples[: len(new)]) + min(size - n_new, len(replay)) * _mean_size(
+            samples[len(new) :]
+        )
+        return self._report(course, samples[: len(new)], cost)
+
+    def consolidate(
+        self,
+        dataset: Sequence[Atoms],
+        *,
+        steps: int,
+        lr: float = 2e-3,
+        seed: int = 0,
+        atom_steps: int | None = None,
+        progress: Callable[[int, int, float], None] | None = None,
+        checkpoint: str | Path | None = None,
+        deadline: float | None = None,
+    ) -> TrainReport:
+        """Learn all data together, from the present weights.
+
+        Scales are set anew for the data (:func:`~idealflow.forcefields.local.training.rescale`). The step size rises to ``lr``
+        over the first tenth of the steps and falls to zero as a cosine. In the end energies are mended in closed form. If the
+        training diverges, the losses of the report end with one that is not finite. If ``atom_steps`` allows less than a
+        twentieth of the steps, none is taken.
+
+        Raises
+        ------
+        InputError
+            If nothing was fitted yet, for an empty dataset or a bad label, or for a species that it was not made for.
+        """
+        self._check_trained()
+        _checked_steps(steps)
+        _check_rate(lr)
+        samples = self.samples(dataset)
+        if atom_steps is not None:
+            allowed = min(steps, atom_steps // max(1, round(self._cost(samples))))
+            if allowed < max(1.0, _LEAST_SHARE * steps):
+                return TrainReport(0, [], self._errors(samples))
+            steps = allowed
+        rescale(self.model, samples, self.cutoff)
+        course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
+        if course.finished and not course.diverged:
+            refit_energies(self.model, samples, self.cutoff)
+        return self._report(course, samples, self._cost(samples))
+
+    def _whole_set(
+        self,
+        samples: Sequence[Sample],
+        rate: Callable[[int], float],
+        steps: int,
+        seed: int,
+        progress: Callable[[int, int, float], None] | None,
+        checkpoint: str | Path | None,
+        deadline: float | None,
+    ) -> Course:
+        """Train on batches of the whole set, with a new optimiser."""
+        optimiser = self._optimiser()
+        draws = Draws([len(samples)], [int(self.settings["batch_size"])], seed)
+        task = "" if checkpoint is None else self._task(samples, [rate(step) for step in range(steps)], seed)
+        training = self._training(samples, optimiser, draws, rate, steps)
+        course = training.run(progress, checkpoint=checkpoint, task=task, deadline=deadline)
+        self._optimiser_state = optimiser.state_dict()
+        return course
+
+    def _training(
+        self,
+        samples: Sequence[Sample],
+        optimiser: torch.optim.Optimizer,
+        draws: Draws,
+        rate: Callable[[int], float],
+        steps: int,
+    ) -> Training:
+        def loss(batch: list[int]) -> Tensor:
+            return loss_of(self.model, [samples[i] for i in batch], self.cutoff)
+
+        return Training(self.model, optimiser, loss, draws, rate, steps)
+
+    def _task(self, samples: Sequence[Sample], rates: list[float], seed: int) -> str:
+        """Hash of what a training of the whole set depends on."""
+        labels = [
+            part for s in samples for part in (s.frame.kind, s.frame.vec, s.energy, s.forces, s.stress, s.force_weight)
+        ]
+        weights = [value for _, value in sorted(self.model.state_dict().items())]
+        return task_key(self.settings, rates, seed, *weights, *labels)
+
+    def _report(self, course: Course, judged: Sequence[Sample], cost: float) -> TrainReport:
+        """What a training did; ``cost`` is the mean number of atoms in a batch."""
+        return TrainReport(course.steps, course.loss, self._errors(judged), course.finished, round(course.steps * cost))
+
+    def _cost(self, samples: Sequence[Sample]) -> float:
+        """Mean number of atoms in a batch of the whole set."""
+        return min(int(self.settings["batch_size"]), len(samples)) * _mean_size(samples)
+
+    def _errors(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        return errors_of(self.model, samples, self.cutoff)
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
         """Absolute errors of each structure, (n, 3): energy eV/atom, mean force eV/Å, mean stress eV/Å³ (NaN if absent)."""
-        return absolute_errors(self.calculator(), dataset, self.species)
+        self._check_trained()
+        return self._errors(self.samples(dataset)) if len(dataset) else np.zeros((0, 3))
 
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and optimiser state to one file, atomically and exactly."""
@@ -330,6 +418,16 @@ def _check(settings: dict[str, Any]) -> None:
     widths = settings["hidden"]
     if not isinstance(widths, list) or not widths or not all(is_whole(width) and width >= 1 for width in widths):
         raise InputError(f"hidden must be a list of whole numbers, at least one of them, e.g. [32, 32], got {widths!r}")
+
+
+def _mean_size(samples: Sequence[Sample]) -> float:
+    """Mean number of atoms."""
+    return sum(len(sample.frame.kind) for sample in samples) / max(1, len(samples))
+
+
+def _check_rate(lr: float) -> None:
+    if not (np.isfinite(lr) and lr > 0):
+        raise InputError(f"lr must be positive, got {lr}")
 
 
 def _checked_steps(steps: int) -> int:

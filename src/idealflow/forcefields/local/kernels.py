@@ -59,7 +59,7 @@ def threads_for(n_centres: int) -> Iterator[None]:
 
 
 @_inline
-def _harmonics(x, y, z, out):
+def harmonics(x, y, z, out):
     """Y_lm of the unit vector (x, y, z)."""
     x2, y2, z2 = x * x, y * y, z * z
     out[0] = 1.0
@@ -81,8 +81,8 @@ def _harmonics(x, y, z, out):
 
 
 @_inline
-def _harmonics_slope(x, y, z, g):
-    """Gradient in (x, y, z) of Σ g_lm Y_lm, with Y_lm the polynomials of :func:`_harmonics` for any (x, y, z)."""
+def harmonics_slope(x, y, z, g):
+    """Gradient in (x, y, z) of Σ g_lm Y_lm, with Y_lm the polynomials of :func:`harmonics` for any (x, y, z)."""
     x2, y2, z2 = x * x, y * y, z * z
     gx = (
         _S3 * g[3] + _S15 * (y * g[4] + z * g[7] + x * g[8]) + 6.0 * _A * x * y * g[9] + _B * y * z * g[10]
@@ -100,7 +100,7 @@ def _harmonics_slope(x, y, z, g):
 
 
 @_inline
-def _harmonics_along(x, y, z, tx, ty, tz, out):
+def harmonics_along(x, y, z, tx, ty, tz, out):
     """Derivative of Y_lm as the unit vector (x, y, z) moves along the tangent (tx, ty, tz)."""
     x2, y2, z2 = x * x, y * y, z * z
     out[0] = 0.0
@@ -122,7 +122,7 @@ def _harmonics_along(x, y, z, tx, ty, tz, out):
 
 
 @_inline
-def _radial(r, cutoff, n_radial, value, slope):
+def radial_functions(r, cutoff, n_radial, value, slope):
     """R_n(r) and dR_n/dr; zero from the cutoff on."""
     u = r / cutoff
     if u >= 1.0:
@@ -181,8 +181,8 @@ def densities(vec, offsets, j, kind, cutoff, n_radial, out):
         a[:] = 0.0
         for p in range(offsets[i], offsets[i + 1]):
             r = math.sqrt(vec[p, 0] ** 2 + vec[p, 1] ** 2 + vec[p, 2] ** 2)
-            _harmonics(vec[p, 0] / r, vec[p, 1] / r, vec[p, 2] / r, y)
-            _radial(r, cutoff, n_radial, radial, slope)
+            harmonics(vec[p, 0] / r, vec[p, 1] / r, vec[p, 2] / r, y)
+            radial_functions(r, cutoff, n_radial, radial, slope)
             base = kind[j[p]] * n_radial
             for n in range(n_radial):
                 c = radial[n]
@@ -221,8 +221,8 @@ def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
         for p in range(offsets[i], offsets[i + 1]):
             r = math.sqrt(vec[p, 0] ** 2 + vec[p, 1] ** 2 + vec[p, 2] ** 2)
             x0, x1, x2 = vec[p, 0] / r, vec[p, 1] / r, vec[p, 2] / r
-            _harmonics(x0, x1, x2, y)
-            _radial(r, cutoff, n_radial, radial, slope)
+            harmonics(x0, x1, x2, y)
+            radial_functions(r, cutoff, n_radial, radial, slope)
             base = kind[j[p]] * n_radial
             for m in range(N_LM):
                 g[m] = 0.0
@@ -235,7 +235,7 @@ def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
             along = 0.0
             for m in range(N_LM):
                 along += h[m] * y[m]
-            g0, g1, g2 = _harmonics_slope(x0, x1, x2, g)
+            g0, g1, g2 = harmonics_slope(x0, x1, x2, g)
             radially = along - (g0 * x0 + g1 * x1 + g2 * x2) / r
             out[p, 0] = g0 / r + radially * x0
             out[p, 1] = g1 / r + radially * x1
@@ -289,11 +289,11 @@ def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_
             m1 = by_atom[i, 1] - by_atom[k, 1] + v0 * e[0, 1] + v1 * e[1, 1] + v2 * e[2, 1]
             m2 = by_atom[i, 2] - by_atom[k, 2] + v0 * e[0, 2] + v1 * e[1, 2] + v2 * e[2, 2]
             longer = m0 * x0 + m1 * x1 + m2 * x2
-            _harmonics(x0, x1, x2, y)
-            _harmonics_along(
+            harmonics(x0, x1, x2, y)
+            harmonics_along(
                 x0, x1, x2, (m0 - longer * x0) / r, (m1 - longer * x1) / r, (m2 - longer * x2) / r, dy
             )  # fmt: skip
-            _radial(r, cutoff, n_radial, radial, slope)
+            radial_functions(r, cutoff, n_radial, radial, slope)
             base = kind[k] * n_radial
             for n in range(n_radial):
                 c, d = radial[n], slope[n] * longer

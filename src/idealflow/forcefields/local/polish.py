@@ -8,20 +8,19 @@ and energies can have a weight at which Adam would only oscillate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from idealflow.forcefields.local.model import LocalModel
-from idealflow.forcefields.local.training import Sample, loss_of
+from idealflow.forcefields.local.training import Sample, loss_of, pieces
 
 __all__ = ["polish"]
 
 ENERGY_WEIGHT = 400.0  # 1 meV/atom then weighs as much as 20 meV/Å
 _MEMORY = 20
-ATOMS_AT_ONCE = 4096  # bounds the memory; gradients of the pieces add up
 
 
 def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iterations: int) -> float:
@@ -71,13 +70,13 @@ def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iteratio
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
-    pieces = list(_pieces(samples))
+    parts = list(pieces(samples))  # their gradients add up
 
     def evaluate() -> Tensor:
         nonlocal lowest
         optimiser.zero_grad()
         total = torch.zeros(())
-        for piece in pieces:
+        for piece in parts:
             loss = loss_of(model, piece, cutoff, ENERGY_WEIGHT) * (len(piece) / len(samples))
             loss.backward()
             total += loss.detach()
@@ -92,16 +91,3 @@ def polish(model: LocalModel, samples: Sequence[Sample], cutoff: float, iteratio
         for kept, parameter in zip(best, parameters, strict=True):
             parameter.copy_(kept)
     return lowest
-
-
-def _pieces(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """Split the samples, in order, into pieces of at most ``ATOMS_AT_ONCE`` atoms, or of one larger sample."""
-    piece: list[Sample] = []
-    n_atoms = 0
-    for sample in samples:
-        if piece and n_atoms + len(sample.frame.kind) > ATOMS_AT_ONCE:
-            yield piece
-            piece, n_atoms = [], 0
-        piece.append(sample)
-        n_atoms += len(sample.frame.kind)
-    yield piece

@@ -1,4 +1,4 @@
-"""Files of the local force field: a line of JSON that says what the file is, then the weights and the state of the optimiser."""
+"""Files of force fields: a line of JSON that says what the file is, then the weights and the state of the optimiser."""
 
 from __future__ import annotations
 
