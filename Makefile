@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help install demo gpaw test test-vectors test-browser test-dft coverage lint types imports docs benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports notebooks coverage lint types imports docs benchmarks clean
 
 help:
 	@echo "make install     the program in .venv, with versions known to work together"
@@ -17,6 +17,8 @@ help:
 	@echo "make test-browser the report and the live page in a headless Chromium, which must be there"
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
+	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
+	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
@@ -30,6 +32,10 @@ $(BIN)/idealflow: pyproject.toml .constraints.txt
 
 $(VENV)/.dev: $(BIN)/idealflow
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.notebooks: $(BIN)/idealflow
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[notebooks]"
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.dev
@@ -65,6 +71,23 @@ test-browser: $(VENV)/.dev
 
 test-dft: $(VENV)/.dft
 	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py
+
+# MACE pins packages that do not install beside ours
+build/readers/.done: $(BIN)/idealflow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/readers
+	$(BIN)/uv pip install --quiet --python build/readers/bin/python chemiscope==1.1.0 dpdata==1.1.0 mace-torch==0.3.16 ovito==3.17.2
+	@touch $@
+
+test-exports: $(BIN)/idealflow build/readers/.done
+	rm -rf build/exports
+	$(BIN)/python workflows/checks/export_readers.py write build/exports
+	build/readers/bin/python -W ignore workflows/checks/export_readers.py read build/exports
+
+notebooks: $(VENV)/.notebooks
+	rm -rf build/notebooks
+	mkdir -p build/notebooks
+	cp notebooks/*.ipynb build/notebooks
+	MPLBACKEND=agg $(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage

@@ -179,10 +179,13 @@ def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
 
 def _costs(state: CampaignState, evaluation: EvaluationDoc | None, steps: int) -> dict[str, Any]:
     """t_sub, t_entire, L and the two accelerations, as far as they were measured."""
-    t_sub = state.label_seconds / state.n_substructures if state.n_substructures else None
+    # labels from outside may come without their times, and are counted as 0 s
+    t_sub = state.label_seconds / state.n_substructures if state.n_substructures and state.label_seconds else None
     per_frame = state.n_substructures / state.n_labelled_frames if state.n_labelled_frames else None
-    t_entire = None if evaluation is None else evaluation.t_entire_s
+    t_entire = None if evaluation is None else evaluation.t_entire_s or None
     method = "not measured: no whole frame was labelled"
+    if evaluation is not None and evaluation.t_entire_s == 0.0:
+        method = "not measured: labels of whole frames came without their times"
     if evaluation is not None and t_entire is not None:
         method = f"measured: mean of {len(evaluation.frames)} whole frames labelled with {evaluation.method}"
     costs = {"t_sub_s": t_sub, "t_entire_s": t_entire, "t_entire_method": method, "L": per_frame}
