@@ -232,7 +232,7 @@ def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> 
     >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
     >>> from idealflow.schemas import RelabelDoc
     >>> doc = RelabelDoc.model_construct(
-    ...     learner=None, failed={"copper/1": "no licence"}, relabelled={}, n_without_vacuum=0, method="PBE",
+    ...     learner=None, failed={"copper/1": "no licence"}, relabelled={}, n_without_vacuum=0, method="PBE", refitted=False,
     ...     threshold=None, seconds=1.0,
     ... )
     >>> print(after_relabel(state, doc, automatic=True).reason)  # doctest: +ELLIPSIS
