@@ -65,7 +65,7 @@ class Way:
 
     n_steps: int = 20
     max_steps: int = 60
-    n_replay: int = 16
+    n_replay: int = 32
     replay: str = "errors"
     every: int = 10
     steps: int = 1000
@@ -77,10 +77,10 @@ WAYS = {
     "uniform replay": Way(replay="uniform"),
     "new labels only": Way(n_replay=0),
     "everything replayed": Way(n_replay=N_FIRST + N_RUN),
-    "twice the replay": Way(n_replay=32),
+    "half the replay": Way(n_replay=16),
     "no consolidation": Way(every=0),
     "only the last consolidation": Way(every=N_RUN),
-    "polish, no consolidation": Way(every=0, max_steps=20, polish=12),
+    "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
 }
 
 

@@ -22,15 +22,9 @@ from idealflow.forcefields.local.atomic import LocalAtomicEnergies
 from idealflow.forcefields.local.calculator import LocalCalculator
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.polish import polish
-from idealflow.forcefields.local.training import (
-    Sample,
-    errors_of,
-    loss_of,
-    refit_energies,
-    rescale,
-    sample_of,
-    set_scales,
-)
+from idealflow.forcefields.local.samples import Sample, samples_of
+from idealflow.forcefields.local.scales import rescale, set_scales
+from idealflow.forcefields.local.training import errors_of, loss_of, refit_energies
 from idealflow.forcefields.protocol import TrainReport
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
@@ -244,7 +238,7 @@ class LocalForceField:
     ) -> TrainReport:
         """Learn all data together, from the present weights.
 
-        Scales are set anew for the data (:func:`~idealflow.forcefields.local.training.rescale`). The step size rises to ``lr``
+        Scales are set anew for the data (:func:`~idealflow.forcefields.local.scales.rescale`). The step size rises to ``lr``
         over the first tenth of the steps and falls to zero as a cosine. In the end energies are mended in closed form. If the
         training diverges, the losses of the report end with one that is not finite. If ``atom_steps`` allows less than a
         twentieth of the steps, none is taken.
@@ -396,11 +390,7 @@ class LocalForceField:
         InputError
             For an empty dataset, missing or non-finite labels, or a species that the force field was not made for.
         """
-        targets = check_dataset(dataset, self.species)
-        return [
-            sample_of(atoms, target, self._kind[atoms.numbers], self.cutoff, self._numbers)
-            for atoms, target in zip(dataset, targets, strict=True)
-        ]
+        return samples_of(dataset, check_dataset(dataset, self.species), self._kind, self.settings)
 
 
 def _check(settings: dict[str, Any]) -> None:
