@@ -27,7 +27,11 @@ FORCE_FIELDS = Plugins(
     "force field",
     "idealflow.forcefields",
     "register_force_field",
-    {"local": ("idealflow.forcefields.local:LocalForceField", None)},
+    {
+        "local": ("idealflow.forcefields.local:LocalForceField", None),
+        "m3gnet": ("idealflow.forcefields.m3gnet:M3GNetForceField", None),
+        "m3gnet-small": ("idealflow.forcefields.m3gnet:SmallM3GNetForceField", None),
+    },
 )
 
 

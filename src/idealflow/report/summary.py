@@ -69,7 +69,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "n_rejected_updates": state.n_rejected_updates,
         "n_consolidations": state.n_consolidations,
         "n_discarded_consolidations": state.n_discarded_consolidations,
-        "consolidation_s": state.consolidation_s,
+        "consolidation_s": sum(doc.seconds for doc in campaign.consolidations()),
         "model_version": None if state.learner is None else state.learner.version,
         "model_sha256": None if state.learner is None else state.learner.force_field.sha256,
         "uncertainty_threshold": state.threshold,

@@ -25,9 +25,15 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.continuation import Submitted, check_rounds, follow_up, rounds_of_a_flow
+from idealflow.workflow.campaign.checks import check_campaign
+from idealflow.workflow.campaign.continuation import (
+    Submitted,
+    check_budget,
+    check_rounds,
+    follow_up,
+    rounds_of_a_flow,
+)
 from idealflow.workflow.campaign.opening import (
-    check_campaign,
     context_of,
     first_frame,
     initial_state,
@@ -48,8 +54,9 @@ from idealflow.workflow.campaign.state import (
 )
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import Arguments, current_store, named, stage
+from idealflow.workflow.jobs.stage import Arguments, named, stage
 from idealflow.workflow.stages.consolidate import ConsolidationMaker
 from idealflow.workflow.stages.relabel import RelabelMaker
 
@@ -99,6 +106,7 @@ class IdealMaker(CampaignSettings):
             Before anything is computed, if the structure or a setting breaks a rule.
         """
         check_rounds(self.continuation, self.max_rounds)
+        check_budget(self.budget)
         with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)

@@ -27,9 +27,10 @@ from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.frames.rattle import Rattle, check_rattle
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import Progress, emit, noted
-from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.uncertainties import settings_of

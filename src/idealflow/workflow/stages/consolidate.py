@@ -15,9 +15,10 @@ from idealflow.core import FollowsForceField, Uncertainty
 from idealflow.forcefields import Consolidating, ForceField, TrainReport
 from idealflow.schemas import ConsolidationDoc, LearnerVersion, StageContext
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.guard import judged
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors

@@ -22,8 +22,9 @@ from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFr
 from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, settings_key
-from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner

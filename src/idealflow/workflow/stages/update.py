@@ -19,8 +19,9 @@ from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageCon
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, load_frame
 from idealflow.workflow.jobs.identity import StableName, known_to_0_1
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, generator
-from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger
 from idealflow.workflow.learner.trial import Effort, Verdict, attempts, draw, mean_errors

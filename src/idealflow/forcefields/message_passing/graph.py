@@ -1,0 +1,220 @@
+"""Structures as graphs: atoms that receive messages, atoms that send them, and the vectors between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idealflow.core.descriptors import Pairs, neighbour_pairs
+
+__all__ = ["Frame", "Graph", "Part", "frame_of", "graph_of", "joined", "parts_of", "surroundings_of"]
+
+Float = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One structure and its neighbour pairs.
+
+    Attributes
+    ----------
+    kind : (n,) int64
+        Species index of each atom.
+    pairs
+        Neighbours of every atom, in the order of the atoms.
+    volume
+        Volume of the cell, Å³, positive for left-handed cells too; 0 without a cell in three directions.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> frame = frame_of(bulk("Cu", cubic=True), np.zeros(4, dtype=np.int64), cutoff=3.0)
+    >>> frame.pairs.vec.shape, round(frame.volume, 2)
+    ((48, 3), 47.05)
+    """
+
+    kind: Whole
+    pairs: Pairs
+    volume: float
+
+    @property
+    def receiver(self) -> Whole:
+        """Atom that receives the message of each pair, (n_pairs,)."""
+        return np.repeat(np.arange(len(self.kind)), np.diff(self.pairs.offsets))
+
+
+def frame_of(atoms: Atoms, kind: Whole, cutoff: float) -> Frame:
+    """Find the neighbours of all atoms of a structure, each direction as periodic as it is.
+
+    Examples
+    --------
+    A wire along z: each atom sees its own images on both sides, and nothing across the other two directions.
+
+    >>> wire = Atoms("Cu", cell=[3.0, 3.0, 2.5], pbc=[False, False, True])
+    >>> frame_of(wire, np.zeros(1, dtype=np.int64), cutoff=3.5).pairs.vec[:, 2].tolist()
+    [-2.5, 2.5]
+    """
+    pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    return Frame(kind, pairs, float(atoms.cell.volume) if atoms.cell.rank == 3 else 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """What one pass of a network sees: a table of atoms, of which the first ones receive messages.
+
+    Attributes
+    ----------
+    kind : (n_table,) int64
+        Species index of each atom in the table.
+    n_receivers
+        The first atoms of the table, whose states a layer computes; all their neighbours are in the table.
+    receiver, sender : (n_pairs,) int64
+        Rows of the table; receivers ascend.
+    vec : (n_pairs, 3) float64, Å
+        From the receiver to the sender.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> graph = graph_of(frame_of(bulk("Cu", cubic=True), np.zeros(4, dtype=np.int64), cutoff=3.0))
+    >>> graph.n_receivers, graph.vec.shape
+    (4, torch.Size([48, 3]))
+    """
+
+    kind: Tensor
+    n_receivers: int
+    receiver: Tensor
+    sender: Tensor
+    vec: Tensor
+
+    def received(self, messages: Tensor) -> Tensor:
+        """Sum of the messages (n_pairs, width) that each receiver gets, (n_receivers, width)."""
+        zeros = messages.new_zeros((self.n_receivers, *messages.shape[1:]))
+        return zeros.index_add(0, self.receiver, messages)
+
+
+def graph_of(frame: Frame, device: torch.device | None = None) -> Graph:
+    """A whole structure as a graph, in which every atom receives.
+
+    Examples
+    --------
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=3.0)
+    >>> graph_of(dimer).sender.tolist()
+    [1, 0]
+    """
+    arrays = (frame.kind, frame.receiver, frame.pairs.j.astype(np.int64), frame.pairs.vec)
+    kind, receiver, sender, vec = (torch.from_numpy(array).to(device) for array in arrays)
+    return Graph(kind, len(frame.kind), receiver, sender, vec)
+
+
+def joined(frames: Sequence[Frame], device: torch.device | None = None) -> Graph:
+    """Several structures as one graph, the atoms of each after those of the one before.
+
+    Examples
+    --------
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=3.0)
+    >>> joined([dimer, dimer]).sender.tolist()
+    [1, 0, 3, 2]
+    """
+    first = np.cumsum([0, *(len(frame.kind) for frame in frames[:-1])])
+    arrays = (
+        np.concatenate([frame.kind for frame in frames]),
+        np.concatenate([frame.receiver + start for frame, start in zip(frames, first, strict=True)]),
+        np.concatenate([frame.pairs.j + start for frame, start in zip(frames, first, strict=True)]).astype(np.int64),
+        np.concatenate([frame.pairs.vec for frame in frames]),
+    )
+    kind, receiver, sender, vec = (torch.from_numpy(array).to(device) for array in arrays)
+    return Graph(kind, len(kind), receiver, sender, vec)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some atoms of a structure as receivers of a graph, with where its rows and pairs are in the structure.
+
+    Attributes
+    ----------
+    graph
+        The receivers, and every atom that sends to them.
+    rows : (n_table,) int64
+        Atom of the structure in each row of the table.
+    pairs
+        Which of the structure's pairs are those of the graph.
+
+    Examples
+    --------
+    Made by :func:`parts_of` and :func:`surroundings_of`, which show some.
+    """
+
+    graph: Graph
+    rows: Tensor
+    pairs: slice | Tensor
+
+
+def _part(frame: Frame, atoms: Whole, pairs: slice | Whole, device: torch.device | None) -> Part:
+    counts = np.diff(frame.pairs.offsets)[atoms]
+    senders = frame.pairs.j[pairs].astype(np.int64)
+    row = np.full(len(frame.kind), -1, dtype=np.int64)
+    row[atoms] = np.arange(len(atoms))
+    others = np.unique(senders[row[senders] < 0])
+    row[others] = len(atoms) + np.arange(len(others))
+    rows = np.concatenate([atoms, others])
+    arrays = (frame.kind[rows], np.repeat(np.arange(len(atoms)), counts), row[senders], frame.pairs.vec[pairs], rows)
+    kind, receiver, sender, vec, table = (torch.from_numpy(array).to(device) for array in arrays)
+    chosen = pairs if isinstance(pairs, slice) else torch.from_numpy(pairs)
+    return Part(Graph(kind, len(atoms), receiver, sender, vec), table, chosen)
+
+
+def parts_of(frame: Frame, n_pairs: int, device: torch.device | None = None) -> list[Part]:
+    """A structure in parts of at most ``n_pairs`` pairs, or of one atom that has more, in the order of the atoms.
+
+    Examples
+    --------
+    >>> row = frame_of(Atoms("Cu3", [[0, 0, 0], [0, 0, 2], [0, 0, 4]]), np.zeros(3, dtype=np.int64), cutoff=3.0)
+    >>> [part.rows.tolist() for part in parts_of(row, 3)]
+    [[0, 1, 2], [2, 1]]
+    """
+    offsets, n = frame.pairs.offsets, len(frame.kind)
+    parts, start = [], 0
+    while start < n:
+        end = max(start + 1, int(np.searchsorted(offsets, offsets[start] + n_pairs, side="right")) - 1)
+        parts.append(_part(frame, np.arange(start, end), slice(int(offsets[start]), int(offsets[end])), device))
+        start = end
+    return parts
+
+
+def surroundings_of(frame: Frame, chosen: Whole, hops: int, device: torch.device | None = None) -> Part:
+    """The chosen atoms and all that are at most so many neighbours away from them, as the receivers of one graph.
+
+    The chosen ones are its first rows.
+
+    Examples
+    --------
+    >>> row = frame_of(Atoms("Cu5", [[0, 0, 2.0 * i] for i in range(5)]), np.zeros(5, dtype=np.int64), cutoff=3.0)
+    >>> part = surroundings_of(row, np.array([0]), hops=1)
+    >>> part.rows.tolist(), part.graph.n_receivers
+    ([0, 1, 2], 2)
+    """
+    offsets, reached = frame.pairs.offsets, np.asarray(chosen, dtype=np.int64)
+    inside = np.zeros(len(frame.kind), dtype=bool)
+    inside[reached] = True
+    edge = reached
+    for _ in range(hops):
+        found = np.unique(frame.pairs.j[_pairs_of(offsets, edge)])
+        edge = found[~inside[found]].astype(np.int64)
+        inside[edge] = True
+        reached = np.concatenate([reached, edge])
+    return _part(frame, reached, _pairs_of(offsets, reached), device)
+
+
+def _pairs_of(offsets: Whole, atoms: Whole) -> Whole:
+    """Numbers of the pairs whose receivers are some atoms, in the order of the atoms."""
+    counts = np.diff(offsets)[atoms]
+    ends = np.cumsum(counts)
+    return np.repeat(offsets[atoms] - (ends - counts), counts) + np.arange(int(counts.sum()))

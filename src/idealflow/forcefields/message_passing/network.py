@@ -1,0 +1,122 @@
+"""The part of a message-passing force field that its architecture brings: a network in layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from idealflow.forcefields.message_passing.graph import Graph
+
+__all__ = ["MessagePassingNetwork"]
+
+
+class MessagePassingNetwork(nn.Module, ABC):
+    """A network that gives the energy of every atom, layer by layer.
+
+    An atom's state is a row of numbers. In every layer an atom receives messages of its neighbours, and gets a new state. A
+    pair may have a state too, which only its receiver's messages use. So a layer of some atoms needs the states of these atoms
+    and of their neighbours, and nothing else: that is what lets :mod:`~idealflow.forcefields.message_passing.evaluation` divide
+    large structures.
+
+    Everything must be made of operations that torch can differentiate twice, and of sums whose order does not change from run to
+    run: ``index_select``, not ``x[index]``; :meth:`Graph.received <idealflow.forcefields.message_passing.Graph.received>`.
+
+    Attributes
+    ----------
+    reference : (n_species,) float64
+        Energy of an atom of each species, eV, to which the network's energies are relative.
+    scale : (n_species,)
+        Energy of one unit of the network's output, eV.
+    seen : (n_species,) bool
+        Whether each species was in the training data.
+
+    Examples
+    --------
+    A network of one layer, in which an atom's energy grows with its number of near neighbours:
+
+    >>> class Crowd(MessagePassingNetwork):
+    ...     n_layers = 1
+    ...     def start(self, kind, dtype):
+    ...         return torch.zeros(len(kind), 1, dtype=dtype)
+    ...     def geometry(self, graph, dtype):
+    ...         return (torch.exp(-graph.vec.square().sum(1, keepdim=True)).to(dtype),)
+    ...     def layer(self, number, nodes, pairs, graph, near):
+    ...         return nodes[: graph.n_receivers] + graph.received(near[0]), None
+    ...     def readout(self, nodes, kind):
+    ...         return nodes[-1][:, 0]
+    >>> from ase import Atoms
+    >>> from idealflow.forcefields.message_passing import frame_of, graph_of
+    >>> row = Atoms("Cu3", [[0, 0, 0], [0, 0, 1], [0, 0, 2]])
+    >>> graph = graph_of(frame_of(row, torch.zeros(3, dtype=torch.int64).numpy(), cutoff=1.5))
+    >>> [round(energy, 4) for energy in Crowd(n_species=1)(graph).tolist()]
+    [0.3679, 0.7358, 0.3679]
+    """
+
+    #: number of layers, each of which carries information by one cutoff
+    n_layers: int
+
+    reference: Tensor
+    scale: Tensor
+    seen: Tensor
+
+    def __init__(self, n_species: int) -> None:
+        super().__init__()
+        self.register_buffer("reference", torch.zeros(n_species, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(n_species))
+        self.register_buffer("seen", torch.zeros(n_species, dtype=torch.bool))
+
+    @abstractmethod
+    def start(self, kind: Tensor, dtype: torch.dtype) -> Tensor:
+        """First states of atoms, (n, width), from their species index."""
+
+    @abstractmethod
+    def geometry(self, graph: Graph, dtype: torch.dtype) -> Any:
+        """A tuple of tensors: what all layers need of the vectors between atoms, such as radial functions."""
+
+    def first_pairs(self, geometry: Any) -> Tensor | None:
+        """First states of pairs, (n_pairs, width); None for networks without."""
+        del geometry
+
+    @abstractmethod
+    def layer(
+        self, number: int, nodes: Tensor, pairs: Tensor | None, graph: Graph, geometry: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """New states of the receivers, (n_receivers, width), and of the pairs.
+
+        Parameters
+        ----------
+        number
+            Layer, from 0 on.
+        nodes : (n_table, width)
+            States of all atoms of the graph's table.
+        pairs
+            States of the pairs.
+        """
+
+    @abstractmethod
+    def readout(self, nodes: Sequence[Tensor], kind: Tensor) -> Tensor:
+        """Energy of each atom, (n,), in units of ``scale``, from its first state and its state after each layer."""
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Energy of each receiver relative to its species' reference, eV, (n_receivers,).
+
+        Of receivers whose neighbours are not all receivers themselves, it is right only where ``n_layers - 1`` further steps from
+        neighbour to neighbour lead to receivers.
+        """
+        dtype, n = self.scale.dtype, graph.n_receivers
+        geometry = self.geometry(graph, dtype)
+        table, pairs = self.start(graph.kind, dtype), self.first_pairs(geometry)
+        nodes = [table[:n]]
+        for number in range(self.n_layers):
+            received, pairs = self.layer(number, table, pairs, graph, geometry)
+            nodes.append(received)
+            table = received if n == len(table) else torch.cat([received, table[n:]])
+        return self.scaled(self.readout(nodes, graph.kind[:n]), graph.kind[:n])
+
+    def scaled(self, output: Tensor, kind: Tensor) -> Tensor:
+        """Output of the network in eV, relative to the species' references."""
+        return output * self.scale.index_select(0, kind)
