@@ -28,12 +28,10 @@ from idealflow.forcefields.local.training import errors_of, loss_of, refit_energ
 from idealflow.forcefields.protocol import TrainReport
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
-from idealflow.forcefields.toolkit.training import Course, Training, falling, rise_and_fall, task_key
+from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 from idealflow.former_names import FORMER, first_names, formerly
 
 __all__ = ["LocalForceField"]
-
-_LEAST_SHARE = 0.05  # of the steps of a consolidation; fewer are not worth a try
 
 
 @formerly(**FORMER["LocalForceField"])
@@ -252,11 +250,9 @@ class LocalForceField:
         _checked_steps(steps)
         _check_rate(lr)
         samples = self.samples(dataset)
-        if atom_steps is not None:
-            allowed = min(steps, atom_steps // max(1, round(self._cost(samples))))
-            if allowed < max(1.0, _LEAST_SHARE * steps):
-                return TrainReport(0, [], self._errors(samples))
-            steps = allowed
+        steps = affordable(steps, self._cost(samples), atom_steps)
+        if not steps:
+            return TrainReport(0, [], self._errors(samples))
         rescale(self.model, samples, self.cutoff)
         course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
         if course.finished and not course.diverged:
