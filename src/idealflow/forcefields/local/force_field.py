@@ -24,7 +24,7 @@ from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.polish import polish
 from idealflow.forcefields.local.samples import Sample, samples_of
 from idealflow.forcefields.local.scales import rescale, set_scales
-from idealflow.forcefields.local.training import errors_of, loss_of, refit_energies
+from idealflow.forcefields.local.training import errors_of, loss_of, refit_energies, refit_references
 from idealflow.forcefields.protocol import TrainReport
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
@@ -186,9 +186,10 @@ class LocalForceField:
     ) -> TrainReport:
         """Continue learning from the stored state of the optimiser; half of every batch is new, half is of the replay.
 
-        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then energies are mended in closed
-        form (:func:`~idealflow.forcefields.local.training.refit_energies`), or, with ``polish_steps``, by so many iterations over
-        all structures at once (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
+        Reference energies are set first, to what suits these structures. The step size is ``lr``, and falls linearly to zero over
+        the last third of the steps. Then energies are mended in closed form
+        (:func:`~idealflow.forcefields.local.training.refit_energies`), or, with ``polish_steps``, by so many iterations over all
+        structures at once (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
         report end with one that is not finite.
 
         Raises
@@ -202,6 +203,7 @@ class LocalForceField:
         for atoms in (*new, *replay):
             self._kinds(atoms)
         samples = self.samples([*new, *replay])
+        refit_references(self.model, samples, self.cutoff)
         optimiser = self._optimiser()
         if self._optimiser_state is not None:
             optimiser.load_state_dict(copy.deepcopy(self._optimiser_state))
@@ -253,6 +255,7 @@ class LocalForceField:
         steps = affordable(steps, self._cost(samples), atom_steps)
         if not steps:
             return TrainReport(0, [], self._errors(samples))
+        refit_references(self.model, samples, self.cutoff)
         rescale(self.model, samples, self.cutoff)
         course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
         if course.finished and not course.diverged:

@@ -13,9 +13,9 @@ from torch import Tensor
 from idealflow.forcefields.local.gradient import Basis, Passed, joined_basis
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.samples import VOIGT, Sample, pieces
-from idealflow.forcefields.toolkit.offsets import least_change
+from idealflow.forcefields.toolkit.offsets import least_change, species_offsets
 
-__all__ = ["errors_of", "loss_of", "refit_energies"]
+__all__ = ["errors_of", "loss_of", "refit_energies", "refit_references"]
 
 _DELTA = 0.1  # error from which the Huber loss is linear: eV per atom, eV/Å, eV/Å³
 _ENERGY_WEIGHT, _FORCE_WEIGHT, _STRESS_WEIGHT = 4.0, 1.0, 10.0
@@ -52,15 +52,10 @@ def refit_energies(model: LocalModel, samples: Sequence[Sample], cutoff: float) 
     >>> bool(learner.errors(labelled)[0, 0] < 0.02)  # eV/atom
     True
     """
-    inputs, residuals = [], []
-    for piece in pieces(samples):
-        passed = Passed(model, joined_basis([sample.basis(cutoff, model) for sample in piece]))
-        basis, sizes = passed.basis, passed.basis.sizes.double().numpy()
-        atomic = passed.atomic.double().numpy() + model.reference.numpy()[basis.kind]
-        energies = np.bincount(basis.graph, atomic, minlength=len(piece))
-        residuals.append((np.array([sample.energy for sample in piece]) - energies) / sizes)
-        inputs.append(passed.readout_inputs(_REFERENCE_UNIT))
-    change = least_change(np.concatenate(inputs), np.concatenate(residuals), _REFIT_DAMPING)
+    found = _predicted(model, samples, cutoff)
+    inputs = [passed.readout_inputs(_REFERENCE_UNIT) for passed, _, _ in found]
+    residuals = np.concatenate([residual for _, residual, _ in found])
+    change = least_change(np.concatenate(inputs), residuals, _REFIT_DAMPING)
     parts = (
         torch.from_numpy(change)
         .view(model.n_species, -1)
@@ -69,6 +64,54 @@ def refit_energies(model: LocalModel, samples: Sequence[Sample], cutoff: float) 
     model.linear.add_(parts[0].float())
     model.readout.add_(parts[1].float())
     model.reference += parts[2][:, 0] * _REFERENCE_UNIT * float(model.scale)
+
+
+@torch.no_grad()
+def refit_references(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> None:
+    """Set the reference energies of the species to what brings the energies of some structures closest to their labels.
+
+    Labels that are all off alike, as another method's are, would otherwise send the first gradient steps astray.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    samples, cutoff
+        As for :func:`refit_energies`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> labelled = [set_label(bulk("Cu", cubic=True), energy=-14.0, forces=np.zeros((4, 3)))]
+    >>> learner = get_force_field("local", species=["Cu"], cutoff=3.0)
+    >>> _ = learner.fit(labelled, steps=3)
+    >>> learner.model.reference += 1.0
+    >>> refit_references(learner.model, learner.samples(labelled), learner.cutoff)
+    >>> bool(learner.errors(labelled)[0, 0] < 0.01)  # eV/atom
+    True
+    """
+    found = _predicted(model, samples, cutoff)
+    residuals, fractions = (np.concatenate([entry[part] for entry in found]) for part in (1, 2))
+    model.reference += torch.from_numpy(species_offsets(fractions, residuals))
+
+
+def _predicted(
+    model: LocalModel, samples: Sequence[Sample], cutoff: float
+) -> list[tuple[Passed, NDArray[np.float64], NDArray[np.float64]]]:
+    """Predictions piece by piece, label less prediction of each structure (eV/atom), and its fractions of species."""
+    found = []
+    for piece in pieces(samples):
+        passed = Passed(model, joined_basis([sample.basis(cutoff, model) for sample in piece]))
+        basis, sizes = passed.basis, passed.basis.sizes.double().numpy()
+        atomic = passed.atomic.double().numpy() + model.reference.numpy()[basis.kind]
+        energies = np.bincount(basis.graph, atomic, minlength=len(piece))
+        residuals = (np.array([sample.energy for sample in piece]) - energies) / sizes
+        fractions = np.zeros((len(piece), model.n_species))
+        np.add.at(fractions, (basis.graph, basis.kind), 1.0)
+        found.append((passed, residuals, fractions / sizes[:, None]))
+    return found
 
 
 @torch.no_grad()
