@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo gpaw test test-vectors test-dft coverage lint types imports docs benchmarks clean
+.PHONY: help demo gpaw test test-vectors test-dft test-matgl coverage lint types imports docs benchmarks clean
 
 help:
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-vectors the tests as on processors with shorter vectors; twice as long as make test"
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
+	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
@@ -58,6 +59,15 @@ test-vectors: $(VENV)/.dev $(VENV)/.gpaw
 
 test-dft: $(VENV)/.dft
 	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py
+
+.venv-matgl/.made: $(BIN)/idealflow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-matgl
+	$(BIN)/uv pip install --quiet --python .venv-matgl/bin/python --constraint .constraints.txt --editable . pytest hypothesis "matgl==4.1.2"
+	@touch $@
+
+# matgl warns of what it will change; a warning is no error here
+test-matgl: .venv-matgl/.made
+	.venv-matgl/bin/python -m pytest -o filterwarnings=default -m matgl tests/matgl
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
