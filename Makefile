@@ -7,12 +7,13 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo gpaw test test-vectors test-dft test-matgl coverage lint types imports docs benchmarks clean
+.PHONY: help demo gpaw test test-vectors test-browser test-dft test-matgl coverage lint types imports docs benchmarks clean
 
 help:
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-vectors the tests as on processors with shorter vectors; twice as long as make test"
+	@echo "make test-browser the report and the live page in a headless Chromium, which must be there"
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
@@ -56,6 +57,9 @@ test: $(VENV)/.dev $(VENV)/.gpaw lint types imports
 test-vectors: $(VENV)/.dev $(VENV)/.gpaw
 	$(BIN)/python workflows/checks/processors.py avx2 -- $(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python workflows/checks/processors.py sse2 -- $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-browser: $(VENV)/.dev
+	IDEALFLOW_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/report/test_browser.py tests/report/test_watch_browser.py
 
 test-dft: $(VENV)/.dft
 	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py

@@ -417,7 +417,9 @@ def test_a_signal_in_the_midst_of_a_label(config: Callable[..., Path], tmp_path:
         class Pot(EMT):
             def __init__(self, pid_file, number):
                 super().__init__()
-                os.kill(int(open(pid_file).read()), number)
+                self.pid_file, self.number = pid_file, number
+            def calculate(self, *arguments):
+                os.kill(int(open(self.pid_file).read()), self.number)
                 time.sleep(600)
         """)
     )

@@ -35,6 +35,9 @@ CALCULATOR = {"calculator": tiny.EMT}
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"bootstap": {}}, "unknown key bootstap (did you mean 'bootstrap'?)"),
+    ({"max_atoms": 100}, "unknown key max_atoms (it belongs in the section `crop`)"),
+    ({"crop": {"seed": 1}}, "unknown key crop.seed (it belongs on the top level of the config)"),
+    ({"structur": {"element": "Cu"}}, "unknown key structur (did you mean 'structure'?)"),
     ({"segment": {"check_intervall": 5}}, "unknown key segment.check_intervall (did you mean 'check_interval'?)"),
     ({"segment": {"schedule": [{"kind": "hold", "temperatur": 300, "steps": 10}]}}, "'temperatur'"),
     ({"segment": {"schedule": [{"kind": "hold", "temperature": -5, "steps": 10}]}}, "-5"),
@@ -99,6 +102,7 @@ def test_which_frame_of_several_is_taken_is_said(
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "must be a mapping"), ("- a\n- b\n", "must be a mapping"), ("a: [1\n", "is no YAML"), ("a: 1\n", "no `structure`"),
+     ("structur: {element: Cu}\n", "no `structure` (it has `structur`)"),
      ("structure: {element: Cu}\n1: 2\n", "unknown key 1"), ],
 )  # fmt: skip
 def test_a_broken_config_is_one_message(

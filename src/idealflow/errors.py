@@ -7,11 +7,13 @@ broken rule (bad input, a damaged file, a failed label) from a bug.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "ArtifactError",
     "CampaignError",
+    "Faults",
     "IdealflowError",
     "InputError",
     "LabelError",
@@ -123,6 +125,46 @@ class MissingExtraError(IdealflowError, ImportError):
     Traceback (most recent call last):
     idealflow.errors.MissingExtraError: engine 'fast' needs: pip install 'idealflow[fast]' (No module named 'absent')
     """
+
+
+class Faults:
+    """Faults of an input: the first is raised, or all are collected, by one and the same code.
+
+    Parameters
+    ----------
+    first_only
+        Raise the first fault instead of collecting it.
+
+    Attributes
+    ----------
+    found
+        The faults so far.
+
+    Examples
+    --------
+    >>> faults = Faults()
+    >>> for number in (1, -2, -3):
+    ...     with faults.collected():
+    ...         if number < 0:
+    ...             raise InputError(f"must be at least 0, got {number}")
+    >>> print(*faults.found, sep="; ")
+    must be at least 0, got -2; must be at least 0, got -3
+    """
+
+    def __init__(self, *, first_only: bool = False) -> None:
+        self.first_only = first_only
+        self.found: list[InputError] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """End the context at an InputError and collect it; let it through where the first counts alone."""
+        try:
+            yield
+        except InputError as error:
+            if self.first_only:
+                raise
+            if str(error) not in map(str, self.found):  # the same cause may break several rules
+                self.found.append(error)
 
 
 def did_you_mean(key: object, known: Iterable[str]) -> str:

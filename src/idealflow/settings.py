@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=1, ge=1, description="threads of numba and torch; results are exact for a fixed number"
     )
+    cores: int | None = Field(
+        default=None, ge=1, description="cores that `idealflow run` gives out to jobs; default: those at hand"
+    )
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="memory, GB, that it gives out to labels with `memory_gb`; default: this machine's",
+    )
     force_field_device: str | None = Field(
         default=None,
         description="torch device of message-passing force fields (cuda, cuda:1); default: cpu; exact for a fixed one",

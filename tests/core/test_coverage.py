@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idealflow.core import SOAP, UncertaintyModel, screen
-from idealflow.core.coverage import COVER_RADIUS, REACH, Coverage, within
+from idealflow.core.coverage import COVER_RADIUS, REACH, Coverage
 from idealflow.core.distinct import DistinctSample
 from idealflow.core.distribution import Moments
 from idealflow.core.left_out import estimate_metric
+from idealflow.core.whitening import Whitener
 
 THERMAL = 0.09  # Å, about the displacement of copper at 500 K
 
@@ -160,11 +161,17 @@ def test_centres_cover_their_own_species_only():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 20), st.integers(1, 8))
-def test_within_is_what_all_distances_say(seed, n, m, k):
-    rng = np.random.default_rng(seed)
-    points, centres = rng.normal(size=(n, k)) * 100, rng.normal(size=(m, k)) * 100
-    limits, sizes = rng.uniform(0, 2e4 * k, m), (centres**2).sum(axis=1)
-    squared = ((points[:, None] - centres[None]) ** 2).sum(axis=2)
-    np.testing.assert_array_equal(within(points, centres, sizes, limits), (squared <= limits).any(axis=1))
-    assert within(centres, centres, sizes, np.zeros(m)).all()
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 20), st.integers(1, 12), st.data())
+def test_covered_is_what_all_whitened_distances_say(seed, n, m, d, data):
+    rng, n_directions = np.random.default_rng(seed), data.draw(st.integers(0, d))
+    directions = np.linalg.qr(rng.normal(size=(d, d)))[0][:n_directions]
+    whitener = Whitener(rng.normal(size=d), directions, rng.uniform(1, 3, n_directions), rng.uniform(2, 5, d), k=2.0)
+    coverage = Coverage(learned=list(whitener.mean + rng.normal(size=(m, d))))
+    points = whitener.mean + rng.normal(size=(n, d))
+    threshold = rng.uniform(1.0, 20.0) * d
+    whitened, centres = whitener(points), whitener(np.array(coverage.learned))
+    limits = np.minimum(2 * COVER_RADIUS * threshold, REACH * (centres**2).sum(axis=1))
+    squared = ((whitened[:, None] - centres[None]) ** 2).sum(axis=2)
+    found = coverage.covered(points, whitener, threshold)
+    np.testing.assert_array_equal(found, (squared <= limits).any(axis=1))
+    assert coverage.covered(np.array(coverage.learned), whitener, 0.0).all()

@@ -225,6 +225,20 @@ def test_figures_are_kept_for_every_candidate():
         assert {"uncertainty", "uncertainty_max", "composition_error", "min_contact", "n_atoms", "cell"} <= set(figures)
 
 
+def test_the_frame_is_looked_at_once_for_all_candidates():
+    frame, looked = rattled(5), []
+
+    class Watched(Coordination):
+        def __call__(self, atoms, indices=None):
+            if len(atoms) == len(frame):
+                looked.append(np.asarray(indices))
+            return super().__call__(atoms, indices)
+
+    crops = crop_search(Watched(), frame, 30, n_candidates=8)
+    assert len(looked) == 1
+    assert set(looked[0]) == {int(i) for crop in crops for i in crop.parent_indices}
+
+
 def test_an_atom_alone_in_space():
     frame = Atoms("Cu", positions=[[0.0, 0.0, 0.0]], pbc=False)
     crop = crop_search(Coordination(), frame, 0)[0]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idealflow.core.distinct import SAMPLE, DistinctSample, alike, hashes
-from idealflow.core.distribution import Moments
+from idealflow.core.distribution import Distribution, Moments
 from idealflow.core.left_out import FEWEST, estimate_metric
 from idealflow.core.products import padded, row_products
 
@@ -37,6 +37,34 @@ def test_merging_is_exactly_associative(seed, sizes):
         right = Moments.of(part).merged(right)
     assert_same(left, whole)
     assert_same(right, whole)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.lists(st.integers(0, 700), min_size=1, max_size=8))
+def test_a_distribution_is_that_of_all_its_vectors_however_they_came(seed, d, sizes):
+    parts = [vectors(seed + i, n, d, offset=50.0) for i, n in enumerate(sizes)]
+    found, whole = Distribution.empty(d), Moments.of(np.concatenate(parts))
+    for part in parts:
+        found = found.joined(part)
+        assert sum(map(len, found.recent)) <= max(d // 2, 0 if found.folded is None else 1024)
+    assert_same(found.moments, whole)
+    assert found.n == whole.n
+    np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-12)
+    assert (found.vectors is None) == (found.folded is not None or whole.n == 0)
+    np.testing.assert_array_equal(found.moments.scatter, found.moments.scatter.T)
+
+
+@pytest.mark.parametrize("n", [60, 300])
+def test_few_vectors_and_their_moments_give_the_same_metric(n):
+    """From the vectors' own products where they are fewer than features, from the covariance where they are not at hand."""
+    samples = vectors(3, n, 720, offset=5.0)  # 720: only the first directions of a matrix are computed
+    sample = DistinctSample.empty(720).joined(samples, 0)
+    distribution = Distribution.empty(720).joined(samples)
+    assert distribution.vectors is not None
+    one, other = (estimate_metric(each, sample, 1e-7) for each in (distribution, Moments.of(samples)))
+    probes = vectors(5, 10, 720, offset=5.0)
+    np.testing.assert_allclose(squares(one, probes), squares(other, probes), rtol=1e-6)
+    assert one.whitener.k == pytest.approx(other.whitener.k, rel=1e-7)
 
 
 def test_merging_keeps_digits_that_raw_sums_lose():
@@ -153,16 +181,6 @@ def test_copies_do_not_count(n):
         np.testing.assert_allclose(copied.distances, once.distances, rtol=1e-9)
         np.testing.assert_allclose(copied.whitener.matrix, once.whitener.matrix, rtol=1e-6, atol=1e-9)
     assert DistinctSample.empty(6).joined(np.repeat(samples, 7, axis=0), 0).count == pytest.approx(n, rel=0.12)
-
-
-def test_reverse_is_the_adjoint():
-    whitener = metric(vectors(8, 200, 7, offset=1.0), 1e-2).whitener
-    assert 0 < len(whitener.directions) < 7
-    rng = np.random.default_rng(2)
-    v, y = rng.normal(size=(20, 7)), rng.normal(size=(20, len(whitener.matrix)))
-    forward = whitener(v) - whitener(np.zeros_like(v))
-    np.testing.assert_allclose(forward, v @ whitener.matrix.T, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose((forward * y).sum(axis=1), (v * whitener.reverse(y)).sum(axis=1), rtol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,7 +10,8 @@ from ase.build import bulk
 from ase.constraints import FixAtoms, FixCartesian
 
 from idealflow.core.dynamics import MDState, Schedule, Stage, Trajectory, TrajectoryWriter, get_sampler, md_segment
-from idealflow.core.structure import fixed_directions, totals_of
+from idealflow.core.fixed_atoms import fixed_directions
+from idealflow.core.structure import totals_of
 from idealflow.errors import ArtifactError, InputError
 from support.md_worker import ExactEMT, copper
 

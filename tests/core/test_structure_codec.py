@@ -9,18 +9,9 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idealflow.core.fixed_atoms import constraints_of, fixed_directions, set_fixed
 from idealflow.core.overlap import find_overlap
-from idealflow.core.structure import (
-    constraints_of,
-    fixed_directions,
-    from_arrays,
-    inherit_moments,
-    of_the_label,
-    repeated_totals,
-    set_fixed,
-    to_arrays,
-    totals_of,
-)
+from idealflow.core.structure import from_arrays, inherit_moments, of_the_label, repeated_totals, to_arrays, totals_of
 from idealflow.errors import InputError
 
 PLAIN = {"numbers", "positions", "cell", "pbc"}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from idealflow.core import SOAP, UncertaintyCalculator, UncertaintyModel
 from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.descriptors.oracle import DScribeSOAP
+from idealflow.core.distinct import DistinctSample
 from idealflow.errors import ArtifactError, InputError
 from idealflow.testing import check_uncertainty
 from support.uncertainties import assert_cut_short_is_refused, assert_never_seen
@@ -24,6 +25,8 @@ def ni3al(repeat=2, rattle=0.06, seed=0):
 
 
 SOAP_NIAL = SOAP(["Ni", "Al"], 3.5, 3, 3, 0.4)
+
+KIND = "idealflow uncertainty model"
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +197,35 @@ def test_a_copy_is_independent_and_a_saved_one_exact(model, frames, tmp_path):
     np.testing.assert_array_equal(loaded(probe), other(probe))
     np.testing.assert_array_equal(loaded.covered(frames[0], 2.0), other.covered(frames[0], 2.0))
     assert (loaded.n_covered, loaded.n_quarantined) == (other.n_covered, other.n_quarantined)
-    for each in (loaded, other):  # and both go on alike: the reservoir's generator is part of the state
+    for each in (loaded, other):  # and both go on alike: the sample is part of the state
         each.update([ni3al(rattle=0.1, seed=seed) for seed in range(300, 330)])
     assert loaded.auto_threshold() == other.auto_threshold()
     assert loaded.save(tmp_path / "a.npz").read_bytes() == other.save(tmp_path / "b.npz").read_bytes()
+
+
+def written(model, path):
+    return read_archive(model.save(path), KIND, 3)[0]
+
+
+def test_a_file_is_as_large_as_its_environments_and_a_later_one_repeats_the_arrays_of_the_one_before(tmp_path):
+    soap = SOAP(["Ni", "Al"], 3.5, 6, 5, 0.4)
+    d = soap.n_features
+    model = UncertaintyModel.fit([ni3al(seed=seed) for seed in range(6)], soap)  # 144 and 48 environments, below d / 2
+    before = written(model, tmp_path / "a.npz")
+    assert (tmp_path / "a.npz").stat().st_size < 192 * d * 8 + 20_000
+    model.update([ni3al(seed=7)])
+    model.cover(ni3al(seed=8), [1, 2, 9])
+    after = written(model, tmp_path / "b.npz")
+    new = [name for name, array in after.items() if name not in before or not np.array_equal(array, before[name])]
+    assert sum(after[name].nbytes for name in new) < 35 * (d * 8 + 100) + 8 * 192
+    model.update([ni3al(seed=seed) for seed in range(20, 50)])  # too many to be kept
+    folded = written(model, tmp_path / "c.npz")
+    assert folded["scatter/Ni"].nbytes == d * (d + 1) // 2 * 8
+    model.update([ni3al(seed=60)])
+    last = written(model, tmp_path / "d.npz")
+    new = [name for name, array in last.items() if name not in folded or not np.array_equal(array, folded[name])]
+    assert sum(last[name].nbytes for name in new) < 32 * (d * 8 + 100) + 2 * 8 * 2 * 512
+    assert set(folded) <= set(last)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -238,28 +266,44 @@ def test_lone_atoms_and_open_boundaries_have_values():
     assert np.isfinite(model(Atoms("Ni"))).all()
 
 
-def as_version_1(model, frames, path):
-    """What version 1 of the file held: a uniform sample of all environments, copies and all, in place of the distinct ones."""
-    arrays, plain = read_archive(model.save(path), "idealflow uncertainty model", 2)
+def as_version(version, model, frames, path):
+    """What former files held: mean and scatter of all environments, and the distinct ones written out.
+
+    In version 1 a uniform sample of all environments, copies and all, stood in place of the distinct ones.
+    """
+    arrays, plain = read_archive(model.save(path), KIND, 3)
     vectors, kinds = np.concatenate([model.soap(a) for a in frames]), np.concatenate([a.symbols for a in frames])
     rng = np.random.Generator(np.random.PCG64(0))
+    old = {}
     for species in model.species:
         own = vectors[kinds == species]
-        arrays[f"reservoir/{species}"] = own[rng.choice(len(own), min(512, len(own)), replace=False)]
-        del arrays[f"distinct/{species}"], arrays[f"ranks/{species}"]
-    del plain["full"], plain["seed"]
-    plain["rng"] = rng.bit_generator.state
-    return write_archive(path, "idealflow uncertainty model", 1, arrays, {"soap": model.soap.to_dict(), **plain})
+        centred, distinct = own - own.mean(axis=0), DistinctSample.empty(own.shape[1]).joined(own, 0)
+        plain["n"][species] = len(own)
+        old |= {f"mean/{species}": own.mean(axis=0), f"scatter/{species}": centred.T @ centred}
+        old |= {f"distinct/{species}": distinct.rows, f"ranks/{species}": distinct.ranks}
+        for name in ("learned", "quarantined"):
+            rows = [array for key, array in sorted(arrays.items()) if key.startswith(f"{name}/{species}/")]
+            old[f"{name}/{species}"] = np.concatenate([np.zeros((0, own.shape[1])), *rows])
+        if version == 1:
+            old[f"reservoir/{species}"] = own[rng.choice(len(own), min(512, len(own)), replace=False)]
+            del old[f"distinct/{species}"], old[f"ranks/{species}"]
+    if version == 1:
+        del plain["full"], plain["seed"]
+        plain["rng"] = rng.bit_generator.state
+    return write_archive(path, KIND, version, old, plain)
 
 
-@pytest.mark.parametrize("n_frames", [6, 40])
-def test_files_of_version_1_are_read_and_continued(n_frames, tmp_path):
-    """Few environments: nothing is lost. Many: mean and covariance are exact, what lies outside is measured by another sample."""
+@pytest.mark.parametrize(("version", "n_frames"), [(1, 6), (1, 40), (2, 6), (2, 40)])
+def test_files_of_former_versions_are_read_and_continued(version, n_frames, tmp_path):
+    """Nothing is lost; but of many, version 1 measures what lies outside the directions by another sample."""
     frames = [ni3al(seed=seed) for seed in range(n_frames)]
     model = UncertaintyModel.fit(frames, SOAP_NIAL)
-    old = UncertaintyModel.load(as_version_1(model, frames, tmp_path / "old.npz"))
+    model.cover(frames[0], [0, 5, 6])
+    model.cover(frames[0], [3], quarantined=True)
+    old = UncertaintyModel.load(as_version(version, model, frames, tmp_path / "old.npz"))
+    assert (old.n_covered, old.n_quarantined) == (model.n_covered, model.n_quarantined)
     probe = ni3al(rattle=0.2, seed=77)
-    tolerance = 1e-6 if n_frames == 6 else 0.1
+    tolerance = 1e-6 if n_frames == 6 or version == 2 else 0.1
     assert old.n_samples == model.n_samples
     assert old.n_distinct == pytest.approx(model.n_distinct, rel=0.1)
     np.testing.assert_allclose(old(probe), model(probe), rtol=tolerance)
@@ -274,6 +318,6 @@ def test_files_of_version_1_are_read_and_continued(n_frames, tmp_path):
 def test_a_file_of_version_1_of_a_perfect_crystal_knows_one_environment(tmp_path):
     frames = [ni3al(rattle=0.0) for _ in range(60)]
     model = UncertaintyModel.fit(frames, SOAP_NIAL)
-    old = UncertaintyModel.load(as_version_1(model, frames, tmp_path / "old.npz"))
+    old = UncertaintyModel.load(as_version(1, model, frames, tmp_path / "old.npz"))
     assert old.too_few == {"Al": 1, "Ni": 1}
     assert np.isposinf(old(ni3al(rattle=0.1))).all()

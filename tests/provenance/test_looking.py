@@ -250,19 +250,3 @@ def test_the_summary_says_how_uncertainty_and_error_go_together(finished: Any) -
     mixed = summary_text(summary | {"labels_by_method": {"A": 5, "B": 2}})
     assert "labels by 2 methods (5 by A, 2 by B): " in mixed
     assert {"calibration", "labels_by_method"}.isdisjoint(summarise(finished.campaign, whole=False))
-
-
-def test_the_page_says_when_labels_are_mixed_and_when_uncertainty_is_no_guide(finished: Any) -> None:
-    from idealflow.report import summarise
-    from idealflow.report.page import rendered
-
-    summary, table = summarise(finished.campaign), finished.campaign.table()
-    page = rendered(summary, [], table)
-    assert "several methods" not in page
-    assert f"over {summary['calibration']['n']} centres" in page
-    assert "Warning" not in page
-    odd = {"labels_by_method": {"EMT <1>": 5, "LJ": 2}, "calibration": summary["calibration"] | {"warning": "no guide"}}
-    page = rendered(summary | odd, [], table)
-    assert "by several methods: 5 labels by <b>EMT &lt;1&gt;</b>, 2 labels by <b>LJ</b>." in page
-    assert "Warning: no guide." in page
-    assert "Rank correlation" not in rendered(summary | {"calibration": None}, [], table)

@@ -30,6 +30,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "campaign": "tiny",
         "seed": 1,
+        "workers": 1,
         "bootstrap": {
             "seeds": [{"element": "Cu", "crystal": "fcc", "a": 3.62, "cubic": True, "repeat": [2, 2, 2]}],
             "n_structures": 8,

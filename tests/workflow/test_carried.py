@@ -15,12 +15,12 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from idealflow import Campaign, LabelMaker
 from idealflow.core.dynamics import Trajectory
-from idealflow.core.structure import fixed_directions
+from idealflow.core.fixed_atoms import fixed_directions
 from idealflow.errors import InputError, LabelError
 from idealflow.labelling import geometry_key
 from idealflow.schemas import StageContext
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.labellers import labeller_from_settings

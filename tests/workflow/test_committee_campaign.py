@@ -14,7 +14,7 @@ from idealflow.forcefields import CommitteeUncertainty, load_force_field, regist
 from idealflow.forcefields.local import LocalForceField
 from idealflow.forcefields.registry import FORCE_FIELDS
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.learner.uncertainties import load_uncertainty
 from support import tiny
 

@@ -106,12 +106,14 @@ def test_a_labeller_that_fails_is_said_and_asked_again(
 ) -> None:
     (tmp_path / "moody.py").write_text(
         "from pathlib import Path\nfrom ase.calculators.emt import EMT\n"
-        "def moody(flag):\n    if not Path(flag).exists():\n        raise RuntimeError('no licence')\n    return EMT()\n"
+        "class Moody(EMT):\n    def __init__(self, flag):\n        super().__init__()\n        self.flag = flag\n"
+        "    def calculate(self, *args):\n        if not Path(self.flag).exists():\n"
+        "            raise RuntimeError('no licence')\n        super().calculate(*args)\n"
     )
-    labeller = {"calculator": "moody.moody", "kwargs": {"flag": str(tmp_path / "flag")}}
+    labeller = {"calculator": "moody.Moody", "kwargs": {"flag": str(tmp_path / "flag")}}
     assert campaign(labeller=labeller) == 1
     text = capsys.readouterr().err
-    assert "cannot be compared with the labeller, all 2 labels failed: 2× moody: RuntimeError: no licence" in text
+    assert "cannot be compared with the labeller, all 2 labels failed: 2× Moody: RuntimeError: no licence" in text
     assert "set bootstrap.dataset_check to 0" in text
     (tmp_path / "flag").touch()
     assert campaign(labeller=labeller) == 0

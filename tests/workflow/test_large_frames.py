@@ -15,7 +15,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from idealflow.errors import InputError
 from idealflow.schemas import CampaignState
 from idealflow.workflow import IdealMaker
-from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.campaign.state import next_action
 from support import tiny
 

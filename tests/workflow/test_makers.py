@@ -34,7 +34,7 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.workflow import AseLabeller, CropSearchMaker, IdealMaker, LabelMaker, StaticLabeller
-from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.keys import settings_key, stage_uuid

@@ -14,7 +14,8 @@ from idealflow.core import SOAP, SOAPCoverage, UncertaintyModel
 from idealflow.errors import InputError
 from idealflow.storage import ArtifactStore
 from idealflow.workflow import BootstrapMaker, UncertaintyScreenMaker
-from idealflow.workflow.campaign.opening import check_campaign, science_key
+from idealflow.workflow.campaign.checks import check_campaign
+from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.learner.uncertainties import load_uncertainty
 from support import tiny
 

@@ -230,7 +230,8 @@ def test_a_refused_config_exits_with_2_and_is_not_kept(
     assert 'from round 2 on threshold = 1000000.0, before "auto"' in shown.err
     assert 'from round 2 on threshold = 1000000.0, before "auto"' in shown.out
     assert cli.main(["report", str(out)]) == 0
-    assert "1000000.0" in (out / "report.html").read_text().split("later runs changed")[1]
+    shown = (out / "report.html").read_text().split("Settings that later runs changed")[1]
+    assert '"threshold of the uncertainty", "\\"auto\\"", "1000000.0"' in shown
 
 
 # campaigns of version 0.1.0, which stored no settings
@@ -443,7 +444,7 @@ def test_a_dataset_without_a_species_or_with_one_structure_is_refused(tmp_path: 
     maker, atoms = tiny.maker(tmp_path), bulk("Ag", "fcc", 4.09, cubic=True)
     from ase.calculators.emt import EMT
 
-    from idealflow.workflow.campaign.opening import check_campaign
+    from idealflow.workflow.campaign.checks import check_campaign
 
     atoms.calc = EMT()
     atoms.get_potential_energy()

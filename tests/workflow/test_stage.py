@@ -14,8 +14,8 @@ from jobflow import CURRENT_JOB, JobStore
 from maggma.stores import JSONStore, MemoryStore
 
 from idealflow.errors import CampaignError
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.locks import hold, let_go
-from idealflow.workflow.jobs.stage import current_store
 from support import tiny
 
 HOLDER = """

@@ -13,13 +13,20 @@ from idealflow.schemas import (
     BootstrapDoc,
     CampaignState,
     CentreDoc,
+    ConsolidationDoc,
     LearnerVersion,
     ModelUpdateDoc,
     ScreenDoc,
     SegmentDoc,
     WalkerState,
 )
-from idealflow.workflow.campaign.state import after_bootstrap, after_round, next_action
+from idealflow.workflow.campaign.state import (
+    after_bootstrap,
+    after_consolidation,
+    after_round,
+    consolidation_budget,
+    next_action,
+)
 
 
 def artifact(name: str) -> Artifact:
@@ -62,14 +69,17 @@ def screen(walker: int = 0, step: int = 10, n_centres: int = 1) -> ScreenDoc:
     )  # fmt: skip
 
 
-def update(frames: list[tuple[int, int]], accepted: int = 1, failed: int = 0, version: int = 1) -> ModelUpdateDoc:
-    return ModelUpdateDoc(
+def update(
+    frames: list[tuple[int, int]], accepted: int = 1, failed: int = 0, version: int = 1, **changes: Any
+) -> ModelUpdateDoc:
+    doc = ModelUpdateDoc(
         campaign="c", round=3, version_before=0, version_after=version, decision="accepted", reason="",
         accepted=[f"k{i}" for i in range(accepted)], learned=[f"k{i}" for i in range(accepted)],
         failed=[f"x{i}" for i in range(failed)], causes={"no": failed} if failed else {}, quarantined=[], replayed=[],
         new_before=None, new_after=None, held_out_before=None, held_out_after=None, n_samples={}, learner=learner(version),
         labelled_frames=frames, label_seconds=2.0, seconds=1.0,
     )  # fmt: skip
+    return doc.model_copy(update=changes)
 
 
 def test_without_a_model_comes_the_bootstrap() -> None:
@@ -250,3 +260,65 @@ def test_every_campaign_ends_and_every_round_counts(reasons: list[str], n_walker
 @pytest.mark.parametrize("status", ["finished", "failed"])
 def test_an_ended_campaign_has_nothing_to_do(status: str) -> None:
     assert next_action(state(status=status, reason="why")).reason == "why"
+
+
+def consolidated(decision: str = "accepted", **changes: Any) -> ConsolidationDoc:
+    fields = {
+        "campaign": "c", "round": 3, "seconds": 7.0, "version_before": 0, "version_after": 1, "decision": decision, "reason": "",
+        "last": False, "n_structures": 5, "steps": 10, "atom_steps": 300, "held_out_before": None, "held_out_after": None,
+        "all_before": None, "all_after": None, "learner": learner(1),
+    }  # fmt: skip
+    return ConsolidationDoc(**(fields | changes))
+
+
+def test_all_data_are_learned_together_after_so_many_updates() -> None:
+    before = state(consolidate_every=3, n_unconsolidated=2)
+    assert next_action(before).kind == "round"
+    after = after_round(before, [segment()], [screen()], update([(0, 10)], consolidates=True, atom_steps=40), 1.0)
+    assert (after.n_unconsolidated, after.atom_steps) == (3, 40)
+    action = next_action(after)
+    assert (action.kind, action.walkers) == ("consolidate", (0,))
+    done = after_consolidation(after, consolidated())
+    assert (done.n_unconsolidated, done.n_consolidations, done.consolidation_atom_steps, done.consolidation_s) == (
+        0,
+        1,
+        300,
+        7.0,
+    )
+    assert (done.round, done.learner) == (after.round + 1, learner(1))
+    assert next_action(done).kind == "round"
+
+
+@pytest.mark.parametrize("decision", ["discarded", "skipped"])
+def test_a_consolidation_that_did_not_help_is_not_tried_again_at_once(decision: str) -> None:
+    after = after_consolidation(state(consolidate_every=3, n_unconsolidated=3), consolidated(decision))
+    assert next_action(after).kind == "round"
+    assert after.n_consolidations == 0
+    assert after.n_discarded_consolidations == (decision == "discarded")
+
+
+def test_any_update_is_consolidated_in_the_end_and_before_the_evaluation() -> None:
+    ended = state(consolidate_every=10, n_unconsolidated=1, evaluation_frames=2)
+    ended.walkers[0].finished = True
+    action = next_action(ended)
+    assert (action.kind, action.walkers) == ("consolidate", ())
+    assert next_action(after_consolidation(ended, consolidated())).kind == "evaluate"
+
+
+def test_campaigns_of_earlier_versions_and_other_force_fields_are_never_consolidated() -> None:
+    ended = state(n_unconsolidated=5)
+    ended.walkers[0].finished = True
+    assert next_action(ended).kind == "stop"
+    after = after_round(state(consolidate_every=1), [segment()], [screen()], update([(0, 10)]), 1.0)
+    assert after.n_unconsolidated == 0
+    assert next_action(after).kind == "round"
+    rejected = update([(0, 10)], decision="rejected", consolidates=True)
+    assert after_round(state(consolidate_every=1), [segment()], [screen()], rejected, 1.0).n_unconsolidated == 0
+
+
+def test_consolidations_share_a_budget_that_counts_and_times_nothing() -> None:
+    ran = state(consolidation_share=0.5, atom_steps=1000, consolidation_atom_steps=200)
+    ran.walkers[0].step = 50
+    assert consolidation_budget(ran) == (4 * 50 + 1000) // 2 - 200
+    slow = ran.model_copy(update={"wall_s": 1e9, "consolidation_s": 1e8})
+    assert consolidation_budget(slow) == consolidation_budget(ran)

@@ -14,7 +14,8 @@ from ase.constraints import FixAtoms, FixCartesian, FixScaled
 from ase.io import write
 from pymatgen.core import Lattice, Molecule, Structure
 
-from idealflow.core.structure import fixed_directions, of_the_label, to_arrays, totals_of
+from idealflow.core.fixed_atoms import fixed_directions
+from idealflow.core.structure import of_the_label, to_arrays, totals_of
 from idealflow.errors import InputError
 from idealflow.schemas import StoredStructure
 from idealflow.storage import ArtifactStore, read_shard, write_shard

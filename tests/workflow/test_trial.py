@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.trial import Known, Trial, Verdict
+from idealflow.workflow.learner.trial import Effort, Known, Trial, Verdict, attempts, train
 
 
-def errors(*forces: float) -> np.ndarray:
-    """No energy error, no stress."""
-    return np.array([[0.0, force, np.nan] for force in forces]).reshape(-1, 3)
+def errors(*forces: float, energy: float = 0.0) -> np.ndarray:
+    """Errors of forces, all with the same energy error, and no stress."""
+    return np.array([[energy, force, np.nan] for force in forces]).reshape(-1, 3)
 
 
 def trial(new: tuple[float, float], validation: tuple[list[float], list[float]]) -> Trial:
@@ -28,19 +29,19 @@ def trial(new: tuple[float, float], validation: tuple[list[float], list[float]])
     [
         ((0.5, 0.1), ([0.1, 0.2], [0.2, 0.1]), None),
         ((0.5, 0.1), ([0.1, 0.1], [0.3, 0.3]), None),  # by the factor itself
-        ((0.5, 0.1), ([0.1, 0.1], [0.3, 0.32]), "error on held-out structures grew from 0.1000 to 0.3100"),
+        ((0.5, 0.1), ([0.1, 0.1], [0.3, 0.32]), "force error on held-out structures grew from 0.1000 to 0.3100"),
         ((0.5, 0.2), ([0.1, 0.1], [0.5, 0.5]), None),  # no worse than the new ones, by the factor
-        ((0.1, 0.31), ([], []), "error on the new labels grew from 0.1000 to 0.3100"),
+        ((0.1, 0.31), ([], []), "force error on the new labels grew from 0.1000 to 0.3100"),
         ((0.0, 0.002), ([], []), None),  # next to nothing
         ((0.1, float("nan")), ([0.1], [0.1]), "not finite"),
         ((0.1, 0.1), ([0.1], [float("inf")]), "not finite"),
     ],
 )
-def test_an_update_that_makes_things_worse_is_rejected(
+def test_an_update_that_makes_forces_worse_is_rejected(
     new: tuple[float, float], validation: tuple[list[float], list[float]], said: str | None
 ) -> None:
     made = trial(new, validation)
-    verdict = Verdict.of(made, 3.0)
+    verdict = Verdict.of(made, Guard(forces=3.0))
     if said is None:
         assert verdict.rejected is None
         assert verdict.learned is made
@@ -49,9 +50,106 @@ def test_an_update_that_makes_things_worse_is_rejected(
         assert verdict.learned is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (0.010, 0.020, None),  # doubled
+        (0.010, 0.021, "energy error on held-out structures grew from 0.0100 to 0.0210 eV/atom"),
+        (0.0001, 0.004, None),  # small errors count as 2 meV/atom
+        (0.0001, 0.0041, "more than energy_reject_factor = 2 allows"),
+    ],
+)
+def test_energies_have_a_guard_of_their_own(before: float, after: float, said: str | None) -> None:
+    new = errors(0.1), errors(0.1)
+    found = Guard().objection(*new, errors(0.1, energy=before), errors(0.1, energy=after))
+    assert found is None if said is None else said in str(found)
+
+
+class Scripted:
+    """A force field with errors told in advance, (new, validation): before, then after each update."""
+
+    name = "scripted"
+
+    def __init__(self, *script: tuple[float, float]) -> None:
+        self.script, self.at, self.updates = list(script), [0], []
+
+    def copy(self) -> Scripted:
+        return self
+
+    def errors(self, dataset: list[str]) -> np.ndarray:
+        new, validation = self.script[self.at[0]]
+        return errors(new if dataset == ["new"] else validation)
+
+    def update(self, *_: object, steps: int, lr: float, seed: int) -> SimpleNamespace:
+        self.at[0] += 1
+        self.updates.append((steps, round(lr, 6), seed))
+        return SimpleNamespace(atom_steps=10 * steps)
+
+
+KNOWN = Known([], [], ["v"], ["validation"])  # type: ignore[list-item]  # names stand for structures
+EFFORT = Effort(n_steps=20, max_steps=50, learned_within=1.5, learning_rate=1e-3)
+
+
+def test_an_update_goes_on_until_the_new_labels_are_learned() -> None:
+    learned_at_once = Scripted((0.5, 0.1), (0.15, 0.1))
+    assert train(learned_at_once, ["new"], KNOWN, EFFORT, seed=7).steps == 20
+    slow = Scripted((0.5, 0.1), (0.4, 0.1), (0.16, 0.1), (0.15, 0.1))
+    trial = train(slow, ["new"], KNOWN, EFFORT, seed=7)
+    assert [update[0] for update in slow.updates] == [20, 20, 10]
+    assert len({update[2] for update in slow.updates}) == 3  # each stretch has batches of its own
+    assert (trial.steps, trial.atom_steps) == (50, 500)
+    assert trial.new_before[0, 1] == 0.5
+    assert trial.new_after[0, 1] == 0.15
+    never = Scripted((0.5, 0.1), (0.4, 0.1), (0.3, 0.1), (0.3, 0.1))
+    assert train(never, ["new"], KNOWN, EFFORT, seed=7).steps == 50
+
+
+def test_without_a_validation_set_there_is_one_stretch() -> None:
+    assert train(Scripted((0.5, 0.1), (0.4, 0.1)), ["new"], Known([], [], [], []), EFFORT, seed=7).steps == 20
+
+
+def test_a_rejected_update_is_tried_at_a_lower_rate_then_from_the_last_consolidation() -> None:
+    effort = Effort(20, 20, 1.5, 1e-3)
+    present = Scripted((0.5, 0.1), (9.0, 9.0), (8.0, 8.0))
+    consolidated = Scripted((0.7, 0.1), (0.2, 0.1))
+    verdict = attempts(present, lambda: consolidated, ["new"], KNOWN, effort, Guard(), seed=1)
+    assert [update[1] for update in present.updates] == [1e-3, 3e-4]
+    assert [update[1] for update in consolidated.updates] == [3e-4]
+    assert len({update[2] for update in [*present.updates, *consolidated.updates]}) == 3
+    assert verdict.learned is not None
+    assert verdict.learned.force_field is consolidated
+    assert verdict.learned.new_before[0, 1] == 0.5  # it is the version before that is compared with
+    assert len(verdict.refused) == 2
+
+
+def test_what_helps_at_a_lower_rate_is_kept_and_what_never_helps_is_not() -> None:
+    effort = Effort(20, 20, 1.5, 1e-3)
+    verdict = attempts(
+        Scripted((0.5, 0.1), (9.0, 9.0), (0.2, 0.1)), lambda: None, ["new"], KNOWN, effort, Guard(), seed=1
+    )
+    assert (verdict.rejected, len(verdict.refused)) == (None, 1)
+    verdict = attempts(
+        Scripted((0.5, 0.1), (9.0, 9.0), (8.0, 8.0)), lambda: None, ["new"], KNOWN, effort, Guard(), seed=1
+    )
+    assert "grew from" in str(verdict.rejected)
+    assert verdict.learned is None
+    assert len(verdict.refused) == 1
+
+
 def test_where_nothing_was_trained_nothing_was_learned() -> None:
-    assert Verdict.of(None, 3.0) == Verdict(None, None)
-    assert Verdict.of(None, 3.0).learned is None
+    assert Verdict.of(None, Guard()) == Verdict(None, None)
+    assert Verdict.of(None, Guard()).learned is None
+
+
+def test_a_uniform_replay_draws_all_alike() -> None:
+    ledger = Ledger()
+    ledger.add(
+        [f"k{i}" for i in range(10)], np.array([[0.0, 100.0, 0.0]] + [[0.0, 1e-9, 0.0]] * 9), held_out=[False] * 10
+    )
+    rng = np.random.default_rng(0)
+    drawn = [ledger.replay(1, rng, "uniform")[0] for _ in range(400)]
+    assert {drawn.count(f"k{i}") > 15 for i in range(10)} == {True}
+    assert [ledger.replay(1, rng)[0] for _ in range(20)] == ["k0"] * 20
 
 
 def test_a_ledger_takes_in_what_was_learned() -> None:

@@ -1,6 +1,7 @@
 """What a firework costs the client and the server, over a thousand rounds; and how long the offered queries take.
 
     python workflows/benchmarks/flat_rockets.py [--rounds 1000] [--queries 100000] [--memory]
+        [--out workflows/benchmarks/results/flat_rockets.json]
 
 The campaign of `flat_rounds.py`, whose science costs nothing, driven by a FireWorks worker in this process against a server
 over the wire: mongo-java-server, standing in for MongoDB, unless ``MONGODB_URI`` names a real one. The stand-in scans
@@ -37,6 +38,7 @@ from idealflow.provenance.maggma_internals import mongo_collection
 from idealflow.storage import SQLiteStore
 from idealflow.workflow.drivers.fireworks import submit_campaign
 from workbench.cluster import Cluster, running_server
+from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
 
 MARKS = (10, 20, 50, 100, 200, 300, 500, 700, 1000)
@@ -69,8 +71,8 @@ class Traffic(monitoring.CommandListener):
         """Nothing comes back that is worth counting."""
 
 
-def run_rounds(folder: Path, uri: str, rounds: int, traffic: Traffic) -> Cluster:
-    """Run the campaign and print a line at each mark."""
+def run_rounds(folder: Path, uri: str, rounds: int, traffic: Traffic, out: Path | None) -> Cluster:
+    """Run the campaign, print a line at each mark, and keep it."""
     cluster = Cluster(folder / "cluster", uri)
     store = cluster.job_store()
     jobflow.SETTINGS.JOB_STORE = store
@@ -83,7 +85,7 @@ def run_rounds(folder: Path, uri: str, rounds: int, traffic: Traffic) -> Cluster
     print("   ".join(head), flush=True)
     rows: list[tuple[float, ...]] = []
     window: list[tuple[float, ...]] = []
-    first: tuple[float, ...] | None = None
+    marks: list[dict[str, float]] = []
     done = 0
     while done < rounds:
         before = (time.perf_counter(), time.process_time() - traffic.spent, traffic.commands, traffic.bytes)
@@ -101,15 +103,20 @@ def run_rounds(folder: Path, uri: str, rounds: int, traffic: Traffic) -> Cluster
         if done in MARKS:
             kept = window[-WINDOW:]
             figures = tuple(median(column) for column in zip(*kept, strict=True))
-            first = first or figures
+            row = {
+                "round": done, "fireworks": figures[0], "wall_ms": 1e3 * figures[1], "cpu_ms": 1e3 * figures[2],
+                "commands": figures[3], "kB": figures[4] / 1e3, "round_wall_ms": 1e3 * figures[5],
+                "largest_kB": _largest(campaign),
+            }  # fmt: skip
             print(
-                f"{done:5d} {figures[0]:9.0f} {1e3 * figures[1]:9.1f} {1e3 * figures[2]:8.1f} {figures[3]:9.1f} "
-                f"{figures[4] / 1e3:7.1f} {1e3 * figures[5]:13.0f} {_largest(campaign):12.1f}",
+                f"{done:5d} {row['fireworks']:9.0f} {row['wall_ms']:9.1f} {row['cpu_ms']:8.1f} {row['commands']:9.1f} "
+                f"{row['kB']:7.1f} {row['round_wall_ms']:13.0f} {row['largest_kB']:12.1f}",
                 flush=True,
             )
-            last = figures
-    if first is not None:
-        ratios = {name: last[i] / first[i] for i, name in ((2, "CPU time"), (3, "commands"), (4, "bytes"))}
+            marks.append(row)
+            keep(out, rounds=marks)
+    if marks:
+        ratios = {name: marks[-1][name] / marks[0][name] for name in ("cpu_ms", "commands", "kB")}
         print("last mark over first: " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
     return cluster
 
@@ -125,7 +132,7 @@ def _largest(campaign: Campaign) -> float:
     return max(len(bson.encode(document)) for document in found) / 1e3
 
 
-def run_queries(folder: Path, cluster: Cluster, n: int) -> None:
+def run_queries(folder: Path, cluster: Cluster, n: int) -> list[dict[str, Any]]:
     """Time the offered queries with ``n`` substructures, on the embedded store and on the server."""
     shared = cluster.job_store()
     (model,) = shared.query({"output.kind": "substructure"}, load=True, limit=1)
@@ -164,18 +171,22 @@ def run_queries(folder: Path, cluster: Cluster, n: int) -> None:
     }
     print(f"\nqueries over {n} substructures, ms (rows)")
     print(f"{'':20s} {'embedded':>18s} {'server':>18s}")
+    rows: list[dict[str, Any]] = []
     for name, filters in questions.items():
         line = f"{name:20s}"
-        for store in (embedded, shared):
+        rows.append({"question": name})
+        for where, store in (("embedded", embedded), ("server", shared)):
             campaign = Campaign(store, campaign_name)
             times = []
             for _ in range(3):
                 began = time.perf_counter()
-                rows = campaign.substructures(**filters)
+                n_rows = len(campaign.substructures(**filters))
                 times.append(time.perf_counter() - began)
-            line += f" {1e3 * median(times):11.1f} ({len(rows):4d})"
+            line += f" {1e3 * median(times):11.1f} ({n_rows:4d})"
+            rows[-1] |= {"rows": n_rows, f"{where}_ms": 1e3 * median(times)}
         print(line, flush=True)
     embedded.close()
+    return rows
 
 
 def main() -> None:
@@ -184,6 +195,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--queries", type=int, default=100_000)
     parser.add_argument("--memory", action="store_true", help="a stand-in that writes no file")
+    add_out(parser)
     arguments = parser.parse_args()
     one_thread()
     traffic = Traffic()
@@ -192,9 +204,9 @@ def main() -> None:
     print(f"server: {os.environ.get('MONGODB_URI', stand_in)}")
     mode: Literal["", "memory"] = "memory" if arguments.memory else ""
     with tempfile.TemporaryDirectory() as temporary, running_server(Path(temporary), mode) as uri:
-        cluster = run_rounds(Path(temporary), uri, arguments.rounds, traffic)
+        cluster = run_rounds(Path(temporary), uri, arguments.rounds, traffic, arguments.out)
         if arguments.queries:
-            run_queries(Path(temporary), cluster, arguments.queries)
+            keep(arguments.out, queries=run_queries(Path(temporary), cluster, arguments.queries))
         cluster.end()
         os.chdir("/")
 

@@ -1,6 +1,6 @@
 """The kernels made of explicit vector instructions against the same in plain numba, in turns in one run.
 
-    python workflows/benchmarks/simd.py [--repeats 15]
+    python workflows/benchmarks/simd.py [--repeats 15] [--out workflows/benchmarks/results/simd.json]
 
 Two processes, one a form (``IDEALFLOW_SIMD``), each with one thread, are asked in turns; times are of CPU. A ratio is the median
 over the pairs of plain numba / vector instructions, with the lowest and the highest in brackets. SOAP with r_cut 5 Å and σ
@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,8 @@ from ase.build import bulk
 
 from idealflow.core import SOAP
 from idealflow.core.descriptors.vectors import SIMD
+from workbench.keeping import add_out, keep
+from workbench.timing import cpu_seconds, ratio_text, spread
 
 SPECIES = ("Cu", "Ni", "Al", "Au")
 CASES = [
@@ -66,9 +67,7 @@ def answer() -> None:
     cases = [work(*case) for case in CASES]
     print(json.dumps(SIMD), flush=True)
     for line in sys.stdin:
-        started = time.process_time()
-        cases[int(line)]()
-        print(json.dumps(time.process_time() - started), flush=True)
+        print(json.dumps(cpu_seconds(cases[int(line)])), flush=True)
 
 
 def started(form: str) -> Any:
@@ -93,6 +92,7 @@ def asked(process: Any, case: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Vector instructions against plain numba.")
     parser.add_argument("--repeats", type=int, default=15)
+    add_out(parser)
     parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.answer:
@@ -100,15 +100,20 @@ def main() -> None:
         return
     processes = {form: started(form) for form in FORMS}
     print(f"{'':20s}{'species':>8s}{'n_max':>6s}{'l_max':>6s}{'plain, ms':>11s}{'simd, ms':>10s}   ratio")
+    rows = []
     for case, (what, *settings) in enumerate(CASES):
         turns = [[asked(process, case) for process in processes.values()] for _ in range(arguments.repeats)]
         plain, simd = np.array(turns).T
         each = plain / simd
         print(
             f"{what:20s}{settings[0]:8d}{settings[1]:6d}{settings[2]:6d}{1e3 * np.median(plain):11.1f}"
-            f"{1e3 * np.median(simd):10.1f}   {np.median(each):.2f} ({each.min():.2f} to {each.max():.2f})",
+            f"{1e3 * np.median(simd):10.1f}   {ratio_text(each, width=1, digits=2)}",
             flush=True,
         )
+        times = {"plain_ms": 1e3 * np.median(plain), "simd_ms": 1e3 * np.median(simd)}
+        names = ("n_species", "n_max", "l_max")
+        rows.append({"what": what, **dict(zip(names, settings, strict=True)), **times, "ratio": spread(each)})
+    keep(arguments.out, kernels=rows)
     for process in processes.values():
         process.communicate()
 

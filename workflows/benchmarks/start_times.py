@@ -1,11 +1,13 @@
 """CPU seconds of short commands: what a user waits for before the first line, on a campaign of a few rounds.
 
-    python workflows/benchmarks/start_times.py [--campaign DIR] [--runs N] [--markdown]
+    python workflows/benchmarks/start_times.py [--campaign DIR] [--runs N] [--source DIR]
+        [--out workflows/benchmarks/results/start_times.json]
 
 Each command runs as a process of its own; user and system time of it and its children are summed, which does not depend on what
 else the machine does as the clock on the wall would. The least and the median of the runs are printed, after one run that is
-left out (it writes Python's compiled files). ``--campaign`` takes a folder of `idealflow run`; without it the
-sample campaign of the package is looked at.
+left out (it writes Python's compiled files). ``--campaign`` takes a folder of `idealflow run`; without it the sample
+campaign of the package is looked at. ``--source`` names the folder ``src`` of another version of the package, which is measured
+in place of this one: the page's times "before" are those of the parent of c99047e.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import tempfile
 from pathlib import Path
 
 from idealflow.provenance import sample_campaign
+from workbench.keeping import add_out, keep
 
 
 def cpu_seconds(command: list[str]) -> float:
@@ -50,24 +53,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--campaign", type=Path)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--markdown", action="store_true", help="as a table for the docs")
+    parser.add_argument("--source", type=Path)
+    add_out(parser)
     arguments = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
         scratch, campaign = Path(folder), arguments.campaign
         if campaign is None:
             campaign = sample_campaign(scratch / "sample").folder.path
-        row = "| `{}` | {:.2f} | {:.2f} |" if arguments.markdown else "{:32s} {:6.2f} {:6.2f}"
-        head = (
-            "| command | least | median |\n|---|---|---|"
-            if arguments.markdown
-            else f"{'CPU seconds':32s}  least median"
-        )
-        print(head)
+        if arguments.source is not None:
+            os.environ["PYTHONPATH"] = str(arguments.source.resolve())
+        print(f"{'CPU seconds':32s}  least median")
+        rows = []
         for name, command in commands(campaign, scratch).items():
             cpu_seconds(command)
             found = [cpu_seconds(command) for _ in range(arguments.runs)]
-            print(row.format(name, min(found), statistics.median(found)), flush=True)
+            print(f"{name:32s} {min(found):6.2f} {statistics.median(found):6.2f}", flush=True)
+            rows.append({"command": name, "least_s": min(found), "median_s": statistics.median(found)})
+        keep(arguments.out, commands=rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The uncertainty engine against DScribe: values, gradients, a crop with its relaxation, and a million atoms.
 
     python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale coverage profile]
+        [--out workflows/benchmarks/results/uncertainty_engine.json]
 
-Every comparison alternates the two engines in one run and prints the median ratio of
-the pairs with its spread (lowest to highest), so that a noisy machine disturbs both alike. One thread unless said.
+Every comparison alternates the two engines in one run and prints the median ratio of the pairs with its spread (lowest to
+highest). One thread unless said; times are of CPU where there is one, which a busy machine disturbs least.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -22,11 +23,16 @@ from ase import Atoms
 from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell
+from idealflow.core.descriptors import PreparedFrame
+from idealflow.core.descriptors.harmonics import harmonic_constants
+from idealflow.core.descriptors.kernel import density, power_spectrum
+from idealflow.core.descriptors.neighbours import Pairs
 from idealflow.core.descriptors.oracle import DScribeSOAP
 from workbench import crystals
 from workbench.crystals import rattled, repeated
+from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
-from workbench.timing import compared, cpu_seconds, ratio_text, seconds
+from workbench.timing import compared, cpu_seconds, ratio_text, seconds, spread
 
 BASIS = {"r_cut": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5}
 SMALL = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
@@ -59,12 +65,13 @@ def species_of(atoms: Atoms) -> list[str]:
     return sorted(set(atoms.get_chemical_symbols()))
 
 
-def values(quick: bool) -> None:
+def values(quick: bool) -> list[dict[str, Any]]:
     """Descriptors of every atom of a frame."""
     print("\nvalues, µs per atom; ratio DScribe / ours (goal 3 in float64, 5 in float32)")
     print(
         f"{'system':8s}{'atoms':>9s}{'DScribe':>10s}{'float64':>10s}{'float32':>10s}   ratio float64      ratio float32"
     )
+    rows = []
     for system, build in SYSTEMS.items():
         for n in (2_000,) if quick else (2_000, 16_000, 100_000):
             atoms = build(n)
@@ -80,11 +87,19 @@ def values(quick: bool) -> None:
                 f"{scale * np.median(fast):10.1f}   {ratio_text(theirs / ours):18s} {ratio_text(again / fast)}",
                 flush=True,
             )
+            times = {"dscribe": theirs, "float64": ours, "float32": fast}
+            rows.append({
+                "system": system, "n_atoms": len(atoms),
+                **{f"{name}_us": scale * np.median(found) for name, found in times.items()},
+                "float64_ratio": spread(theirs / ours), "float32_ratio": spread(again / fast),
+            })  # fmt: skip
+    return rows
 
 
-def gradients(quick: bool) -> None:
+def gradients(quick: bool) -> list[dict[str, Any]]:
     """Value and gradient in positions (ours: and cell) of a scalar of all descriptors of a periodic cell."""
     print("\nvalue and gradient, periodic, ms; ratio DScribe / ours (goals 100, 200, 300)")
+    rows = []
     for n, system in ((30, "Li"), (60, "Li"), (120, "Li"), (120, "Al2O3")):
         if quick and n > 60:
             continue
@@ -92,14 +107,17 @@ def gradients(quick: bool) -> None:
         soap = SOAP(species_of(atoms), **BASIS)
         oracle = DScribeSOAP(soap)
         model = UncertaintyModel.fit([rattled(atoms, 0.05, seed) for seed in range(60)], soap)
-        ours = np.array([seconds(lambda m=model, a=atoms: m.value_and_gradient(a)) for _ in range(12)])[2:]
-        theirs = np.array([seconds(lambda o=oracle, a=atoms: o.derivatives(a)) for _ in range(2 if n > 60 else 3)])
+        ours = np.array([cpu_seconds(lambda m=model, a=atoms: m.value_and_gradient(a)) for _ in range(12)])[2:]
+        theirs = np.array([cpu_seconds(lambda o=oracle, a=atoms: o.derivatives(a)) for _ in range(2 if n > 60 else 3)])
         each = theirs[:, None] / ours[None, :]
         print(
             f"{system:8s}{len(atoms):6d} atoms{1e3 * np.median(theirs):10.0f}{1e3 * np.median(ours):8.2f}   "
             f"{ratio_text(each, digits=0)}",
             flush=True,
         )
+        medians = {"dscribe_ms": 1e3 * np.median(theirs), "ours_ms": 1e3 * np.median(ours)}
+        rows.append({"system": system, "n_atoms": len(atoms), **medians, "ratio": spread(each)})
+    return rows
 
 
 def lithium_cell(n: int) -> Atoms:
@@ -108,7 +126,7 @@ def lithium_cell(n: int) -> Atoms:
     return rattled(crystals.lithium(shape), 0.15, 0)
 
 
-def substructure(_: bool) -> None:
+def substructure(_: bool) -> dict[str, Any]:
     """A crop search around an atom beside a vacancy, and the relaxation of a crop of about 120 atoms."""
     soap = SOAP(["Cu"], **SMALL)
     model = UncertaintyModel.fit([copper(0.1, seed) for seed in range(12)], soap)
@@ -117,19 +135,21 @@ def substructure(_: bool) -> None:
     centre = int(np.argmax(model(frame)))
     crops: list = []
     crop_search(model, frame, centre, n_candidates=5, rng=np.random.default_rng(1))  # compile
-    search = seconds(lambda: crops.extend(crop_search(model, frame, centre, rng=np.random.default_rng(0))))
+    search = cpu_seconds(lambda: crops.extend(crop_search(model, frame, centre, rng=np.random.default_rng(0))))
     crop = min(crops, key=lambda entry: abs(len(entry.atoms) - 120))
-    times, found = [], None
-    for _repeat in range(3):
-        started = time.perf_counter()
-        found = relax_shell(model, crop, max_steps=100, cell=True, threshold=0.0)
-        times.append(time.perf_counter() - started)
-    relax, steps = float(np.median(times)), len(found.trace) - 1
-    before, after = crop.values[crop.shell].mean(), model(found.atoms)[crop.shell].mean()
+    found: list = []
+    rules = {"max_steps": 100, "cell": True, "threshold": 0.0}
+    relax = float(np.median([cpu_seconds(lambda: found.append(relax_shell(model, crop, **rules))) for _ in range(3)]))
+    relaxed, steps = found[0], len(found[0].trace) - 1
+    before, after = crop.values[crop.shell].mean(), model(relaxed.atoms)[crop.shell].mean()
     print(
         f"\n50-candidate crop search in {len(frame)} atoms {search:.2f} s; {steps} relaxation steps on {len(crop.atoms)} atoms "
-        f"{relax:.2f} s (shell {before:.1f} to {after:.2f}; {found.reason}); together {search + relax:.2f} s (goal 5)"
+        f"{relax:.2f} s (shell {before:.1f} to {after:.2f}; {relaxed.reason}); together {search + relax:.2f} s (goal 5)"
     )
+    return {
+        "frame_atoms": len(frame), "search_s": search, "n_steps": steps, "crop_atoms": len(crop.atoms), "relax_s": relax,
+        "shell_before": before, "shell_after": after,
+    }  # fmt: skip
 
 
 def copper(width: float, seed: int) -> Atoms:
@@ -137,7 +157,7 @@ def copper(width: float, seed: int) -> Atoms:
     return rattled(crystals.copper(8), width, seed)
 
 
-def scale(quick: bool) -> None:
+def scale(quick: bool) -> list[dict[str, Any]]:
     """Screening of frames of growing size, each in a process of its own."""
     print(
         "\nscreening Li frames (threshold crossing of every atom), one process each; goals: 60 s, 1.5 GB at 1 024 000"
@@ -150,6 +170,7 @@ def scale(quick: bool) -> None:
     if not quick:
         runs += [(1_024_000, 1, "float32", "5/8/6/0.5"), (1_024_000, 2, "float64", "5/8/6/0.5")]
         runs += [(1_024_000, 1, "float64", "4/6/6/0.4")]
+    rows = []
     for n, threads, dtype, basis in runs:
         arguments = [str(n), str(threads), dtype, "small" if basis.startswith("4") else "basis"]
         done = subprocess.run(
@@ -161,6 +182,8 @@ def scale(quick: bool) -> None:
             f"{out['peak_gb']:9.2f}{1e3 * out['one_centre']:16.2f}",
             flush=True,
         )
+        rows.append({"basis": basis, "threads": threads, "dtype": dtype, **out})
+    return rows
 
 
 def one_scale(n: int, threads: int, dtype: str, basis: str) -> None:
@@ -174,9 +197,10 @@ def one_scale(n: int, threads: int, dtype: str, basis: str) -> None:
     before = peak_gb()
     frame = lithium(n, seed=1)
     found: list[np.ndarray] = []
-    spent = seconds(lambda: found.append(model(frame)))
+    clock = cpu_seconds if threads == 1 else seconds
+    spent = clock(lambda: found.append(model(frame)))
     prepared = model.soap.prepare(frame)
-    one = min(seconds(lambda i=i: model(prepared, [i * len(frame) // 20])) for i in range(20))
+    one = min(clock(lambda i=i: model(prepared, [i * len(frame) // 20])) for i in range(20))
     print(
         json.dumps(
             {"atoms": len(frame), "seconds": spent, "peak_gb": peak_gb(), "before_gb": before, "one_centre": one}
@@ -190,24 +214,27 @@ def peak_gb() -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
-def coverage(_: bool) -> None:
+def coverage(_: bool) -> list[dict[str, Any]]:
     """What coverage costs with many centres."""
     model = UncertaintyModel.fit([lithium(432, seed) for seed in range(20)], SOAP(["Li"], **SMALL))
     frame = lithium(2_000, seed=9)
     model(frame)
     print("\ncoverage of 2 000 uncertain atoms, ms, by the number of covering centres")
-    alone = min(seconds(lambda: model(frame)) for _ in range(3))
+    alone = min(cpu_seconds(lambda: model(frame)) for _ in range(3))
+    rows = []
     for n in (10, 100, 1_000, 10_000):
         covering = model.copy()
         while covering.n_covered["Li"] < n:
             source = lithium(2_000, seed=100 + covering.n_covered["Li"])
             covering.cover(source, np.arange(min(len(source), n - covering.n_covered["Li"])))
         covering.covered(frame, 2.0)
-        spent = min(seconds(lambda c=covering: c.covered(frame, 2.0)) for _ in range(3))
+        spent = min(cpu_seconds(lambda c=covering: c.covered(frame, 2.0)) for _ in range(3))
         print(f"{n:7d}{1e3 * spent:9.1f}   ({spent / alone:.1f} times the screening of the same atoms)", flush=True)
+        rows.append({"n_covering": n, "ms": 1e3 * spent, "over_screening": spent / alone})
+    return rows
 
 
-def profile(_: bool) -> None:
+def profile(_: bool) -> dict[str, Any]:
     """Where the time of one screened atom goes, and what the same arithmetic would take at this core's matrix product."""
     print(
         "\nwhere the time goes: lithium, 16 000 atoms, one thread, float64, µs of CPU per atom; arithmetic in kflop per atom"
@@ -217,10 +244,8 @@ def profile(_: bool) -> None:
     frame = soap.prepare(lithium(16_000))
     blocks = [np.arange(start, min(start + 256, len(frame))) for start in range(0, len(frame), 256)]
     pairs = [frame.grid.pairs(block) for block in blocks]
-    densities = [
-        soap._density(p, frame.kinds[p.j], frame.kinds[b], soap.dtype) for p, b in zip(pairs, blocks, strict=True)
-    ]
-    vectors = [soap._features(d, len(b)) for d, b in zip(densities, blocks, strict=True)]
+    densities = [expansion(soap, frame, p, b) for p, b in zip(pairs, blocks, strict=True)]
+    vectors = [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)]
     n_pairs = sum(len(p.j) for p in pairs) / len(frame)
     k = model.whitened(vectors[0], 0).shape[1]
     radial, angular = soap.n_max * (soap.l_max + 1), (soap.l_max + 1) ** 2
@@ -229,20 +254,17 @@ def profile(_: bool) -> None:
     stages: dict[str, tuple[Callable[[], object], float]] = {
         "neighbours": (lambda: [frame.grid.pairs(block) for block in blocks], 0.0),
         "density": (
-            lambda: [
-                soap._density(p, frame.kinds[p.j], frame.kinds[b], soap.dtype)
-                for p, b in zip(pairs, blocks, strict=True)
-            ],
+            lambda: [expansion(soap, frame, p, b) for p, b in zip(pairs, blocks, strict=True)],
             n_pairs * per_pair,
         ),
         "power spectrum": (
-            lambda: [soap._features(d, len(b)) for d, b in zip(densities, blocks, strict=True)],
+            lambda: [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)],
             soap.n_max * (soap.n_max + 1) * angular,
         ),
         "whitening": (lambda: [(model.whitened(v, 0) ** 2).sum(axis=1) for v in vectors], 2.0 * k * soap.n_features),
     }
     rate = matrix_product_rate()
-    floor = 0.0
+    floor, rows = 0.0, []
     for name, (work, flop) in stages.items():
         spent = 1e6 * min(cpu_seconds(work) for _ in range(15)) / len(frame)
         at_best = 1e6 * flop / rate
@@ -250,13 +272,36 @@ def profile(_: bool) -> None:
         print(
             f"{name:16s}{spent:6.2f}   {1e-3 * flop:6.1f} kflop, {flop / spent * 1e-3:5.1f} Gflop/s, at best {at_best:5.2f} µs"
         )
+        rows.append({"stage": name, "us": spent, "kflop": 1e-3 * flop, "floor_us": at_best})
     whole = 1e6 * min(cpu_seconds(lambda: model(frame)) for _ in range(15)) / len(frame)
-    per_row = 6 * radial * 8
+    per_row, table_kib = 6 * radial * 8, soap.tables["float64"].coefficients.nbytes / 1024
     print(
         f"{'all of it':16s}{whole:6.2f}   floor of the arithmetic {floor:.2f} µs (matrix product: {1e-9 * rate:.0f} Gflop/s), "
         f"ratio {whole / floor:.1f}\n{n_pairs:.0f} pairs an atom, k = {k}; a pair: {per_pair} flop, 32 bytes of its own, a row "
-        f"of {per_row} bytes of the splines' table of {soap.tables['float64'].coefficients.nbytes / 1024:.0f} KiB"
+        f"of {per_row} bytes of the splines' table of {table_kib:.0f} KiB"
     )
+    return {
+        "stages": rows, "whole_us": whole, "product_gflops": 1e-9 * rate, "n_pairs": n_pairs, "dimensions": k,
+        "pair_flop": per_pair, "row_bytes": per_row, "table_kib": table_kib,
+    }  # fmt: skip
+
+
+def expansion(soap: SOAP, frame: PreparedFrame, pairs: Pairs, block: np.ndarray) -> np.ndarray:
+    """Coefficients of the density of a block's atoms, flat."""
+    table, n_pad = soap.tables[soap.dtype], len(soap.at_centre)
+    out = np.empty(len(block) * len(soap.species) * (soap.l_max + 1) ** 2 * n_pad, dtype=soap.dtype)
+    density(
+        pairs.offsets, pairs.vec, frame.kinds[pairs.j], frame.kinds[block], soap.at_centre,
+        table.coefficients, table.origin, table.inverse_step, harmonic_constants(soap.l_max, soap.dtype), soap.l_max, n_pad, out,
+    )  # fmt: skip
+    return out
+
+
+def invariants(soap: SOAP, coefficients: np.ndarray, n_atoms: int) -> np.ndarray:
+    """Their power spectra, (n_atoms, n_features)."""
+    out = np.empty((n_atoms, soap.n_features))
+    power_spectrum(coefficients, n_atoms, len(soap.species), soap.n_max, len(soap.at_centre), soap.l_max, out)
+    return out
 
 
 def matrix_product_rate() -> float:
@@ -280,6 +325,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The uncertainty engine against DScribe.")
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    add_out(parser)
     parser.add_argument("--one-scale", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     one_thread()
@@ -288,7 +334,7 @@ def main() -> None:
         one_scale(int(n), int(threads), dtype, basis)
         return
     for name in arguments.only:
-        PARTS[name](arguments.quick)
+        keep(arguments.out, **{name: PARTS[name](arguments.quick)})
 
 
 if __name__ == "__main__":

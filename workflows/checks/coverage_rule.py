@@ -14,9 +14,7 @@ interstitial's uncertain atoms trigger, at 3 000 training environments and at 10
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from ase.geometry import find_mic
 from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell, screen
 from idealflow.forcefields import ForceField, get_force_field
 from workbench.crystals import copper, nickel_aluminide
+from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
 from workbench.trajectories import labelled, trajectory
 
@@ -146,9 +145,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The coverage rule in numbers; EMT stands in for DFT.")
     parser.add_argument("--systems", nargs="+", default=["Cu", "Ni3Al"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[3_000, 100_000])
-    parser.add_argument(
-        "--out", type=Path, help="JSON file for the figures; the page's are those of results/coverage_rule.json"
-    )
+    add_out(parser)
     arguments = parser.parse_args()
     one_thread()
     print("Reference: ASE's EMT, standing in for first principles. Force errors and forces in meV/Å.")
@@ -158,9 +155,9 @@ def main() -> int:
         vacancy = frames_of(with_vacancy(system), N_FRAMES, every=20, seed=2)
         interstitial = frames_of(with_interstitial(system), 24, every=20, seed=3)
         first = first_force_field(system)
-        rows += [run(system, training_set(system, size), vacancy, interstitial, first) for size in arguments.sizes]
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+        for size in arguments.sizes:
+            rows.append(run(system, training_set(system, size), vacancy, interstitial, first))
+            keep(arguments.out, **{f"{system} {size}": rows[-1]})
     good = all(row["triggering"] >= GOAL for row in rows)
     print("goal met" if good else f"goal missed: fewer than {100 * GOAL:g} % trigger somewhere")
     return 0 if good else 1

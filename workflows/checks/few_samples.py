@@ -1,6 +1,6 @@
 """Few environments: from how many on something new is seen, and what is known left alone.
 
-    python workflows/checks/few_samples.py
+    python workflows/checks/few_samples.py [--out workflows/checks/results/few_samples.json]
 
 Distributions of few environments of one species: narrow ones (volumes of a perfect crystal) and thermal ones (rattled cells).
 Printed, over the automatic threshold: the least uncertainty of what is not in them (neighbours of a vacancy, hcp, bcc, a
@@ -11,6 +11,7 @@ a vacancy's neighbours and of hcp, rattled alike. The last table is of an alloy 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +19,7 @@ from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel
 from workbench.crystals import rattled
+from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
 
 LATTICE = {"Cu": 3.61, "Pd": 3.89, "Ag": 4.085}
@@ -42,26 +44,32 @@ def others(element: str, by: float) -> dict[str, tuple[Atoms, np.ndarray]]:
     return {name: (rattled(atoms, by, 5), chosen) for name, (atoms, chosen) in found.items()}
 
 
-def narrow(element: str, soap: SOAP) -> None:
+def narrow(element: str, soap: SOAP) -> list[dict[str, Any]]:
+    """Rows of the table of volumes."""
     new = others(element, 0.0) | {"rattled": (rattled(crystal(element), 0.1, 3), np.arange(108))}
     print(
         f"\n{element}: volumes of a perfect crystal, ±6 %; least u/τ\n     n       τ "
         + "".join(f"{n:>10s}" for n in new)
     )
+    rows = []
     for n in (3, 7, 11, 20, 60, 200):
         cells = [crystal(element, 1, volume) for volume in np.linspace(0.94, 1.06, n)]
         model = UncertaintyModel.fit(cells, soap, masks=[np.arange(4) < 1] * n)
         threshold = model.auto_threshold()
         least = [float(model(atoms, chosen).min()) / threshold for atoms, chosen in new.values()]
         print(f"{n:6d} {threshold:7.1f} " + "".join(f"{value:10.3g}" for value in least), flush=True)
+        rows.append({"element": element, "n": n, "threshold": threshold, **dict(zip(new, least, strict=True))})
+    return rows
 
 
-def thermal(element: str, soap: SOAP, by: float) -> None:
+def thermal(element: str, soap: SOAP, by: float) -> list[dict[str, Any]]:
+    """Rows of the table of rattled cells."""
     new, held_out = others(element, by), [rattled(crystal(element), by, [99, number]) for number in range(5)]
     print(f"\n{element}: rattled by {by} Å; means over {SEEDS} sets, median u/τ")
     print("     n       τ  held out above τ, %: mean  most" + "".join(f"{n:>10s}" for n in new))
+    rows = []
     for n in (7, 10, 15, 20, 30, 60, 100, 200, 400):
-        rows = []
+        sets = []
         for seed in range(SEEDS):
             frames = [rattled(crystal(element), by, [seed, number]) for number in range(-(-n // 108))]
             masks = [np.arange(108) < n - 108 * number for number in range(len(frames))]
@@ -69,17 +77,22 @@ def thermal(element: str, soap: SOAP, by: float) -> None:
             threshold = model.auto_threshold()
             above = 100 * float(np.mean([model(atoms) > threshold for atoms in held_out]))
             seen = [float(np.median(model(atoms, chosen))) / threshold for atoms, chosen in new.values()]
-            rows.append([threshold, above, *seen])
-        table = np.array(rows)
+            sets.append([threshold, above, *seen])
+        table = np.array(sets)
+        medians = np.median(table[:, 2:], axis=0)
         print(
             f"{n:6d} {table[:, 0].mean():7.1f} {table[:, 1].mean():26.2f} {table[:, 1].max():5.1f}"
-            + "".join(f"{value:10.3g}" for value in np.median(table[:, 2:], axis=0)),
+            + "".join(f"{value:10.3g}" for value in medians),
             flush=True,
         )
+        shares = {"above": table[:, 1].mean(), "most_above": table[:, 1].max()}
+        of_set = {"element": element, "rattled_by": by, "n": n, "threshold": table[:, 0].mean()}
+        rows.append(of_set | shares | dict(zip(new, medians, strict=True)))
+    return rows
 
 
-def minority(by: float) -> None:
-    """One silver atom among 31 of copper; a pair of them, and one that is displaced by a normal deviate of 0.25 Å."""
+def minority(by: float) -> list[dict[str, Any]]:
+    """Rows of one silver atom among 31 of copper; a pair of them, and one that is displaced by a normal deviate of 0.25 Å."""
     soap = SOAP(["Cu", "Ag"], r_cut=4.0, n_max=6, l_max=6, sigma=0.4)
     print(f"\none Ag in 31 Cu, rattled by {by} Å; u/τ")
     print("     n       τ   Ag–Ag pair, least   displaced Ag, median   held-out Ag above τ, %")
@@ -90,6 +103,7 @@ def minority(by: float) -> None:
         return rattled(atoms, by, seed)
 
     near = int(np.argsort(crystal("Cu", 2).get_distances(0, range(32), mic=True))[1])
+    rows = []
     for n in (3, 7, 10, 20, 30, 60, 120):
         model = UncertaintyModel.fit([alloy([1, seed], [0]) for seed in range(n)], soap)
         threshold = model.auto_threshold()
@@ -105,20 +119,25 @@ def minority(by: float) -> None:
             f"{n:6d} {threshold:7.1f} {pair / threshold:19.3g} {np.median(displaced) / threshold:22.3g} {above:26.1f}",
             flush=True,
         )
+        seen = {"pair": pair / threshold, "displaced": np.median(displaced) / threshold}
+        rows.append({"rattled_by": by, "n": n, "threshold": threshold, "above": above, **seen})
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Few environments: what is seen as new.")
     parser.add_argument("--elements", nargs="+", default=["Pd"])
-    elements = parser.parse_args().elements
+    add_out(parser)
+    arguments = parser.parse_args()
     one_thread()
-    for element in elements:
+    volumes, rattlings = [], []
+    for element in arguments.elements:
         soap = SOAP([element], r_cut=4.0, n_max=6, l_max=6, sigma=0.4)
-        narrow(element, soap)
+        volumes += narrow(element, soap)
         for by in (0.06, 0.12):
-            thermal(element, soap, by)
-    for by in (0.08, 0.1):
-        minority(by)
+            rattlings += thermal(element, soap, by)
+    alloys = [row for by in (0.08, 0.1) for row in minority(by)]
+    keep(arguments.out, volumes=volumes, rattled=rattlings, minority=alloys)
 
 
 if __name__ == "__main__":

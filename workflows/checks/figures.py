@@ -7,7 +7,7 @@ The tutorial's campaign (`docs/examples/first.yaml`) and the example of the Pyth
 run with the vectors of this processor and with shorter ones (`processors.py`), for how far another processor's figures
 may differ. Times are among the figures: run it where nothing else runs. What they print is kept in
 `docs/examples/figures.json`; the tutorial, the Python page and the README take their figures from there, and the tests see
-to it that they do.
+to it that they do (the tutorial's table is made when the page is built).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from workbench.measured_tables import FIGURES as STORED
+from workbench.measured_tables import first_and_last
 from workbench.processors import RESTRICTED, environment
 
 __all__ = ["STORED", "rendered"]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-STORED = EXAMPLES / "figures.json"
-VECTORS = {"native": "all that the processor has (above)", "avx2": "four doubles (AVX2)", "sse2": "two doubles (SSE2)"}
 KEPT = ("uncertainty_threshold", "n_substructures", "n_labelled_frames", "model_version", "evaluation")
 
 
@@ -72,33 +72,6 @@ def shortened(lines: list[str]) -> list[str]:
     return [*lines[:5], "...", *lines[last:]]
 
 
-def table(figures: dict[str, Any]) -> str:
-    """A row for each length of vectors."""
-    rows = [
-        "| vectors | threshold | substructures | frames | energy, meV/atom | forces, meV/Å |",
-        "|---|---|---|---|---|---|",
-    ]
-    for vectors, name in VECTORS.items():
-        summary = figures[vectors]["summary"]
-        errors = summary["evaluation"][-1]
-        cells = [
-            name,
-            f"{summary['uncertainty_threshold']:.2f}",
-            str(summary["n_substructures"]),
-            str(summary["n_labelled_frames"]),
-            *(f"{first} → {last}" for first, last in (rounded(errors, "energy"), rounded(errors, "force"))),
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows) + "\n"
-
-
-def rounded(errors: dict[str, Any], kind: str) -> tuple[str, str]:
-    """Mean error of the first and of the last model, as the program prints it."""
-    unit, digits = ("meV_per_atom", 2) if kind == "energy" else ("meV_per_A", 0)
-    first, last = (f"{errors[f'{kind}_mae_{model}_{unit}']:.{digits}f}" for model in ("first", "last"))
-    return first, last
-
-
 def replaced(text: str, pattern: str, new: str) -> str:
     """The text with the one place that the pattern's middle group finds made new."""
     found, n = re.subn(pattern, lambda match: match[1] + new + match[3], text, flags=re.DOTALL)
@@ -116,12 +89,10 @@ def rendered(figures: dict[str, Any]) -> dict[str, str]:
     printed = "\n".join(native["run"]) + "\n"
     tutorial = replaced(tutorial, r"(\n## Run\n.*?--out first\n)(.*?)(```)", printed)
     tutorial = replaced(tutorial, r"(export first first\.extxyz\n)(.*?)(```)", "\n".join(native["export"]) + "\n")
-    tutorial = replaced(tutorial, r"(\n\n)(\| vectors \|.*?)(\n\n)", table(figures).rstrip("\n"))
     python = replaced(
         python, r"(\$ python from_python\.py\n\.\.\.\n)(.*?)(```)", "\n".join(native["from_python"]) + "\n"
     )
-    errors = native["summary"]["evaluation"][-1]
-    energy, force = rounded(errors, "energy"), rounded(errors, "force")
+    energy, force = (first_and_last(native["summary"], kind) for kind in ("energy", "force"))
     fell = f"from {energy[0]} to {energy[1]} meV/atom and from {force[0]} to {force[1]} meV/Å"
     readme = replaced(readme, r"(errors on whole\s+frames [^;]*?fell )(from [^;]*?Å)(;)", fell)
     return {"docs/tutorial.md": tutorial, "docs/howto/python.md": python, "README.md": readme}

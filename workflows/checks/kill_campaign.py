@@ -6,6 +6,11 @@ runs a small campaign (Cu, EMT stands in for DFT) undisturbed with `idealflow ru
 SIGKILL at random moments, each time followed by `idealflow run` again, and compares: the set of substructures and their
 labels, every stored MD segment, every model update, the final model. The labeller writes down what it computes, so a
 label that was committed and computed again is found. Exit status 0 only if nothing differs.
+
+    python workflows/checks/kill_campaign.py --kills 20 --workers 2
+
+lets two workers do the jobs of the campaign that is killed, and one process those of the undisturbed one. Half of the kills
+then hit a worker, and the program goes on; after the others every worker must end by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import json
 import math
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -40,25 +46,36 @@ class Kills:
     Attributes
     ----------
     moments
-        Stage documents that were stored at each kill.
+        Stage documents that were stored at each kill of the program.
     rounds
-        Rounds committed at each kill.
+        Rounds committed at each kill of the program.
+    workers
+        Job documents that were stored at each kill of a worker.
+    orphans
+        Workers that had not ended a minute after their program was killed.
     repeated
         Labels committed before a kill and computed again after it.
     in_flight
-        Labels that had been started but not committed when their process was killed.
+        Labels that had been started but not committed when their process was killed; one for each worker that was killed.
     changed
         Documents stored before a kill that were different after it.
     """
 
     moments: list[int] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
+    workers: list[int] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     in_flight: int = 0
     changed: list[str] = field(default_factory=list)
 
+    @property
+    def n_kills(self) -> int:
+        """Kills so far."""
+        return len(self.moments) + len(self.workers)
 
-def run_killed(config: Path, out: Path, log: Path, *, n_documents: int, kills: int, seed: int) -> Kills:
+
+def run_killed(config: Path, out: Path, log: Path, *, n_documents: int, kills: int, seed: int, workers: int) -> Kills:
     """Run a campaign to its end through ``kills`` SIGKILLs, spread over its documents, each at a random moment after one."""
     rng, seen = random.Random(seed), Kills()  # noqa: S311  # moments of kills, no secrets
     marks = sorted(rng.sample(range(n_documents), kills))
@@ -66,9 +83,25 @@ def run_killed(config: Path, out: Path, log: Path, *, n_documents: int, kills: i
     while True:
         done_before = len(computed(log))
         process = start(config, out, log)
-        last = len(seen.moments) >= kills
-        mark = n_documents if last else marks[len(seen.moments)]
-        status = process.wait() if last else _killed_at_work(process, out, mark, rng.uniform(0.0, LONGEST_PAUSE_S))
+        status = None
+        while status is None:
+            if seen.n_kills >= kills:
+                status = process.wait()
+                break
+            if not _at_work(process, out, marks[seen.n_kills], rng.uniform(0.0, LONGEST_PAUSE_S)):
+                status = process.returncode
+                break
+            mine = grandchildren(process.pid) if workers > 1 else []
+            if mine and rng.random() < 0.5:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rng.choice(mine), signal.SIGKILL)
+                seen.workers.append(stored(out))
+                seen.in_flight += 1
+                continue
+            process.kill()
+            process.wait()
+            seen.orphans += _orphans(mine)
+            break
         found, new = documents(out), computed(log)[done_before:]
         committed = label_prints(known)
         seen.repeated += [each for each in new if each in committed]
@@ -83,16 +116,39 @@ def run_killed(config: Path, out: Path, log: Path, *, n_documents: int, kills: i
         seen.in_flight += len(set(new) - label_prints(found))
 
 
-def _killed_at_work(process: subprocess.Popen[bytes], out: Path, mark: int, pause_s: float) -> int | None:
-    """Kill ``pause_s`` CPU seconds after document number ``mark``; exit status if the process ended first."""
+def grandchildren(pid: int) -> list[int]:
+    """Processes that a child of a process has started (Linux): workers are the fork server's."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            if fields[0] != "Z":
+                parents[int(entry.parent.name)] = int(fields[1])
+    return sorted(child for child, parent in parents.items() if parents.get(parent) == pid)
+
+
+def _orphans(workers: list[int]) -> list[str]:
+    """Which of these processes have not ended within a minute."""
+    deadline = time.monotonic() + 60.0
+    left = workers
+    while left and time.monotonic() < deadline:
+        left = [pid for pid in left if Path(f"/proc/{pid}").exists() and not _is_zombie(pid)]
+        time.sleep(0.1)
+    return [str(pid) for pid in left]
+
+
+def _is_zombie(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def _at_work(process: subprocess.Popen[bytes], out: Path, mark: int, pause_s: float) -> bool:
+    """Wait until ``pause_s`` CPU seconds after document number ``mark``; False if the process ended first."""
     while process.poll() is None and (not _holds(out / ".lock", process.pid) or stored(out) < mark):
         time.sleep(0.01)
     worked(process, pause_s)
-    if process.poll() is not None:
-        return process.returncode
-    process.kill()
-    process.wait()
-    return None
+    return process.poll() is None
 
 
 def stored(out: Path) -> int:
@@ -108,17 +164,20 @@ def stored(out: Path) -> int:
 
 
 def worked(process: subprocess.Popen[bytes], limit_s: float = math.inf) -> float:
-    """Wait until a process has worked ``limit_s`` more CPU seconds, or has ended; its work."""
+    """Wait until a process and its workers have worked ``limit_s`` more CPU seconds, or it has ended; their work."""
     before, now = None, 0.0
     while process.poll() is None:
         try:
             now = _cpu_seconds(process.pid)
         except (FileNotFoundError, ProcessLookupError):
             break
+        for worker in grandchildren(process.pid):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                now += _cpu_seconds(worker)
         before = now if before is None else before
         if now - before >= limit_s:
             break
-        time.sleep(0.005)
+        time.sleep(0.02)
     return 0.0 if before is None else now - before
 
 
@@ -136,10 +195,11 @@ def _holds(lock: Path, pid: int) -> bool:
         return False
 
 
-def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> int:
+def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int, workers: int) -> int:
     """Run both campaigns in ``folder``, print the comparison, and return the number of differences."""
-    config = folder / "campaign.yaml"
-    config.write_text(yaml.safe_dump(settings))
+    config, by_workers = folder / "campaign.yaml", folder / "workers.yaml"
+    config.write_text(yaml.safe_dump(settings | {"workers": 1}))
+    by_workers.write_text(yaml.safe_dump(settings | {"workers": workers}))
     alone, killed = folder / "undisturbed", folder / "killed"
     process = start(config, alone, folder / "undisturbed.log")
     work = worked(process)
@@ -153,7 +213,7 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> i
         flush=True,
     )
     log = folder / "killed.log"
-    seen = run_killed(config, killed, log, n_documents=stored(alone), kills=kills, seed=seed)
+    seen = run_killed(by_workers, killed, log, n_documents=stored(alone), kills=kills, seed=seed, workers=workers)
     found = documents(killed)
     again = json.loads((killed / "summary.json").read_text())
 
@@ -171,10 +231,13 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> i
         "computations that no kill explains": ["?"]
         * max(0, len(computations) - len(set(computations)) - seen.in_flight),
         "model hash": [] if again["model_sha256"] == summary["model_sha256"] else [again["model_sha256"]],
+        "workers that outlived their program": seen.orphans,
         "files left in work": [str(path) for path in (killed / "work").rglob("*") if path.is_file()],
     }
     print(f"killed {len(seen.moments)} times; of {len(reference)} stage documents there were then: {seen.moments}")
     print(f"rounds committed at each kill: {seen.rounds}")
+    if workers > 1:
+        print(f"a worker killed {len(seen.workers)} times; job documents there were then: {seen.workers}")
     print(
         f"killed: {again['rounds']} rounds, {again['n_substructures']} substructures, model {again['model_sha256'][:16]}"
     )
@@ -185,8 +248,8 @@ def check(folder: Path, settings: dict[str, Any], *, kills: int, seed: int) -> i
     )
     for name, entries in failures.items():
         print(f"{name}: {len(entries)}" + (f", first {entries[0]}" if entries else ""))
-    if len(seen.moments) < kills:
-        print(f"the campaign finished before kill {len(seen.moments) + 1}: raise its length")
+    if seen.n_kills < kills:
+        print(f"the campaign finished before kill {seen.n_kills + 1}: raise its length")
         return 1
     return sum(len(entries) for entries in failures.values())
 
@@ -196,13 +259,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="of the campaign that is killed")
+    parser.add_argument("--walkers", type=int, default=1)
     parser.add_argument("--out", type=Path, help="folder to keep; default: a temporary one")
     arguments = parser.parse_args()
+    settings = SETTINGS | {"n_walkers": arguments.walkers}
+    how = {"kills": arguments.kills, "seed": arguments.seed, "workers": arguments.workers}
     if arguments.out is not None:
         arguments.out.mkdir(parents=True)
-        return 1 if check(arguments.out, SETTINGS, kills=arguments.kills, seed=arguments.seed) else 0
+        return 1 if check(arguments.out, settings, **how) else 0
     with tempfile.TemporaryDirectory() as folder:
-        return 1 if check(Path(folder), SETTINGS, kills=arguments.kills, seed=arguments.seed) else 0
+        return 1 if check(Path(folder), settings, **how) else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A campaign on FireWorks workers, its processes killed at every stage, compared with a local one that was left alone.
 
     python workflows/checks/kill_rockets.py [--parts workers kills server lazy stock] [--hits 5]
+        [--out workflows/checks/results/kill_rockets.json]
     MONGODB_URI=... python workflows/checks/kill_rockets.py --parts server --kill COMMAND --start COMMAND
 
 Cu; ASE's EMT stands in for DFT; mongo-java-server stands in for MongoDB unless ``MONGODB_URI`` names another server, whose
@@ -51,6 +52,7 @@ from rebuild import rebuild
 
 from workbench.cluster import DocumentServer, running_server, wait_for
 from workbench.counting_emt import fingerprint
+from workbench.keeping import add_out, keep
 from workbench.trials import (
     SETTINGS,
     Trial,
@@ -270,8 +272,11 @@ def content_faults(
     return faults, reordered
 
 
-def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -> int:
-    """Print what was found; number of faults. A forgetful server's labels may be paid for again: that is counted, no fault."""
+def compare(trial: Trial, seen: Seen, local: Path, out: Path | None, part: str) -> int:
+    """Print and keep what was found; number of faults.
+
+    The labels of a forgetful server may be paid for again: that is counted, and no fault.
+    """
     reference, found = documents(local), stage_documents(trial.store)
     summary = json.loads((local / "summary.json").read_text())
     state = trial.campaign.state()
@@ -293,13 +298,16 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
         f"{state.round} rounds, {state.n_substructures} substructures, {len(found)} documents, model "
         f"{state.learner.force_field.sha256[:16]} (local: {summary['rounds']} rounds, {summary['model_sha256'][:16]})"
     )
+    kept: dict[str, Any] = {
+        "rounds": state.round, "substructures": state.n_substructures, "documents": len(found),
+        "started": len(computed(trial.log)), "committed": len(label_prints(found)),
+    }  # fmt: skip
     reused = sum(bool(doc["reused_from"]) for doc in labels)
-    n_computed = len(computed(trial.log))
     print(
-        f"label computations started: {n_computed}, labels committed: {len(label_prints(found))}, "
+        f"label computations started: {kept['started']}, labels committed: {kept['committed']}, "
         f"requests answered by one that was there: {reused}"
     )
-    if forgetful:
+    if part in ("lazy", "stock"):  # a forgetful server
         again = faults.pop("committed labels computed again")
         print(f"labels seen committed before a kill and paid for again: {len(again)}")
     if seen.killed:
@@ -309,10 +317,14 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
             if at is not None:
                 waits.setdefault(stage, []).append(at - moment)
         print(f"{'stage':10s} {'kills':>6s} {'recovered':>10s} {'s to recovery, median (longest)':>34s}")
-        for stage, count in sorted(seen.hits.items()):
+        kept["stages"] = []
+        for stage in STAGES:
             times = waits.get(stage, [])
-            print(f"{stage:10s} {count:6d} {len(times):10d} {median(times):20.1f} ({max(times):.1f})")
-        print(f"MD steps run again: {trial.steps_lost()}")
+            print(f"{stage:10s} {seen.hits[stage]:6d} {len(times):10d} {median(times):20.1f} ({max(times):.1f})")
+            row = {"stage": stage, "kills": seen.hits[stage], "recovered": len(times)}
+            kept["stages"].append(row | {"median_s": median(times), "longest_s": max(times)})
+        kept["steps_again"] = trial.steps_lost()
+        print(f"MD steps run again: {kept['steps_again']}")
         if sum(map(len, waits.values())) < len(seen.killed):
             faults["killed fireworks that never completed"] = ["?"]
     if trial.recovered:
@@ -323,6 +335,7 @@ def compare(trial: Trial, seen: Seen, local: Path, *, forgetful: bool = False) -
         print("idealflow recover: {} lost, {} fizzled, {} reserved, {} stray, {} stale in all".format(*sums))
     for name, entries in faults.items():
         print(f"{name}: {len(entries)}" + (f", first {entries[0]}" if entries else ""))
+    keep(out, **{part: kept | {"faults": {name: len(entries) for name, entries in faults.items()}}})
     trial.cluster.end()
     return sum(map(len, faults.values()))
 
@@ -346,7 +359,8 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--hits", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder to keep; default: a temporary one")
+    parser.add_argument("--folder", type=Path, help="where the campaigns run, to be kept; default: a temporary folder")
+    add_out(parser)
     parser.add_argument("--kill", help="command that kills the server of MONGODB_URI, as kill -9 does")
     parser.add_argument("--start", help="command that starts it again")
     arguments = parser.parse_args()
@@ -354,7 +368,7 @@ def main() -> int:
     if uri and not (arguments.kill and arguments.start) and {"server", "lazy"} & set(arguments.parts):
         parser.error("parts server and lazy kill the server: for that of MONGODB_URI give --kill and --start")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.out or Path(temporary)
+        folder = arguments.folder or Path(temporary)
         print(f"server: {uri or 'mongo-java-server with H2, standing in for MongoDB'}")
         longer = merged(SETTINGS, {"segment": {"segment_steps": 15}})
         for part in arguments.parts:
@@ -373,7 +387,7 @@ def main() -> int:
                         if part == "workers"
                         else run_kills(trial, arguments.hits, arguments.seed, stage_durations(local / "out"))
                     )
-                    faults += compare(trial, seen, local / "out")
+                    faults += compare(trial, seen, local / "out", arguments.out, part)
             else:
                 server: DocumentServer | NamedServer
                 if part == "stock":
@@ -385,7 +399,7 @@ def main() -> int:
                 server.start()
                 trial = Trial(place / "trial", server.uri, settings)
                 seen = run_server_kills(trial, server, arguments.hits, arguments.seed)
-                faults += compare(trial, seen, local / "out", forgetful=part in ("lazy", "stock"))
+                faults += compare(trial, seen, local / "out", arguments.out, part)
                 server.kill()
     return 1 if faults else 0
 

@@ -1,6 +1,7 @@
 """Why a small strain misjudges the stress of alumina: plane waves that come and go as the cell strains.
 
-    python workflows/checks/plane_wave_stress.py [--cutoffs 600 800 1000] [--strains 0.002 0.02] [--out lines.jsonl]
+    python workflows/checks/plane_wave_stress.py [--cutoffs 600 800 1000] [--strains 0.002 0.02]
+        [--out workflows/checks/results/plane_wave_stress.json]
 
 The ten-atom cell of tests/dft/test_gpaw.py, rattled and sheared, PBE at Γ, the grid held. A plane-wave engine's stress is
 the derivative of its energy at a fixed set of plane waves; a finite difference of energies at a fixed cutoff sees the set
@@ -9,13 +10,12 @@ comes from a cutoff 20 eV higher and lower in the unstrained cell, with no strai
 
 Printed for every cutoff: the stress, and for every strain the slope, the change ΔN of the number of plane waves between +
 and −, and what of the slope's error the waves that came and went explain. Needs GPAW (`make gpaw`); some minutes.
+The page shows `--cutoffs 600 --strains 0.001 0.002 0.01 0.02`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,7 @@ from ase.spacegroup import crystal
 from ase.units import Bohr, Hartree
 
 from idealflow.labelling import AseLabeller, Label, close_workers
+from workbench.keeping import add_out, keep
 
 SHEAR = np.array([[1.0, 0.04, 0.10], [0.0, 0.98, -0.06], [0.0, 0.0, 1.01]])
 GRID = np.array([32, 28, 30])  # points at 600 eV
@@ -69,39 +70,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cutoffs", nargs="+", type=float, default=(600.0, 800.0, 1000.0), help="eV")
     parser.add_argument("--strains", nargs="+", type=float, default=(0.002, 0.02))
-    parser.add_argument("--out", type=Path, help="append every energy to this file")
+    add_out(parser)
     arguments = parser.parse_args()
     atoms = alumina()
     volume = atoms.get_volume()
 
-    def energy(structure: Atoms, cutoff: float, grid: np.ndarray, what: str) -> Label:
-        label = labelled(structure, cutoff, grid)
-        if arguments.out:
-            line = {"cutoff": cutoff, "what": what, "energy": label.energy, "n": n_waves(structure, cutoff)}
-            line["stress_yz"] = None if label.stress is None else label.stress[3]
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        return label
-
     for cutoff in arguments.cutoffs:
         grid = 2 * np.ceil(GRID * np.sqrt((cutoff + STEP) / 600) / 2).astype(int) if cutoff != 600 else GRID
-        stress = np.asarray(energy(atoms, cutoff, grid, "unstrained").stress)[3]
-        lower, upper = (energy(atoms, cutoff + sign * STEP, grid, "cutoff").energy for sign in (-1, 1))
+        stress = float(np.asarray(labelled(atoms, cutoff, grid).stress)[3])
+        lower, upper = (labelled(atoms, cutoff + sign * STEP, grid).energy for sign in (-1, 1))
         per_wave = (upper - lower) / (n_waves(atoms, cutoff + STEP) - n_waves(atoms, cutoff - STEP))
         print(
             f"{cutoff:g} eV: {n_waves(atoms, cutoff)} waves, dE/dN {1000 * per_wave:.2f} meV, stress {stress:.5f} eV/Å³"
         )
+        rows = []
         for strain in arguments.strains:
             ends = [sheared(atoms, sign * strain) for sign in (1, -1)]
-            energies = [energy(end, cutoff, grid, f"strain {strain}").energy for end in ends]
+            energies = [labelled(end, cutoff, grid).energy for end in ends]
             slope = (energies[0] - energies[1]) / (2 * strain) / volume
-            change = n_waves(ends[0], cutoff) - n_waves(ends[1], cutoff)
+            waves = [n_waves(end, cutoff) for end in ends]
+            change = waves[0] - waves[1]
             explained = change * per_wave / (2 * strain) / volume
             print(
                 f"  strain ±{strain:g}: slope {slope:.5f}, off by {slope - stress:+.5f}; {change:+d} waves explain "
                 f"{explained:+.5f}; left {slope - explained - stress:+.5f} eV/Å³",
                 flush=True,
             )
+            rows.append(
+                {"strain": strain, "waves": waves, "slope": slope, "off": slope - stress, "explained": explained}
+            )
+        of_cutoff = {"stress": stress, "per_wave_meV": 1000 * per_wave, "strains": rows}
+        keep(arguments.out, **{f"{cutoff:g} eV": of_cutoff})
     close_workers()
 
 

@@ -1,6 +1,6 @@
 """What `threshold: auto` catches, what it lets pass, and how wrong a force field is there.
 
-    python workflows/checks/threshold.py
+    python workflows/checks/threshold.py [--out workflows/checks/results/threshold.json]
 
 For Cu and Ni3Al (EMT stands in for DFT): a distribution and a local force field from crystal frames of one size at 500 K.
 Printed: the automatic threshold τ; the share of atoms, and of frames with at least one atom, above it in new crystal
@@ -10,6 +10,7 @@ over all those frames.
 
 from __future__ import annotations
 
+import argparse
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from coverage_rule import HOST, crystal, frames_of
 
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.forcefields import get_force_field
+from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
 
 EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, np.inf)
@@ -35,9 +37,12 @@ def vacancy(system: str) -> Atoms:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="What the automatic threshold catches.")
+    add_out(parser)
+    out = parser.parse_args().out
     one_thread()
     print("Reference: ASE's EMT, standing in for first principles.")
-    errors: list[np.ndarray] = []
+    rows, errors = [], []
     print(
         f"{'system':7s}{'cells':>14s}{'τ':>6s}  atoms above τ, %: crystal vacancy liquid   frames, %: crystal vacancy"
     )
@@ -60,12 +65,17 @@ def main() -> None:
                 f" {frames[0]:21.0f} {frames[1]:7.0f}",
                 flush=True,
             )
+            rows.append({
+                "system": system, "n_frames": n, "n_atoms": len(training[0]), "threshold": threshold,
+                "atoms_above": atoms, "frames_above": frames[:2],
+            })  # fmt: skip
             if (repeat, n) == (3, 40):
-                errors.append(binned(species, training, tests, values))
+                errors.append({"system": system, "by_ratio": binned(species, training, tests, values)})
+    keep(out, caught=rows, edges=EDGES[:-1], force_errors=errors)
     print("\nforce error, meV/Å, of a force field trained on 40 × 108 atoms, by uncertainty over τ")
     print("u/τ      " + " ".join(f"{low:g}–{high:g}".rjust(9) for low, high in pairwise(EDGES)))
-    for system, row in zip(("Cu", "Ni3Al"), errors, strict=True):
-        print(f"{system:9s}" + " ".join(f"{value:9.1f}" for value in row))
+    for row in errors:
+        print(f"{row['system']:9s}" + " ".join(f"{value:9.1f}" for value in row["by_ratio"]))
 
 
 def binned(species: list[str], training: list[Atoms], tests: list[list[Atoms]], values: list[np.ndarray]) -> np.ndarray:

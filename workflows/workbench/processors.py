@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+import numpy as np
 
 # numba's own default for the features is all that the processor has, whatever its name
 RESTRICTED = {
@@ -37,6 +37,6 @@ def environment(vectors: str) -> dict[str, str]:
     """
     found = os.environ | RESTRICTED[vectors]
     if vectors in _KEPT_BY_NUMPY:  # numpy warns of names that this processor does not have
-        here = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
+        here = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
         found["NPY_DISABLE_CPU_FEATURES"] = " ".join(name for name in here if name not in _KEPT_BY_NUMPY[vectors])
     return found

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench import measured_tables as measured
 from workbench.ablation_tables import (
     campaign_table,
     errors_of,
@@ -26,6 +27,7 @@ from workbench.ablation_tables import (
     report,
     shell_table,
 )
+from workbench.markdown import digits, markdown, thousands
 from workbench.power_law import frames_law, read
 from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
 from workbench.systems import SYSTEMS
@@ -93,27 +95,26 @@ def without_replay() -> str:
         "crop": "unrelaxed crop χ̃",
         "ides": "substructure χ̃* (ours)",
     }
-    lines = [["", "Cu", "the same, no replay", "Al₂O₃", "the same, no replay"], ["---"] * (len(paths) + 1)]
-    lines += [[title, *(pair(arms[arm]) if arm in arms else "–" for arms in runs)] for arm, title in rows.items()]
+    heads = ["", "Cu", "the same, no replay", "Al₂O₃", "the same, no replay"]
+    lines = [[title, *(pair(arms[arm]) if arm in arms else "–" for arms in runs)] for arm, title in rows.items()]
     for arm, title in (("vacuum", "vacuum"), ("crop-plain", "plain boxes"), ("crop", "unrelaxed")):
         over = [factor(errors_of(a[arm])[0] / errors_of(a["ides"])[0]) if arm in a else "–" for a in runs]
         lines.append([f"{title} over ours, energy", *over])
-    return markdown(lines)
+    return markdown(heads, lines)
 
 
 def repeated_seed() -> str:
     """Ni₃Al's seed 0, run twice."""
     arms = {"vacuum": "vacuum", "crop": "unrelaxed", "paper": "the paper's", "ides": "ours", "frame": "whole frames"}
-    lines = [["Ni₃Al, seed 0", *arms.values()], ["---"] * (len(arms) + 1)]
-    for name, path in (("`results/former`", "former/ni3al-0"), ("tables", "ni3al-0")):
-        lines.append([name, *(pair(arms_in(path)[arm]) for arm in arms)])
-    return markdown(lines)
+    paths = {"`results/former`": "former/ni3al-0", "tables": "ni3al-0"}
+    rows = [[name, *(pair(arms_in(path)[arm]) for arm in arms)] for name, path in paths.items()]
+    return markdown(["Ni₃Al, seed 0", *arms.values()], rows)
 
 
 def second_polycrystal() -> str:
     """Both polycrystals."""
     arms = {"vacuum": "vacuum", "crop": "unrelaxed", "paper": "the paper's", "ides": "ours"}
-    lines = [["polycrystal", *arms.values(), "shells of ours, median (90 %)"], ["---"] * (len(arms) + 2)]
+    lines: list[list[str]] = []
     shells: list[float] = []
     for seed, path in enumerate(("polycrystal-0", "second/polycrystal-1")):
         found = arms_in(path)
@@ -121,12 +122,8 @@ def second_polycrystal() -> str:
         lines.append(
             [f"seed {seed}", *(pair(found[arm]) for arm in arms), median_and_most(found["ides"]["shell_mean"])]
         )
-    return markdown([*lines, ["both", *("–" for _ in arms), median_and_most(shells)]])
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """Rows of cells as a table; the second row is the rule under the heads."""
-    return "\n".join("|" + "|".join(cell if cell == "---" else f" {cell} " for cell in row) + "|" for row in rows)
+    lines.append(["both", *("–" for _ in arms), median_and_most(shells)])
+    return markdown(["polycrystal", *arms.values(), "shells of ours, median (90 %)"], lines)
 
 
 def campaign_rows(name: str) -> dict[str, list[dict[str, Any]]]:
@@ -142,6 +139,20 @@ def campaigns() -> str:
 def mean_over_seeds(system: str, figure: Callable[[dict[str, dict[str, Any]]], float], arm: str) -> float:
     """Mean of a figure over the seeds of a system that have an arm."""
     return float(np.mean([figure(run["arms"]) for run in having(systems_in(".")[system], arm)]))
+
+
+def engine_figure(path: str, significant: str = "2") -> str:
+    """A figure of the engine's benchmark, by its part and name: `substructure/search_s`."""
+    found: Any = measured.engine()
+    for name in path.split("/"):
+        found = found[name]
+    return digits(found, int(significant)) if isinstance(found, float) else thousands(found)
+
+
+def over_floor() -> str:
+    """An atom's time over what its arithmetic would take at the rate of a matrix product."""
+    _, floor, whole = measured.profile_sums()
+    return f"{whole / floor:.1f}"
 
 
 def over_ours(arm: str, system: str) -> str:
@@ -161,35 +172,23 @@ def labelled_share(system: str) -> str:
     return f"{100 * mean_over_seeds(system, lambda arms: arms['ides'][n] / arms['frame'][n], 'ides'):.0f}"
 
 
-def coverage_rows() -> list[dict[str, Any]]:
-    """What checks/coverage_rule.py measured; forces in eV/Å."""
-    rows: list[dict[str, Any]] = json.loads((WORKFLOWS / "checks" / "results" / "coverage_rule.json").read_text())
-    return rows
-
-
-def coverage() -> str:
-    """The coverage rule in numbers."""
-    heads = [
-        "system", "environments at the start", "labels in 72 vacancy frames", "interstitial atoms that trigger", "largest hidden",
-        "force error of covered atoms (in distribution)",
-    ]  # fmt: skip
-    lines = [heads, ["---"] * len(heads)]
-    for row in coverage_rows():
-        covered, known = 1e3 * row["covered_error"], 1e3 * row["in_distribution_error"]
-        lines.append([
-            row["system"],
-            f"{row['n_environments']:,}".replace(",", " "),
-            str(row["n_labels"]),
-            f"{100 * row['triggering']:.1f} % of {row['n_uncertain']}",
-            f"{row['highest_hidden']:.1f} τ",
-            f"{covered:.1f} ({known:.1f}) meV/Å",
-        ])  # fmt: skip
-    return markdown(lines)
-
-
 def scaling_lines(name: str) -> list[dict[str, Any]]:
     """What a script of scaling/ measured."""
     return read(SCALING / f"{name}.jsonl")
+
+
+def parallel_labels() -> dict[str, Any]:
+    """What benchmarks/parallel_labels.py measured."""
+    found: dict[str, Any] = json.loads((WORKFLOWS / "benchmarks" / "results" / "parallel_labels.json").read_text())
+    return found
+
+
+def parallel_labels_table() -> str:
+    """Wall time and efficiency of labels by numbers of workers."""
+    lines = [["workers", "wall time, s", "efficiency", "start of the workers, s"], ["---"] * 4]
+    for row in parallel_labels()["rows"]:
+        lines.append([str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"])
+    return markdown(lines)
 
 
 TABLES: dict[str, Callable[..., str]] = {
@@ -201,7 +200,25 @@ TABLES: dict[str, Callable[..., str]] = {
     "shells": lambda system: shell_table(json.loads((ABLATION / "substructures" / f"{system}-0.json").read_text())),
     "campaigns": campaigns,
     "campaign-parts": lambda system: parts_table(campaign_rows(f"{system}-0")),
-    "coverage": coverage,
+    "threshold": measured.threshold,
+    "threshold-errors": measured.threshold_errors,
+    "volumes": measured.volumes,
+    "rattled": measured.rattled,
+    "minority": measured.minority,
+    "coverage": measured.coverage,
+    "plane-waves": measured.plane_waves,
+    "engine-values": measured.engine_values,
+    "engine-gradients": measured.engine_gradients,
+    "engine-scale": measured.engine_scale,
+    "engine-coverage": measured.engine_coverage,
+    "engine-profile": measured.engine_profile,
+    "kernels": measured.kernels,
+    "start-times": measured.start_times,
+    "kills": measured.kills,
+    "rockets": measured.rockets,
+    "queries": measured.queries,
+    "vectors": measured.vectors,
+    "parallel-labels": parallel_labels_table,
     "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),
     "scaling-exponents": lambda: exponents_table(scaling_lines("frames")),
     "scaling-acceleration": lambda per_frame: acceleration_table(
@@ -210,6 +227,11 @@ TABLES: dict[str, Callable[..., str]] = {
 }
 
 VALUES: dict[str, Callable[..., str]] = {
+    "engine": engine_figure,
+    "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
+    "engine-over-floor": over_floor,
+    "killed": lambda part, figure: str(measured.kept("checks", "kill_rockets")[part][figure]),
+    "rockets-grow": measured.rockets_grow,
     "over-ours": over_ours,
     "over-whole": over_whole,
     "labelled-share": labelled_share,
@@ -217,6 +239,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
     "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
+    "parallel-labels": lambda _: str(parallel_labels()["rows"][0]["n_labels"]),
     "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
     "scaling-t-sub": lambda: f"{np.mean([entry['label_core_s'] for entry in scaling_lines('substructures')]):.0f}",
 }

@@ -28,10 +28,15 @@ def fastest(work: Callable[[], object], n_calls: int) -> float:
 
 
 def compared(theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times of both, (repeats,) each, in s, taken in turns; ours ran once before, to compile."""
+    """CPU times of both, (repeats,) each, in s, taken in turns; ours ran once before, to compile."""
     ours()
-    pairs = np.array([(seconds(theirs), seconds(ours)) for _ in range(repeats)])
+    pairs = np.array([(cpu_seconds(theirs), cpu_seconds(ours)) for _ in range(repeats)])
     return pairs[:, 0], pairs[:, 1]
+
+
+def spread(ratios: np.ndarray) -> list[float]:
+    """Median, lowest and highest of some ratios."""
+    return [float(np.median(ratios)), float(ratios.min()), float(ratios.max())]
 
 
 def ratio_text(ratios: np.ndarray, *, width: int = 6, digits: int = 1) -> str:

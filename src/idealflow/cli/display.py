@@ -11,15 +11,19 @@ from rich.live import Live
 from rich.text import Text
 
 from idealflow.schemas import CampaignState
+from idealflow.wording import counted
 from idealflow.workflow.jobs.progress import NOTES, Progress
 
 __all__ = ["Display"]
 
 _LINE_EVERY_S = 10.0
 
+#: stages that report their gradient steps
+_TRAININGS = ("bootstrap", "consolidation")
+
 
 class Display:
-    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far, and time left.
+    """Shows the step, temperature, highest uncertainty beside the threshold, labels so far and those under way, and time left.
 
     Parameters
     ----------
@@ -48,6 +52,8 @@ class Display:
         self._steps = {walker.walker: walker.step for walker in state.walkers}
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
+        self._labels = (0, 0)
+        self._training: Progress | None = None
         self._said: set[str] = set()
         self._written = 0.0
         self._told: set[tuple[str, str]] = set()
@@ -74,6 +80,11 @@ class Display:
             if self._pace is None:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
+        elif event.stage == "labels":
+            self._labels = (event.done or 0, event.total or 0)
+            self._training = None
+        elif event.stage in _TRAININGS and event.step is not None:
+            self._training = event if event.step != event.n_steps else None
         elif event.stage in NOTES:
             self._once(event.message)
         elif event.message and event.stage != "round" and (event.stage, _kind(event.message)) not in self._told:
@@ -84,12 +95,13 @@ class Display:
     def committed(self, state: CampaignState) -> None:
         """Take in a committed state; a new model version is worth a line."""
         before, self._state = self._state, state
+        self._labels = (0, 0)
         self._steps |= {walker.walker: walker.step for walker in state.walkers}
         new = state.n_substructures - before.n_substructures
         failed = state.n_failed_labels - before.n_failed_labels
         if before.learner is None and state.learner is not None:
             n = state.n_bootstrap_labels
-            learned = f"{n} labels by {state.label_method}" if n else "from structures that had labels"
+            learned = f"{counted(n, 'label')} by {state.label_method}" if n else "from structures that had labels"
             self._note(f"bootstrap: {learned}, threshold {state.threshold:.2f}")
             if state.too_few:
                 from idealflow.report.wording import too_few_line
@@ -98,7 +110,7 @@ class Display:
         if new or failed:
             version = None if state.learner is None else state.learner.version
             self._note(
-                f"round {state.round}: {new} new labels"
+                f"round {state.round}: {counted(new, 'new label')}"
                 + (f", {failed} failed" if failed else "")
                 + f", model {version}"
             )
@@ -127,10 +139,14 @@ class Display:
             parts.append(f"{self._last.temperature:.0f} K")
         if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:
             parts.append(f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}")
-        parts.append(f"{self._state.n_substructures} labels")
+        parts.append(counted(self._state.n_substructures, "label"))
+        if self._labels[0] < self._labels[1]:
+            parts.append(f"{self._labels[0]} of {self._labels[1]} of this round done")
         if self._state.n_failed_labels:
             parts.append(f"{self._state.n_failed_labels} failed")
         parts.append(f"model {self._state.learner.version}" if self._state.learner else "bootstrap")
+        if self._training is not None:
+            parts.append(f"{self._training.stage} {self._training.step}/{self._training.n_steps}")
         parts.append(f"{_duration(self._left(done, total))} left" if self._left(done, total) is not None else "")
         return " | ".join(part for part in parts if part)
 

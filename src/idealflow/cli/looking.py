@@ -6,7 +6,6 @@ import argparse
 import errno
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 from idealflow.errors import InputError
@@ -63,8 +62,7 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         directory.refuse_target(page, target.campaign.artifacts.url, force=arguments.force)
         _refuse_ending(page, (".html", ".htm"), "a page is HTML")
-        with tempfile.TemporaryDirectory() as figures:  # the page holds them itself
-            write_report(target.campaign, target.fetch, page.resolve(), Path(figures))
+        write_report(target.campaign, target.fetch, page.resolve(), None)
     sys.stdout.write(f"report: {page}\n")
     return 0
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from idealflow import __version__
-from idealflow.cli import inputs, looking, queues, running
+from idealflow.cli import checking, inputs, looking, queues, running
 
 __all__ = ["parser"]
 
@@ -32,8 +32,20 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
     run.add_argument("--out", type=Path, required=True, metavar="DIR")
     run.add_argument("--max-rounds", type=_positive, metavar="N", help="stop as paused after N rounds")
+    run.add_argument(
+        "--workers", type=_positive, metavar="N", help="jobs side by side; default: the config's, or the cores at hand"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress display")
     run.set_defaults(command=running.run)
+
+    check = commands.add_parser("check", help="check a config before anything is spent on it")
+    check.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    check.add_argument("--label", action="store_true", help="compute one tiny label with the real engine")
+    check.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder of `run`: its files, disk and measured labels"
+    )
+    check.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml", help="as for `submit`: is it there?")
+    check.set_defaults(command=checking.check)
 
     status = commands.add_parser("status", help="where a campaign stands")
     status.add_argument("target", metavar="DIR", help=_TARGET)
@@ -61,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--frames", type=_positive, metavar="N", help="whole frames to label; default: the config's, or 5"
     )
+    evaluate.add_argument("--workers", type=_positive, metavar="N", help="labels side by side; default: as for run")
     evaluate.set_defaults(command=running.evaluate)
 
     submit = commands.add_parser("submit", help="add the campaign to FireWorks")

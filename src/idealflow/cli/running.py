@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.campaign.state import next_action
     from idealflow.workflow.config.load import former_maker
     from idealflow.workflow.drivers.local import open_state, run_campaign
+    from idealflow.workflow.drivers.machine import default_workers
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.jobs.progress import listening
 
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
                     structure,
                     store,
                     state=state,
+                    workers=arguments.workers or maker.workers or default_workers(),
                     on_round=on_round,
                     root_dir=directory.jobs,
                 )
@@ -145,6 +147,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from idealflow.report import evaluation_line, summarise, write_summary
     from idealflow.workflow.config.load import kept_maker
     from idealflow.workflow.drivers.local import evaluate_campaign
+    from idealflow.workflow.drivers.machine import default_workers
     from idealflow.workflow.folder.directory import CampaignDirectory
 
     directory = CampaignDirectory(arguments.folder)
@@ -153,7 +156,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
         store = directory.job_store()
         campaign = Campaign(store, directory.campaign_name(), directory)
         root = directory.root(campaign.state())
-        doc = evaluate_campaign(maker, store, root, n_frames=arguments.frames, root_dir=directory.jobs)
+        doc = evaluate_campaign(
+            maker,
+            store,
+            root,
+            n_frames=arguments.frames,
+            workers=arguments.workers or maker.workers or default_workers(),
+            root_dir=directory.jobs,
+        )
     changes = {
         key: value for key, value in directory.with_pause(summarise(campaign)).items() if key in ("status", "reason")
     }

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     )
     from idealflow.core.embedding import Embedded, Objective, Relaxed, RelaxRules, embed, relax_shell
     from idealflow.core.left_out import FEWEST
-    from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate, Uncertainty
+    from idealflow.core.protocols import (
+        FirstEnvironments,
+        FollowsForceField,
+        ForceFieldFit,
+        ForceFieldUpdate,
+        Uncertainty,
+    )
     from idealflow.core.registry import (
         available_uncertainties,
         load_uncertainty,
@@ -51,6 +57,7 @@ __all__ = [
     "CropWeights",
     "Embedded",
     "FirstEnvironments",
+    "FollowsForceField",
     "ForceFieldFit",
     "ForceFieldUpdate",
     "Limits",
@@ -98,7 +105,7 @@ __getattr__, __dir__ = late(
         ),
         "embedding": "Embedded Objective RelaxRules Relaxed embed relax_shell",
         "left_out": "FEWEST",
-        "protocols": "FirstEnvironments ForceFieldFit ForceFieldUpdate Uncertainty",
+        "protocols": "FirstEnvironments FollowsForceField ForceFieldFit ForceFieldUpdate Uncertainty",
         "registry": "available_uncertainties load_uncertainty register_uncertainty uncertainty_class",
         "replay": "draw_replay replay_probabilities",
         "screening": "ScreenedFrame screen",

@@ -58,44 +58,56 @@ class Coverage:
 
     learned: list[Float] = field(default_factory=list)
     quarantined: list[Float] = field(default_factory=list)
-    _whitened: tuple[Float, Float] | None = field(default=None, repr=False)
+    _prepared: tuple[Float, Float, Float] | None = field(default=None, repr=False)
     _whitener: Whitener | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.learned) + len(self.quarantined)
 
-    def prepare(self, whitener: Whitener) -> tuple[Float, Float]:
-        """All covering centres whitened, (m, k), and their squared lengths |W (c − x̄)|², (m,); kept until either changes."""
-        if self._whitened is None or self._whitener is not whitener or len(self._whitened[0]) != len(self):
-            centres = whitener(np.array([*self.learned, *self.quarantined]))
-            self._whitened = centres, (centres**2).sum(axis=1)
+    def prepare(self, whitener: Whitener) -> tuple[Float, Float, Float]:
+        """All covering centres c; WᵀW (c − x̄), by which points are multiplied; and |W (c − x̄)|²; kept until either changes.
+
+        Shapes (m, d), (m, d), (m,).
+        """
+        if self._prepared is None or self._whitener is not whitener or len(self._prepared[0]) != len(self):
+            centres = np.array([*self.learned, *self.quarantined])
+            sizes, inside = whitener.measured(centres)
+            self._prepared = centres, 0.5 * whitener.slopes(centres, inside), sizes
             self._whitener = whitener
-        return self._whitened
+        return self._prepared
 
     def forget_quarantined(self) -> None:
         """Drop the quarantined centres: they cover no more."""
         self.quarantined.clear()
-        self._whitened = None
+        self._prepared = None
 
     def covered(self, vectors: Float, whitener: Whitener, threshold: float) -> NDArray[np.bool_]:
         """Whether each of ``vectors`` (n, d) lies within the reach of a covering centre, (n,)."""
         out = np.zeros(len(vectors), dtype=bool)
         if len(vectors) and len(self):
-            centres, sizes = self.prepare(whitener)
+            centres, turned, sizes = self.prepare(whitener)
             limits = np.minimum(COVER_RADIUS * threshold * whitener.k, REACH * sizes)
             for start in range(0, len(vectors), _BLOCK):
                 part = slice(start, start + _BLOCK)
-                out[part] = within(whitener(vectors[part]), centres, sizes, limits)
+                best = nearest(vectors[part] - whitener.mean, turned, sizes, limits)
+                out[part] = whitener.between(vectors[part], centres[best]) <= limits[best]
         return out
 
 
-def within(points: Float, centres: Float, sizes: Float, limits: Float) -> NDArray[np.bool_]:
-    """Whether each of ``points`` (n, k) is at most ``limits`` (m,) in squared distance from one of ``centres`` (m, k), (n,).
+def nearest(points: Float, turned: Float, sizes: Float, limits: Float) -> NDArray[np.int64]:
+    """The centre within whose limit each of ``points`` (n, d) lies, if it lies within any: indices (n,).
 
-    ``sizes`` are the centres' squared lengths. The likeliest centre is found by |p|² + |c|² − 2 p·c; its distance is then taken
+    It is the one of least |W (p − c)|² − limit, found by |W p|² + |W c|² − 2 p·WᵀW c. The distance from it is then taken
     directly, without the cancellation, so that a point that is a centre has distance zero.
+
+    Parameters
+    ----------
+    points : (n, d)
+        From the mean.
+    turned : (m, d)
+        The centres from the mean, times WᵀW.
+    sizes, limits : (m,)
+        Squared lengths of the whitened centres, and their squared reaches.
     """
-    margin = (sizes - limits)[None, :] - 2.0 * points @ centres.T
-    best = np.argmin(margin, axis=1)
-    inside: NDArray[np.bool_] = ((points - centres[best]) ** 2).sum(axis=1) <= limits[best]
-    return inside
+    found: NDArray[np.int64] = np.argmin((sizes - limits)[None, :] - 2.0 * points @ turned.T, axis=1)
+    return found

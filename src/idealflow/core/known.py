@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from idealflow.core.coverage import Coverage
 from idealflow.core.distinct import DistinctSample, alike, hashes
-from idealflow.core.distribution import Moments
+from idealflow.core.distribution import Distribution, Moments
 from idealflow.core.left_out import FEWEST, LeftOut, estimate_metric
 from idealflow.core.objective import objective
 from idealflow.core.whitening import Whitener
@@ -66,8 +66,9 @@ class KnownEnvironments:
         self.relative_cut = relative_cut
         self.coverage = {name: Coverage() for name in species}
         groups = (_POOLED,) if pooled else species
-        self.moments = {group: Moments.empty(n_features) for group in groups}
+        self.distributions = {group: Distribution.empty(n_features) for group in groups}
         self.samples = {group: DistinctSample.empty(n_features) for group in groups}
+        self._kept = {group: np.zeros((0, n_features)) for group in groups}
         self._seed = seed
         self._alone: dict[str, LeftOut] = {}
         self._judged: dict[str, LeftOut] | None = None
@@ -77,7 +78,9 @@ class KnownEnvironments:
         for group, rows in self._members(kinds):
             new = vectors[rows]
             self.samples[group] = self.samples[group].joined(new, self._seed)
-            self.moments[group] = self.moments[group].merged(Moments.of(new))
+            self.distributions[group] = self.distributions[group].joined(new)
+            if not self.distributions[group].recent:  # all are folded: the sample's are written down beside the moments
+                self._kept[group] = self.samples[group].rows
             self._alone.pop(group, None)
             self._judged = None
 
@@ -109,7 +112,7 @@ class KnownEnvironments:
             if whitener.seen is not None:
                 values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
             else:
-                values[rows] = whitener.squared(vectors[rows]) / (1 if raw else whitener.k)
+                values[rows] = whitener.squared(vectors, rows) / (1 if raw else whitener.k)
         return values
 
     def objective(self, vectors: Float, kinds: Kinds, weights: Float, reference: Float | None) -> tuple[Float, Float]:
@@ -132,11 +135,11 @@ class KnownEnvironments:
                 u = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
                 parts[rows] = weights[rows] * objective(u, None if reference is None else reference[rows])[0]
                 continue
-            y = whitener(vectors[rows])
-            u = (y**2).sum(axis=1) / whitener.k
-            value, slope = objective(u, None if reference is None else reference[rows])
+            own = vectors[rows]
+            squares, inside = whitener.measured(own)
+            value, slope = objective(squares / whitener.k, None if reference is None else reference[rows])
             parts[rows] = weights[rows] * value
-            slopes[rows] = whitener.reverse(y * (weights[rows] * slope * (2.0 / whitener.k))[:, None])
+            slopes[rows] = whitener.slopes(own, inside) * (weights[rows] * slope / whitener.k)[:, None]
         return parts, slopes
 
     def whitened(self, vectors: Float, kind: int) -> Float | None:
@@ -176,27 +179,40 @@ class KnownEnvironments:
         return {group: count for group, count in counts.items() if 0 < count < FEWEST}
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Everything, exactly, for a file: arrays by name, and plain data that JSON can hold."""
+        """Everything, exactly, for a file: arrays by name, and plain data that JSON can hold.
+
+        What joined or was learned later makes arrays of its own, and leaves the others as they were.
+        """
         arrays: dict[str, NDArray[Any]] = {}
-        for group, moments in self.moments.items():
-            arrays |= {
-                f"mean/{group}": moments.mean,
-                f"scatter/{group}": moments.scatter,
-                f"distinct/{group}": self.samples[group].rows,
-                f"ranks/{group}": self.samples[group].ranks,
-            }
+        for group, distribution in self.distributions.items():
+            for number, rows in enumerate(distribution.recent):
+                arrays[f"recent/{group}/{number}"] = rows
+            if distribution.folded is not None:
+                arrays |= {
+                    f"mean/{group}": distribution.folded.mean,
+                    f"scatter/{group}": _lower(distribution.folded.scatter),
+                    f"kept/{group}": self._kept[group],
+                }
+            sample = self.samples[group]
+            arrays |= {f"distinct/{group}": self._places(group), f"ranks/{group}": sample.ranks}
         for species, coverage in self.coverage.items():
             for name in ("learned", "quarantined"):
-                vectors = getattr(coverage, name)
-                arrays[f"{name}/{species}"] = np.array(vectors).reshape(len(vectors), self.n_features)
+                for number, rows in enumerate(_doubling(getattr(coverage, name))):
+                    arrays[f"{name}/{species}/{number}"] = rows
         plain = {
             "pooled": self.pooled,
             "eigen_cut": self.relative_cut,
-            "n": {group: moments.n for group, moments in self.moments.items()},
+            "n": {group: 0 if one.folded is None else one.folded.n for group, one in self.distributions.items()},
             "full": {group: sample.full for group, sample in self.samples.items()},
             "seed": self._seed,
         }
         return arrays, plain
+
+    def _places(self, group: str) -> NDArray[np.int64]:
+        """Where each row of a sample lies among those kept and the recent ones, (n,)."""
+        rows = np.concatenate([self._kept[group], *self.distributions[group].recent])
+        places = {row.tobytes(): number for number, row in reversed(list(enumerate(rows)))}
+        return np.array([places[row.tobytes()] for row in self.samples[group].rows], dtype=np.int64)
 
     @classmethod
     def from_arrays(
@@ -204,23 +220,31 @@ class KnownEnvironments:
     ) -> KnownEnvironments:
         """Rebuild from :meth:`to_arrays`.
 
-        Files of version 1 held a uniform sample of all environments: the distinct ones are found in it.
+        Files of version 1 held a uniform sample of all environments: the distinct ones are found in it. Up to version 2 the
+        scatter matrix was whole, of all environments, and the sample's rows were written out.
         """
         known = cls(species, n_features, plain["pooled"], plain["eigen_cut"], plain.get("seed", 0))
-        for group in known.moments:
-            known.moments[group] = Moments(plain["n"][group], arrays[f"mean/{group}"], arrays[f"scatter/{group}"])
+        for group in known.distributions:
+            recent, folded, n = _numbered(arrays, f"recent/{group}"), None, plain["n"][group]
+            if n > 0:
+                scatter = arrays[f"scatter/{group}"]
+                folded = Moments(n, arrays[f"mean/{group}"], _whole(scatter, n_features))
+            known.distributions[group] = Distribution(n_features, folded, tuple(recent))
             if f"reservoir/{group}" in arrays:
-                known.samples[group] = DistinctSample.of_uniform(
-                    arrays[f"reservoir/{group}"], plain["n"][group], known._seed
-                )
+                sample = DistinctSample.of_uniform(arrays[f"reservoir/{group}"], n, known._seed)
+                known._kept[group] = sample.rows
             else:
                 rows = arrays[f"distinct/{group}"]
-                known.samples[group] = DistinctSample(
-                    rows, arrays[f"ranks/{group}"], hashes(rows, known._seed), plain["full"][group]
-                )
+                if rows.ndim == 1:
+                    known._kept[group] = arrays.get(f"kept/{group}", known._kept[group])
+                    rows = np.concatenate([known._kept[group], *recent])[rows]
+                else:
+                    known._kept[group] = rows
+                sample = DistinctSample(rows, arrays[f"ranks/{group}"], hashes(rows, known._seed), plain["full"][group])
+            known.samples[group] = sample
         for name, coverage in known.coverage.items():
-            coverage.learned = list(arrays[f"learned/{name}"])
-            coverage.quarantined = list(arrays[f"quarantined/{name}"])
+            coverage.learned = [row for rows in _numbered(arrays, f"learned/{name}") for row in rows]
+            coverage.quarantined = [row for rows in _numbered(arrays, f"quarantined/{name}") for row in rows]
         return known
 
     def left_out(self) -> dict[str, LeftOut]:
@@ -230,10 +254,12 @@ class KnownEnvironments:
         is no lower than the highest of those with many: what is new to it would stay below a threshold made for others.
         """
         if self._judged is None:
-            seen = [group for group, moments in self.moments.items() if moments.n]
+            seen = [group for group, distribution in self.distributions.items() if distribution.n]
             for group in seen:
                 if group not in self._alone:
-                    self._alone[group] = estimate_metric(self.moments[group], self.samples[group], self.relative_cut)
+                    self._alone[group] = estimate_metric(
+                        self.distributions[group], self.samples[group], self.relative_cut
+                    )
             highest = max((self._alone[group].threshold for group in seen if not self._alone[group].few), default=0.0)
             self._judged = {
                 group: found.at_least(highest) if found.few else found for group, found in self._alone.items()
@@ -243,11 +269,44 @@ class KnownEnvironments:
     def _group(self, kind: int) -> str:
         return _POOLED if self.pooled else self.species[kind]
 
-    def _members(self, kinds: Kinds) -> Iterator[tuple[str, Any]]:
+    def _members(self, kinds: Kinds) -> Iterator[tuple[str, Kinds]]:
         """Groups that occur, and which rows belong to them."""
         if self.pooled:
             if len(kinds):
-                yield _POOLED, slice(None)
+                yield _POOLED, np.arange(len(kinds))
             return
         for kind in np.unique(kinds):
             yield self.species[kind], np.flatnonzero(kinds == kind)
+
+
+def _lower(matrix: Float) -> Float:
+    """The lower triangle of a symmetric matrix (d, d), row after row: (d (d + 1) / 2,)."""
+    return np.concatenate([row[: number + 1] for number, row in enumerate(matrix)])
+
+
+def _whole(stored: Float, d: int) -> Float:
+    """The symmetric matrix (d, d) of which :func:`_lower` gave the triangle; or a whole one, as files held up to version 2."""
+    matrix = np.zeros((d, d))
+    start = 0
+    for number in range(d):
+        row = stored[number] if stored.ndim == 2 else stored[start : start + number + 1]
+        matrix[number, : number + 1] = matrix[: number + 1, number] = row[: number + 1]
+        start += number + 1
+    return matrix
+
+
+def _doubling(vectors: list[Float]) -> list[Float]:
+    """Arrays of 1, 2, 4 … vectors, the long ones first: one more vector leaves most arrays as they were."""
+    arrays, start = [], 0
+    for bit in reversed(range(len(vectors).bit_length())):
+        if len(vectors) >> bit & 1:
+            arrays.append(np.array(vectors[start : start + (1 << bit)]))
+            start += 1 << bit
+    return arrays
+
+
+def _numbered(arrays: dict[str, NDArray[Any]], name: str) -> list[Float]:
+    """The arrays ``name/0``, ``name/1`` … in order; or the one called ``name``, as files held up to version 2."""
+    if name in arrays:
+        return [arrays[name]]
+    return [arrays[f"{name}/{number}"] for number in range(sum(key.startswith(f"{name}/") for key in arrays))]

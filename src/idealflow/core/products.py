@@ -12,22 +12,32 @@ from numpy.typing import NDArray
 
 from idealflow.core.descriptors.vectors import CACHED, LANES, block_product
 
-__all__ = ["padded", "row_products"]
+__all__ = ["ROWS", "add_products", "padded", "row_products"]
 
-_ROWS = 16
+#: rows taken at a time: few enough to stay in the first cache while a panel of the matrix passes by
+ROWS = 16
+
+#: numbers of the matrix in a panel, which stays in a core's own cache while all rows pass by
+_PANEL = 65_536
 
 Float = NDArray[np.float64]
 
 
-def padded(matrix: Float) -> Float:
+def padded(matrix: Float, *, least: int = 0) -> Float:
     """Copy of a matrix, extended by zeros to multiples of eight rows and columns, as :func:`row_products` needs it.
+
+    Parameters
+    ----------
+    matrix : (n, m)
+    least
+        Fewest rows and columns, a multiple of eight.
 
     Examples
     --------
     >>> padded(np.ones((3, 10))).shape
     (8, 16)
     """
-    out = np.zeros([-(-n // LANES) * LANES for n in matrix.shape])
+    out = np.zeros([max(least, -(-n // LANES) * LANES) for n in matrix.shape])
     out[: matrix.shape[0], : matrix.shape[1]] = matrix
     return out
 
@@ -57,14 +67,41 @@ def row_products(rows: Float, matrix: Float, n_columns: int) -> Float:
     wide = np.zeros((len(rows), len(matrix)))
     wide[:, : rows.shape[1]] = rows
     out = np.zeros((len(rows), matrix.shape[1]))
-    _multiply(wide.reshape(-1), matrix.reshape(-1), len(rows), *matrix.shape, out.reshape(-1))
+    add_products(
+        out.reshape(-1), matrix.shape[1], wide.reshape(-1), len(matrix), matrix.reshape(-1), len(rows), 0, len(matrix), 0,
+        matrix.shape[1],
+    )  # fmt: skip
     return out[:, :n_columns]
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def _multiply(rows, matrix, n, p, m, out):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
-    for start in range(0, n, _ROWS):  # few enough rows to stay in the first cache while the matrix passes by
-        count = min(_ROWS, n - start)
-        for a in range(0, p, 8):
-            for b in range(0, m, 8):
-                block_product(out, start * m + b, m, rows, start * p + a, p, matrix, a * m + b, m, count)
+def add_products(out, so, rows, sr, matrix, n, first, p, left, m):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
+    """Add to ``out`` the product of rows with a part of a matrix: ``out[r, j] += Σ_i rows[r, i] matrix[i, j]``.
+
+    Parameters
+    ----------
+    out, rows, matrix
+        Flat.
+    so, sr
+        Length of a row of ``out``, which is that of a row of the matrix too, and of ``rows``.
+    n
+        Number of rows.
+    first, p
+        i runs from ``first`` to below ``p``, both multiples of eight.
+    left, m
+        j runs from ``left`` to below ``m``, likewise.
+
+    Examples
+    --------
+    >>> rows, matrix, out = np.ones(8), np.arange(64.0), np.zeros(8)
+    >>> add_products(out, 8, rows, 8, matrix, 1, 0, 8, 0, 8)
+    >>> bool((out == matrix.reshape(8, 8).sum(axis=0)).all())
+    True
+    """
+    panel = max(8, _PANEL // max(8, m - left) // 8 * 8)
+    for top in range(first, p, panel):
+        for start in range(0, n, ROWS):
+            count = min(ROWS, n - start)
+            for a in range(top, min(top + panel, p), 8):
+                for b in range(left, m, 8):
+                    block_product(out, start * so + b, so, rows, start * sr + a, sr, matrix, a * so + b, so, count)

@@ -19,7 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.descriptors import SOAP
 
-__all__ = ["FirstEnvironments", "ForceFieldFit", "ForceFieldUpdate", "Uncertainty", "UncertaintyDefaults"]
+__all__ = [
+    "FirstEnvironments",
+    "FollowsForceField",
+    "ForceFieldFit",
+    "ForceFieldUpdate",
+    "Uncertainty",
+    "UncertaintyDefaults",
+]
 
 Float = NDArray[np.float64]
 
@@ -110,6 +117,23 @@ class ForceFieldUpdate:
     steps: int = 20
     learning_rate: float = 3e-4
     n_replay: int = 16
+
+
+@runtime_checkable
+class FollowsForceField(Protocol):
+    """An uncertainty that judges with the campaign's own force field, such as a committee that it leads. Optional.
+
+    Examples
+    --------
+    >>> from idealflow.core import UncertaintyModel
+    >>> from idealflow.forcefields import CommitteeUncertainty
+    >>> issubclass(CommitteeUncertainty, FollowsForceField), issubclass(UncertaintyModel, FollowsForceField)
+    (True, False)
+    """
+
+    def led_by(self, force_field: object) -> Uncertainty:
+        """A copy that judges with another version of the force field, which has learned no new structures."""
+        ...
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ from idealflow.core.descriptors.torch_neighbours import TorchGrid, TorchPairs
 from idealflow.core.descriptors.torch_soap import Neighbourhood, TorchSOAP, neighbourhoods, padded
 from idealflow.core.distinct import ALIKE
 from idealflow.core.known import KnownEnvironments
+from idealflow.core.torch_metric import TorchMetric
 from idealflow.core.whitening import Whitener
 from idealflow.errors import InputError
 
@@ -106,6 +107,7 @@ class TorchEngine:
         _start_threads()
         self._n_species = len(soap.species)
         self._soap = TorchSOAP(soap, self.device)
+        self._metrics: dict[int, TorchMetric] = {}
         self._n_features, self._degrees, self._n_max = soap.n_features, soap.l_max + 1, soap.n_max
 
     def descriptors(self, frame: PreparedFrame, chosen: NDArray[np.int64]) -> Float:
@@ -124,7 +126,7 @@ class TorchEngine:
         def distance(vectors: Tensor, whitener: Whitener, _: int) -> Tensor:
             if whitener.seen is not None:
                 return self._seen_or_not(vectors, whitener.seen)
-            return (self._whitened(vectors, whitener) ** 2).sum(dim=1) / (1.0 if raw else whitener.k)
+            return self._metric(whitener).squared(vectors) / (1.0 if raw else whitener.k)
 
         return self._mapped(frame, chosen, known.whiteners(), distance, float("inf")).cpu().numpy()
 
@@ -137,10 +139,13 @@ class TorchEngine:
         def cover(vectors: Tensor, whitener: Whitener, kind: int) -> Tensor:
             if not len(coverages[kind]):
                 return torch.zeros(len(vectors), dtype=torch.float64, device=self.device)
-            centres, sizes = (self._moved(array) for array in coverages[kind].prepare(whitener))
+            centres, turned, sizes = (self._moved(array) for array in coverages[kind].prepare(whitener))
             limits = torch.clamp(REACH * sizes, max=COVER_RADIUS * threshold * whitener.k)
-            points, rows = self._whitened(vectors, whitener), max(1, COVERING // len(centres))
-            parts = [_within(points[at : at + rows], centres, sizes, limits) for at in range(0, len(points), rows)]
+            metric, rows = self._metric(whitener), max(1, COVERING // len(centres))
+            parts = []
+            for some in vectors.split(rows):
+                best = torch.argmin((sizes - limits)[None, :] - 2.0 * (some - metric.mean) @ turned.T, dim=1)
+                parts.append(metric.squared(some, centres[best]) <= limits[best])
             return torch.cat(parts).double()
 
         return self._mapped(frame, chosen, known.whiteners(), cover, 0.0).cpu().numpy() > 0.0
@@ -175,7 +180,7 @@ class TorchEngine:
                         u = _excess(self._seen_or_not(vectors[rows].detach(), whitener.seen), own_ref)
                         total += (w[part][rows] * u).sum()
                         continue
-                    u = (self._whitened(vectors.index_select(0, rows), whitener) ** 2).sum(dim=1) / whitener.k
+                    u = self._metric(whitener).squared(vectors.index_select(0, rows)) / whitener.k
                     value = value + (w[part][rows] * _excess(u, own_ref)).sum()
                 if not value.requires_grad:
                     continue
@@ -228,11 +233,14 @@ class TorchEngine:
         per_centre += 8 * spectra * (products + 2 * self._n_features)
         return min(max(16, BUDGET[self.device.type] // per_centre), _MOST_CENTRES)
 
-    def _whitened(self, vectors: Tensor, whitener: Whitener) -> Tensor:
-        centred, directions = vectors - self._moved(whitener.mean), self._moved(whitener.directions)
-        inside = centred @ directions.T
-        outside = (centred - inside @ directions) * self._moved(whitener.rest)
-        return torch.cat([inside * self._moved(whitener.scales), outside], dim=1)
+    def _metric(self, whitener: Whitener) -> TorchMetric:
+        """The whitener on the device, where those in use stay."""
+        found = self._metrics.get(id(whitener))
+        if found is None or found.whitener is not whitener:
+            if len(self._metrics) >= self._n_species:
+                self._metrics.clear()
+            found = self._metrics[id(whitener)] = TorchMetric(whitener, self.device)
+        return found
 
     def _seen_or_not(self, vectors: Tensor, seen: Float) -> Tensor:
         """Uncertainty where too few environments are known: 0 of those, infinite of all others, (n,)."""
@@ -266,12 +274,6 @@ def _excess(u: Tensor, reference: Tensor | None) -> Tensor:
         return u
     ratio = torch.where(torch.isfinite(reference), u / reference, 1.0)
     return torch.log1p(torch.relu(ratio - 1.0))
-
-
-def _within(points: Tensor, centres: Tensor, sizes: Tensor, limits: Tensor) -> Tensor:
-    """:func:`idealflow.core.coverage.within`."""
-    best = torch.argmin((sizes - limits)[None, :] - 2.0 * points @ centres.T, dim=1)
-    return ((points - centres[best]) ** 2).sum(dim=1) <= limits[best]
 
 
 def _scatter(

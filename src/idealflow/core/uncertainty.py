@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["UncertaintyModel"]
 
-_VERSION = 2
+_VERSION = 3
+
+#: numbers of descriptors that are gathered before they join
+_GATHERED = 1 << 23
 
 Float = NDArray[np.float64]
 
@@ -145,7 +148,7 @@ class UncertaintyModel(UncertaintyDefaults):
     @property
     def n_samples(self) -> dict[str, int]:
         """Environments in the distribution, by species (or ``pooled``)."""
-        return {group: moments.n for group, moments in self._known.moments.items()}
+        return {group: distribution.n for group, distribution in self._known.distributions.items()}
 
     @property
     def n_distinct(self) -> dict[str, int]:
@@ -163,7 +166,7 @@ class UncertaintyModel(UncertaintyDefaults):
     @property
     def n_dimensions(self) -> dict[str, float]:
         """Dimensions k by which uncertainties are divided, by species (or ``pooled``); 0 where nothing was seen."""
-        whiteners = {group: self._known.whitener(group) for group in self._known.moments}
+        whiteners = {group: self._known.whitener(group) for group in self._known.distributions}
         return {group: 0.0 if whitener is None else whitener.k for group, whitener in whiteners.items()}
 
     @property
@@ -203,11 +206,22 @@ class UncertaintyModel(UncertaintyDefaults):
         if masks is not None and len(masks) != len(frames):
             raise InputError(f"masks must be one per structure, got {len(masks)} for {len(frames)}")
         prepared = [self.soap.prepare(atoms) for atoms in frames]
+        gathered: list[tuple[Float, NDArray[np.int64]]] = []
         for number, frame in enumerate(prepared):
             chosen = np.arange(len(frame)) if masks is None else np.flatnonzero(np.asarray(masks[number], dtype=bool))
             kinds = frame.kinds[chosen]
             for part, vectors in self.soap.map_blocks(frame, chosen, lambda part, vectors: (part, vectors)):
-                self._known.join(vectors, kinds[part])
+                gathered.append((vectors, kinds[part]))
+                if sum(each.size for each, _ in gathered) >= _GATHERED:
+                    self._join(gathered)
+        self._join(gathered)
+
+    def _join(self, gathered: list[tuple[Float, NDArray[np.int64]]]) -> None:
+        """Let descriptors and their species join, and empty the list."""
+        if gathered:
+            vectors, kinds = (np.concatenate(each) for each in zip(*gathered, strict=True))
+            self._known.join(vectors, kinds)
+            gathered.clear()
 
     def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None, *, raw: bool = False) -> Float:
         """Uncertainty of all atoms or of those at ``indices``, (n,).
@@ -347,8 +361,8 @@ class UncertaintyModel(UncertaintyDefaults):
         Raises
         ------
         ArtifactError
-            If the file is missing, cut short, damaged, foreign, or of a newer version. Version 1 held a uniform sample of all
-            environments in place of the distinct ones: it says how many were distinct.
+            If the file is missing, cut short, damaged, foreign, or of a newer version. Former ones are read
+            (:meth:`idealflow.core.known.KnownEnvironments.from_arrays`).
         InputError
             For a device that is not there.
         """

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.products import padded, row_products
+from idealflow.core.residuals import squared_distances
 
 __all__ = ["Whitener"]
+
+_LANES = 8
 
 Float = NDArray[np.float64]
 
@@ -20,7 +23,9 @@ class Whitener:
     """Linear map y = W (v − x̄) of descriptors to units in which squared lengths are uncertainties, times k.
 
     W = [Λ^(−1/2) Eᵀ; F^(−1/2) (1 − E Eᵀ)]. Along each of m directions E a vector is measured by the variance Λ that the samples
-    have there. What is left of it outside these directions is measured feature by feature, by variances F.
+    have there. What is left of it outside these directions is measured feature by feature, by variances F, equal for most
+    features. Squared lengths and their slopes are had without y, from Eᵀ (v − x̄) and |v − x̄|² alone
+    (:mod:`idealflow.core.residuals`).
 
     Attributes
     ----------
@@ -48,6 +53,8 @@ class Whitener:
     [1.0, 2.0]
     >>> whitener(np.array([[2.0, 1.0]])).tolist()
     [[1.0, 0.0, 1.0]]
+    >>> whitener.slopes(np.array([[2.0, 1.0]])).tolist()
+    [[1.0, 2.0]]
     """
 
     mean: Float
@@ -59,30 +66,65 @@ class Whitener:
 
     def __call__(self, vectors: Float) -> Float:
         """Whitened vectors, (n, m + d)."""
-        inside, outside = self._parts(vectors)
-        return np.concatenate([inside * self.scales, outside * self.rest], axis=1)
-
-    def squared(self, vectors: Float) -> Float:
-        """Squared length |y|² of each whitened vector, (n,), from ``vectors`` (n, d)."""
-        inside, outside = self._parts(vectors)
-        inside *= self.scales
-        outside *= self.rest
-        found: Float = np.einsum("ij,ij->i", inside, inside) + np.einsum("ij,ij->i", outside, outside)
-        return found
-
-    def reverse(self, d_whitened: Float) -> Float:
-        """Gradient in the descriptors dU/dv (n, d), from that in the whitened vectors dU/dy (n, m + d)."""
-        m = len(self.directions)
-        outside = d_whitened[:, m:] * self.rest
-        inside = d_whitened[:, :m] * self.scales - row_products(outside, self._columns, m)
-        return outside + row_products(inside, self._rows, len(self.mean))
-
-    def _parts(self, vectors: Float) -> tuple[Float, Float]:
-        """Components along the directions (n, m), and what is left outside them (n, d)."""
         outside = vectors - self.mean
         inside = row_products(outside, self._columns, len(self.directions))
         outside -= row_products(inside, self._rows, len(self.mean))
-        return inside, outside
+        return np.concatenate([inside * self.scales, outside * self.rest], axis=1)
+
+    def squared(self, vectors: Float, members: NDArray[np.int64] | None = None) -> Float:
+        """Squared length |y|² of each whitened vector, (n,), of ``vectors`` (n, d) or of those rows that are ``members``."""
+        return self.measured(vectors, members)[0]
+
+    def measured(self, vectors: Float, members: NDArray[np.int64] | None = None) -> tuple[Float, Float]:
+        """Squared lengths as :meth:`squared` has them, (n,), and the projections Eᵀ (v − x̄) they were made from, (n, m)."""
+        return self._measured(vectors, np.arange(len(vectors)) if members is None else members, self.mean)
+
+    def between(self, vectors: Float, others: Float) -> Float:
+        """Squared length |W (v − w)|² for each pair of rows of ``vectors`` and ``others``, (n, d) both: (n,)."""
+        return self._measured(vectors - others, np.arange(len(vectors)), np.zeros_like(self.mean))[0]
+
+    def _measured(self, vectors: Float, chosen: NDArray[np.int64], origin: Float) -> tuple[Float, Float]:
+        inside, out = np.empty((len(chosen), len(self._weights))), np.empty(len(chosen))
+        squared_distances(
+            vectors, chosen, origin, self._columns, self._rows, self._weights, self.floor,
+            self.apart, self._apart[0], self._more, inside, out,
+        )  # fmt: skip
+        return out, inside[:, : len(self.directions)]
+
+    def slopes(self, vectors: Float, inside: Float | None = None) -> Float:
+        """Gradients of the squared lengths in the vectors, (n, d).
+
+        Parameters
+        ----------
+        vectors : (n, d)
+        inside : (n, m)
+            Their projections, if :meth:`measured` has given them.
+        """
+        if inside is None:
+            inside = self.measured(vectors)[1]
+        found = vectors - self.mean
+        along = inside * (self.scales**2 - self.floor)
+        apart = self.apart
+        if len(apart):
+            rows, columns = self._apart
+            more = (found[:, apart] - row_products(inside, rows, len(apart))) * (self.rest[apart] ** 2 - self.floor)
+            along -= row_products(more, columns, len(self.directions))
+        found *= self.floor
+        found += row_products(along, self._rows, len(self.mean))
+        if len(apart):
+            found[:, apart] += more
+        found *= 2.0
+        return found
+
+    @cached_property
+    def floor(self) -> float:
+        """The least weight of a feature's square outside the directions, min F⁻¹: that of nearly all features."""
+        return float((self.rest**2).min(initial=np.inf))
+
+    @cached_property
+    def apart(self) -> NDArray[np.int64]:
+        """Features that are weighted by more than :attr:`floor`, ascending: they hardly ever varied."""
+        return np.flatnonzero(self.rest**2 > self.floor)
 
     @property
     def matrix(self) -> Float:
@@ -92,8 +134,26 @@ class Whitener:
 
     @cached_property
     def _rows(self) -> Float:
-        return padded(self.directions)
+        return padded(self.directions, least=_LANES)
 
     @cached_property
     def _columns(self) -> Float:
-        return padded(self.directions.T)
+        return padded(self.directions.T, least=_LANES)
+
+    @cached_property
+    def _apart(self) -> tuple[Float, Float]:
+        """The directions' components in the features of :attr:`apart`, and the same transposed."""
+        components = self.directions[:, self.apart]
+        return padded(components, least=_LANES), padded(components.T, least=_LANES)
+
+    @cached_property
+    def _weights(self) -> Float:
+        weights = np.zeros(len(self._rows))
+        weights[: len(self.scales)] = self.scales**2
+        return weights
+
+    @cached_property
+    def _more(self) -> Float:
+        more = np.zeros(self._apart[0].shape[1])
+        more[: len(self.apart)] = self.rest[self.apart] ** 2 - self.floor
+        return more

@@ -31,6 +31,8 @@ class TrainReport:
         eV/Å, stress eV/Å³ (NaN where a label has none).
     finished
         False if a deadline stopped it; the same call with the same checkpoint goes on.
+    atom_steps
+        Atoms in a batch, summed over the steps: what the training cost, whatever the machine. 0 where nobody counted.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class TrainReport:
     loss: list[float]
     errors: NDArray[np.float64]
     finished: bool = True
+    atom_steps: int = 0
 
 
 @runtime_checkable
@@ -131,7 +134,11 @@ class ForceField(Protocol):
 
 @runtime_checkable
 class Consolidating(ForceField, Protocol):
-    """A force field that can also learn all its data together, from the weights it has. Optional: campaigns do without it.
+    """A force field whose trainings can be interrupted, and that can learn all its data together, from the weights it has.
+
+    Optional: campaigns with any other :class:`ForceField` do without. ``checkpoint`` is a file for the state of an unfinished
+    training, from which the same call goes on, to the bit; ``deadline`` a value of ``time.monotonic()`` at which it stops.
+    :class:`~idealflow.forcefields.toolkit.Training` does both for any torch model.
 
     Examples
     --------
@@ -140,6 +147,19 @@ class Consolidating(ForceField, Protocol):
     True
     """
 
+    def fit(
+        self,
+        dataset: Sequence[Atoms],
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        validation: Sequence[Atoms] | None = None,
+        progress: Callable[[int, int, float], None] | None = None,
+        checkpoint: str | Path | None = None,
+        deadline: float | None = None,
+    ) -> TrainReport:
+        """Learn from scratch, as :meth:`ForceField.fit` does."""
+
     def consolidate(
         self,
         dataset: Sequence[Atoms],
@@ -147,15 +167,16 @@ class Consolidating(ForceField, Protocol):
         steps: int,
         lr: float,
         seed: int,
+        atom_steps: int | None = None,
         progress: Callable[[int, int, float], None] | None = None,
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
     ) -> TrainReport:
-        """Learn a whole dataset from the present weights, and set the energies of the species to what suits it best.
+        """Learn a whole dataset from the present weights.
 
-        ``lr`` is the highest step size, from which it falls to zero. ``checkpoint`` is a file for the state of an unfinished
-        training, from which the same call goes on, to the bit; ``deadline`` a value of ``time.monotonic()`` at which it stops. A
-        training that diverges does not raise: the losses of its report end with one that is not finite.
+        ``lr`` is the highest step size, from which it falls to zero. No more ``steps`` are taken than cost ``atom_steps`` in all
+        (:attr:`TrainReport.atom_steps`); if these are too few to help, none is, and the force field stays as it is. A training
+        that diverges does not raise: the losses of its report end with one that is not finite.
         """
 
     def copy(self) -> Consolidating:

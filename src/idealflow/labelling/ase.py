@@ -100,7 +100,22 @@ class AseLabeller(MSONable):
         return self.threads
 
     def check_site(self, species: Iterable[str]) -> None:
-        """Do nothing: which programs and files an ASE calculator needs is not known here."""
+        """Refuse to start where the calculator cannot be made, or lacks its program, parameters or pseudopotentials.
+
+        It is made once, in its own process, and computes nothing.
+
+        Raises
+        ------
+        InputError
+            One message for all that is missing.
+        """
+        request = {"needed": sorted(set(species))}
+        try:
+            answer = ask_worker(request, self.calculator, self.kwargs, None, self.threads, self.import_from)
+        except LabelError as error:
+            raise InputError(f"{self.calculator} cannot label on this machine: it cannot be made ({error})") from error
+        if answer["missing"]:
+            raise InputError(f"{self.calculator} cannot label on this machine: {'; '.join(answer['missing'])}")
 
     def science(self) -> dict[str, Any]:
         """Settings that decide a label: the calculator and its arguments, not the time limit or the name shown."""

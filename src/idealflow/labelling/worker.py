@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
+import shutil
 import signal
 import struct
 import sys
@@ -102,6 +104,74 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
     }
 
 
+def missing(make: Any, kwargs: dict[str, Any], symbols: list[str]) -> list[str]:
+    """Say what the calculator lacks on this machine to compute these elements: parameters, pseudopotentials, its program.
+
+    What an engine needs is known of EMT, of GPAW, and of ASE's calculators that start a program; others are made, which
+    shows whether they can be.
+    """
+    shell = _cp2k_shell(make, kwargs)
+    if shell is not None and (absent := _absent(shell)):
+        return [absent]  # the calculator starts it when it is made, and fails without a word
+    calculator = make(**kwargs)
+    if not hasattr(calculator, "get_potential_energy"):
+        return [f"the calculator's function returned a {type(calculator).__name__}, no ASE calculator"]
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(calculator).__mro__}
+    found = [_absent(command) for command in _commands(calculator)]
+    if "ase.calculators.emt.EMT" in names:
+        from ase.calculators.emt import parameters
+
+        lacking = [symbol for symbol in symbols if symbol not in parameters]
+        found += [f"EMT has no parameters of {', '.join(lacking)}, only of {', '.join(parameters)}"] if lacking else []
+    if any(name.startswith("gpaw.") for name in names) and isinstance(kwargs.get("setups", "paw"), str):
+        found.append(_missing_setups(symbols))
+    folder, files = getattr(getattr(calculator, "profile", None), "pseudo_dir", None), kwargs.get("pseudopotentials")
+    if folder is not None and isinstance(files, dict):
+        found += [
+            f"kwargs name no pseudopotential of {symbol}"
+            if symbol not in files
+            else f"the pseudopotential {files[symbol]} of {symbol} is not in {folder}"
+            for symbol in symbols
+            if symbol not in files or not (Path(folder) / files[symbol]).is_file()
+        ]
+    return [text for text in found if text]
+
+
+def _cp2k_shell(make: Any, kwargs: dict[str, Any]) -> str | None:
+    """Command of the program that ASE's CP2K starts; None for other calculators."""
+    if f"{getattr(make, '__module__', '')}.{getattr(make, '__name__', '')}" != "ase.calculators.cp2k.CP2K":
+        return None
+    from ase.config import cfg
+
+    own = kwargs.get("command") or make.command or cfg.parser.get("cp2k", "cp2k_shell", fallback=None)
+    return str(own or cfg.get("ASE_CP2K_COMMAND", "cp2k.psmp -s"))
+
+
+def _commands(calculator: Any) -> list[str]:
+    """Commands that a calculator of ASE will start."""
+    if hasattr(calculator, "make_command") and hasattr(calculator, "env_commands"):  # VASP
+        return [calculator.make_command(calculator.command)]
+    profile = getattr(calculator, "profile", None)
+    found = [getattr(calculator, "command", None), getattr(profile, "command", None)]
+    return [command for command in found if isinstance(command, str) and command.strip()]
+
+
+def _absent(command: str) -> str:
+    """Say that the program of a command is not there; an empty text if it is."""
+    program = shlex.split(os.path.expandvars(command))[0]
+    if shutil.which(program) is not None:
+        return ""
+    return f"the program {program!r} of its command {command!r} is not on PATH (ASE's settings or kwargs name it)"
+
+
+def _missing_setups(symbols: list[str]) -> str:
+    """Say of which elements GPAW finds no setup on its search path, whatever the functional; an empty text if it has all."""
+    places = [Path(place) for place in sys.modules["gpaw"].setup_paths]
+    lacking = [symbol for symbol in symbols if not any(next(place.glob(f"{symbol}.*"), None) for place in places)]
+    where = ", ".join(map(str, places)) or "its empty search path (install gpaw-data)"
+    return f"GPAW has no setups of {', '.join(lacking)} in {where}" if lacking else ""
+
+
 def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     """Compute a request in a scratch directory, which is removed; an exception becomes an answer with its message."""
     home = Path.cwd()
@@ -109,6 +179,8 @@ def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[s
         with tempfile.TemporaryDirectory(dir=home) as scratch:
             os.chdir(scratch)
             try:
+                if "needed" in request:
+                    return {"missing": missing(make, kwargs, request["needed"])}
                 return compute(make, kwargs, request)
             finally:
                 os.chdir(home)

@@ -68,13 +68,13 @@ def calibration_rows(campaign: Campaign, *, recompute: bool) -> list[dict[str, A
     """
     thresholds = {
         (screen["round"], screen["walker"], screen["step"]): screen["threshold"]
-        for screen in _outputs(campaign, "screen", ("round", "walker", "step", "threshold"))
+        for screen in campaign.outputs("screen", ("round", "walker", "step", "threshold"))
     }
     errors: dict[str, float] = {}
-    for update in _outputs(campaign, "update", ("accepted", "centre_force_errors")):
+    for update in campaign.outputs("update", ("accepted", "centre_force_errors")):
         if stored := update.get("centre_force_errors"):
             errors |= dict(zip(update["accepted"], stored, strict=True))
-    rows = _outputs(campaign, "substructure", _CENTRE, state="accepted")
+    rows = campaign.outputs("substructure", _CENTRE, state="accepted")
     missing = [row for row in rows if row["request_key"] not in errors]
     if missing and recompute:
         errors |= _recomputed(campaign, {row["request_key"] for row in missing})
@@ -84,14 +84,6 @@ def calibration_rows(campaign: Campaign, *, recompute: bool) -> list[dict[str, A
         row["force_error"] = errors.get(row["request_key"])
     kept = [row for row in rows if row["force_error"] is not None]
     return sorted(kept, key=lambda row: str(row["request_key"]))
-
-
-def _outputs(campaign: Campaign, kind: str, names: tuple[str, ...], **filters: Any) -> list[dict[str, Any]]:
-    """Some fields of all documents of a kind."""
-    query = {"output.kind": kind, "output.campaign": campaign.name}
-    query |= {f"output.{name}": value for name, value in filters.items()}
-    properties = [f"output.{name}" for name in names]
-    return [dict(entry["output"]) for entry in campaign.store.query(query, properties=properties)]
 
 
 def _recomputed(campaign: Campaign, keys: set[str]) -> dict[str, float]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # both take seconds to import, and the methods that need them
 __all__ = ["Campaign"]
 
 #: function that gives the JOB_STORE of jobflow's settings
-_SITE_STORE = "idealflow.workflow.jobs.stage:site_store"
+_SITE_STORE = "idealflow.workflow.jobs.job_store:site_store"
 _TABLE = (
     "uuid", "round", "walker", "step", "atom", "attempt", "species", "state", "cause", "uncertainty",
     "shell_uncertainty", "composition_error", "embedding", "n_atoms", "n_electrons", "n_valence_electrons", "energy", "seconds",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from idealflow.errors import InputError
@@ -10,6 +10,7 @@ from idealflow.schemas import (
     Artifact,
     BootstrapDoc,
     CampaignState,
+    ConsolidationDoc,
     CropDoc,
     Document,
     EvaluationDoc,
@@ -45,6 +46,29 @@ class CampaignDocuments:
         self.store = store
         self.name = name
         store.connect()
+
+    def outputs(self, kind: str, names: Iterable[str], **filters: Any) -> list[dict[str, Any]]:
+        """Return some fields of all documents of a kind, as stored; what else is in them is not sent.
+
+        Parameters
+        ----------
+        kind
+            ``segment``, ``screen``, ``crop``, ``relaxation``, ``substructure``, ``label``, ``update``, ``state``, ...
+        names
+            Fields of its schema; dotted for parts of them. Documents of earlier versions lack those that came later.
+        filters
+            Fields and the values, or MongoDB conditions, that they must have; ``uuid`` is that of the job.
+
+        Examples
+        --------
+        >>> from idealflow.provenance import sample_campaign
+        >>> sample_campaign().outputs("screen", ["step", "n_triggering"], round=3)
+        [{'step': 50, 'n_triggering': 2}]
+        """
+        query = {"output.kind": kind, "output.campaign": self.name}
+        query |= {name if name == "uuid" else f"output.{name}": value for name, value in filters.items()}
+        found = self.store.query(query, properties=[f"output.{name}" for name in names])
+        return [dict(entry["output"]) for entry in found]
 
     def state(self) -> CampaignState | None:
         """Return the last committed state, None before the first."""
@@ -83,6 +107,10 @@ class CampaignDocuments:
     def relabellings(self) -> list[RelabelDoc]:
         """Return what was done with labels of another method or without vacuum, a document for each time, in order of round."""
         return sorted(self._documents(RelabelDoc, "relabel", {}), key=lambda doc: doc.round)
+
+    def consolidations(self, **filters: Any) -> list[ConsolidationDoc]:
+        """Return where all data were learned together, in order of round; filters as for :meth:`substructures`."""
+        return self._sorted(ConsolidationDoc, "consolidation", filters, "version_before")
 
     def labels_without_vacuum(self) -> list[str]:
         """Return request keys of labels that were computed for another structure than the one stored with them.
@@ -179,6 +207,22 @@ class CampaignDocuments:
         found = self.store.query(query, properties=["output.seconds", "output.reused_from"], load=False)
         outputs = [entry["output"] for entry in found]
         return float(sum(output["seconds"] for output in outputs if not output.get("reused_from")))
+
+    def label_core_seconds(self, rounds: dict[str, int] | None = None) -> float:
+        """Sum the core-seconds of all labels, failed ones too; reused ones count nothing.
+
+        Parameters
+        ----------
+        rounds
+            Condition on the number of the round, as MongoDB has it, such as ``{"$gte": 3}``; None: all rounds.
+        """
+        query: dict[str, Any] = {"output.campaign": self.name, "output.kind": {"$in": ["label", "substructure"]}}
+        if rounds is not None:
+            query["output.round"] = rounds
+        fields = ["output.core_seconds", "output.seconds", "output.reused_from"]
+        outputs = [entry["output"] for entry in self.store.query(query, properties=fields, load=False)]
+        own = [output for output in outputs if not output.get("reused_from")]
+        return float(sum(output.get("core_seconds") or output["seconds"] for output in own))
 
     def _sorted(self, schema: type[Doc], kind: str, filters: dict[str, Any], then: str) -> list[Doc]:
         docs = self._documents(schema, kind, filters)

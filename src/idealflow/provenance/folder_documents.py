@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from idealflow.storage import Table
+from idealflow.storage.mongo import Criteria, Document
+from idealflow.storage.projection import Properties
 
 __all__ = ["FolderDocuments"]
 
@@ -59,26 +60,26 @@ class FolderDocuments:
 
     def query(
         self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
-        sort: dict[str, Any] | None = None,
+        criteria: Criteria | None = None,
+        properties: Properties = None,
+        sort: Document | None = None,
         skip: int = 0,
         limit: int = 0,
         load: bool = False,  # noqa: ARG002  # JobStore's: there are no further stores to load from
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Document]:
         """Iterate over the documents that match; parameters and errors as for :meth:`idealflow.storage.Table.query`."""
         return self._opened().query(criteria, properties, sort, skip, limit)
 
     def query_one(
         self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
-        sort: dict[str, Any] | None = None,
+        criteria: Criteria | None = None,
+        properties: Properties = None,
+        sort: Document | None = None,
         load: bool = False,
-    ) -> dict[str, Any] | None:
+    ) -> Document | None:
         """Return the first document that matches, or None."""
         return next(self.query(criteria, properties, sort, limit=1, load=load), None)
 
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
+    def count(self, criteria: Criteria | None = None) -> int:
         """Count the documents that match."""
         return self._opened().count(criteria)

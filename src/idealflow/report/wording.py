@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from idealflow.wording import counted
+
 __all__ = ["evaluation_line", "summary_text", "too_few_line"]
 
 _CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them out"}
@@ -24,10 +26,10 @@ def summary_text(summary: dict[str, Any]) -> str:
         return f"campaign {summary['campaign']}: {summary['status']} ({summary['reason']})\n"
     lines = [
         f"campaign {summary['campaign']}: {summary['status']} ({summary['reason']})",
-        f"  {summary['n_atoms']} atoms, step {summary['n_steps']} of {summary['n_steps_planned']}, "
-        f"{summary['rounds']} rounds, model version {summary['model_version']}",
-        f"  labels by {_methods(summary)}: {summary['n_substructures']} substructures in "
-        f"{summary['n_labelled_frames']} frames, {_first(summary)}, "
+        f"  {counted(summary['n_atoms'], 'atom')}, step {summary['n_steps']} of {summary['n_steps_planned']}, "
+        f"{counted(summary['rounds'], 'round')}, model version {summary['model_version']}",
+        f"  labels by {_methods(summary)}: {counted(summary['n_substructures'], 'substructure')} in "
+        f"{counted(summary['n_labelled_frames'], 'frame')}, {_first(summary)}, "
         f"{summary['n_failed_labels']} failed",
     ]
     lines += [f"  {count} failed: {cause}" for cause, count in summary["failure_causes"].items()]

@@ -18,6 +18,7 @@ from idealflow.schemas.campaign import (
 from idealflow.schemas.labels import LabelledDoc, SubstructureDoc
 from idealflow.schemas.learning import (
     BootstrapDoc,
+    ConsolidationDoc,
     EvaluationDoc,
     FrameErrors,
     Lineage,
@@ -44,6 +45,7 @@ __all__ = [
     "CampaignState",
     "CandidateFigures",
     "CentreDoc",
+    "ConsolidationDoc",
     "CropDoc",
     "EvaluationDoc",
     "FrameErrors",

@@ -91,6 +91,10 @@ class LearnerVersion(Document):
     force_field: Artifact = Field(description="force field with its optimizer state")
     uncertainty: Artifact = Field(description="distribution, whitening and coverage")
     ledger: Artifact = Field(description="keys, cached errors and roles of every training structure")
+    consolidated: Artifact | None = Field(
+        default=None,
+        description="the last force field that learned all its data together; None in campaigns of earlier versions",
+    )
 
 
 class LearnerFiles(Document):
@@ -212,6 +216,20 @@ class CampaignState(Document):
         default=0,
         description="learned labels that version 0.1.0 made without vacuum, of structures open in some direction; left out",
     )
+    consolidate_every: int = Field(
+        default=0,
+        description="accepted updates after which all data are learned together; 0: never, as in earlier versions",
+    )
+    consolidation_share: float = Field(
+        default=0.0,
+        description="most that consolidations may cost, as a share of dynamics and training, in atoms times steps",
+    )
+    n_unconsolidated: int = Field(default=0, description="accepted updates since all data were last learned together")
+    n_consolidations: int = Field(default=0, description="consolidations that were accepted")
+    n_discarded_consolidations: int = Field(default=0, description="consolidations that did not help")
+    atom_steps: int = Field(default=0, description="atoms times gradient steps of the first fit and all updates")
+    consolidation_atom_steps: int = Field(default=0, description="atoms times gradient steps of all consolidations")
+    consolidation_s: float = Field(default=0.0, description="seconds spent on consolidations")
     n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
     wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")

@@ -13,6 +13,7 @@ from idealflow.schemas.substructures import CropDoc, OfFrame, RelaxationDoc, Scr
 
 __all__ = [
     "BootstrapDoc",
+    "ConsolidationDoc",
     "EvaluationDoc",
     "FrameErrors",
     "Lineage",
@@ -94,6 +95,45 @@ class ModelUpdateDoc(NewLearner):
         description="(round, walker, step, atom) of requests, of this and earlier rounds, whose label's job left no document",
     )
     label_seconds: float = Field(description="wall time of the round's accepted labels, s")
+    steps: int = Field(
+        default=0, description="gradient steps of the attempt that counted; 0 in documents of earlier versions"
+    )
+    atom_steps: int = Field(default=0, description="atoms in a batch, summed over its steps; 0 where nobody counted")
+    refused: list[str] = Field(
+        default_factory=list, description="why earlier attempts, at another rate or start, were refused"
+    )
+    consolidates: bool = Field(default=False, description="whether the force field can learn all its data together")
+
+
+class ConsolidationDoc(NewLearner):
+    """All data learned together, from the weights of the version before: accepted, discarded, or skipped.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> learner = sample_campaign().state().learner
+    >>> doc = ConsolidationDoc(
+    ...     campaign="tiny", round=9, seconds=8.0, version_before=4, version_after=4, decision="skipped", reason="no time",
+    ...     last=True, n_structures=13, steps=0, atom_steps=0, held_out_before=None, held_out_after=None, all_before=None,
+    ...     all_after=None, learner=learner,
+    ... )
+    >>> doc.version_before == doc.version_after
+    True
+    """
+
+    kind: Literal["consolidation"] = "consolidation"
+    version_before: int = Field(description="learner version at its start")
+    version_after: int = Field(description="equal to `version_before` unless it was accepted")
+    decision: Literal["accepted", "discarded", "skipped"] = Field(description="what became of it")
+    reason: str = Field(description="why, in words")
+    last: bool = Field(description="whether the schedule was done")
+    n_structures: int = Field(description="structures it was trained on")
+    steps: int = Field(description="gradient steps taken")
+    atom_steps: int = Field(description="atoms in a batch, summed over the steps")
+    held_out_before: TrainingErrors | None = Field(description="errors on all structures kept out of training, before")
+    held_out_after: TrainingErrors | None = Field(description="the same after it; None if no step was taken")
+    all_before: TrainingErrors | None = Field(description="errors on the structures it was trained on, before")
+    all_after: TrainingErrors | None = Field(description="the same after it; None if no step was taken")
 
 
 class BootstrapDoc(NewLearner):
@@ -124,6 +164,9 @@ class BootstrapDoc(NewLearner):
     train_errors: TrainingErrors | None = Field(description="on the structures trained on; None for a carried-on model")
     held_out_errors: TrainingErrors | None = Field(description="on the validation set; None for a carried-on model")
     threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    atom_steps: int = Field(
+        default=0, description="atoms in a batch, summed over the steps of the fit; 0 if not counted"
+    )
 
 
 class RelabelDoc(StageOutput):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from idealflow.storage.keys import NULL, UNDECIDED, encode, rank_bounds
+from idealflow.storage.mongo import Criteria
 
 __all__ = ["Where", "column_name", "identifier", "translate"]
 
@@ -154,7 +155,7 @@ def _is_operators(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(str(key).startswith("$") for key in value)
 
 
-def translate(criteria: Mapping[str, Any], columns: Callable[[str], bool]) -> Where:
+def translate(criteria: Criteria, columns: Callable[[str], bool]) -> Where:
     """Translate MongoDB criteria to an SQL condition.
 
     Parameters

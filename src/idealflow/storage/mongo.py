@@ -17,12 +17,28 @@ from bson.errors import BSONError
 from idealflow.errors import ArtifactError, InputError
 from idealflow.storage.keys import encode
 
-__all__ = ["as_stored", "decoded", "encoded", "identity", "matches", "sort_documents", "sort_fields", "values_at"]
+__all__ = [
+    "Criteria",
+    "Document",
+    "as_stored",
+    "decoded",
+    "encoded",
+    "identity",
+    "matches",
+    "sort_documents",
+    "sort_fields",
+    "values_at",
+]
+
+#: what is stored: strings, numbers, dates, lists and mappings by name
+Document = dict[str, Any]
+#: conditions in MongoDB's language by dotted path
+Criteria = Mapping[str, Any]
 
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
 
 
-def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
+def matches(criteria: Criteria, document: Document) -> bool:
     """Tell whether a document meets MongoDB criteria.
 
     Raises
@@ -40,7 +56,7 @@ def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
     return bool(filtering.filter_applies(criteria, document))
 
 
-def values_at(field: str, document: dict[str, Any]) -> Iterator[Any]:
+def values_at(field: str, document: Document) -> Iterator[Any]:
     """Iterate over the values at a dotted path: the items of an array one by one, nothing where the path is missing.
 
     Examples
@@ -67,7 +83,7 @@ def identity(value: Any) -> bytes:
     return encode(value) or b"\xff" + bson.encode({"v": value})
 
 
-def decoded(blob: bytes, path: str) -> dict[str, Any]:
+def decoded(blob: bytes, path: str) -> Document:
     """Read a document of the file at ``path``.
 
     Raises
@@ -81,7 +97,7 @@ def decoded(blob: bytes, path: str) -> dict[str, Any]:
     {'round': 3}
     """
     try:
-        document: dict[str, Any] = bson.decode(blob)
+        document: Document = bson.decode(blob)
     except BSONError as error:
         raise ArtifactError(
             f"document store {path}: a document in it is damaged ({error}); put back a copy, it is left as it is"
@@ -89,7 +105,7 @@ def decoded(blob: bytes, path: str) -> dict[str, Any]:
     return document
 
 
-def encoded(document: dict[str, Any]) -> bytes:
+def encoded(document: Document) -> bytes:
     """Encode a document as BSON.
 
     Raises
@@ -110,7 +126,7 @@ def encoded(document: dict[str, Any]) -> bytes:
         ) from error
 
 
-def as_stored(criteria: Mapping[str, Any] | None) -> dict[str, Any]:
+def as_stored(criteria: Criteria | None) -> Document:
     """Return criteria with their values in the form in which the store gives values back: UTC milliseconds, lists.
 
     Raises
@@ -126,7 +142,7 @@ def as_stored(criteria: Mapping[str, Any] | None) -> dict[str, Any]:
     {'output.kind': {'$in': ['label', 'substructure']}}
     """
     try:
-        stored: dict[str, Any] = bson.decode(bson.encode({"criteria": dict(criteria or {})}))["criteria"]
+        stored: Document = bson.decode(bson.encode({"criteria": dict(criteria or {})}))["criteria"]
     except (BSONError, OverflowError, ValueError) as error:
         raise InputError(f"criteria {criteria} cannot be asked for: {error}") from error
     if not all(_is_known(field, condition) for field, condition in stored.items()):
@@ -175,7 +191,7 @@ def sort_fields(sort: Mapping[str, Enum | int] | None) -> list[tuple[str, bool]]
     return pairs
 
 
-def _sort_key(field: str, document: dict[str, Any]) -> tuple[int, Any]:
+def _sort_key(field: str, document: Document) -> tuple[int, Any]:
     from mongomock_ng import filtering
 
     present, comparable = filtering.resolve_sort_key(field, document)
@@ -185,9 +201,7 @@ def _sort_key(field: str, document: dict[str, Any]) -> tuple[int, Any]:
     return present, comparable
 
 
-def sort_documents(
-    found: list[tuple[int, dict[str, Any]]], fields: list[tuple[str, bool]]
-) -> list[tuple[int, dict[str, Any]]]:
+def sort_documents(found: list[tuple[int, Document]], fields: list[tuple[str, bool]]) -> list[tuple[int, Document]]:
     """Sort (row, document) pairs as MongoDB sorts; equal documents keep their order.
 
     Parameters

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from idealflow.errors import InputError
 
-__all__ = ["project"]
+__all__ = ["Properties", "project"]
+
+#: dotted paths to keep; or paths with 1 to keep them, 0 to leave them out; None: everything
+Properties = Mapping[str, Any] | Sequence[str] | None
+_Tree = dict[str, "_Tree"]
 
 
-def _tree(paths: Iterable[str]) -> dict[str, Any]:
+def _tree(paths: Iterable[str]) -> _Tree:
     """Nest dotted paths; a path below another one is part of it. A leaf is an empty dictionary."""
-    tree: dict[str, Any] = {}
+    tree: _Tree = {}
     for path in sorted(paths, key=lambda p: p.count(".")):
         node, parts = tree, path.split(".")
         for i, part in enumerate(parts):
@@ -24,7 +28,7 @@ def _tree(paths: Iterable[str]) -> dict[str, Any]:
     return tree
 
 
-def _include(value: Any, tree: dict[str, Any]) -> Any:
+def _include(value: dict[str, Any], tree: _Tree) -> dict[str, Any]:
     kept = {}
     for key, item in value.items():
         if key not in tree:
@@ -38,7 +42,7 @@ def _include(value: Any, tree: dict[str, Any]) -> Any:
     return kept
 
 
-def _include_items(items: list[Any], tree: dict[str, Any]) -> list[Any]:
+def _include_items(items: list[Any], tree: _Tree) -> list[Any]:
     return [
         _include(item, tree) if isinstance(item, dict) else _include_items(item, tree)
         for item in items
@@ -46,7 +50,7 @@ def _include_items(items: list[Any], tree: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _exclude(value: Any, tree: dict[str, Any]) -> Any:
+def _exclude(value: object, tree: _Tree) -> Any:
     if isinstance(value, list):
         return [_exclude(item, tree) for item in value]
     if not isinstance(value, dict):
@@ -58,9 +62,7 @@ def _exclude(value: Any, tree: dict[str, Any]) -> Any:
     }
 
 
-def project(
-    document: dict[str, Any], properties: Mapping[str, Any] | list[str] | tuple[str, ...] | None
-) -> dict[str, Any]:
+def project(document: dict[str, Any], properties: Properties) -> dict[str, Any]:
     """Return the part of `document` that `properties` names.
 
     Parameters

@@ -16,7 +16,8 @@ from monty.json import jsanitize
 from pydash import get, has, set_
 
 from idealflow.errors import InputError
-from idealflow.storage.mongo import identity
+from idealflow.storage.mongo import Criteria, Document, identity
+from idealflow.storage.projection import Properties
 from idealflow.storage.table import Table
 
 __all__ = ["DEFAULT_INDEX_FIELDS", "DuplicateDocumentError", "SQLiteStore"]
@@ -208,34 +209,34 @@ class SQLiteStore(Store):
         table.ensure_fields([key])
         return table.make_unique(key, sparse) if unique else True
 
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
+    def count(self, criteria: Criteria | None = None) -> int:
         """Count the documents that match MongoDB criteria."""
         return self._connected().count(criteria)
 
     def query(
         self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
+        criteria: Criteria | None = None,
+        properties: Properties = None,
         sort: dict[str, Sort | int] | None = None,
         skip: int = 0,
         limit: int = 0,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Document]:
         """Iterate over the documents that match; parameters and errors as for :meth:`Table.query`."""
         yield from self._connected().query(criteria, properties, sort, skip, limit)
 
     def query_one(
         self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
+        criteria: Criteria | None = None,
+        properties: Properties = None,
         sort: dict[str, Sort | int] | None = None,
-    ) -> dict[str, Any] | None:
+    ) -> Document | None:
         """Return the first document of :meth:`query`, or None."""
         return next(self.query(criteria, properties, sort, limit=1), None)
 
     def distinct(
         self,
         field: str,
-        criteria: dict[str, Any] | None = None,
+        criteria: Criteria | None = None,
         all_exist: bool = False,  # noqa: ARG002 - part of maggma's signature, without effect in MongoStore too
     ) -> list[Any]:
         """Return the different values of a field (of its items, where it is an array), in order of appearance."""
@@ -244,26 +245,26 @@ class SQLiteStore(Store):
     def groupby(
         self,
         keys: list[str] | str,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
+        criteria: Criteria | None = None,
+        properties: Properties = None,
         sort: dict[str, Sort | int] | None = None,
         skip: int = 0,
         limit: int = 0,
-    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    ) -> Iterator[tuple[Document, list[Document]]]:
         """Group the documents of :meth:`query` by the values of `keys`; documents lacking one are left out."""
         keys = keys if isinstance(keys, list) else [keys]
         fields = [*properties, *keys] if properties else None
-        groups: dict[tuple[bytes, ...], list[dict[str, Any]]] = {}
+        groups: dict[tuple[bytes, ...], list[Document]] = {}
         for document in self.query(criteria, fields, sort, skip, limit):
             if all(has(document, key) for key in keys):
                 groups.setdefault(tuple(identity(get(document, key)) for key in keys), []).append(document)
         for _, group in sorted(groups.items(), key=lambda item: item[0]):
-            values: dict[str, Any] = {}
+            values: Document = {}
             for key in keys:
                 set_(values, key, get(group[0], key))
             yield values, group
 
-    def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
+    def update(self, docs: list[Document] | Document, key: list[str] | str | None = None) -> None:
         """Insert documents, or replace those that agree with them in the key fields; all of them or none.
 
         When this returns, the documents are on disk (see ``synchronous``).
@@ -297,7 +298,7 @@ class SQLiteStore(Store):
                 "Look the document up by that field instead of writing it again"
             ) from error
 
-    def _validates(self, document: dict[str, Any]) -> bool:
+    def _validates(self, document: Document) -> bool:
         if self.validator is None or self.validator.is_valid(document):
             return True
         problems = self.validator.validation_errors(document)
@@ -306,6 +307,6 @@ class SQLiteStore(Store):
         self.logger.error(problems)
         return False
 
-    def remove_docs(self, criteria: dict[str, Any]) -> None:
+    def remove_docs(self, criteria: Criteria) -> None:
         """Remove the documents that match `criteria`."""
         self._connected().remove(criteria)

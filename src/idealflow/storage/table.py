@@ -23,6 +23,8 @@ from idealflow.storage.criteria import Where, column_name, translate
 from idealflow.storage.keyed import Found, KeyedTable
 from idealflow.storage.keys import NULL, UNDECIDED, field_key
 from idealflow.storage.mongo import (
+    Criteria,
+    Document,
     as_stored,
     encoded,
     identity,
@@ -31,7 +33,7 @@ from idealflow.storage.mongo import (
     sort_fields,
     values_at,
 )
-from idealflow.storage.projection import project
+from idealflow.storage.projection import Properties, project
 from idealflow.storage.sqlite_files import explained
 
 __all__ = ["Table"]
@@ -102,7 +104,7 @@ class Table(KeyedTable):
     def _candidates(
         self,
         connection: sqlite3.Connection,
-        criteria: dict[str, Any],
+        criteria: Criteria,
         order: list[tuple[str, bool]],
         some: bool = False,
     ) -> Iterator[tuple[int, bool]]:
@@ -145,7 +147,7 @@ class Table(KeyedTable):
         self,
         connection: sqlite3.Connection,
         candidates: Iterator[tuple[int, bool]],
-        criteria: dict[str, Any],
+        criteria: Criteria,
         chunk: int,
     ) -> Found:
         while rows := dict(islice(candidates, chunk)):
@@ -153,7 +155,7 @@ class Table(KeyedTable):
                 if rows[row] or matches(criteria, document):
                     yield row, document
 
-    def _find(self, criteria: dict[str, Any], order: list[tuple[str, bool]], skip: int, limit: int) -> Found:
+    def _find(self, criteria: Criteria, order: list[tuple[str, bool]], skip: int, limit: int) -> Found:
         """Iterate over (row, document) pairs that match.
 
         Parameters
@@ -182,7 +184,7 @@ class Table(KeyedTable):
                 found = self._filtered(connection, self._candidates(connection, criteria, []), criteria, _CHUNK)
                 yield from sort_documents(list(found), order)[skip:stop]
 
-    def _matching_rows(self, connection: sqlite3.Connection, criteria: dict[str, Any]) -> Iterator[int]:
+    def _matching_rows(self, connection: sqlite3.Connection, criteria: Criteria) -> Iterator[int]:
         """Rows that match; documents are looked at only where their keys cannot decide."""
         for row, sure in self._candidates(connection, criteria, []):
             if sure or any(matches(criteria, document) for _, document in self._read(connection, [row])):
@@ -190,12 +192,12 @@ class Table(KeyedTable):
 
     def query(
         self,
-        criteria: dict[str, Any] | None = None,
-        properties: dict[str, Any] | list[str] | None = None,
+        criteria: Criteria | None = None,
+        properties: Properties = None,
         sort: dict[str, Enum | int] | None = None,
         skip: int = 0,
         limit: int = 0,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Document]:
         """Iterate over the documents that match.
 
         Parameters
@@ -219,14 +221,14 @@ class Table(KeyedTable):
         for _, document in self._find(as_stored(criteria), sort_fields(sort), skip, abs(limit)):
             yield project(document, properties)
 
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
+    def count(self, criteria: Criteria | None = None) -> int:
         """Count the documents that match MongoDB criteria."""
         stored = as_stored(criteria)
         with explained(self._path):
             connection = self._connection()
             return sum(1 for _ in self._matching_rows(connection, stored)) if self._fields else 0
 
-    def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
+    def distinct(self, field: str, criteria: Criteria | None = None) -> list[Any]:
         """Return the different values of a field (of its items, where it is an array), in order of appearance."""
         values: dict[bytes, Any] = {}
         for _, document in self._one_of_each(field, as_stored(criteria)):
@@ -234,7 +236,7 @@ class Table(KeyedTable):
                 values.setdefault(identity(value), value)
         return list(values.values())
 
-    def _one_of_each(self, field: str, criteria: dict[str, Any]) -> Found:
+    def _one_of_each(self, field: str, criteria: Criteria) -> Found:
         """Iterate over matching documents, at least one for every value of `field`."""
         with explained(self._path):
             connection = self._connection()
@@ -254,7 +256,7 @@ class Table(KeyedTable):
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def update(self, documents: list[dict[str, Any]], key: list[str]) -> None:
+    def update(self, documents: list[Document], key: list[str]) -> None:
         """Insert documents, or replace those that agree with them in the key fields: all of them or none.
 
         Parameters
@@ -280,7 +282,7 @@ class Table(KeyedTable):
             for blob, same in zip(blobs, criteria, strict=True):
                 self._upsert(connection, blob, same)
 
-    def _key_criteria(self, document: dict[str, Any], key: list[str]) -> dict[str, Any]:
+    def _key_criteria(self, document: Document, key: list[str]) -> Document:
         from pydash import get, has  # only who writes needs it
 
         missing = [name for name in key if not has(document, name)]
@@ -290,7 +292,7 @@ class Table(KeyedTable):
             )
         return {name: {"$eq": get(document, name)} for name in key}
 
-    def _upsert(self, connection: sqlite3.Connection, blob: bytes, criteria: dict[str, Any]) -> None:
+    def _upsert(self, connection: sqlite3.Connection, blob: bytes, criteria: Criteria) -> None:
         """Replace the first document that matches, or insert a new one; within a transaction."""
         document = bson.decode(blob)
         row = next(self._matching_rows(connection, criteria), None)
@@ -304,7 +306,7 @@ class Table(KeyedTable):
             values,
         )
 
-    def remove(self, criteria: dict[str, Any] | None) -> None:
+    def remove(self, criteria: Criteria | None) -> None:
         """Remove the documents that match MongoDB criteria."""
         stored = as_stored(criteria)
         with self.transaction() as connection:

@@ -120,6 +120,8 @@ def crop_search(
     if not made:
         raise InputError(nothing_fits(refused, sur, rules.max_atoms, widths))
     frame_values = FrameValues(u, atoms)
+    # all atoms of all candidates at once: the frame, which may be large, is sorted into bins a single time
+    frame_values(np.unique(np.concatenate([sur.indices[one.sel.images] for one in made])))
     crops = [build(u, sur, one, frame_values, weights).with_moments_of(atoms) for one in made]
     return CropSearch(crops, refused)
 

@@ -16,7 +16,8 @@ from idealflow.core.dynamics.schedule import Schedule, Stage
 from idealflow.core.dynamics.segment import md_segment
 from idealflow.core.dynamics.settings import SegmentChecks, SegmentEnds, SegmentFiles
 from idealflow.core.dynamics.state import MDState, frame_arrays
-from idealflow.core.dynamics.trajectory import Trajectory, TrajectoryWriter
+from idealflow.core.dynamics.trajectory import Trajectory
+from idealflow.core.dynamics.trajectory_writer import TrajectoryWriter
 
 __all__ = [
     "BussiSampler",

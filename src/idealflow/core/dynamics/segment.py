@@ -18,7 +18,7 @@ from idealflow.core.dynamics.protocol import Motion, Sampler, get_sampler
 from idealflow.core.dynamics.schedule import Schedule
 from idealflow.core.dynamics.settings import SegmentChecks, SegmentEnds, SegmentFiles, Settings
 from idealflow.core.dynamics.state import MDState
-from idealflow.core.dynamics.trajectory import TrajectoryWriter
+from idealflow.core.dynamics.trajectory_writer import TrajectoryWriter
 from idealflow.core.rules import with_single_rules
 from idealflow.errors import OtherSegmentError
 from idealflow.former_names import formerly

@@ -14,7 +14,8 @@ from ase import Atoms
 from idealflow.core.dynamics.outcome import CheckOutcome, Checkpoint, Limits
 from idealflow.core.dynamics.protocol import Sampler, sampler_to_dict
 from idealflow.core.dynamics.schedule import Schedule
-from idealflow.core.dynamics.state import MDState, check_atoms
+from idealflow.core.dynamics.startable import check_atoms
+from idealflow.core.dynamics.state import MDState
 from idealflow.errors import InputError
 from idealflow.former_names import formerly
 

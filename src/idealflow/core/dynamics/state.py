@@ -16,56 +16,19 @@ from ase.md.velocitydistribution import thermalize_momenta
 from numpy.typing import NDArray
 
 from idealflow.core.archive import read_archive, write_archive
-from idealflow.core.structure import constraints_of, fixed_directions, moments_of, set_fixed, totals_of
+from idealflow.core.dynamics.startable import check_atoms
+from idealflow.core.fixed_atoms import constraints_of, fixed_directions, set_fixed
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 
-__all__ = ["MDState", "check_atoms", "frame_arrays", "motion_constraints"]
+__all__ = ["MDState", "frame_arrays", "motion_constraints"]
+
+#: arrays by name, as files hold them
+Arrays = Mapping[str, NDArray[Any]]
 
 _FILE_TYPE = "idealflow MD state"
 _VERSION = 1
 _OWN_ARRAYS = ("numbers", "positions", "momenta", "masses")
-
-
-def check_atoms(atoms: Atoms) -> None:
-    """Refuse a structure that dynamics cannot start from.
-
-    Raises
-    ------
-    InputError
-        If there are no atoms, a number is not finite, a mass is not positive, a periodic cell is flat, or a constraint does
-        anything but fix atoms in Cartesian directions.
-
-    Examples
-    --------
-    >>> check_atoms(Atoms())
-    Traceback (most recent call last):
-    idealflow.errors.InputError: dynamics needs at least one atom, got none; give a structure with atoms
-    """
-    if len(atoms) == 0:
-        raise InputError("dynamics needs at least one atom, got none; give a structure with atoms")
-    for name in ("positions", "momenta"):
-        array = atoms.arrays.get(name)
-        if array is not None and not np.isfinite(array).all():
-            first = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise InputError(f"{name} must be finite, got {array[first]} for atom {first}; repair the structure")
-    masses = atoms.get_masses()
-    if not (np.isfinite(masses).all() and (masses > 0.0).all()):
-        raise InputError(f"masses must be positive, got {masses.min()} u as the smallest; set them with set_masses")
-    cell = np.asarray(atoms.cell)
-    if not np.isfinite(cell).all():
-        raise InputError(f"the cell must be finite, got {cell.tolist()}; repair the structure")
-    if atoms.pbc.any():
-        # complete() replaces zero vectors of open directions, so what is flat now is flat in periodic ones
-        lengths = np.linalg.norm(cell, axis=1)
-        volume = abs(np.linalg.det(np.asarray(atoms.cell.complete())))
-        if (lengths[atoms.pbc] <= 0.0).any() or volume <= 1e-8:
-            raise InputError(
-                f"a periodic cell must span a volume, got vectors {cell.tolist()} with pbc {atoms.pbc.tolist()}; "
-                "set the cell, or pbc=False"
-            )
-    fixed_directions(atoms)
-    moments_of(atoms)
-    totals_of(atoms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +81,8 @@ class MDState:
     fixed: NDArray[np.bool_]
     step: int
     rng_state: Mapping[str, Any]
-    sampler_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    sampler_state: Arrays = field(default_factory=dict)
+    extra: Arrays = field(default_factory=dict)
     held: NDArray[np.bool_] | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
 
@@ -210,9 +173,7 @@ class MDState:
         generator.bit_generator.state = dict(self.rng_state)
         return generator
 
-    def advanced(
-        self, atoms: Atoms, step: int, rng: np.random.Generator, sampler_state: Mapping[str, NDArray[Any]]
-    ) -> MDState:
+    def advanced(self, atoms: Atoms, step: int, rng: np.random.Generator, sampler_state: Arrays) -> MDState:
         """Return the state of the same walker at another frame, that of ``atoms``."""
         return replace(
             self,
@@ -237,7 +198,7 @@ class MDState:
             digest.update(np.ascontiguousarray(arrays[name]).tobytes())
         return digest.hexdigest()
 
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """Split into named arrays and JSON-serialisable metadata; inverse of :meth:`from_arrays`."""
         arrays = {
             "numbers": self.numbers, "positions": self.positions, "momenta": self.momenta, "masses": self.masses,
@@ -250,7 +211,7 @@ class MDState:
         return arrays, {"step": int(self.step), "rng_state": dict(self.rng_state)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> MDState:
+    def from_arrays(cls, arrays: Arrays, meta: Mapping[str, Any]) -> MDState:
         """Build the state that :meth:`to_arrays` wrote; arrays of unknown names are ignored."""
         groups: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "extra": {}, "total": {}}
         for name, array in arrays.items():
@@ -290,7 +251,7 @@ class MDState:
         return cls.from_arrays(*read_archive(path, _FILE_TYPE, _VERSION))
 
 
-def frame_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def frame_arrays(arrays: Arrays) -> Arrays:
     """Rename the arrays of an MD state to those of its frame, as :func:`idealflow.core.structure.from_arrays` reads them.
 
     Examples

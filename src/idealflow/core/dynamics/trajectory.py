@@ -12,151 +12,38 @@ lost. Files of the first version, whose magic ends in 01, have no momenta; they 
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idealflow.core.dynamics.state import MDState
-from idealflow.core.structure import set_fixed
-from idealflow.errors import ArtifactError, OtherSegmentError
+from idealflow.core.fixed_atoms import set_fixed
+from idealflow.errors import ArtifactError
 
-__all__ = ["Trajectory", "TrajectoryWriter"]
+__all__ = ["AXIS_BITS", "MAGIC", "VERSIONS", "Trajectory", "record_size"]
 
-_VERSIONS = {b"IDFTRJ01": False, b"IDFTRJ02": True}  # magic → whether records have momenta
-_MAGIC = b"IDFTRJ02"
+VERSIONS = {b"IDFTRJ01": False, b"IDFTRJ02": True}  # magic → whether records have momenta
+MAGIC = b"IDFTRJ02"
 _N_SCALARS = 13  # step, time, energy, temperature and the cell, 8 bytes each
 _N_TAIL = 8
-_AXIS_BITS = np.array([2, 4, 8])
-_MOMENTS = "initial_magmoms"
+AXIS_BITS = np.array([2, 4, 8])
 
 
-def _header(state: MDState, key: str, magic: bytes) -> bytes:
-    fields: dict[str, Any] = {"key": key, "n_atoms": state.n_atoms, "pbc": state.pbc.tolist(), **state.totals}
-    if (moments := state.extra.get(_MOMENTS)) is not None:
-        fields["moments"] = True
-    text = json.dumps(fields, sort_keys=True).encode()
-    text += b" " * (-(len(magic) + 8 + len(text)) % 8)  # records start on 8 bytes
-    fixed = state.fixed.astype(np.uint8)
-    if state.held is not None:
-        fixed += (state.held @ _AXIS_BITS).astype(np.uint8)
-    constants = state.numbers.tobytes() + state.masses.tobytes() + fixed.tobytes()
-    if moments is not None:
-        constants += moments.astype("<f8").tobytes()
-    constants += bytes(-len(constants) % 8)
-    return magic + struct.pack("<Q", len(text)) + text + constants
-
-
-def _record_size(n_atoms: int, momenta: bool) -> int:
-    return 8 * _N_SCALARS + 24 * n_atoms * (1 + momenta) + _N_TAIL
-
-
-class TrajectoryWriter:
-    """Append frames of one walker to a file; a context manager.
-
-    Parameters
-    ----------
-    path
-        File to write.
-    state
-        Any state of the walker, for its numbers, masses, fixed atoms, periodicity, moments, charge and spin.
-    key
-        What the file belongs to; an existing file with another key is never overwritten.
-    keep
-        Number of frames to keep of an existing file, which is cut there and continued. None starts a new file.
-
-    Raises
-    ------
-    OtherSegmentError
-        If a file of another key stands at ``path``.
-    ArtifactError
-        If the file holds fewer than ``keep`` frames.
+def record_size(n_atoms: int, momenta: bool) -> int:
+    """Bytes of the record of a frame, with momenta or without.
 
     Examples
     --------
-    >>> import tempfile
-    >>> from ase.build import bulk
-    >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
-    >>> path = Path(tempfile.mkdtemp()) / "md.idf"
-    >>> with TrajectoryWriter(path, start) as writer:
-    ...     writer.append(start.atoms(), step=0, time=0.0, energy=-1.5, temperature=300.0)
-    >>> Trajectory(path)[0].info["energy"]
-    -1.5
+    >>> record_size(2, momenta=True)
+    208
     """
-
-    def __init__(self, path: str | Path, state: MDState, key: str = "", keep: int | None = None) -> None:
-        self.path = Path(path)
-        magic = _MAGIC if keep is None else Trajectory(self.path).magic
-        self._header = _header(state, key, magic)
-        self._momenta = _VERSIONS[magic]
-        self._size = _record_size(state.n_atoms, self._momenta)
-        if self.path.exists() and self.path.stat().st_size > 0:
-            with self.path.open("rb") as existing:
-                start = existing.read(len(self._header))
-            # if a run was killed while it wrote the header, the file is the beginning of this header, or of an earlier version's
-            mine = [_header(state, key, known) for known in _VERSIONS]
-            if start not in mine and not (keep is None and any(header.startswith(start) for header in mine)):
-                raise OtherSegmentError(
-                    f"a trajectory file is written once, but {self.path} exists and belongs to something else; move "
-                    "it away or choose another path"
-                )
-        if keep is None:
-            self._file: BinaryIO = self.path.open("wb")
-            self._file.write(self._header)
-            self.n_frames = 0
-        else:
-            found = len(Trajectory(self.path))
-            if found < keep:
-                raise ArtifactError(
-                    f"{self.path} holds {found} whole frames, its checkpoint expects {keep}; delete both to start the "
-                    "segment again"
-                )
-            self._file = self.path.open("r+b")
-            self.n_frames = keep
-            self.cut(keep)
-
-    def append(self, atoms: Atoms, step: int, time: float, energy: float, temperature: float) -> None:
-        """Add one frame (time in fs, energy in eV, temperature in K)."""
-        scalars = struct.pack("<qddd", step, time, energy, temperature)
-        record = scalars + np.asarray(atoms.cell, dtype="<f8").tobytes() + atoms.positions.astype("<f8").tobytes()
-        if self._momenta:
-            record += atoms.get_momenta().astype("<f8").tobytes()
-        self._file.write(record + struct.pack("<II", zlib.crc32(record), 0))
-        self.n_frames += 1
-
-    def cut(self, n_frames: int) -> None:
-        """Drop all frames from number ``n_frames`` on."""
-        self._file.flush()
-        self._file.truncate(len(self._header) + n_frames * self._size)
-        self._file.seek(0, os.SEEK_END)
-        self.n_frames = n_frames
-
-    def sync(self) -> None:
-        """Force everything onto the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Sync and close."""
-        if not self._file.closed:
-            self.sync()
-            self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    return 8 * _N_SCALARS + 24 * n_atoms * (1 + momenta) + _N_TAIL
 
 
 @dataclass(frozen=True)
@@ -182,7 +69,7 @@ class Trajectory(Sequence[Atoms]):
     Parameters
     ----------
     path
-        File written by :class:`TrajectoryWriter`, finished or not.
+        File written by :class:`~idealflow.core.dynamics.trajectory_writer.TrajectoryWriter`, finished or not.
 
     Raises
     ------
@@ -194,7 +81,7 @@ class Trajectory(Sequence[Atoms]):
     >>> import tempfile
     >>> from ase.build import bulk
     >>> from ase.calculators.emt import EMT
-    >>> from idealflow.core.dynamics import Schedule, Stage, md_segment
+    >>> from idealflow.core.dynamics import MDState, Schedule, Stage, md_segment
     >>> start = MDState.initial(bulk("Cu", cubic=True), temperature=300.0, seed=0)
     >>> path = Path(tempfile.mkdtemp()) / "md.idf"
     >>> hold = Schedule([Stage("hold", 300.0, steps=10)])
@@ -207,16 +94,16 @@ class Trajectory(Sequence[Atoms]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._constants = self._read_constants()
-        self._momenta = _VERSIONS[self._constants.magic]
-        self._size = _record_size(len(self._constants.numbers), self._momenta)
+        self._momenta = VERSIONS[self._constants.magic]
+        self._size = record_size(len(self._constants.numbers), self._momenta)
         self._n_frames = max(0, self.path.stat().st_size - self._constants.offset) // self._size
 
     def _read_constants(self) -> _Constants:
         try:
             with self.path.open("rb") as file:
-                if (magic := file.read(len(_MAGIC))) not in _VERSIONS:
+                if (magic := file.read(len(MAGIC))) not in VERSIONS:
                     raise ArtifactError(
-                        f"{self.path} is not a trajectory of this or an earlier version; expected it to start with {_MAGIC!r}"
+                        f"{self.path} is not a trajectory of this or an earlier version; expected it to start with {MAGIC!r}"
                     )
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
@@ -233,9 +120,9 @@ class Trajectory(Sequence[Atoms]):
             raise ArtifactError(
                 f"{self.path} is missing, or cut within its header ({type(error).__name__}: {error})"
             ) from error
-        fixed = (code[:, None] == 1) | (code[:, None] & _AXIS_BITS).astype(bool)
+        fixed = (code[:, None] == 1) | (code[:, None] & AXIS_BITS).astype(bool)
         totals = {name: float(header[name]) for name in ("charge", "spin") if name in header}
-        offset = len(_MAGIC) + 8 + length + size + (-size % 8)
+        offset = len(MAGIC) + 8 + length + size + (-size % 8)
         return _Constants(numbers, masses, fixed, moments, totals, header["pbc"], offset, header["key"], magic)
 
     @property

@@ -246,6 +246,20 @@ class CommitteeUncertainty(SOAPCoverage):
         self._rng, self.kept, self._scale = rng, kept, scale
         self._take_over(members)
 
+    def led_by(self, force_field: object) -> Self:
+        """A copy that a force field leads in place of the first member; the scale is computed anew.
+
+        Raises
+        ------
+        InputError
+            If it describes other species, or does not tell the energies of atoms.
+        """
+        made = self.copy()
+        members = checked_members([checked_force_field(force_field), *made._members[1:]], made.base)
+        made._scale = scale_of([member.atomic_energies() for member in members], made.kept, made.species, made._kinds)
+        made._take_over(members)
+        return made
+
     def auto_threshold(self) -> float:
         """Threshold τ: twice the 99th percentile of the uncertainty in training, of the species where it is highest.
 

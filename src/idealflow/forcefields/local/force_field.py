@@ -17,12 +17,20 @@ from torch import Tensor
 
 from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import IdealflowError, InputError
-from idealflow.forcefields.dataset import absolute_errors, check_dataset
+from idealflow.forcefields.dataset import check_dataset
 from idealflow.forcefields.local.atomic import LocalAtomicEnergies
 from idealflow.forcefields.local.calculator import LocalCalculator
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.polish import polish
-from idealflow.forcefields.local.training import Sample, loss_of, refit_offsets, rescale, sample_of, set_scales
+from idealflow.forcefields.local.training import (
+    Sample,
+    errors_of,
+    loss_of,
+    refit_energies,
+    rescale,
+    sample_of,
+    set_scales,
+)
 from idealflow.forcefields.protocol import TrainReport
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
@@ -30,6 +38,8 @@ from idealflow.forcefields.toolkit.training import Course, Training, falling, ri
 from idealflow.former_names import FORMER, first_names, formerly
 
 __all__ = ["LocalForceField"]
+
+_LEAST_SHARE = 0.05  # of the steps of a consolidation; fewer are not worth a try
 
 
 @formerly(**FORMER["LocalForceField"])
@@ -51,7 +61,7 @@ class LocalForceField:
     fit_steps, batch_size, fit_learning_rate
         Defaults of :meth:`fit`: gradient steps, structures per step, highest step size of Adam.
     polish_steps
-        Iterations over the whole set that end an :meth:`update`; 0 for none.
+        Iterations of L-BFGS that end an :meth:`update` in place of a closed form; 0: the closed form.
 
     Raises
     ------
@@ -92,7 +102,7 @@ class LocalForceField:
         fit_steps: int = 2000,
         batch_size: int = 8,
         fit_learning_rate: float = 5e-3,
-        polish_steps: int = 12,
+        polish_steps: int = 0,
     ) -> None:
         self.settings: dict[str, Any] = {
             "species": sorted(set(species), key=lambda symbol: atomic_numbers.get(symbol, 0)),
@@ -176,16 +186,17 @@ class LocalForceField:
             raise IdealflowError(
                 f"training diverged: the loss became {course.loss[-1]}; lower fit_learning_rate, check the labels"
             )
-        return self._report(course, validation or dataset)
+        judged = samples if validation is None else self.samples(validation)
+        return self._report(course, judged, self._cost(samples))
 
     def update(
         self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float = 1e-4, seed: int = 0
     ) -> TrainReport:
         """Continue learning from the stored state of the optimiser; half of every batch is new, half is of the replay.
 
-        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then the energies of the species
-        are set to what suits all its structures best, or, with ``polish_steps``, so many iterations over all structures at once
-        settle the energies (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
+        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then energies are mended in closed
+        form (:func:`~idealflow.forcefields.local.training.refit_energies`), or, with ``polish_steps``, by so many iterations over
+        all structures at once (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
         report end with one that is not finite.
 
         Raises
@@ -213,8 +224,11 @@ class LocalForceField:
                 if not np.isfinite(end):
                     course.loss.append(end)
             else:
-                refit_offsets(self.model, samples, self.cutoff)
-        return self._report(course, new)
+                refit_energies(self.model, samples, self.cutoff)
+        cost = n_new * _mean_size(samples[: len(new)]) + min(size - n_new, len(replay)) * _mean_size(
+            samples[len(new) :]
+        )
+        return self._report(course, samples[: len(new)], cost)
 
     def consolidate(
         self,
@@ -223,6 +237,7 @@ class LocalForceField:
         steps: int,
         lr: float = 2e-3,
         seed: int = 0,
+        atom_steps: int | None = None,
         progress: Callable[[int, int, float], None] | None = None,
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
@@ -230,8 +245,9 @@ class LocalForceField:
         """Learn all data together, from the present weights.
 
         Scales are set anew for the data (:func:`~idealflow.forcefields.local.training.rescale`). The step size rises to ``lr``
-        over the first tenth of the steps and falls to zero as a cosine. In the end the energies of the species are set to what
-        suits the data best. If the training diverges, the losses of the report end with one that is not finite.
+        over the first tenth of the steps and falls to zero as a cosine. In the end energies are mended in closed form. If the
+        training diverges, the losses of the report end with one that is not finite. If ``atom_steps`` allows less than a
+        twentieth of the steps, none is taken.
 
         Raises
         ------
@@ -242,11 +258,16 @@ class LocalForceField:
         _checked_steps(steps)
         _check_rate(lr)
         samples = self.samples(dataset)
+        if atom_steps is not None:
+            allowed = min(steps, atom_steps // max(1, round(self._cost(samples))))
+            if allowed < max(1.0, _LEAST_SHARE * steps):
+                return TrainReport(0, [], self._errors(samples))
+            steps = allowed
         rescale(self.model, samples, self.cutoff)
         course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
         if course.finished and not course.diverged:
-            refit_offsets(self.model, samples, self.cutoff)
-        return self._report(course, dataset)
+            refit_energies(self.model, samples, self.cutoff)
+        return self._report(course, samples, self._cost(samples))
 
     def _whole_set(
         self,
@@ -288,12 +309,21 @@ class LocalForceField:
         weights = [value for _, value in sorted(self.model.state_dict().items())]
         return task_key(self.settings, rates, seed, *weights, *labels)
 
-    def _report(self, course: Course, dataset: Sequence[Atoms]) -> TrainReport:
-        return TrainReport(course.steps, course.loss, self.errors(dataset), course.finished)
+    def _report(self, course: Course, judged: Sequence[Sample], cost: float) -> TrainReport:
+        """What a training did; ``cost`` is the mean number of atoms in a batch."""
+        return TrainReport(course.steps, course.loss, self._errors(judged), course.finished, round(course.steps * cost))
+
+    def _cost(self, samples: Sequence[Sample]) -> float:
+        """Mean number of atoms in a batch of the whole set."""
+        return min(int(self.settings["batch_size"]), len(samples)) * _mean_size(samples)
+
+    def _errors(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        return errors_of(self.model, samples, self.cutoff)
 
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
         """Absolute errors of each structure, (n, 3): energy eV/atom, mean force eV/Å, mean stress eV/Å³ (NaN if absent)."""
-        return absolute_errors(self.calculator(), dataset, self.species)
+        self._check_trained()
+        return self._errors(self.samples(dataset)) if len(dataset) else np.zeros((0, 3))
 
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and optimiser state to one file, atomically and exactly."""
@@ -388,6 +418,11 @@ def _check(settings: dict[str, Any]) -> None:
     widths = settings["hidden"]
     if not isinstance(widths, list) or not widths or not all(is_whole(width) and width >= 1 for width in widths):
         raise InputError(f"hidden must be a list of whole numbers, at least one of them, e.g. [32, 32], got {widths!r}")
+
+
+def _mean_size(samples: Sequence[Sample]) -> float:
+    """Mean number of atoms."""
+    return sum(len(sample.frame.kind) for sample in samples) / max(1, len(samples))
 
 
 def _check_rate(lr: float) -> None:

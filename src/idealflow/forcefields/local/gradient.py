@@ -210,6 +210,23 @@ class Passed:
         found["contraction"] = self._cut(whole)
         return [found[name] for name, _ in model.named_parameters()]
 
+    def readout_inputs(self, reference: float) -> NDArray[np.float64]:
+        """What the energy per atom of each structure is linear in, (n_graphs, n_species * m), eV.
+
+        For each species: the standardised invariants, the last hidden layer, and ``reference`` for its reference energy, each
+        summed over the atoms of the species and divided by the number of all atoms.
+        """
+        model, basis = self.model, self.basis
+        m = model.linear.shape[1] + model.readout.shape[1] + 1
+        out = np.zeros((basis.n_graphs, model.n_species, m))
+        for part in self._species:
+            constant = torch.full((len(part.rows), 1), reference)
+            rows = torch.cat([part.x, part.layers[-1], constant], dim=1).double().numpy()
+            np.add.at(out[:, part.index], basis.graph[part.rows.numpy()], rows)
+        sizes = basis.sizes.double().numpy()
+        found: NDArray[np.float64] = out.reshape(basis.n_graphs, -1) * (float(model.scale) / sizes[:, None])
+        return found
+
     def _through(self, s: int, rows: Tensor, features: Tensor) -> tuple[_Species, Tensor]:
         """Energies of the atoms of one species, and the gradient in their standardised invariants."""
         model = self.model

@@ -6,7 +6,7 @@ The built-in force field is made of it, and so can be one of your own (docs/howt
 from idealflow.forcefields.dataset import Targets, absolute_errors, check_dataset, targets_of
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
-from idealflow.forcefields.toolkit.offsets import species_fractions, species_offsets
+from idealflow.forcefields.toolkit.offsets import least_change, species_fractions, species_offsets
 from idealflow.forcefields.toolkit.training import Course, Training, falling, rise_and_fall, task_key
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "absolute_errors",
     "check_dataset",
     "falling",
+    "least_change",
     "read_checkpoint",
     "rise_and_fall",
     "species_fractions",

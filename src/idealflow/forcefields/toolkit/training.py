@@ -21,7 +21,7 @@ from idealflow.forcefields.toolkit.draws import Draws
 __all__ = ["Course", "Training", "falling", "rise_and_fall", "task_key"]
 
 _NAME = "training"  # in the place of a force field's name in the checkpoint
-_SAVE_EVERY_S = 60.0  # when a checkpoint is written changes no result
+SAVE_EVERY_S = 60.0  # when a checkpoint is written changes no result
 
 
 def rise_and_fall(steps: int, highest: float, warm_up: float = 0.1) -> Callable[[int], float]:
@@ -192,7 +192,7 @@ class Training:
             course.steps += not course.diverged
             now = time.monotonic()
             course.finished = course.steps >= self.steps or course.diverged or deadline is None or now < deadline
-            if path is not None and (not course.finished or now - saved > _SAVE_EVERY_S):
+            if path is not None and (not course.finished or now - saved > SAVE_EVERY_S):
                 self._save(path, task, course)
                 saved = now
             if not course.finished:

@@ -5,6 +5,7 @@ A driver that submits flows elsewhere, such as the one of FireWorks, says so wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from idealflow.errors import InputError
@@ -12,7 +13,7 @@ from idealflow.errors import InputError
 if TYPE_CHECKING:
     from jobflow import Flow
 
-__all__ = ["FollowUp", "Submitted", "check_rounds", "follow_up", "register", "rounds_of_a_flow"]
+__all__ = ["FollowUp", "Submitted", "check_budget", "check_rounds", "follow_up", "register", "rounds_of_a_flow"]
 
 #: rounds that a flow adds to itself where nobody says how many, and at most: run_locally calls itself for each
 _USUAL, _DEEPEST = 20, 100
@@ -81,6 +82,28 @@ def rounds_of_a_flow(max_rounds: int | None) -> int:
     (20, 5)
     """
     return max_rounds or _USUAL
+
+
+def check_budget(budget: Mapping[Literal["label_core_hours"], float]) -> None:
+    """Refuse a budget where nobody would keep to it: in a flow, whoever runs it.
+
+    Raises
+    ------
+    InputError
+        For any budget.
+
+    Examples
+    --------
+    >>> check_budget({})
+    >>> check_budget({"label_core_hours": 100.0})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.InputError: budget.label_core_hours = 100 is kept by `idealflow run` and run_campaign, and nobody would ...
+    """
+    for name, value in budget.items():
+        raise InputError(
+            f"budget.{name} = {value:g} is kept by `idealflow run` and run_campaign, and nobody would keep it in a flow or on a "
+            "launchpad; leave it out, and bound the run with max_failed_labels, max_rounds or `idealflow pause`"
+        )
 
 
 def check_rounds(continuation: str | None, max_rounds: int | None) -> None:

@@ -14,6 +14,7 @@ from idealflow.provenance import Campaign
 from idealflow.schemas import (
     BootstrapDoc,
     CampaignState,
+    ConsolidationDoc,
     CropDoc,
     LearnerVersion,
     ModelUpdateDoc,
@@ -24,9 +25,15 @@ from idealflow.schemas import (
     SubstructureDoc,
 )
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.continuation import Submitted, check_rounds, follow_up, rounds_of_a_flow
+from idealflow.workflow.campaign.checks import check_campaign
+from idealflow.workflow.campaign.continuation import (
+    Submitted,
+    check_budget,
+    check_rounds,
+    follow_up,
+    rounds_of_a_flow,
+)
 from idealflow.workflow.campaign.opening import (
-    check_campaign,
     context_of,
     first_frame,
     initial_state,
@@ -38,15 +45,19 @@ from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import (
     Action,
     after_bootstrap,
+    after_consolidation,
     after_evaluation,
     after_relabel,
     after_round,
+    consolidation_budget,
     next_action,
 )
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import Arguments, current_store, named, stage
+from idealflow.workflow.jobs.stage import Arguments, named, stage
+from idealflow.workflow.stages.consolidate import ConsolidationMaker
 from idealflow.workflow.stages.relabel import RelabelMaker
 
 __all__ = ["IdealMaker"]
@@ -95,6 +106,7 @@ class IdealMaker(CampaignSettings):
             Before anything is computed, if the structure or a setting breaks a rule.
         """
         check_rounds(self.continuation, self.max_rounds)
+        check_budget(self.budget)
         with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)
@@ -127,6 +139,7 @@ class IdealMaker(CampaignSettings):
             "bootstrap": self._bootstrap_flow,
             "relabel": self._relabel_flow,
             "round": self._round_flow,
+            "consolidate": self._consolidation_flow,
             "evaluate": self._evaluation_flow,
         }
         return build[action.kind](context, state, action, remaining)
@@ -185,6 +198,17 @@ class IdealMaker(CampaignSettings):
         commit = self.commit_relabel(state, sort.output, remaining)
         jobs = [named(sort, context, "relabel"), named(commit, context, "state")]
         return Flow(jobs, name=f"relabel {self.campaign}")
+
+    def _consolidation_flow(
+        self, context: StageContext, state: CampaignState, action: Action, remaining: int | None
+    ) -> Flow:
+        update = self.update
+        consolidate = ConsolidationMaker(update.consolidation_steps, update.consolidation_learning_rate).make(
+            context, state.learner, consolidation_budget(state), last=not action.walkers
+        )
+        commit = self.commit_consolidation(state, consolidate.output, remaining)
+        jobs = [named(consolidate, context, "consolidate"), named(commit, context, "state")]
+        return Flow(jobs, name=f"consolidation {self.campaign}")
 
     def _evaluation_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
         evaluate = self.evaluation.make(
@@ -309,6 +333,16 @@ class IdealMaker(CampaignSettings):
         """Commit the state after learned labels were sorted out."""
         doc = Campaign(current_store(), state.campaign).relabellings()[-1]
         return after_relabel(state, doc, automatic=self.threshold == "auto")
+
+    @stage(then=_go_on)
+    def commit_consolidation(
+        self,
+        state: CampaignState,
+        consolidation: ConsolidationDoc,
+        remaining: int | None,  # noqa: ARG002  # the same
+    ) -> CampaignState:
+        """Commit the state after all data were learned together."""
+        return after_consolidation(state, consolidation)
 
     @stage(then=_go_on)
     def commit_evaluation(self, state: CampaignState, evaluate: object, remaining: int | None) -> CampaignState:  # noqa: ARG002  # `evaluate` orders the jobs

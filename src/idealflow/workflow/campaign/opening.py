@@ -1,4 +1,4 @@
-"""How a campaign begins, and what is refused before any compute."""
+"""How a campaign begins."""
 
 from __future__ import annotations
 
@@ -9,31 +9,23 @@ from typing import Any
 
 from ase import Atoms
 
-from idealflow.core import SOAP
-from idealflow.core.cropping.rules import neutral_table
-from idealflow.core.structure import totals_of
-from idealflow.errors import InputError
-from idealflow.forcefields import get_force_field
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.queues import categories_of
 from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
-from idealflow.workflow.folder.earlier import earlier_species
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
-from idealflow.workflow.learner.uncertainties import check_choice
 
-#: settings that say where, by whom, under what name and after which checks work is done; they do not change results
-_OF_THE_SITE = ("artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check")
-
-#: most atoms of a frame that is labelled whole: its document takes some 100 bytes per atom, and MongoDB allows 16 MB
-_LARGEST_WHOLE = 20_000
+#: settings that say where, by whom, by how many, under what name and after which checks work is done; they do not change results
+_OF_THE_SITE = (
+    "artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check", "workers", "budget",
+    "cores", "memory_gb",
+)  # fmt: skip
 
 __all__ = [
     "artifacts_of",
-    "check_campaign",
     "context_of",
     "first_frame",
     "initial_state",
@@ -44,123 +36,6 @@ __all__ = [
     "science_key",
     "settings_changed",
 ]
-
-
-def check_campaign(maker: CampaignSettings, atoms: Atoms) -> None:
-    """Refuse settings that cannot give a sound campaign.
-
-    Raises
-    ------
-    InputError
-        If the screen would see less than the model, a species is outside the descriptor, the bootstrap has nothing to
-        start from or to learn from, the first velocities cannot be drawn, crops are to be made neutral by oxidation states
-        that leave a species out, or frames are to be labelled whole that are too large for it.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from idealflow import AseLabeller, BootstrapMaker, IdealMaker, LabelMaker
-    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
-    >>> maker = IdealMaker(label=label, bootstrap=BootstrapMaker(soap={"r_cut": 3.0, "n_max": 4, "l_max": 4, "sigma": 0.3}))
-    >>> check_campaign(maker, bulk("Cu", cubic=True) * 3)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    idealflow.errors.InputError: the screen must see what the model sees: SOAP's true cutoff ... must be at least ...
-    """
-    bootstrap = maker.bootstrap
-    whole = "embedding = frame" if maker.embedding == "frame" else f"evaluation.n_frames = {maker.evaluation.n_frames}"
-    if (maker.embedding == "frame" or maker.evaluation.n_frames) and len(atoms) > _LARGEST_WHOLE:
-        raise InputError(
-            f"{whole} labels whole frames, which may have at most {_LARGEST_WHOLE} atoms (a label is one document), got "
-            f"{len(atoms)}; set evaluation.n_frames to 0 and another embedding"
-        )
-    maker.segment.initial_state(atoms, child_seed(maker.seed, 0))
-    _check_totals(maker, atoms)
-    _check_charges(maker, atoms)
-    species = sorted(set(atoms.get_chemical_symbols()))
-    if bootstrap.source == "campaign":
-        known = earlier_species(Path(str(bootstrap.campaign)))
-        unknown = sorted(set(species) - set(known))
-        if unknown:
-            raise InputError(
-                f"the campaign in {bootstrap.campaign} knows {', '.join(known)}, but the structure has {unknown[0]}; "
-                "bootstrap from a dataset or from structures that hold every species"
-            )
-        return
-    try:
-        soap = SOAP(species=species, **bootstrap.soap)
-    except InputError as error:
-        raise InputError(f"bootstrap.soap: {error}") from error
-    except TypeError as error:
-        raise InputError(
-            f"bootstrap.soap has r_cut, n_max, l_max and sigma, and got {', '.join(bootstrap.soap)}"
-        ) from error
-    if "species" in bootstrap.force_field_settings:
-        raise InputError(
-            "bootstrap.force_field_settings: species is the campaign's to give, from all structures; leave it out"
-        )
-    try:
-        force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
-    except InputError as error:
-        raise InputError(f"bootstrap.force_field_settings: {error}") from error
-    check_choice(bootstrap.uncertainty, bootstrap.all_uncertainty_settings, force_field)
-    if soap.cutoff < (cutoff := force_field.cutoff):
-        raise InputError(
-            f"the screen must see what the model sees: SOAP's true cutoff r_cut + 3.717 σ = {soap.cutoff:.2f} Å must be at "
-            f"least the force field's cutoff, {cutoff:.2f} Å; raise bootstrap.soap r_cut or sigma, or lower the force "
-            "field's cutoff"
-        )
-    if bootstrap.source == "dataset":
-        initial = bootstrap.read()
-        _check_species(species, initial, f"the dataset {bootstrap.dataset}")
-    else:
-        initial = bootstrap.initial_structures(atoms, maker.seed)
-        _check_species(species, initial, f"the {len(initial)} structures of the bootstrap (bootstrap.seeds)")
-    if (n_held := bootstrap.n_held(len(initial))) >= len(initial):
-        raise InputError(
-            f"bootstrap.held_out = {bootstrap.held_out:g} of {len(initial)} structures keeps {n_held} out of training "
-            "and leaves none to learn from; lower it (0.1 is usual), or give more structures"
-        )
-
-
-def _check_species(species: Sequence[str], frames: Sequence[Atoms], where: str) -> None:
-    """Refuse a bootstrap that could not teach a model every species of the structure, before its first label."""
-    if len(frames) < 2:
-        raise InputError(f"{where} has {len(frames)} labelled structure; the bootstrap needs at least 2")
-    known = {symbol for atoms in frames for symbol in atoms.get_chemical_symbols()}
-    if missing := sorted(set(species) - known):
-        raise InputError(
-            f"the structure has {', '.join(missing)}, but {where} only {', '.join(sorted(known))}: the model would never see it; "
-            "add a seed (with n_structures at least the number of seeds) or labelled structures that hold every species"
-        )
-
-
-def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
-    """Refuse to cut cells out of a frame with a charge or spin: nobody knows the share of a part."""
-    totals = totals_of(atoms)
-    if totals and maker.learn and not _whole(maker, atoms):
-        said = " and ".join(f"{name} = {value:g}" for name, value in totals.items())
-        raise InputError(
-            f"the structure has {said}, of which a part cut out of it has no known share; label frames whole (embedding: frame, "
-            f"or crop.max_atoms of at least {len(atoms)}), or remove it from the structure"
-        )
-
-
-def _check_charges(maker: CampaignSettings, atoms: Atoms) -> None:
-    """Refuse oxidation states that leave a species out: every crop would fail, each after its search."""
-    states = maker.crop.oxidation_states
-    if states is None or not maker.learn or maker.embedding == "vacuum" or _whole(maker, atoms):
-        return
-    try:
-        neutral_table(states, atoms)
-    except InputError as error:
-        raise InputError(f"crop.{error}") from error
-
-
-def _whole(maker: CampaignSettings, atoms: Atoms) -> bool:
-    """Whether frames are labelled whole."""
-    return maker.embedding == "frame" or (
-        maker.embedding != "vacuum" and maker.crop.whole_if_small and len(atoms) <= maker.crop.max_atoms
-    )
 
 
 def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
@@ -256,6 +131,8 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         max_failed_labels=maker.max_failed_labels,
         max_failed_fraction=maker.max_failed_fraction,
         evaluation_frames=maker.evaluation.n_frames,
+        consolidate_every=maker.update.consolidate_every,
+        consolidation_share=maker.update.consolidation_share,
         notes=list(notes),
     )
 

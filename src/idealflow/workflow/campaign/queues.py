@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "crop": ("crop",),
     "relax": ("relax",),
     "label": ("label", "bootstrap-label", "check-label", "evaluation-label", "relabel-label"),
-    "update": ("update",),
+    "update": ("update", "consolidate"),
     "evaluation": ("evaluate", "evaluation-compare"),
 }
 

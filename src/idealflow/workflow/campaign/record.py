@@ -26,7 +26,10 @@ from idealflow.workflow.jobs.identity import known_to_0_1
 __all__ = ["default_of", "in_full", "load_settings", "save_settings", "settings_of", "without_new_keys"]
 
 #: settings of a single call, and names; they are not compared
-_NOT_COMPARED = ("campaign", "continuation", "max_rounds", "name")
+_NOT_COMPARED = ("campaign", "continuation", "max_rounds", "workers", "budget", "name")
+
+#: keys of a section that say how its jobs are run, and change no result; they are not compared
+_OF_THE_RUN = ("label.cores", "label.memory_gb")
 
 
 def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
         if isinstance(value, dict) and "@class" in value:
             section = {f"{key}.{name}": entry for name, entry in value.items() if not name.startswith("@")}
             section.pop(f"{key}.name", None)
-            found |= section
+            found |= {name: entry for name, entry in section.items() if name not in _OF_THE_RUN}
         else:
             found[key] = value
     bootstrap = maker.bootstrap

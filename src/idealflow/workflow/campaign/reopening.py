@@ -18,16 +18,7 @@ from idealflow.schemas import CampaignState, LearnerVersion, SettingChange
 from idealflow.schemas.campaign import OtherMethod
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.campaign.changes import (
-    Difference,
-    compared,
-    contradictions_of_the_log,
-    differences_of_the_start,
-    may_change,
-    of_the_site,
-    refusal,
-    shown,
-)
+from idealflow.workflow.campaign.changes import Difference, compared, may_change, of_the_site, refusal, shown
 from idealflow.workflow.campaign.opening import labeller_changed, model_of, root_of, science_key, settings_changed
 from idealflow.workflow.campaign.record import (
     default_of,
@@ -38,6 +29,7 @@ from idealflow.workflow.campaign.record import (
 )
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import next_action
+from idealflow.workflow.campaign.what_ran import contradictions_of_the_log, differences_of_the_start
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
@@ -149,6 +141,8 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
         "learner": learner,
         "lift_quarantine": False,
         "evaluation_frames": maker.evaluation.n_frames,
+        "consolidate_every": maker.update.consolidate_every,
+        "consolidation_share": maker.update.consolidation_share,
         "walkers": [
             walker.model_copy(update={"finished": walker.finished and walker.step >= steps and not again, **again})
             for walker in state.walkers

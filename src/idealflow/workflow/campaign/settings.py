@@ -42,6 +42,13 @@ class CampaignSettings(StableName, Maker):
         Rounds that one call runs at most; then the campaign is ``paused`` and the same call goes on. Default: all there
         are by `idealflow run` and ``run_campaign``, 20 by ``run_locally``, which nests them. `idealflow run --max-rounds`
         sets it for one call. A submitted campaign has no calls: `idealflow pause` stops it.
+    workers
+        Processes that do the jobs of a round side by side: segments of all walkers, crop searches, relaxations, labels. No result
+        depends on it. Default: by `idealflow run` as many as the cores at hand have room for (``IDEALFLOW_THREADS`` each); by
+        ``run_campaign`` 1, which is the process itself. `idealflow run --workers` sets it for one call.
+    budget
+        ``{label_core_hours: 100}``: no label is started when the campaign's labels have taken so many; then it is ``paused``.
+        Kept by `idealflow run` and ``run_campaign``. Default: no limit.
     n_walkers
         Independent walkers that share one learner; each has its own velocities and generator.
     threshold
@@ -85,6 +92,8 @@ class CampaignSettings(StableName, Maker):
     embedding: Embedding = "ides"
     continuation: Literal["return", "launchpad"] | None = None
     max_rounds: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1)] | None = None
+    budget: dict[Literal["label_core_hours"], Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     n_walkers: Annotated[int, Field(ge=1)] = 1
     threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     n_attempts: Annotated[int, Field(ge=1)] = 3

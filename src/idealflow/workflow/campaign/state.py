@@ -6,27 +6,32 @@ The functions are pure: they touch no store, file or clock. The local driver, ru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from idealflow.schemas import (
     BootstrapDoc,
     CampaignState,
+    ConsolidationDoc,
     EvaluationDoc,
-    LearnerVersion,
     ModelUpdateDoc,
     RelabelDoc,
     ScreenDoc,
     SegmentDoc,
-    WalkerState,
 )
+from idealflow.workflow.campaign.outcomes import bootstrap_outcomes, failures, learned, moved, told
 
-_TRIED_CENTRES = 3  # a campaign stops if none of its first so many centres could be cropped
-
-_WINDOW = 20  # last labels, whose failures are compared with max_failed_fraction
-
-__all__ = ["Action", "after_bootstrap", "after_evaluation", "after_relabel", "after_round", "next_action"]
+__all__ = [
+    "Action",
+    "after_bootstrap",
+    "after_consolidation",
+    "after_evaluation",
+    "after_relabel",
+    "after_round",
+    "consolidation_budget",
+    "next_action",
+]
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Action:
     Attributes
     ----------
     kind
-        ``bootstrap``, ``relabel``, ``round``, ``evaluate`` or ``stop``.
+        ``bootstrap``, ``relabel``, ``round``, ``consolidate``, ``evaluate`` or ``stop``.
     walkers
-        Walkers that take part in a round.
+        Walkers that take part in a round; those that are still under way at a consolidation.
     reason
         Why, in words; shown to the user on ``stop``.
 
@@ -48,7 +53,7 @@ class Action:
     'round'
     """
 
-    kind: Literal["bootstrap", "relabel", "round", "evaluate", "stop"]
+    kind: Literal["bootstrap", "relabel", "round", "consolidate", "evaluate", "stop"]
     walkers: tuple[int, ...] = ()
     reason: str = ""
 
@@ -76,11 +81,39 @@ def next_action(state: CampaignState) -> Action:
     if state.sort_labels is not None:
         return Action("relabel", reason="learned labels are brought in line with the present labeller")
     active = tuple(walker.walker for walker in state.walkers if not walker.finished)
+    if _consolidation_due(state, active):
+        when = f"{state.n_unconsolidated} updates later" if active else "in the end"
+        return Action("consolidate", active, reason=f"all data are learned together {when}")
     if active:
         return Action("round", active, reason=f"{len(active)} of {len(state.walkers)} walkers are under way")
     if state.evaluation_frames and not state.evaluated:
         return Action("evaluate", reason="the schedule is done; whole frames are compared with the reference")
     return Action("stop", reason="the schedule is done")
+
+
+def _consolidation_due(state: CampaignState, active: Sequence[int]) -> bool:
+    """Whether enough was learned since all data were last learned together; any update is, once the schedule is done."""
+    if not state.consolidate_every or not state.n_unconsolidated:
+        return False
+    return not active or state.n_unconsolidated >= state.consolidate_every
+
+
+def consolidation_budget(state: CampaignState) -> int:
+    """What the next consolidation may cost: atoms times steps.
+
+    All of them together cost at most a set share of what the dynamics and the other training have cost. Counts stand for times
+    here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> state = sample_campaign().state()
+    >>> state = state.model_copy(update={"consolidation_share": 0.5, "atom_steps": 90_000, "consolidation_atom_steps": 8_000})
+    >>> state.n_atoms, state.walkers[0].step, consolidation_budget(state)
+    (107, 60, 40210)
+    """
+    done = state.n_atoms * sum(walker.step for walker in state.walkers) + state.atom_steps
+    return int(state.consolidation_share * done) - state.consolidation_atom_steps
 
 
 def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | None) -> CampaignState:
@@ -117,10 +150,11 @@ def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | 
         first_learner=doc.learner,
         threshold=doc.threshold if threshold is None else threshold,
         too_few=doc.too_few,
+        atom_steps=doc.atom_steps,
         n_bootstrap_labels=doc.n_labelled_here if doc.source == "structures" else 0,  # else of a dataset's check
         wall_s=state.wall_s + doc.seconds,
         notes=list(dict.fromkeys([*state.notes, *doc.notes])),
-        **_failures(state, Counter(doc.failed.values()), _bootstrap_outcomes(doc)),
+        **failures(state, Counter(doc.failed.values()), bootstrap_outcomes(doc)),
     )
 
 
@@ -157,14 +191,14 @@ def after_round(
     (1, True, 2.0)
     """
     screened = {screen.walker: screen for screen in screens}
-    moved = {segment.walker: _moved(state, segment, screened.get(segment.walker)) for segment in segments}
-    walkers = [moved.get(walker.walker, walker) for walker in state.walkers]
-    failures = [walker for walker in moved.values() if walker.failed]
+    after = {segment.walker: moved(state, segment, screened.get(segment.walker)) for segment in segments}
+    walkers = [after.get(walker.walker, walker) for walker in state.walkers]
+    failed = [walker for walker in after.values() if walker.failed]
     changes: dict[str, Any] = {"walkers": walkers, "wall_s": state.wall_s + seconds}
     if update is not None:
-        changes |= _learned(state, update, walkers)
-    if failures:
-        changes |= {"status": "failed", "reason": failures[0].reason}
+        changes |= learned(state, update, walkers)
+    if failed:
+        changes |= {"status": "failed", "reason": failed[0].reason}
     return _settled(state, **changes)
 
 
@@ -208,17 +242,49 @@ def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> 
         "threshold": doc.threshold if automatic and doc.threshold is not None else state.threshold,
         "wall_s": state.wall_s + doc.seconds,
         "evaluated": False,
-        **_failures(state, causes, outcomes),
+        **failures(state, causes, outcomes),
+        "n_unconsolidated": 0 if doc.refitted else state.n_unconsolidated,
     }
     if doc.failed and not doc.relabelled:
         changes |= {
             "sort_labels": state.sort_labels,
             "evaluated": state.evaluated,
             "status": "failed",
-            "reason": f"none of {len(doc.failed)} learned labels could be made again by {doc.method}: {_told(causes)}; the model "
+            "reason": f"none of {len(doc.failed)} learned labels could be made again by {doc.method}: {told(causes)}; the model "
             "is as before. Mend the labeller, and run the same command again",
         }
     return _settled(state, **changes)
+
+
+def after_consolidation(state: CampaignState, doc: ConsolidationDoc) -> CampaignState:
+    """State after all data were learned together, or were not because it did not help.
+
+    Parameters
+    ----------
+    state
+        The state before it.
+    doc
+        What became of it.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> state = sample_campaign().state().model_copy(update={"n_unconsolidated": 3})
+    >>> doc = ConsolidationDoc.model_construct(learner=state.learner, decision="accepted", atom_steps=500, seconds=2.0)
+    >>> after = after_consolidation(state, doc)
+    >>> after.n_unconsolidated, after.n_consolidations, after.consolidation_atom_steps
+    (0, 1, 500)
+    """
+    return _settled(
+        state,
+        learner=doc.learner,
+        n_unconsolidated=0,
+        n_consolidations=state.n_consolidations + (doc.decision == "accepted"),
+        n_discarded_consolidations=state.n_discarded_consolidations + (doc.decision == "discarded"),
+        consolidation_atom_steps=state.consolidation_atom_steps + doc.atom_steps,
+        consolidation_s=state.consolidation_s + doc.seconds,
+        wall_s=state.wall_s + doc.seconds,
+    )
 
 
 def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
@@ -247,122 +313,8 @@ def after_evaluation(state: CampaignState, doc: EvaluationDoc) -> CampaignState:
         state,
         evaluated=True,
         wall_s=state.wall_s + doc.seconds,
-        **_failures(state, Counter(doc.failed.values()), None),  # there is nothing left to stop
+        **failures(state, Counter(doc.failed.values()), None),  # there is nothing left to stop
     )
-
-
-def _moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -> WalkerState:
-    before = next(walker for walker in state.walkers if walker.walker == segment.walker)
-    triggered = screen is not None and bool(screen.centres)
-    # an interrupted run may have left a segment that ended a schedule which has been lengthened since
-    done = segment.reason == "schedule_end" and segment.last_step >= state.schedule_steps and not triggered
-    moved = {
-        "step": segment.last_step,
-        "md_state": segment.end_state,
-        "reason": segment.reason,
-        "unresolved": triggered and segment.reason != "blow_up",
-        "finished": done,
-        "failed": False,
-    }
-    if segment.reason == "blow_up":
-        if before.blow_up_step == segment.last_step or screen is None or not screen.centres:
-            again = (
-                "a second blow-up" if before.blow_up_step == segment.last_step else "a blow-up with nothing to label"
-            )
-            moved["failed"] = True
-            moved["reason"] = (
-                f"failed: {again} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
-                f"{segment.detail}; shorten the time step, lower the threshold or enlarge the bootstrap"
-            )
-        moved["blow_up_step"] = segment.last_step
-    elif segment.last_step > before.step:
-        moved["blow_up_step"] = None
-    return before.model_copy(update=moved)
-
-
-def _learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[WalkerState]) -> dict[str, Any]:
-    seen = set(state.recent_labelled)
-    fresh = [pair for pair in update.labelled_frames if pair not in seen]
-    reached = {walker.walker: walker.step for walker in walkers}
-    learner: LearnerVersion = update.learner
-    changes: dict[str, Any] = {
-        "learner": learner,
-        "lift_quarantine": False,
-        "lost_labels": update.lost,
-        "n_labelled_frames": state.n_labelled_frames + len(fresh),
-        "recent_labelled": [pair for pair in sorted(seen | set(fresh)) if pair[1] >= reached[pair[0]]],
-        "n_substructures": state.n_substructures + len(update.accepted),
-        "n_quarantined": state.n_quarantined + len(update.quarantined),
-        "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
-        "label_seconds": state.label_seconds + update.label_seconds,
-        "too_few": update.too_few,
-    }
-    outcomes = {**dict.fromkeys(update.accepted, False), **dict.fromkeys(update.failed, True)}
-    failures = _failures(state, update.causes, [outcomes[key] for key in sorted(outcomes)])
-    cropped = state.n_cropped + len(outcomes) - update.uncropped
-    uncropped = state.n_uncropped + update.uncropped
-    changes |= {"n_cropped": cropped, "n_uncropped": uncropped}
-    if not cropped:  # then every cause is one of these centres'
-        causes = Counter(state.uncropped_causes) + Counter(update.causes)
-        changes["uncropped_causes"] = dict(causes)
-        ends = all(walker.finished for walker in walkers)
-        if update.uncropped and (uncropped >= _TRIED_CENTRES or ends):
-            changes |= {"status": "failed", "reason": _uncropped(uncropped, causes)}
-    return changes | failures
-
-
-def _uncropped(n_centres: int, causes: Counter[str]) -> str:
-    """Why a campaign ends that could not make a single crop, and what helps."""
-    if unknown := n_centres - causes.total():  # counted by an earlier version, which did not store the causes
-        causes = causes + Counter({"in earlier rounds": unknown})
-    budget = any("within crop.max_atoms" in cause for cause in causes)
-    remedy = "Raise crop.max_atoms" if budget else "Do what the causes ask for"
-    return (
-        f"for none of {n_centres} centres a crop was found: {_told(causes)}. {remedy}, and run the same command again"
-    )
-
-
-def _bootstrap_outcomes(doc: BootstrapDoc) -> list[bool]:
-    """Whether each label of the bootstrap failed, in the order of their numbers, with which their keys end."""
-    failed = {int(key.rsplit("/", 1)[1]) for key in doc.failed}
-    return [number in failed for number in range(doc.n_labelled_here + len(failed))]
-
-
-def _failures(state: CampaignState, causes: Mapping[str, int], outcomes: Sequence[bool] | None) -> dict[str, Any]:
-    """Changes of the state by failed labels: their counts by cause, and the end of the campaign if a budget is exceeded.
-
-    ``outcomes`` says for each new label, in order, whether it failed; None: the campaign is not stopped.
-    """
-    counted = Counter(state.failure_causes) + Counter(causes)
-    failed = state.n_failed_labels + sum(causes.values())
-    changes: dict[str, Any] = {"n_failed_labels": failed, "failure_causes": dict(counted)}
-    if outcomes is None:
-        return changes
-    recent = [*state.recent_failures, *outcomes][-_WINDOW:]
-    changes["recent_failures"] = recent
-    exceeded = None
-    if state.max_failed_labels is not None and failed > state.max_failed_labels:
-        exceeded = f"{failed} labels failed, more than max_failed_labels = {state.max_failed_labels} allows"
-    elif (
-        state.max_failed_fraction is not None
-        and len(recent) == _WINDOW
-        and sum(recent) > state.max_failed_fraction * _WINDOW
-    ):
-        exceeded = (
-            f"{sum(recent)} of the last {_WINDOW} labels failed, more than max_failed_fraction = "
-            f"{state.max_failed_fraction:g} allows"
-        )
-    if exceeded is not None:
-        changes |= {
-            "status": "failed",
-            "reason": f"{exceeded}; in the whole campaign: {_told(counted)}. Mend the labeller or raise the budget",
-        }
-    return changes
-
-
-def _told(causes: Mapping[str, int]) -> str:
-    """Causes with how often each occurred, the most frequent first."""
-    return "; ".join(f"{count}× {cause}" for cause, count in Counter(causes).most_common())
 
 
 def _settled(state: CampaignState, **changes: Any) -> CampaignState:

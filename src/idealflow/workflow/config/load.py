@@ -12,15 +12,16 @@ from jobflow import Maker
 from pydantic import TypeAdapter, ValidationError
 
 from idealflow.config_text import load_yaml, read_config
-from idealflow.errors import InputError, did_you_mean
+from idealflow.errors import Faults, InputError, did_you_mean
 from idealflow.settings import Settings
+from idealflow.workflow.campaign.checks import check_campaign
 from idealflow.workflow.campaign.ideal import IdealMaker
-from idealflow.workflow.campaign.opening import check_campaign
+from idealflow.workflow.config.misplaced import advice
 from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.jobs.progress import SPELLING, Progress, emit
 
-__all__ = ["former_maker", "kept_maker", "load_config", "maker_from_settings"]
+__all__ = ["examine_config", "former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
 
 def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
@@ -55,18 +56,67 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     >>> maker.campaign, len(atoms), maker.label.method
     ('copper', 108, 'EMT')
     """
-    path = Path(path)
+    maker, atoms, settings = examine_config(Path(path), Faults(first_only=True))
+    assert maker is not None and atoms is not None  # noqa: S101, PT018  # the first fault would have been raised
+    return maker, atoms, settings
+
+
+def examine_config(path: Path, faults: Faults) -> tuple[IdealMaker | None, Atoms | None, dict[str, Any]]:
+    r"""Read and check a config file to the end, whatever is wrong with it.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    faults
+        Where what is wrong is collected, or raised.
+
+    Returns
+    -------
+    maker, atoms, settings
+        As of :func:`load_config`; None for what could not be made.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or if only the first fault counts, for that.
+
+    Examples
+    --------
+    >>> file = Path("copper.yaml")
+    >>> _ = file.write_text("{structure: absent.cif, seeed: 1, relax: {max_step: 5}}")
+    >>> faults = Faults()
+    >>> examine_config(file, faults)[:2]
+    (None, None)
+    >>> print(*(str(fault).partition(";")[0].rpartition("/")[2] for fault in faults.found), sep="\n")
+    unknown key seeed (did you mean 'seed'?)
+    unknown key relax.max_step (did you mean 'max_steps'?)
+    absent.cif does not exist
+    """
     settings = read_config(path)
-    Settings()
-    if "structure" not in settings:
-        raise InputError(f"config {path} has no `structure`; give a file or a builder (element, crystal, a, repeat)")
-    settings, renamed = present_spelling(settings)
-    for line in renamed:
-        emit(Progress(SPELLING, message=line))
+    maker, atoms = None, None
+    with faults.collected():
+        Settings()
+    with faults.collected():
+        settings, renamed = present_spelling(settings)
+        for line in renamed:
+            emit(Progress(SPELLING, message=line))
     settings = _with_absolute_files(settings, path.absolute().parent)
-    maker = maker_from_settings({key: value for key, value in settings.items() if key != "structure"})
-    atoms = build_structure(settings["structure"])
-    check_campaign(maker, atoms)
+    with faults.collected():
+        if "structure" not in settings:
+            meant = [key for key in settings if did_you_mean(key, ["structure"])]
+            written = f" (it has `{meant[0]}`)" if meant else ""
+            raise InputError(
+                f"config {path} has no `structure`{written}; give a file or a builder (element, crystal, a, repeat)"
+            )
+    with faults.collected():
+        present = {key: value for key, value in settings.items() if key != "structure"}
+        maker = _validated(IdealMaker, present, "", faults)
+    if "structure" in settings:
+        with faults.collected():
+            atoms = build_structure(settings["structure"])
+    if maker is not None and atoms is not None:
+        check_campaign(maker, atoms, faults)
     return maker, atoms, settings
 
 
@@ -128,34 +178,38 @@ def maker_from_settings(settings: dict[str, Any]) -> IdealMaker:
     idealflow.errors.InputError: unknown key screen.max_center (did you mean 'max_centres'?); known: max_centres
     """
     present = present_spelling(settings)[0] if isinstance(settings, dict) else settings
-    maker: IdealMaker = _validated(IdealMaker, present, "")
+    maker: IdealMaker = _validated(IdealMaker, present, "", Faults(first_only=True))
     return maker
 
 
-def _validated(kind: type, settings: Any, where: str) -> Any:
-    """A Maker from a mapping: each field checked against its annotation."""
+def _validated(kind: type, settings: Any, where: str, faults: Faults) -> Any:
+    """A Maker from a mapping: each field checked against its annotation. None where a fault was collected."""
+    before = len(faults.found)
     if not isinstance(settings, dict):
         raise InputError(f"{where or 'the config'} must be a mapping, got {settings!r}")
     hints = get_type_hints(kind, include_extras=True)
     known = [entry.name for entry in fields(kind) if entry.name != "name"]
-    unknown = sorted(set(settings) - set(known), key=str)
-    if unknown:
-        raise InputError(
-            f"unknown key {_path(where, unknown[0])}{did_you_mean(unknown[0], known)}; known: {', '.join(known)}"
-        )
+    for key in sorted(set(settings) - set(known), key=str):
+        with faults.collected():
+            raise InputError(f"unknown key {_path(where, key)}{advice(key, known)}; known: {', '.join(known)}")
     values = {}
     for key, value in settings.items():
-        place = _path(where, key)
-        if place != "label.labeller":  # a calculator checks its own arguments
-            _refuse_infinite(value, place)
-        if isinstance(hints[key], type) and issubclass(hints[key], Maker):
-            values[key] = _validated(hints[key], value, place)
+        if key not in known:
             continue
-        try:
-            values[key] = TypeAdapter(hints[key]).validate_python(value)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise InputError(f"{place}: {_lowered(problem['msg'])}, got {problem['input']!r}") from error
+        place = _path(where, key)
+        with faults.collected():
+            if place != "label.labeller":  # a calculator checks its own arguments
+                _refuse_infinite(value, place)
+            if isinstance(hints[key], type) and issubclass(hints[key], Maker):
+                values[key] = _validated(hints[key], value, place, faults)
+                continue
+            try:
+                values[key] = TypeAdapter(hints[key]).validate_python(value)
+            except ValidationError as error:
+                problem = error.errors()[0]
+                raise InputError(f"{place}: {_lowered(problem['msg'])}, got {problem['input']!r}") from error
+    if len(faults.found) > before:
+        return None
     try:
         return kind(**values)
     except InputError as error:
@@ -189,12 +243,15 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
         return str((base / name).resolve()) if isinstance(name, str) and "://" not in name else name
 
     def structure(entry: Any) -> Any:
+        if isinstance(entry, dict) and "builder" in entry:
+            return {key: structure(value) if key == "atoms" else value for key, value in entry.items()}
         if isinstance(entry, dict) and "file" in entry:
             return entry | {"file": absolute(entry["file"])}
         return absolute(entry)
 
     settings = dict(settings)
-    settings["structure"] = structure(settings["structure"])
+    if "structure" in settings:
+        settings["structure"] = structure(settings["structure"])
     for key in ("artifacts", "work", "launchpad"):
         if settings.get(key) is not None:
             settings[key] = absolute(settings[key])

@@ -14,12 +14,12 @@ from jobflow.core.flow import get_flow
 
 from idealflow.errors import CampaignError, InputError
 from idealflow.provenance import Campaign, ensure_indexes
-from idealflow.workflow.campaign.continuation import Submitted, check_rounds
+from idealflow.workflow.campaign.continuation import Submitted, check_budget, check_rounds
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import science_key
 from idealflow.workflow.campaign.reopening import reopened
+from idealflow.workflow.jobs.job_store import is_private
 from idealflow.workflow.jobs.keys import stage_uuid
-from idealflow.workflow.jobs.stage import is_private
 
 __all__ = ["pause_campaign", "submit_action", "submit_campaign"]
 
@@ -100,6 +100,7 @@ def _launchpad_file(maker: IdealMaker, given: Path | None) -> Path | None:
             "continuation out"
         )
     check_rounds("launchpad", maker.max_rounds)
+    check_budget(maker.budget)
     own = None if maker.launchpad is None else Path(maker.launchpad).absolute()
     asked = None if given is None else given.absolute()
     if own is not None and asked is not None and own != asked:

@@ -1,26 +1,34 @@
-"""Run a campaign on this machine: one flow after another, each of one round, without a server."""
+"""Run a campaign on this machine: one flow after another, each of one round, without a server.
+
+The jobs of a flow run in this process, or side by side in worker processes (:mod:`~idealflow.workflow.drivers.pool`).
+"""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
-from jobflow import Flow, JobStore
-from jobflow.managers.local import run_locally
+from jobflow import JobStore
 
 from idealflow.errors import InputError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
+from idealflow.settings import Settings
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import first_frame, initial_state
 from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.state import Action, next_action
+from idealflow.workflow.drivers.budget import LabelBudget
+from idealflow.workflow.drivers.machine import Share, cores_at_hand, memory_at_hand_gb
+from idealflow.workflow.drivers.pool import Pool
+from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import to_atoms, to_stored
-from idealflow.workflow.jobs.locks import let_go
+from idealflow.workflow.jobs.job_store import is_private
 from idealflow.workflow.jobs.progress import Progress, emit, noted
 
 __all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
@@ -121,14 +129,15 @@ def run_campaign(
     *,
     state: CampaignState | None = None,
     max_rounds: int | None = None,
+    workers: int | None = None,
     on_round: Callable[[CampaignState], None] | None = None,
     root_dir: Any = None,
     notes: Sequence[str] = (),
 ) -> CampaignState:
     """Run, or continue, a campaign on this machine until it is finished, failed, or has run ``max_rounds`` rounds.
 
-    Each action (the bootstrap, a round, the evaluation) is a flow of its own, run by jobflow's local manager and then forgotten:
-    memory and time per round do not depend on the rounds behind it. If the process is killed, at any moment, the same call
+    Each action (the bootstrap, a round, the evaluation) is a flow of its own, which is forgotten when it is done: memory and
+    time per round do not depend on the rounds behind it. If a process is killed, at any moment, the same call
     goes on from what is stored.
 
     Parameters
@@ -143,6 +152,10 @@ def run_campaign(
         The campaign's state, if :func:`open_state` has opened it already.
     max_rounds
         The same as the Maker's ``max_rounds``, for callers that give it here.
+    workers
+        Processes that do the jobs of a round side by side; None: the Maker's ``workers``, and where it has none 1, which is this
+        process. More than one need a store that several processes see, and in a script ``if __name__ == "__main__":`` around
+        the call. No result depends on it.
     on_round
         Function that is called with the state after each action, a :class:`~idealflow.schemas.CampaignState`.
     root_dir
@@ -153,13 +166,13 @@ def run_campaign(
     Returns
     -------
     CampaignState
-        The last state; ``paused`` if ``max_rounds`` ended it.
+        The last state; ``paused`` if ``max_rounds`` or the Maker's ``budget`` ended it.
 
     Raises
     ------
     InputError
         Before anything is computed or written: if a setting or the structure breaks a rule, if ``max_rounds`` is given
-        twice, or if this machine cannot label (VASP or its pseudopotentials are missing).
+        twice, if workers cannot see the store, or if this machine cannot label (VASP or its pseudopotentials are missing).
 
     Examples
     --------
@@ -178,18 +191,55 @@ def run_campaign(
             structure = to_stored(build_structure(structure))
         notes = list(dict.fromkeys([*notes, *more]))
     store.connect()
+    _check_workers(workers or maker.workers or 1, store)
     state = state or open_state(maker, structure, store, notes)
+    budget = None
+    if "label_core_hours" in maker.budget:
+        budget = LabelBudget(Campaign(store, state.campaign), maker.budget["label_core_hours"], state.round)
     done = 0
-    while (action := next_action(state)).kind != "stop":
-        if rounds is not None and done >= rounds:
-            return state.model_copy(
-                update={"status": "paused", "reason": f"{rounds} rounds done; the same command goes on from here"}
-            )
-        state = _run_action(maker, state, action, store, root_dir)
-        done += 1
-        if on_round is not None:
-            on_round(state)
+    with _runner(workers or maker.workers or 1, store, root_dir, budget) as runner:
+        while (action := next_action(state)).kind != "stop":
+            if rounds is not None and done >= rounds:
+                return _paused(state, f"{rounds} rounds done; the same command goes on from here")
+            after = _run_action(maker, state, action, store, runner)
+            if after is None:
+                return _paused(state, "" if budget is None else budget.told())
+            state = after
+            done += 1
+            if budget is not None:
+                budget.begin(state.round)
+            if on_round is not None:
+                on_round(state)
     return state
+
+
+def _paused(state: CampaignState, reason: str) -> CampaignState:
+    """The state, paused for this call; the store does not know it."""
+    return state.model_copy(update={"status": "paused", "reason": reason})
+
+
+def _check_workers(workers: int, store: JobStore) -> None:
+    """Refuse workers that could not do anything."""
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}; 1 runs every job in this process")
+    if workers > 1 and is_private(store):
+        raise InputError(
+            f"workers = {workers} need a job store that several processes see, got a {type(store.docs_store).__name__}; use "
+            "idealflow.storage.SQLiteStore or a MongoStore, or workers=1"
+        )
+
+
+@contextmanager
+def _runner(workers: int, store: JobStore, root_dir: Any, budget: LabelBudget | None = None) -> Iterator[FlowRunner]:
+    """What runs flows, with its workers if they are more than this process."""
+    folder = Path.cwd() if root_dir is None else Path(root_dir).absolute()
+    folder.mkdir(exist_ok=True)
+    if workers == 1:
+        yield FlowRunner(store, str(folder), None, budget)
+        return
+    whole = Share(max(cores_at_hand(), workers * Settings().threads), memory_at_hand_gb())
+    with Pool(workers, whole, store, str(folder)) as pool:
+        yield FlowRunner(store, str(folder), pool, budget)
 
 
 def _max_rounds(maker: IdealMaker, given: int | None) -> int | None:
@@ -209,7 +259,13 @@ def _max_rounds(maker: IdealMaker, given: int | None) -> int | None:
 
 
 def evaluate_campaign(
-    maker: IdealMaker, store: JobStore, artifacts: str, *, n_frames: int | None = None, root_dir: Any = None
+    maker: IdealMaker,
+    store: JobStore,
+    artifacts: str,
+    *,
+    n_frames: int | None = None,
+    workers: int | None = None,
+    root_dir: Any = None,
 ) -> EvaluationDoc:
     """Compare the first and the present model with the reference now, at whatever point the campaign is: `idealflow evaluate`.
 
@@ -225,6 +281,8 @@ def evaluate_campaign(
         Root URL of its artifact store.
     n_frames
         Whole frames to label; None: as many as the Maker's ``evaluation`` says, or 5 if it says none.
+    workers
+        As for :func:`run_campaign`.
     root_dir
         Folder in which the jobs run; default: the current one.
 
@@ -257,26 +315,22 @@ def evaluate_campaign(
     state = state.model_copy(update={"artifacts": artifacts})
     maker.label.check_site(sorted(set(first_frame(state).get_chemical_symbols())))
     flow = maker.asked_evaluation(state, n_frames or maker.evaluation.n_frames or _ASKED_FRAMES)
-    _run_flow(flow, store, root_dir)
+    _check_workers(workers or maker.workers or 1, store)
+    with _runner(workers or maker.workers or 1, store, root_dir) as runner:
+        runner.run(flow)
     doc = campaign.evaluation()
     if doc is None:
         raise RuntimeError(f"the evaluation of round {state.round} left no document")
     return doc
 
 
-def _run_flow(flow: Flow, store: JobStore, root_dir: Any) -> None:
-    with warnings.catch_warnings():
-        # jobflow 0.4 changes directory by a function that monty has deprecated; nothing a user could mend
-        warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
-        run_locally(flow, log=False, store=store, root_dir=root_dir, raise_immediately=True)
-    let_go()
-
-
 def _run_action(
-    maker: IdealMaker, state: CampaignState, action: Action, store: JobStore, root_dir: Any
-) -> CampaignState:
+    maker: IdealMaker, state: CampaignState, action: Action, store: JobStore, runner: FlowRunner
+) -> CampaignState | None:
+    """The state after an action; None if the budget was used up before its end."""
     started = time.perf_counter()
-    _run_flow(maker.flow(state, action, None), store, root_dir)
+    if not runner.run(maker.flow(state, action, None)):
+        return None
     after = Campaign(store, state.campaign).state()
     if after is None or after.round != state.round + 1:
         found = "none" if after is None else after.round

@@ -11,7 +11,7 @@ from idealflow.schemas import LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 
-__all__ = ["earlier_species", "open_earlier"]
+__all__ = ["earlier_cutoff", "earlier_species", "open_earlier"]
 
 
 def open_earlier(path: Path) -> tuple[Any, ArtifactStore, LearnerVersion]:
@@ -54,3 +54,21 @@ def earlier_species(path: Path) -> tuple[str, ...]:
     """
     _, artifacts, learner = open_earlier(path)
     return tuple(load_uncertainty_artifact(artifacts, learner).species)
+
+
+def earlier_cutoff(path: Path) -> float:
+    """Return the radius of what the last uncertainty of the campaign in folder ``path`` sees around an atom, Å.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_earlier`.
+
+    Examples
+    --------
+    >>> earlier_cutoff(Path("li"))  # a folder that there is not
+    Traceback (most recent call last):
+    idealflow.errors.InputError: li holds no campaign; give the --out directory of an earlier `idealflow run`
+    """
+    _, artifacts, learner = open_earlier(path)
+    return float(load_uncertainty_artifact(artifacts, learner).cutoff)

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk, make_supercell
-from ase.data import atomic_numbers
-from ase.formula import Formula
+from ase.build import make_supercell
 
+from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.core.overlap import find_overlap
-from idealflow.core.structure import fixed_directions, of_the_label, repeated_totals, set_fixed, totals_of
+from idealflow.core.structure import of_the_label, repeated_totals, totals_of
 from idealflow.errors import InputError, did_you_mean
 from idealflow.schemas import StoredStructure
+from idealflow.structures import crystal, from_builder
+from idealflow.structures.given import composition
 from idealflow.workflow.frames.check import check_occupancies, check_structure
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.frames.read import from_pymatgen, plain, read_structure
@@ -38,7 +39,8 @@ def build_structure(source: Any) -> Atoms:
     source
         Path of a file that ase or pymatgen reads; a mapping ``{"file": path, "frame": -1, "repeat": [..], "vacancies": n}``; a
         builder mapping ``{"element": "Cu", "crystal": "fcc", "a": 3.61, "cubic": true, "repeat": [5, 5, 5], "vacancies": 1}``
-        (compounds by formula, e.g. element ``NaCl`` with crystal ``rocksalt``); ase Atoms; pymatgen Structure.
+        (compounds by formula, e.g. element ``NaCl`` with crystal ``rocksalt``); a mapping ``{"builder": "particle", ...}`` of a
+        builder of :mod:`idealflow.structures`; ase Atoms; pymatgen Structure.
 
     Raises
     ------
@@ -100,6 +102,7 @@ def perturbed(
 
     Examples
     --------
+    >>> from ase.build import bulk
     >>> cell = perturbed(bulk("Cu"), np.random.default_rng(1), min_atoms=30, rattle=(0.02, 0.1), strain=0.04)
     >>> len(cell), bool(np.ptp(cell.get_all_distances(mic=True)[0, 1:]) > 0)
     (32, True)
@@ -138,6 +141,8 @@ def _deformed(start: Atoms, rng: np.random.Generator, *, rattle: tuple[float, fl
 
 
 def _built(settings: dict[str, Any]) -> Atoms:
+    if "builder" in settings:
+        return from_builder(settings, build_structure)
     known = _FILE_KEYS if "file" in settings else _BUILDER_KEYS
     unknown = sorted(set(settings) - known)
     if unknown:
@@ -194,26 +199,6 @@ def _repeats(value: Any) -> list[int]:
 def _crystal(settings: dict[str, Any]) -> Atoms:
     if "element" not in settings:
         raise InputError("a structure needs `file` or `element` (with crystal, a, repeat, vacancies)")
-    _check_element(settings["element"])
+    composition(settings["element"])
     optional = {key: settings[key] for key in ("a", "c") if key in settings}
-    try:
-        atoms = bulk(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)
-    except Exception as error:  # the builder may raise anything; the cause is passed on
-        raise InputError(f"cannot build {settings}: {error or type(error).__name__}") from error
-    atoms.set_initial_magnetic_moments(None)  # ASE sets a guess for Fe, Co and Ni that nobody asked for
-    return atoms
-
-
-def _check_element(element: Any) -> None:
-    """Refuse an entry that is no formula of known elements."""
-    try:
-        symbols = list(Formula(element).count()) if isinstance(element, str) else []
-    except ValueError:
-        symbols = []
-    unknown = next((symbol for symbol in symbols if symbol not in atomic_numbers or symbol == "X"), None)
-    if unknown is not None or not symbols:
-        what = f"unknown element {unknown!r}" if symbols else "it is no formula"
-        raise InputError(
-            f"structure.element {element!r}: {what}; give a chemical symbol such as Cu, or a formula such as NaCl "
-            "with its crystal"
-        )
+    return crystal(settings["element"], settings.get("crystal"), cubic=bool(settings.get("cubic", False)), **optional)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 
+from idealflow.core.fixed_atoms import fixed_directions
 from idealflow.core.overlap import find_overlap
-from idealflow.core.structure import fixed_directions, moments_of, totals_of
+from idealflow.core.structure import moments_of, totals_of
 from idealflow.errors import InputError
 
 __all__ = ["check_occupancies", "check_overlap", "check_structure"]

@@ -15,7 +15,8 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 from numpy.typing import NDArray
 
-from idealflow.core.structure import constraints_of, fixed_directions, set_fixed, totals_of
+from idealflow.core.fixed_atoms import constraints_of, fixed_directions, set_fixed
+from idealflow.core.structure import totals_of
 from idealflow.errors import InputError
 from idealflow.workflow.jobs.progress import Progress, emit
 

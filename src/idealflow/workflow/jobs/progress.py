@@ -25,8 +25,8 @@ class Progress:
     Attributes
     ----------
     stage
-        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; or the input that a message is
-        about: structure, dataset, config.
+        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; the driver, or the labels of the
+        round (``labels``); or the input that a message is about: structure, dataset, config.
     walker, step, n_steps
         Number of the walker, its MD step, and the steps of the whole schedule.
     temperature
@@ -35,6 +35,8 @@ class Progress:
         Highest normalised uncertainty of the last screened frame, and the threshold.
     message
         Text to show.
+    done, total
+        How many of the round's labels have ended, and how many have been asked for so far.
 
     Examples
     --------
@@ -51,6 +53,8 @@ class Progress:
     uncertainty: float | None = None
     threshold: float | None = None
     message: str = ""
+    done: int | None = None
+    total: int | None = None
 
 
 _listeners: list[Callable[[Progress], None]] = []

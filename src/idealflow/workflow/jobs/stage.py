@@ -1,4 +1,4 @@
-"""What the jobs of all stages share: store, lock, an output that an earlier process stored, artifacts, names."""
+"""What the jobs of all stages share: lock, an output that an earlier process stored, artifacts, names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 
 import numba
 import torch
-from jobflow import CURRENT_JOB, SETTINGS, Job, JobConfig, JobStore, OnMissing, Response, job
-from maggma.stores import JSONStore, MemoryStore
+from jobflow import CURRENT_JOB, Job, JobConfig, OnMissing, Response, job
 from threadpoolctl import threadpool_limits
 
 from idealflow.errors import CampaignError
@@ -21,17 +20,15 @@ from idealflow.schemas import Document, StageContext
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.jobs.decode import Body, Read, decoded, document_of
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import stage_uuid
 from idealflow.workflow.jobs.locks import hold
 
 __all__ = [
     "Arguments",
     "artifact_store",
-    "current_store",
     "current_uuid",
-    "is_private",
     "named",
-    "site_store",
     "stage",
     "stamp",
     "work_directory",
@@ -210,70 +207,6 @@ def named(new: Job, context: StageContext, stage_name: str, *parts: int, missing
     if missing is not None:
         new.config.on_missing_references = missing
     return new
-
-
-def current_store() -> JobStore:
-    """Return the job store that the running job reads from and writes to.
-
-    jobflow-remote gives a job a file for its own output in place of a store; the campaign is then in the JOB_STORE of
-    jobflow's settings on the worker.
-
-    Raises
-    ------
-    CampaignError
-        If no job is running, or its store is one that no other process can see.
-
-    Examples
-    --------
-    >>> from jobflow import run_locally
-    >>> @job(config=JobConfig(expose_store=True))
-    ... def count():
-    ...     return current_store().count()
-    >>> counting = count()
-    >>> run_locally(counting, store=JobStore(MemoryStore()), log=False)[counting.uuid][1].output
-    0
-    >>> current_store()
-    Traceback (most recent call last):
-    idealflow.errors.CampaignError: this stage needs a job store: run it with run_locally, rockets or `idealflow run`
-    """
-    store = getattr(CURRENT_JOB, "store", None)
-    if store is None:
-        raise CampaignError("this stage needs a job store: run it with run_locally, rockets or `idealflow run`")
-    if not type(store.docs_store).__module__.startswith("jobflow_remote"):
-        return store
-    common = SETTINGS.JOB_STORE
-    if is_private(common):
-        raise CampaignError(
-            "under jobflow-remote the stages read the campaign from the JOB_STORE of jobflow's settings, here a "
-            f"{type(common.docs_store).__name__}; let JOBFLOW_CONFIG_FILE on the workers name the project's store"
-        )
-    common.connect()
-    return common
-
-
-def site_store() -> JobStore:
-    """Return the JOB_STORE of jobflow's settings, in which campaigns are looked up by name.
-
-    Examples
-    --------
-    >>> type(site_store()).__name__
-    'JobStore'
-    """
-    return SETTINGS.JOB_STORE
-
-
-def is_private(store: JobStore) -> bool:
-    """Tell whether a job store belongs to one process: one in memory, or a JSON file.
-
-    The class counts exactly, since stores that can be shared are derived from MemoryStore, too.
-
-    Examples
-    --------
-    >>> from idealflow.storage import SQLiteStore
-    >>> is_private(JobStore(MemoryStore())), is_private(JobStore(SQLiteStore("store.sqlite")))
-    (True, False)
-    """
-    return type(store.docs_store) in (MemoryStore, JSONStore)
 
 
 def current_uuid() -> str:

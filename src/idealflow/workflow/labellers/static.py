@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from atomate2 import SETTINGS
 from jobflow import Flow, Job, Maker, Response
 from monty.json import MontyEncoder
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from idealflow.errors import LabelError
+from idealflow.errors import InputError, LabelError
 from idealflow.labelling import Label, in_a_box, label_from_document
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.labellers.programs import absent_program
 
 __all__ = ["StaticLabeller", "to_pymatgen"]
 
@@ -67,8 +69,20 @@ class StaticLabeller(StableName):
         """Name of the method that the labels are of."""
         return self.reference or f"{type(self.maker).__module__.split('.')[1]} {self.maker.name}"
 
-    def check_site(self, species: Iterable[str]) -> None:
-        """Refuse to start where the engine cannot run. What an engine needs is not known in general: nothing is checked."""
+    def check_site(self, species: Iterable[str]) -> None:  # noqa: ARG002  # for engines whose pseudopotentials are known
+        """Refuse to start where the engine's program is missing, if it is known which that is.
+
+        Raises
+        ------
+        InputError
+            Naming the program and the setting.
+        """
+        for engine in ("cp2k", "abinit"):
+            if any(kind.__module__ == f"atomate2.{engine}.jobs.base" for kind in type(self.maker).__mro__):
+                run = getattr(self.maker, f"run_{engine}_kwargs", None) or {}
+                command = run.get(f"{engine}_cmd") or getattr(SETTINGS, f"{engine.upper()}_CMD")
+                if (absent := absent_program(command, engine, f"{engine.upper()}_CMD")) is not None:
+                    raise InputError(f"{engine.upper()} cannot label on this machine: {absent}")
 
     def maker_of_a_label(self) -> Maker:
         """The maker for one label: a copy, because makers change their own settings while they run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +17,10 @@ from idealflow.schemas import Artifact, LabelledDoc
 from idealflow.storage import ArtifactStore, is_shard_key, read_shard_keys
 from idealflow.workflow.frames.encode import labelled_atoms
 
-__all__ = ["Ledger", "fetch_structures"]
+__all__ = ["Draw", "Ledger", "fetch_structures"]
+
+#: how a replay is drawn: with p ∝ MAE_E + MAE_F + 0.1 MAE_S, or every structure alike
+Draw = Literal["errors", "uniform"]
 
 
 @dataclass
@@ -69,12 +73,20 @@ class Ledger:
         for key, error in zip(keys, np.asarray(errors, dtype=float).tolist(), strict=True):
             self.errors[rows[key]] = error
 
-    def replay(self, size: int, rng: np.random.Generator) -> list[str]:
-        """Draw ``size`` training structures with p ∝ MAE_E + MAE_F + 0.1 MAE_S (eV/atom, eV/Å, eV/Å³); returns their keys."""
+    @property
+    def training_keys(self) -> list[str]:
+        """Keys of the structures that are trained on."""
+        return [key for key, held in zip(self.keys, self.held_out, strict=True) if not held]
+
+    def replay(self, size: int, rng: np.random.Generator, by: Draw = "errors") -> list[str]:
+        """Draw ``size`` training structures, by their errors (eV/atom, eV/Å, eV/Å³) or alike; returns their keys."""
         rows = np.flatnonzero(~np.asarray(self.held_out, dtype=bool))
         if rows.size == 0:
             return []
-        chosen = draw_replay(np.asarray(self.errors)[rows], min(size, rows.size), rng)
+        size = min(size, rows.size)
+        if by == "uniform":
+            return [self.keys[rows[i]] for i in rng.choice(rows.size, size, replace=False)]
+        chosen = draw_replay(np.asarray(self.errors)[rows], size, rng)
         return [self.keys[rows[i]] for i in chosen]
 
     def validation(self, size: int, rng: np.random.Generator, exclude: Iterable[str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""One attempt at learning: a copy of the force field trained on new and replayed structures, and whether it may stay."""
+"""Attempts at learning: a copy of the force field trained on new and replayed structures, and whether it may stay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,12 @@ from jobflow import JobStore
 from idealflow.forcefields import ForceField
 from idealflow.schemas import TrainingErrors
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.learner.ledger import Ledger, fetch_structures
+from idealflow.workflow.learner.guard import Guard
+from idealflow.workflow.learner.ledger import Draw, Ledger, fetch_structures
 
-__all__ = ["Known", "Trial", "Verdict", "draw", "mean_errors", "train"]
+__all__ = ["Effort", "Known", "Trial", "Verdict", "attempts", "draw", "mean_errors", "train"]
 
-#: weights of energy (eV/atom), forces (eV/Å) and stress (eV/Å³) in the loss
-_WEIGHTS = np.array([1.0, 1.0, 0.1])
-
-#: smaller losses are treated as this one, so that noise near zero does not count as growth
-_LEAST_LOSS = 1e-3
+_LOWER = 0.3  # of the learning rate, for a second attempt
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,13 @@ class Known:
 
 
 def draw(
-    jobstore: JobStore, store: ArtifactStore, ledger: Ledger, n_replay: int, n_validation: int, rng: np.random.Generator
+    jobstore: JobStore,
+    store: ArtifactStore,
+    ledger: Ledger,
+    n_replay: int,
+    n_validation: int,
+    rng: np.random.Generator,
+    by: Draw = "errors",
 ) -> Known:
     """Draw replay and validation set from a ledger: ``n_replay`` structures, ``n_validation`` held out and as many learned.
 
@@ -61,10 +64,45 @@ def draw(
     >>> nothing_known.validation
     []
     """
-    replayed = ledger.replay(n_replay, rng)
+    replayed = ledger.replay(n_replay, rng, by)
     validation = ledger.validation(n_validation, rng, exclude=replayed)
     structures = fetch_structures(jobstore, store, replayed + validation)
     return Known(replayed, structures[: len(replayed)], validation, structures[len(replayed) :])
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much an update may try.
+
+    Attributes
+    ----------
+    n_steps
+        Gradient steps, after which the new labels are looked at.
+    max_steps
+        Budget of steps: more stretches of ``n_steps`` follow while the new labels are not learned, up to so many steps in all.
+    learned_within
+        The new labels are learned when their mean force error is at most so many times that of the validation set.
+    learning_rate
+        Step size of the optimiser.
+
+    Examples
+    --------
+    >>> Effort(n_steps=20, max_steps=60, learned_within=1.5, learning_rate=3e-4).stretches
+    [20, 20, 20]
+    >>> Effort(n_steps=20, max_steps=50, learned_within=1.5, learning_rate=3e-4).stretches
+    [20, 20, 10]
+    """
+
+    n_steps: int
+    max_steps: int
+    learned_within: float
+    learning_rate: float
+
+    @property
+    def stretches(self) -> list[int]:
+        """Steps of each stretch, as many as the budget allows."""
+        whole, rest = divmod(max(self.max_steps, self.n_steps), self.n_steps)
+        return [self.n_steps] * whole + [rest] * (rest > 0)
 
 
 @dataclass(frozen=True)
@@ -78,9 +116,11 @@ class Trial:
     known
         Replay that it was trained on beside the new structures, and its validation set.
     new_before, new_after
-        Errors on the new structures before and after training.
+        Errors on the new structures, of the version before and after training.
     validation_before, validation_after
-        Errors on the validation set before and after training.
+        Errors on the validation set, of the version before and after training.
+    steps, atom_steps
+        Gradient steps taken, and atoms in a batch summed over them.
 
     Examples
     --------
@@ -96,6 +136,8 @@ class Trial:
     new_after: np.ndarray
     validation_before: np.ndarray
     validation_after: np.ndarray
+    steps: int = 0
+    atom_steps: int = 0
 
     def enter(self, ledger: Ledger, keys: Sequence[str]) -> None:
         """Add the new structures, with these keys, to a ledger, and renew the errors of all structures that were used."""
@@ -106,9 +148,27 @@ class Trial:
 
 
 def train(
-    force_field: ForceField, new: Sequence[Atoms], known: Known, *, steps: int, learning_rate: float, seed: int
+    force_field: ForceField,
+    new: Sequence[Atoms],
+    known: Known,
+    effort: Effort,
+    seed: int,
+    before: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Trial:
-    """Train a copy of a force field on new structures and a replay, in ``steps`` gradient steps.
+    """Train a copy of a force field on new structures and a replay, until the new ones are learned or the budget is out.
+
+    Parameters
+    ----------
+    force_field
+        Where to start; it is not changed.
+    new, known
+        Structures.
+    effort
+        How much to try.
+    seed
+        Seed of the order of the data.
+    before
+        Errors on new and validation structures to compare with; None: those of ``force_field``.
 
     Examples
     --------
@@ -122,15 +182,88 @@ def train(
     >>> force_field = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
     >>> report = force_field.fit(cells[:2], steps=20, seed=1)
     >>> known = Known([], [], ["first"], cells[:1])
-    >>> trial = train(force_field, cells[2:], known, steps=5, learning_rate=1e-3, seed=1)
-    >>> trial.new_after.shape, trial.validation_after.shape
-    ((1, 3), (1, 3))
+    >>> trial = train(force_field, cells[2:], known, Effort(5, 5, 1.5, 1e-3), seed=1)
+    >>> trial.steps, trial.new_after.shape, trial.validation_after.shape
+    (5, (1, 3), (1, 3))
     """
     trained = force_field.copy()
-    new_before, validation_before = trained.errors(new), _errors(trained, known.validation)
-    trained.update(new, known.replay, steps=steps, lr=learning_rate, seed=seed)
-    new_after, validation_after = trained.errors(new), _errors(trained, known.validation)
-    return Trial(trained, known, new_before, new_after, validation_before, validation_after)
+    new_before, validation_before = before or errors_before(force_field, new, known)
+    new_after, validation_after, steps, atom_steps = new_before, validation_before, 0, 0
+    for number, stretch in enumerate(effort.stretches):
+        report = trained.update(new, known.replay, steps=stretch, lr=effort.learning_rate, seed=seed + number)
+        steps, atom_steps = steps + stretch, atom_steps + report.atom_steps
+        new_after, validation_after = trained.errors(new), _errors(trained, known.validation)
+        if not len(validation_after):
+            break
+        known_forces, new_forces = validation_after[:, 1].mean(), new_after[:, 1].mean()
+        if not new_forces > effort.learned_within * known_forces:  # learned, or not finite
+            break
+    return Trial(trained, known, new_before, new_after, validation_before, validation_after, steps, atom_steps)
+
+
+def errors_before(force_field: ForceField, new: Sequence[Atoms], known: Known) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of a force field on new structures and on a validation set, each (n, 3)."""
+    return force_field.errors(new), _errors(force_field, known.validation)
+
+
+def attempts(
+    force_field: ForceField,
+    consolidated: Callable[[], ForceField | None],
+    new: Sequence[Atoms],
+    known: Known,
+    effort: Effort,
+    guard: Guard,
+    seed: int,
+) -> Verdict:
+    """Train until a trial may stay: as asked, then at a lower rate, then at that rate from the last consolidated version.
+
+    Parameters
+    ----------
+    force_field
+        The present version.
+    consolidated
+        Returns the last consolidated version, None if there is no other than the present one.
+    new, known, effort, seed
+        As for :func:`train`.
+    guard
+        What a trial must not do to the errors of the present version.
+
+    Examples
+    --------
+    A guard that refuses everything sees both attempts; there is no consolidated version to start the third from:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core.structure import set_label
+    >>> from idealflow.forcefields import get_force_field
+    >>> cells = [set_label(bulk("Cu"), energy=-3.5, forces=np.zeros((1, 3)))]
+    >>> force_field = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    >>> _ = force_field.fit(cells, steps=3)
+    >>> class Never(Guard):
+    ...     def objection(self, *errors):
+    ...         return "never"
+    >>> verdict = attempts(force_field, lambda: None, cells, Known([], [], [], []), Effort(2, 2, 1.5, 1e-3), Never(), seed=0)
+    >>> verdict.rejected, len(verdict.refused)
+    ('never', 1)
+    """
+    before = errors_before(force_field, new, known)
+    slower = Effort(effort.n_steps, effort.max_steps, effort.learned_within, _LOWER * effort.learning_rate)
+    ways: list[tuple[Callable[[], ForceField | None], Effort]] = [
+        (lambda: force_field, effort),
+        (lambda: force_field, slower),
+        (consolidated, slower),
+    ]
+    refused: list[str] = []
+    verdict = Verdict(None, None)
+    for number, (start, trying) in enumerate(ways):
+        begun = start()
+        if begun is None:
+            continue
+        if verdict.rejected is not None:
+            refused.append(verdict.rejected)
+        verdict = Verdict.of(train(begun, new, known, trying, seed + 1000 * number, before), guard)
+        if verdict.rejected is None:
+            break
+    return Verdict(verdict.trial, verdict.rejected, tuple(refused))
 
 
 @dataclass(frozen=True)
@@ -143,15 +276,18 @@ class Verdict:
         The trial; None if there was nothing to learn.
     rejected
         Why its force field must not stay, or None.
+    refused
+        Why earlier attempts at the same were refused.
 
     Examples
     --------
-    >>> Verdict.of(None, factor=3.0).learned is None
+    >>> Verdict.of(None, Guard()).learned is None
     True
     """
 
     trial: Trial | None
     rejected: str | None
+    refused: tuple[str, ...] = ()
 
     @property
     def learned(self) -> Trial | None:
@@ -159,25 +295,12 @@ class Verdict:
         return self.trial if self.rejected is None else None
 
     @classmethod
-    def of(cls, trial: Trial | None, factor: float) -> Verdict:
-        """Judge a trial: it is rejected if its errors are not finite, or grew by more than ``factor``."""
-        return cls(trial, None if trial is None else _rejection(trial, factor))
-
-
-def _rejection(trial: Trial, factor: float) -> str | None:
-    if not all(np.isfinite(errors[:, :2]).all() for errors in (trial.validation_after, trial.new_after)):
-        return "the updated force field gives errors that are not finite"
-    new_before, new_after = _loss(trial.new_before), _loss(trial.new_after)
-    if len(trial.validation_after):
-        before, after = _loss(trial.validation_before), _loss(trial.validation_after)
-        if after > factor * max(before, new_after, _LEAST_LOSS):
-            return (
-                f"the error on held-out structures grew from {before:.4f} to {after:.4f}, more than reject_factor = "
-                f"{factor:g} allows"
-            )
-    if new_after > factor * max(new_before, _LEAST_LOSS):
-        return f"the error on the new labels grew from {new_before:.4f} to {new_after:.4f}"
-    return None
+    def of(cls, trial: Trial | None, guard: Guard) -> Verdict:
+        """Judge a trial by its errors."""
+        if trial is None:
+            return cls(None, None)
+        errors = (trial.new_before, trial.new_after, trial.validation_before, trial.validation_after)
+        return cls(trial, guard.objection(*errors))
 
 
 def mean_errors(errors: np.ndarray) -> TrainingErrors | None:
@@ -200,7 +323,3 @@ def mean_errors(errors: np.ndarray) -> TrainingErrors | None:
 
 def _errors(force_field: ForceField, structures: Sequence[Atoms]) -> np.ndarray:
     return force_field.errors(structures) if structures else np.zeros((0, 3))
-
-
-def _loss(errors: np.ndarray) -> float:
-    return float(np.nansum(errors * _WEIGHTS, axis=1).mean())

@@ -15,7 +15,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.uncertainties import load_uncertainty
 
-__all__ = ["load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
+__all__ = ["load_consolidated", "load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ def store_learner(
     uncertainty: Uncertainty,
     ledger: Ledger | None,
     before: LearnerVersion | None,
+    consolidated: bool = False,
 ) -> LearnerVersion:
     """Write a learner version as files; parts given as None are taken over from ``before``.
 
@@ -47,6 +48,8 @@ def store_learner(
         Its parts.
     before
         The version before it; None for the first.
+    consolidated
+        Whether the force field has just learned all its data together.
 
     Examples
     --------
@@ -66,6 +69,8 @@ def store_learner(
     if force_field is not None:
         force_field.save(directory / "force_field")
         files["force_field"] = store.put_file(directory / "force_field", suffix=".pt")
+        if consolidated:
+            files["consolidated"] = files["force_field"]
     if ledger is not None:
         files["ledger"] = ledger.save(store)
     for path in directory.iterdir():
@@ -92,6 +97,21 @@ def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | Le
     """
     force_field: ForceField = _cached("force_field", learner.force_field, store, load_force_field)
     return force_field
+
+
+def load_consolidated(store: ArtifactStore, learner: LearnerVersion) -> ForceField | None:
+    """Load the last consolidated force field of a learner, for training; None if it is the present one, or was not kept.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> load_consolidated(ArtifactStore("artifacts"), sample_campaign().state().learner) is None
+    True
+    """
+    if learner.consolidated is None or learner.consolidated == learner.force_field:
+        return None
+    found: ForceField = _cached("force_field", learner.consolidated, store, load_force_field)
+    return found
 
 
 def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> Uncertainty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from idealflow.core import SOAP, FirstEnvironments, ForceFieldFit, Uncertainty, uncertainty_class
 from idealflow.errors import InputError
-from idealflow.forcefields import ForceField, get_force_field
+from idealflow.forcefields import Consolidating, ForceField, get_force_field
 from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, StageContext
@@ -26,9 +27,10 @@ from idealflow.workflow.frames.datasets import read_dataset
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.frames.rattle import Rattle, check_rattle
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
-from idealflow.workflow.jobs.progress import noted
-from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.progress import Progress, emit, noted
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.uncertainties import settings_of
@@ -257,15 +259,23 @@ class BootstrapMaker(StableName, Maker):
             with noted() as more:
                 labelled_here, failed = check_dataset(str(self.dataset), data.frames, checks or {}, context)
             notes = list(dict.fromkeys([*notes, *more]))
+        atom_steps = 0
         if self.source == "campaign":
             force_field, uncertainty, ledger = self._carried_on(store)
         else:
             data.check_enough()
-            force_field, uncertainty, ledger = self._learned(context, data, species)
+            force_field, uncertainty, ledger, atom_steps = self._learned(context, data, species)
 
         value = uncertainty.auto_threshold() if threshold == "auto" else float(threshold)
         learner = store_learner(
-            store, directory, 0, force_field=force_field, uncertainty=uncertainty, ledger=ledger, before=None
+            store,
+            directory,
+            0,
+            force_field=force_field,
+            uncertainty=uncertainty,
+            ledger=ledger,
+            before=None,
+            consolidated=True,
         )
         return BootstrapDoc(
             source=self.source,
@@ -278,6 +288,7 @@ class BootstrapMaker(StableName, Maker):
             held_out_errors=None if self.source == "campaign" else mean_errors(ledger.errors_of(held_out=True)),
             threshold=value,
             too_few=uncertainty.too_few,
+            atom_steps=atom_steps,
             learner=learner,
             **stamp(),
         )
@@ -298,8 +309,8 @@ class BootstrapMaker(StableName, Maker):
 
     def _learned(
         self, context: StageContext, data: FirstData, species: Sequence[str]
-    ) -> tuple[ForceField, Uncertainty, Ledger]:
-        """Fit to the labelled structures, some of which are held out."""
+    ) -> tuple[ForceField, Uncertainty, Ledger, int]:
+        """Fit to the labelled structures, some of which are held out; returns what the fit cost, too."""
         frames = data.frames
         rng = generator(context.seed, 4)
         held = np.zeros(len(frames), dtype=bool)
@@ -311,7 +322,16 @@ class BootstrapMaker(StableName, Maker):
         everything = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()} | set(species))
         untrained = get_force_field(self.force_field, species=everything, **self.force_field_settings)
         force_field = untrained.copy()
-        force_field.fit(training, steps=self.fit_steps, seed=child_seed(context.seed, 5), validation=validation)
+        settings: dict[str, Any] = {
+            "steps": self.fit_steps,
+            "seed": child_seed(context.seed, 5),
+            "validation": validation,
+        }
+        work = work_directory(context, "bootstrap-fit")  # a fit that was killed goes on from what it left there
+        if isinstance(force_field, Consolidating):
+            settings["checkpoint"] = work / "training"
+        cost = force_field.fit(training, progress=_told, **settings).atom_steps
+        shutil.rmtree(work)
         soap = SOAP(species=everything, **self.soap)
         uncertainty = uncertainty_class(self.uncertainty).begin(
             FirstEnvironments(frames, soap, self.pooled, seed=child_seed(context.seed, 6)),
@@ -322,7 +342,7 @@ class BootstrapMaker(StableName, Maker):
         errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
         ledger = Ledger()
         ledger.add(data.keys, errors, held_out=held.tolist())
-        return force_field, uncertainty, ledger
+        return force_field, uncertainty, ledger, cost
 
     def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
         """Take over everything an earlier campaign knows, copied into this one's store; refuse another uncertainty."""
@@ -338,3 +358,7 @@ class BootstrapMaker(StableName, Maker):
                 f"leave uncertainty ({self.uncertainty!r}) and uncertainty_settings out, or start from a dataset"
             )
         return load_force_field_artifact(artifacts, learner), uncertainty, ledger
+
+
+def _told(step: int, steps: int, _: float) -> None:
+    emit(Progress("bootstrap", step=step, n_steps=steps))

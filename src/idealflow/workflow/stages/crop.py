@@ -131,6 +131,17 @@ class CropSearchMaker(StableName, Maker):
             **stamp(),
         )
 
+    def rules(self) -> CropRules:
+        """Return what every crop of the search keeps."""
+        return CropRules(
+            max_atoms=self.max_atoms,
+            whole_if_small=self.whole_if_small,
+            max_composition_error=self.max_composition_error,
+            oxidation_states=self.oxidation_states,
+            vacuum=self.vacuum,
+            hydrogen_caps=self.hydrogen_caps,
+        )
+
     def _search(
         self, uncertainty: Uncertainty, atoms: Atoms, centre: int, embedding: Embedding, seed: int
     ) -> tuple[list[Crop], list[CandidateFigures], str | None]:
@@ -139,17 +150,9 @@ class CropSearchMaker(StableName, Maker):
             return [whole_frame(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
         if embedding == "vacuum":
             return [vacuum_crop(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
-        rules = CropRules(
-            max_atoms=self.max_atoms,
-            whole_if_small=self.whole_if_small,
-            max_composition_error=self.max_composition_error,
-            oxidation_states=self.oxidation_states,
-            vacuum=self.vacuum,
-            hydrogen_caps=self.hydrogen_caps,
-        )
         rng = np.random.default_rng(seed)
         try:
-            found = crop_search(uncertainty, atoms, centre, self.n_candidates, rng, rules=rules)
+            found = crop_search(uncertainty, atoms, centre, self.n_candidates, rng, rules=self.rules())
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
             return [], [], "no crop: " + _SETTINGS.sub(r"crop.\g<0>", str(refusal))
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]

@@ -10,10 +10,11 @@ from ase import Atoms
 from idealflow.errors import CampaignError, InputError
 from idealflow.labelling import geometry_key
 from idealflow.schemas import LabelledDoc, StageContext
+from idealflow.wording import counted
 from idealflow.workflow.frames.agreement import chosen, compared
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms, to_stored
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.progress import note
-from idealflow.workflow.jobs.stage import current_store
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["check_dataset", "check_request", "to_check"]
@@ -119,7 +120,7 @@ def check_dataset(
     docs = {doc.request_key: doc for doc in (LabelledDoc.model_validate(entry["output"]) for entry in stored)}
     lost = [request for request in checks if request not in docs]
     if lost:
-        raise CampaignError(f"{len(lost)} labels of the dataset's check were lost; run the campaign's jobs again")
+        raise CampaignError(f"lost {counted(len(lost), 'label')} of the dataset's check; run the campaign's jobs again")
     failed = {request: docs[request].cause or "unknown" for request in checks if docs[request].state == "failed"}
     numbers = {request: number for request, number in checks.items() if request not in failed}
     causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(failed.values()).most_common())
@@ -142,6 +143,9 @@ def check_dataset(
         )
     if found.agreed:
         note("dataset", f"the dataset agrees with the labeller, {method}, on {which}: {', '.join(found.agreed)}")
-    for message in [*found.unknown, *([f"{len(failed)} labels of the check failed: {causes}"] if failed else [])]:
+    for message in [
+        *found.unknown,
+        *([f"{counted(len(failed), 'label')} of the check failed: {causes}"] if failed else []),
+    ]:
         note("dataset", f"check of the dataset: {message}")
     return len(numbers), failed

@@ -23,8 +23,9 @@ from idealflow.schemas import EvaluationDoc, FrameErrors, LabelledDoc, LearnerVe
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import generator
-from idealflow.workflow.jobs.stage import artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.label import LabelMaker
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
 from jobflow import Maker
+from pydantic import Field, TypeAdapter
 
 from idealflow.core.structure import of_the_label
 from idealflow.errors import InputError, LabelError
@@ -29,17 +30,10 @@ from idealflow.schemas.campaign import OtherMethod
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
-from idealflow.workflow.jobs.stage import (
-    Arguments,
-    artifact_store,
-    current_store,
-    current_uuid,
-    stage,
-    stamp,
-    work_directory,
-)
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
 
@@ -62,6 +56,10 @@ class LabelMaker(StableName, Maker):
         What becomes of learned labels of another method, after the labeller was changed: ``keep`` (training uses both),
         ``leave_out`` (training uses the present method's only) or ``relabel`` (they are labelled again by the present method,
         and the model is fitted anew). Not given, a campaign with labels of another method is refused.
+    cores, memory_gb
+        Cores and memory (GB) that a label takes: `idealflow run` starts no more labels at once than there is room for.
+        Default: the labeller's cores, and no memory worth counting. Neither changes how an engine is run, which its command
+        or calculator says.
 
     Examples
     --------
@@ -79,6 +77,8 @@ class LabelMaker(StableName, Maker):
 
     labeller: Any = field(default_factory=vasp_labeller)
     other_method: OtherMethod | None = None
+    cores: Annotated[int, Field(ge=1)] | None = None
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
     name: str = "label"
 
     def __post_init__(self) -> None:
@@ -89,6 +89,11 @@ class LabelMaker(StableName, Maker):
     def method(self) -> str:
         """Name of the reference; stand-ins for DFT are named as such."""
         return str(self.labeller.method)
+
+    @property
+    def n_cores(self) -> int:
+        """Cores that a label takes."""
+        return int(self.labeller.cores) if self.cores is None else self.cores
 
     @property
     def key(self) -> str:
@@ -206,12 +211,22 @@ class LabelMaker(StableName, Maker):
             label, whole = self.labeller.label(atoms, directory)
         except LabelError as error:
             seconds = time.perf_counter() - started
-            cost = {"seconds": seconds, "core_seconds": seconds * self.labeller.cores}
+            cost = {"seconds": seconds, "core_seconds": seconds * self.n_cores}
             return outcome | {"state": "failed", "cause": str(error), **cost}
         if whole is None and not any(directory.iterdir()):
             directory.rmdir()
         document = artifact_store(context).put_bytes(whole, suffix=".json") if whole is not None else None
         return outcome | _encoded(label, document)
+
+    def claim(self, subject: Any) -> tuple[str | None, RelaxationDoc | StoredStructure | StoredFrame]:
+        """Return the geometry key under which a label of ``subject`` is stored, None if it has no structure; and ``subject``.
+
+        ``subject`` is that of :meth:`make`, or its plain data, and is returned as a document. Of labels with the same key
+        only one has to be computed.
+        """
+        read: RelaxationDoc | StoredStructure | StoredFrame = _SUBJECT.validate_python(subject)
+        structure = _structure(read)
+        return (None if structure is None else self.geometry_keys(to_atoms(structure))[0]), read
 
     def learnable(self, doc: LabelledDoc) -> bool:
         """Tell whether a round's label counts: it is the present method's, or labels of other methods are kept.
@@ -251,6 +266,9 @@ class LabelMaker(StableName, Maker):
         if atoms.pbc.all() or not isinstance(self.labeller, StaticLabeller):
             keys.append(former_geometry_key(atoms, {"labeller": former_key(science)}))
         return keys
+
+
+_SUBJECT: TypeAdapter[Any] = TypeAdapter(RelaxationDoc | StoredStructure | StoredFrame)
 
 
 def _structure(subject: RelaxationDoc | StoredStructure | StoredFrame) -> StoredStructure | None:

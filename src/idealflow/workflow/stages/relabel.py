@@ -22,8 +22,9 @@ from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFr
 from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, settings_key
-from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_store, named, stage, stamp, work_directory
+from idealflow.workflow.jobs.stage import Arguments, artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
@@ -105,7 +106,7 @@ class RelabelMaker(StableName, Maker):
 
     def _asked(self, given: Arguments) -> str:
         """Hash the settings and arguments of a refit."""
-        learner = given["learner"].model_dump()
+        learner = given["learner"].model_dump(exclude_none=True)
         return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
 
     def _same_asked(self, done: RelabelDoc, given: Arguments) -> bool:
@@ -163,6 +164,7 @@ class RelabelMaker(StableName, Maker):
                 uncertainty=uncertainty,
                 ledger=ledger,
                 before=learner,
+                consolidated=fitted is not None,
             )
         return RelabelDoc(
             choice=choice,

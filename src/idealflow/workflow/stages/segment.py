@@ -28,7 +28,7 @@ from idealflow.core.dynamics import (
     get_sampler,
     md_segment,
 )
-from idealflow.core.structure import fixed_directions, set_fixed
+from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
 from idealflow.former_names import formerly
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState

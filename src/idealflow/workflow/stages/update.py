@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,18 +12,25 @@ from jobflow import Maker
 from pydantic import Field
 
 from idealflow.core import ForceFieldUpdate, Uncertainty
-from idealflow.forcefields import ForceField
+from idealflow.forcefields import Consolidating, ForceField
 from idealflow.former_names import formerly
 from idealflow.provenance import centre_force_error
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, load_frame
-from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.identity import StableName, known_to_0_1
+from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import child_seed, generator
-from idealflow.workflow.jobs.stage import artifact_store, current_store, stage, stamp, work_directory
-from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.trial import Trial, Verdict, draw, mean_errors, train
-from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
+from idealflow.workflow.learner.guard import Guard
+from idealflow.workflow.learner.ledger import Draw, Ledger
+from idealflow.workflow.learner.trial import Effort, Verdict, attempts, draw, mean_errors
+from idealflow.workflow.learner.version import (
+    load_consolidated,
+    load_force_field_artifact,
+    load_uncertainty_artifact,
+    store_learner,
+)
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel
 from idealflow.workflow.stages.round_labels import RoundLabels, collect
@@ -41,7 +48,7 @@ class ModelUpdateMaker(StableName, Maker):
     n_steps
         Gradient steps of an update.
     n_replay
-        Earlier structures trained on together with the new ones, drawn with p ∝ MAE_E + MAE_F + 0.1 MAE_S.
+        Earlier structures trained on together with the new ones.
     learning_rate
         Step size of the optimiser, whose state is kept with the checkpoint.
     joins
@@ -51,7 +58,25 @@ class ModelUpdateMaker(StableName, Maker):
     n_validation
         Size of the validation set, on which an update is tested: at most so many held-out structures, and as many learned ones.
     reject_factor
-        An update whose mean error on the validation set grows by more than this factor is rejected.
+        An update whose mean force error on the validation set grows by more than this factor, beyond that of the new labels, is
+        rejected: it is tried once more at a lower rate, then from the last consolidated version.
+    energy_reject_factor
+        The same for the energy error, which counts as 2 meV/atom where it is smaller.
+    max_steps
+        Budget of gradient steps. While the new labels are not learned, stretches of ``n_steps`` follow, up to so many steps.
+    learned_within
+        The new labels are learned when their force error is at most so many times that of the validation set.
+    replay
+        How earlier structures are drawn: by their ``errors``, or ``uniform``.
+    consolidate_every
+        Accepted updates after which all data are learned together, as at the end of the campaign; 0: never.
+    consolidation_steps
+        Gradient steps of a consolidation; the last one takes twice as many.
+    consolidation_learning_rate
+        Highest step size of a consolidation.
+    consolidation_share
+        Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
+        so that results do not depend on a clock.
 
     Examples
     --------
@@ -83,7 +108,25 @@ class ModelUpdateMaker(StableName, Maker):
     mask_shell_forces: bool = False
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
+    energy_reject_factor: Annotated[float, Field(gt=1)] = 2.0
+    max_steps: Annotated[int, Field(ge=1)] = 60
+    learned_within: Annotated[float, Field(gt=0)] = 1.5
+    replay: Draw = "errors"
+    consolidate_every: Annotated[int, Field(ge=0)] = 10
+    consolidation_steps: Annotated[int, Field(ge=1)] = 1000
+    consolidation_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    consolidation_share: Annotated[float, Field(gt=0)] = 0.5
     name: str = "model update"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the MSON form; what 0.1.0 did not know is left out at its default, so that hashes equal those without it."""
+        found = super().as_dict()
+        known = (*known_to_0_1("ModelUpdateMaker"), "name")
+        added = {entry.name for entry in fields(ModelUpdateMaker) if entry.name not in known}
+        for entry in fields(self):
+            if entry.name in added and found[entry.name] == entry.default:
+                del found[entry.name]
+        return found
 
     @stage(output_schema=ModelUpdateDoc)
     def make(
@@ -115,14 +158,14 @@ class ModelUpdateMaker(StableName, Maker):
         ledger = Ledger.load(now.store, learner.ledger)
 
         labels = collect(current_store(), context, ledger, lost, label)
-        trial = self._trained(now, ledger, labels.accepted) if labels.accepted else None
-        verdict = Verdict.of(trial, self.reject_factor)
+        verdict = self._trained(now, ledger, labels.accepted) if labels.accepted else Verdict(None, None)
         uncertainty, after = self._recorded(now, ledger, labels, verdict, lift_quarantine)
 
         return ModelUpdateDoc(
             version_before=learner.version,
             version_after=after.version,
             **_outcome(verdict, labels),
+            consolidates=isinstance(load_force_field_artifact(now.store, learner), Consolidating),
             centre_force_errors=_centre_errors(now, labels.accepted),
             n_samples=dict(uncertainty.n_samples),
             too_few=uncertainty.too_few,
@@ -130,17 +173,19 @@ class ModelUpdateMaker(StableName, Maker):
             **stamp(),
         )
 
-    def _trained(self, now: _Round, ledger: Ledger, accepted: Sequence[SubstructureDoc]) -> Trial:
-        """Train a copy of the force field on the new labels and a replay."""
+    def _trained(self, now: _Round, ledger: Ledger, accepted: Sequence[SubstructureDoc]) -> Verdict:
+        """Train copies of the force field on the new labels and a replay, until one may stay."""
         seed, version = now.context.seed, now.learner.version
-        known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, generator(seed, 1, version))
-        return train(
+        rng = generator(seed, 1, version)
+        known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, rng, self.replay)
+        return attempts(
             load_force_field_artifact(now.store, now.learner),
+            lambda: load_consolidated(now.store, now.learner),
             [_masked(doc, self.mask_shell_forces) for doc in accepted],
             known,
-            steps=self.n_steps,
-            learning_rate=self.learning_rate,
-            seed=child_seed(seed, 2, version),
+            Effort(self.n_steps, self.max_steps, self.learned_within, self.learning_rate),
+            Guard(self.reject_factor, self.energy_reject_factor),
+            child_seed(seed, 2, version),
         )
 
     def _recorded(
@@ -227,7 +272,8 @@ def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
     elif verdict.rejected is not None:
         decision, reason, quarantined = "rejected", verdict.rejected, labels.last_attempts
     else:
-        decision, reason = "accepted", "errors on held-out structures stayed within bounds"
+        tries = f" at attempt {len(verdict.refused) + 1}" if verdict.refused else ""
+        decision, reason = "accepted", f"errors on held-out structures stayed within bounds{tries}"
     return {
         "decision": decision,
         "reason": reason,
@@ -244,5 +290,8 @@ def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
         "held_out_after": mean_errors(trial.validation_after) if trial else None,
         "labelled_frames": sorted({(doc.walker, doc.step) for doc in labels.accepted}),
         "lost": labels.lost,
+        "steps": trial.steps if trial else 0,
+        "atom_steps": trial.atom_steps if trial else 0,
+        "refused": list(verdict.refused),
         "label_seconds": float(sum(doc.seconds for doc in labels.accepted)),
     }

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
 import warnings
 from collections.abc import Iterable
-from os.path import expandvars
-from pathlib import Path
 from typing import Any
 
 from atomate2 import SETTINGS
@@ -15,6 +11,7 @@ from pymatgen.io.vasp import PotcarSingle
 from pymatgen.io.vasp.inputs import PmgVaspPspDirError
 
 from idealflow.errors import InputError
+from idealflow.workflow.labellers.programs import absent_program
 
 __all__ = ["check_vasp"]
 
@@ -48,16 +45,8 @@ def check_vasp(maker: Any, species: Iterable[str]) -> None:
 
 
 def _missing_program(maker: Any) -> list[str]:
-    command = expandvars(maker.run_vasp_kwargs.get("vasp_cmd", SETTINGS.VASP_CMD))
-    words = shlex.split(command)
-    programs = words[:1] + [word for word in words[1:] if Path(word).name.startswith("vasp")]
-    absent = [word for word in programs if shutil.which(word) is None]
-    if not absent:
-        return []
-    return [
-        f"`{absent[0]}` of the command `{command}` is not on PATH; set ATOMATE2_VASP_CMD in the environment, or VASP_CMD in "
-        "~/.atomate2.yaml (such as VASP_CMD: srun vasp_std), before the program starts"
-    ]
+    absent = absent_program(maker.run_vasp_kwargs.get("vasp_cmd", SETTINGS.VASP_CMD), "vasp", "VASP_CMD")
+    return [] if absent is None else [absent]
 
 
 def _missing_potentials(maker: Any, species: list[str]) -> list[str]:

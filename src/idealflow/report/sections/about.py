@@ -1,0 +1,152 @@
+"""How the campaign was made: settings in words, changes of them, seed, versions, dates."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from idealflow.errors import ArtifactError
+from idealflow.provenance import Campaign
+from idealflow.report.sections.blocks import Block, Section, missing, note, table, written
+
+__all__ = ["about"]
+
+_LONGEST = 300  # characters of a setting's value that are shown
+_ROOMS = {
+    "bootstrap": "First model",
+    "segment": "Molecular dynamics",
+    "screen": "Screening",
+    "crop": "Crop search",
+    "relax": "Relaxation",
+    "label": "Labels",
+    "update": "Model updates",
+    "evaluation": "Evaluation",
+}
+#: what a setting is called, where its key does not say it or lacks the unit
+_WORDS = {
+    "seed": "seed of all random numbers",
+    "embedding": "what is labelled around an atom",
+    "threshold": "threshold of the uncertainty",
+    "n_walkers": "walkers",
+    "n_attempts": "cells tried for one atom",
+    "bootstrap.rattle": "displacements of the first structures (Å)",
+    "bootstrap.strain": "largest strain of the first structures",
+    "bootstrap.n_structures": "first structures",
+    "bootstrap.fit_steps": "steps of the first fit",
+    "bootstrap.soap": "SOAP descriptor (r_cut, sigma in Å)",
+    "bootstrap.uncertainty": "measure of uncertainty",
+    "segment.schedule": "schedule (temperatures in K)",
+    "segment.sampler": "sampler (timestep in fs, friction in 1/fs)",
+    "segment.check_interval": "MD steps between two screenings",
+    "segment.segment_steps": "MD steps of a segment",
+    "segment.max_force": "largest force before a blow-up (eV/Å)",
+    "segment.max_temperature": "highest temperature before a blow-up (K)",
+    "segment.start_temperature": "temperature at the start (K)",
+    "segment.time_limit_s": "time limit of a segment (s)",
+    "screen.max_centres": "most atoms labelled of one frame",
+    "crop.n_candidates": "candidate cells for one atom",
+    "crop.max_atoms": "most atoms of a cell",
+    "crop.vacuum": "vacuum where the frame is open (Å)",
+    "crop.max_composition_error": "largest error of the composition",
+    "relax.max_steps": "steps of a relaxation",
+    "relax.max_crops": "crops relaxed before giving up",
+    "relax.cell": "cell relaxed too",
+    "label.labeller": "what computes the labels",
+    "update.n_steps": "training steps of an update",
+    "update.n_replay": "old structures replayed in an update",
+    "update.learning_rate": "learning rate",
+    "update.joins": "atoms that join the distribution",
+    "evaluation.n_frames": "whole frames labelled at the end",
+}
+_PLACES = ("artifacts", "work", "launchpad", "queues")
+
+
+def about(campaign: Campaign, summary: dict[str, Any]) -> Section:
+    """Settings, their changes, seed, versions and dates of a campaign.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.report import summarise
+    >>> campaign = sample_campaign()
+    >>> [row[0] for row in about(campaign, summarise(campaign)).blocks[0]["rows"]][:2]
+    ['first document stored', 'last document stored']
+    """
+    section = Section("about", "How it was made", "All that is needed to make the campaign again.")
+    section.add(_origin(campaign))
+    if changes := summary.get("settings_changes"):
+        rows = [[change["round"], _named(change["key"]), change["before"], change["after"]] for change in changes]
+        columns = [("from round", ""), ("setting", ""), ("before", ""), ("after", "")]
+        section.add(
+            table("Settings that later runs changed", "Each with the first round for which it holds.", columns, rows)
+        )
+    section.add(*_settings(campaign))
+    section.add(note("Drawn with plotly.js (MIT) and 3Dmol.js (BSD-3-Clause), both inside this page."))
+    return section
+
+
+def _origin(campaign: Campaign) -> Block:
+    state = campaign.state()
+    of = {"output.campaign": campaign.name}
+    ends = [campaign.store.query_one(of, properties=["completed_at"], sort={"completed_at": way}) for way in (1, -1)]
+    times = [None if end is None else str(end.get("completed_at"))[:19].replace("T", " ") for end in ends]
+    versions = sorted(
+        {str(output["@version"]) for output in campaign.outputs("state", ["@version"]) if "@version" in output}
+    )
+    writer = f"by idealflow {version('idealflow')}, Python {platform.python_version()}"
+    rows = [
+        ["first document stored", times[0], "local time of the machine"],
+        ["last document stored", times[1], "local time of the machine"],
+        ["documents", campaign.store.count(of), "of this campaign in the store"],
+        ["idealflow", ", ".join(versions) or None, "versions that stored them"],
+        ["seed", None if state is None else state.seed, "the same seed and type of processor give the same campaign to the bit"],
+        ["threads", None if state is None else state.threads, "of numba and torch in the last round"],
+        ["model file", None if state is None or state.learner is None else state.learner.force_field.sha256[:16],
+         "first digits of the last force field's SHA-256"],
+        ["this page", f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", writer],
+    ]  # fmt: skip
+    return table("Origin", "", [("what", ""), ("value", ""), ("meaning", "")], rows)
+
+
+def _settings(campaign: Campaign) -> list[Block]:
+    state = campaign.state()
+    if state is None or state.settings is None:
+        return [missing("Settings", "The store has none yet; campaigns of version 0.1.0 kept only their hash.")]
+    try:
+        settings = json.loads(campaign.fetch(state.settings).read_text())
+    except ArtifactError as error:
+        return [missing("Settings", f"Their file cannot be read: {error}.")]
+    rooms: dict[str, list[list[str]]] = {}
+    for key, value in sorted(settings.items()):
+        if key not in _PLACES and value is not None:
+            room = _ROOMS.get(key.partition(".")[0], "Campaign") if "." in key else "Campaign"
+            rooms.setdefault(room, []).append([_named(key), _shown(value), key])
+    columns = [("setting", ""), ("value", ""), ("in the config", "its place in the YAML file")]
+    order = ["Campaign", *_ROOMS.values()]
+    return [
+        table(f"Settings: {room[0].lower()}{room[1:]}", "", columns, rooms[room]) | {"folded": True}
+        for room in order
+        if room in rooms
+    ]
+
+
+def _named(key: str) -> str:
+    """A setting's key in words."""
+    return _WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
+
+
+def _shown(value: Any) -> str:
+    """A setting's value as one reads it, without brackets and quotes."""
+    if isinstance(value, dict):
+        inner = ", ".join(
+            f"{k.replace('_', ' ')} {_shown(v)}" for k, v in value.items() if v is not None and k[:1] != "@"
+        )
+        text = inner or "as by default"
+    elif isinstance(value, list):
+        text = "; ".join(_shown(item) for item in value) or "none"
+    else:
+        text = written(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

@@ -1,0 +1,150 @@
+"""Between rounds: the force field learns all its data together, from the weights it has, and stays only if that helped."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from jobflow import Maker
+from numpy.typing import NDArray
+from pydantic import Field
+
+from idealflow.core import FollowsForceField, Uncertainty
+from idealflow.forcefields import Consolidating, ForceField, TrainReport
+from idealflow.schemas import ConsolidationDoc, LearnerVersion, StageContext
+from idealflow.workflow.jobs.identity import StableName
+from idealflow.workflow.jobs.job_store import current_store
+from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.jobs.progress import Progress, emit
+from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
+from idealflow.workflow.learner.guard import judged
+from idealflow.workflow.learner.ledger import Ledger, fetch_structures
+from idealflow.workflow.learner.trial import mean_errors
+from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+
+__all__ = ["ConsolidationMaker"]
+
+Errors = NDArray[np.float64]
+
+
+@dataclass
+class ConsolidationMaker(StableName, Maker):
+    """Learn all data together.
+
+    Attributes
+    ----------
+    steps, learning_rate
+        Gradient steps and their highest step size; the last consolidation of a campaign takes twice as many steps.
+
+    Examples
+    --------
+    With the last learner of the sample campaign, whose 13 labels its force field has seen few at a time:
+
+    >>> from jobflow import run_locally
+    >>> from idealflow.provenance import sample_campaign
+    >>> from idealflow.workflow.folder.directory import CampaignDirectory
+    >>> campaign = sample_campaign()
+    >>> folder = CampaignDirectory(campaign.folder.path)
+    >>> context = StageContext(campaign="tiny", round=9, seed=1, artifacts=folder.artifacts, work="work")
+    >>> job = ConsolidationMaker(steps=40).make(context, campaign.state().learner, atom_steps=10**6, last=True)
+    >>> doc = run_locally(job, store=folder.job_store(), log=False)[job.uuid][1].output
+    >>> doc.n_structures, doc.steps, doc.decision, doc.version_after
+    (12, 80, 'accepted', 5)
+    >>> doc.all_after.forces < doc.all_before.forces
+    True
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 1000
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    name: str = "consolidation"
+
+    @stage(output_schema=ConsolidationDoc)
+    def make(self, context: StageContext, learner: LearnerVersion, atom_steps: int, last: bool) -> ConsolidationDoc:
+        """Train a copy of the force field, and store it as the next version if its errors are lower.
+
+        Parameters
+        ----------
+        atom_steps
+            What it may cost: atoms in a batch, summed over the steps.
+        last
+            Whether it is the last of the campaign.
+        """
+        store = artifact_store(context)
+        ledger = Ledger.load(store, learner.ledger)
+        structures = fetch_structures(current_store(), store, ledger.keys)
+        held = np.asarray(ledger.held_out, dtype=bool)
+        training = [atoms for atoms, out in zip(structures, held, strict=True) if not out]
+
+        before = load_force_field_artifact(store, learner)
+        work, trained = work_directory(context, "consolidate"), before.copy()
+        report: TrainReport | None = None
+        if isinstance(trained, Consolidating) and training and atom_steps > 0:
+            report = trained.consolidate(
+                training,
+                steps=self.steps * (2 if last else 1),
+                lr=self.learning_rate,
+                seed=child_seed(context.seed, 10, learner.version),
+                atom_steps=atom_steps,
+                progress=_told,
+                checkpoint=work / "training",
+            )
+        errors_before = before.errors(structures)
+        errors = trained.errors(structures) if report and report.steps else None
+        decision, reason = _judged(before, atom_steps, errors_before, errors, held)
+        after = learner
+        if decision == "accepted" and errors is not None:
+            ledger.errors = errors.tolist()
+            uncertainty = _led(load_uncertainty_artifact(store, learner), trained)
+            after = store_learner(
+                store,
+                work_directory(context, "consolidated", fresh=True),
+                learner.version + 1,
+                force_field=trained,
+                uncertainty=uncertainty,
+                ledger=ledger,
+                before=learner,
+                consolidated=True,
+            )
+        shutil.rmtree(work)
+        return ConsolidationDoc(
+            version_before=learner.version,
+            version_after=after.version,
+            decision=decision,
+            reason=reason,
+            last=last,
+            n_structures=len(training),
+            steps=report.steps if report else 0,
+            atom_steps=report.atom_steps if report else 0,
+            held_out_before=mean_errors(errors_before[held]),
+            held_out_after=None if errors is None else mean_errors(errors[held]),
+            all_before=mean_errors(errors_before[~held]),
+            all_after=None if errors is None else mean_errors(errors[~held]),
+            learner=after,
+            **stamp(),
+        )
+
+
+def _told(step: int, steps: int, _: float) -> None:
+    emit(Progress("consolidation", step=step, n_steps=steps))
+
+
+def _led(uncertainty: Uncertainty, force_field: ForceField) -> Uncertainty:
+    """The uncertainty with the new force field in the lead, where it follows one."""
+    return uncertainty.led_by(force_field) if isinstance(uncertainty, FollowsForceField) else uncertainty.copy()
+
+
+def _judged(
+    force_field: ForceField, atom_steps: int, before: Errors, after: Errors | None, held: NDArray[np.bool_]
+) -> tuple[Literal["accepted", "discarded", "skipped"], str]:
+    """Decide, and say why."""
+    if not isinstance(force_field, Consolidating):
+        return "skipped", f"force field {force_field.name!r} has no consolidate(), so it goes on by updates alone"
+    if after is None:
+        return (
+            "skipped",
+            f"its share of the campaign's work, {max(0, atom_steps)} atoms times steps, is too small to help",
+        )
+    helped, reason = judged(before, after, held)
+    return "accepted" if helped else "discarded", reason

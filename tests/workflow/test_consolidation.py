@@ -1,0 +1,120 @@
+"""All data learned together: in a whole campaign, killed in the middle, and by force fields that cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from idealflow.core import SOAP, UncertaintyModel
+from idealflow.forcefields import CommitteeUncertainty, get_force_field
+from idealflow.forcefields.local import LocalForceField
+from idealflow.forcefields.toolkit import training as training_module
+from idealflow.storage import ArtifactStore
+from idealflow.workflow.learner.guard import judged
+from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.learner.version import load_force_field_artifact
+from idealflow.workflow.stages import consolidate
+from support import tiny
+from support.labelled_cells import copper_cells
+
+UPDATE = {
+    "n_steps": 5, "n_replay": 3, "n_validation": 2, "max_steps": 5, "consolidate_every": 1, "consolidation_steps": 10,
+    "consolidation_share": 5.0,
+}  # fmt: skip
+
+
+def test_a_campaign_consolidates_between_rounds_and_says_so(tmp_path: Path) -> None:
+    state, campaign = tiny.run(tmp_path, update=UPDATE)
+    docs = campaign.consolidations()
+    assert state.status == "finished"
+    assert len(docs) == sum(doc.decision == "accepted" for doc in campaign.updates()) > 0
+    assert [doc.last for doc in docs] == [False] * (len(docs) - 1) + [docs[-1].last]
+    assert state.n_consolidations == sum(doc.decision == "accepted" for doc in docs) > 0
+    assert state.n_consolidations + state.n_discarded_consolidations == len(docs)
+    assert state.consolidation_atom_steps == sum(doc.atom_steps for doc in docs) > 0
+    assert state.atom_steps == campaign.bootstrap().atom_steps + sum(doc.atom_steps for doc in campaign.updates())
+    for doc in docs:
+        assert doc.steps == (20 if doc.last else 10)
+        assert doc.version_after == doc.version_before + (doc.decision == "accepted")
+    store, kept = ArtifactStore(state.artifacts), [doc for doc in docs if doc.decision == "accepted"][-1]
+    ledger, model = Ledger.load(store, kept.learner.ledger), load_force_field_artifact(store, kept.learner)
+    assert kept.learner.consolidated == kept.learner.force_field
+    held = np.array(ledger.held_out)
+    assert kept.all_after.forces == pytest.approx(np.array(ledger.errors)[~held, 1].mean())
+    structures = campaign.dataset()
+    assert len(model.errors(structures)) == len(structures)
+
+
+def test_a_consolidation_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = {"segment": {"schedule": tiny.schedule(5, 35)}, "evaluation": {"n_frames": 0}, "update": UPDATE}
+    whole, campaign = tiny.run(tmp_path / "a", **short)
+    assert campaign.consolidations()[0].decision == "accepted"
+    monkeypatch.setattr(training_module, "SAVE_EVERY_S", -1.0)  # after every step
+    told: list[int] = []
+
+    def killed(event: Any) -> None:
+        told.append(event.step)
+        if event.step == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(consolidate, "emit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tiny.run(tmp_path / "b", **short)
+        with pytest.raises(KeyboardInterrupt):  # step 6 itself was not stored
+            tiny.run(tmp_path / "b", **short)
+    assert told == [1, 2, 3, 4, 5, 6, 6]
+    again, _ = tiny.run(tmp_path / "b", **short)
+    assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
+    assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
+    assert not list((tmp_path / "b" / "work").glob("consolidate*"))
+
+
+def test_a_force_field_that_cannot_is_left_to_its_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(LocalForceField, "consolidate")
+    state, campaign = tiny.run(tmp_path, update=UPDATE, segment={"schedule": tiny.schedule(5, 35)})
+    assert state.status == "finished"
+    assert campaign.consolidations() == []
+    assert {doc.consolidates for doc in campaign.updates()} == {False}
+
+
+def test_a_share_that_is_too_small_is_told_and_nothing_is_trained(tmp_path: Path) -> None:
+    update = UPDATE | {"consolidation_share": 1e-6}
+    state, campaign = tiny.run(tmp_path, update=update, segment={"schedule": tiny.schedule(5, 35)})
+    assert {doc.decision for doc in campaign.consolidations()} == {"skipped"}
+    assert "too small to help" in campaign.consolidations()[0].reason
+    assert state.consolidation_atom_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "held", "helped", "said"),
+    [
+        ([[0.002, 0.09]] * 3, [1, 0, 0], True, "0.52 (energy) and 0.90 (forces)"),
+        ([[0.004, 0.10]] * 3, [1, 0, 0], False, "1.00 (energy) and 1.00 (forces)"),
+        ([[0.020, 0.05]] + [[0.001, 0.05]] * 2, [1, 0, 0], False, "energy error on held-out structures grew"),
+        ([[0.004, 0.13]] + [[0.001, 0.05]] * 2, [1, 0, 0], False, "force error on held-out structures grew"),
+        ([[0.020, 0.05]] + [[0.001, 0.02]] * 2, [0, 0, 0], True, "(energy)"),
+        ([[np.nan, 0.05]] + [[0.001, 0.05]] * 2, [1, 0, 0], False, "not finite"),
+    ],
+)
+def test_it_stays_only_if_it_helps(after: list[list[float]], held: list[int], helped: bool, said: str) -> None:
+    before = np.array([[0.004, 0.10, 0.0]] * 3)
+    found = judged(before, np.array([[*row, 0.0] for row in after]), np.array(held, dtype=bool))
+    assert (found[0], said in found[1]) == (helped, True)
+
+
+def test_a_committee_is_led_by_the_consolidated_force_field() -> None:
+    cells, soap = copper_cells(6, 1), SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
+    untrained = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[4])
+    committee = CommitteeUncertainty.fit(cells, UncertaintyModel.fit(cells, soap), untrained, members=2, steps=10)
+    leader = committee.members[0]
+    leader.consolidate(cells, steps=5, lr=1e-3, seed=1)
+    led = committee.led_by(leader)
+    assert led.members[0].errors(cells).tolist() == leader.errors(cells).tolist()
+    assert led.members[1].errors(cells).tolist() == committee.members[1].errors(cells).tolist()
+    assert led(cells[0]).mean() != committee(cells[0]).mean()
+    assert led.n_samples == committee.n_samples
+    assert np.mean([led(cell).mean() for cell in cells]) == pytest.approx(1.0, rel=0.5)
