@@ -40,6 +40,8 @@ def summary_text(summary: dict[str, Any]) -> str:
         )
     if summary["other_method"] is not None:
         lines.append(f"  labels of another method: {_other_labels(summary)}")
+    if summary.get("n_consolidations") or summary.get("n_discarded_consolidations"):
+        lines.append(_consolidations_line(summary))
     lines += [
         f"  from round {entry['round']} on {entry['key']} = {entry['after']}, before {entry['before']}"
         for entry in summary["settings_changes"]
@@ -61,6 +63,15 @@ def summary_text(summary: dict[str, Any]) -> str:
         )
     lines += [f"  {message}" for message in summary.get("notes", [])]
     return "\n".join(lines) + "\n"
+
+
+def _consolidations_line(summary: dict[str, Any]) -> str:
+    """How often all data were learned together, and what share of the time that took."""
+    discarded = (
+        f", {summary['n_discarded_consolidations']} more discarded" if summary["n_discarded_consolidations"] else ""
+    )
+    share = summary["consolidation_s"] / summary["wall_s"] if summary["wall_s"] else 0.0
+    return f"  all labels learned together {summary['n_consolidations']} times{discarded}: {share:.1%} of the time"
 
 
 def _first(summary: dict[str, Any]) -> str:
