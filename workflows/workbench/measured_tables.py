@@ -162,6 +162,30 @@ def engine_values() -> str:
     return markdown(heads, rows)
 
 
+def many_species() -> str:
+    """What uncertainties cost beside their descriptors, by species and known environments."""
+    heads = [
+        "species",
+        "features",
+        "known of the commonest",
+        "directions",
+        "descriptors, µs",
+        "uncertainties, µs",
+        "ratio",
+    ]
+    heads += ["distances alone, µs", "their arithmetic at best, µs", "by whitened vectors, µs"]
+    heads += ["metric again, s", "file, MB", "a new environment, kB"]
+    rows = []
+    for row in kept("benchmarks", "many_species")["rows"]:
+        times = [f"{row[name]:.1f}" for name in ("soap_us", "uncertainty_us")]
+        apart = [f"{row[name]:.1f}" for name in ("distances_us", "floor_us", "explicit_us")]
+        rows.append([
+            str(row["species"]), thousands(row["features"]), thousands(row["known"]), str(row["directions"]), *times,
+            ratio(row["ratio"], 2), *apart, f"{row['factorising_s']:.2f}", f"{row['file_mb']:.1f}", f"{row['new_kb_each']:.1f}",
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
 def engine_gradients() -> str:
     """Value and gradient against DScribe, ms."""
     rows = [
