@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses
 
-from idealflow.core.structure import fixed_directions
+from idealflow.core.fixed_atoms import fixed_directions
 from idealflow.errors import InputError
 from idealflow.structures import cell_around
 from idealflow.workflow.config.templates.engines import check_engine_name, label_section
