@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from idealflow.core import Trajectory, Uncertainty, load_uncertainty
 from idealflow.core.extxyz import frame_text
-from idealflow.core.structure import fixed_directions
+from idealflow.core.fixed_atoms import fixed_directions
 from idealflow.errors import ArtifactError, InputError
 from idealflow.exports.dump import dump_text
 from idealflow.provenance import Campaign
