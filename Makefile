@@ -7,9 +7,10 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo gpaw test test-vectors test-browser test-dft test-exports notebooks coverage lint types imports docs benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl notebooks coverage lint types imports docs benchmarks clean
 
 help:
+	@echo "make install     the program in .venv, with versions known to work together"
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-vectors the tests as on processors with shorter vectors; twice as long as make test"
@@ -18,6 +19,7 @@ help:
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
 	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
+	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
@@ -48,6 +50,8 @@ $(VENV)/.gpaw: $(BIN)/idealflow .ci/install-gpaw
 $(VENV)/.dft: $(VENV)/.dev $(VENV)/.gpaw
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite abipy
 	@touch $@
+
+install: $(BIN)/idealflow
 
 gpaw: $(VENV)/.gpaw
 
@@ -85,6 +89,15 @@ notebooks: $(VENV)/.notebooks
 	mkdir -p build/notebooks
 	cp notebooks/*.ipynb build/notebooks
 	MPLBACKEND=agg $(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
+
+.venv-matgl/.made: $(BIN)/idealflow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-matgl
+	$(BIN)/uv pip install --quiet --python .venv-matgl/bin/python --constraint .constraints.txt --editable . pytest hypothesis "matgl==4.1.2"
+	@touch $@
+
+# matgl warns of what it will change; a warning is no error here
+test-matgl: .venv-matgl/.made
+	.venv-matgl/bin/python -m pytest -o filterwarnings=default -m matgl tests/matgl
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage

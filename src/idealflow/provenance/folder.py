@@ -82,6 +82,11 @@ class CampaignFolder:
         return self.path / "summary.json"
 
     @property
+    def log_path(self) -> Path:
+        """The log: a line for each event."""
+        return self.path / "log.txt"
+
+    @property
     def report_path(self) -> Path:
         """The report page."""
         return self.path / "report.html"

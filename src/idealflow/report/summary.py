@@ -67,6 +67,9 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         "failure_causes": state.failure_causes,
         "n_quarantined": state.n_quarantined,
         "n_rejected_updates": state.n_rejected_updates,
+        "n_consolidations": state.n_consolidations,
+        "n_discarded_consolidations": state.n_discarded_consolidations,
+        "consolidation_s": sum(doc.seconds for doc in campaign.consolidations()),
         "model_version": None if state.learner is None else state.learner.version,
         "model_sha256": None if state.learner is None else state.learner.force_field.sha256,
         "uncertainty_threshold": state.threshold,
@@ -84,6 +87,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         summary["too_few_environments"] = state.too_few
     if whole:
         summary["labels_by_method"] = campaign.labels_by_method()
+        summary["failed_labels"] = _failed_labels(campaign)
         summary["calibration"] = _calibration(campaign, recompute)
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
@@ -147,6 +151,15 @@ def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] 
     last = again[-1]
     causes = dict(Counter(last.failed.values()).most_common())
     return {"n": len(last.relabelled), "n_failed": len(last.failed), "causes": causes, "refitted": last.refitted}
+
+
+def _failed_labels(campaign: Campaign) -> list[dict[str, str]]:
+    """Request key and cause of each label that failed, the latest first."""
+    found = []
+    for kind in ("label", "substructure"):
+        found += campaign.outputs(kind, ["request_key", "cause", "round"], state="failed")
+    found.sort(key=lambda each: (-each["round"], each["request_key"]))
+    return [{"request_key": each["request_key"], "cause": each.get("cause") or "unknown"} for each in found]
 
 
 def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
