@@ -217,9 +217,13 @@ class M3GNet(MessagePassingNetwork):
         self.n_layers = n_blocks
         self._cutoff = three_body_cutoff
         self._max_n, self._degrees = max_n, max_l
-        self._radial = BesselFunctions(max_l, max_n, cutoff) if fine.radial == "bessel" else SmoothFunctions(max_n, cutoff)
+        self._radial = (
+            BesselFunctions(max_l, max_n, cutoff) if fine.radial == "bessel" else SmoothFunctions(max_n, cutoff)
+        )
         self._angular = (
-            BesselFunctions(max_l, max_n, cutoff) if fine.angular == "bessel" else SmoothFunctions(max_n * max_l, cutoff)
+            BesselFunctions(max_l, max_n, cutoff)
+            if fine.angular == "bessel"
+            else SmoothFunctions(max_n * max_l, cutoff)
         )
         self.atoms = nn.Embedding(n_species, units)
         self.pairs = nn.Linear(self._radial.number, units, bias=fine.pair_bias)

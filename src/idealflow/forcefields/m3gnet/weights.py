@@ -23,7 +23,10 @@ _MATGL = [
     (r"embedding\.layer_node_embedding\.weight", "atoms.weight"),
     (r"embedding\.layer_edge_embedding\.layers\.0\.(weight|bias)", r"pairs.\1"),
     (r"three_body_interactions\.(\d+)\.update_network_atom\.layers\.0\.(weight|bias)", r"blocks.\1.third_gate.\2"),
-    (r"three_body_interactions\.(\d+)\.update_network_bond\.layers\.0\.weight", r"blocks.\1.third_atoms.value.0.weight"),
+    (
+        r"three_body_interactions\.(\d+)\.update_network_bond\.layers\.0\.weight",
+        r"blocks.\1.third_atoms.value.0.weight",
+    ),
     (r"three_body_interactions\.(\d+)\.update_network_bond\.gates\.0\.weight", r"blocks.\1.third_atoms.gate.0.weight"),
     (r"graph_layers\.(\d+)\.conv\.edge_update_func\.layers\.(\d+)\.(\w+)", r"blocks.\1.pair_update.value.<\2>.\3"),
     (r"graph_layers\.(\d+)\.conv\.edge_update_func\.gates\.(\d+)\.(\w+)", r"blocks.\1.pair_update.gate.<\2>.\3"),

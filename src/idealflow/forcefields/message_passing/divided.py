@@ -125,7 +125,9 @@ class DividedPass:
             graph = part.graph
             vec = graph.vec.detach().requires_grad_()
             with torch.enable_grad():
-                made = self._network.geometry(Graph(graph.kind, graph.n_receivers, graph.receiver, graph.sender, vec), self._dtype)
+                made = self._network.geometry(
+                    Graph(graph.kind, graph.n_receivers, graph.receiver, graph.sender, vec), self._dtype
+                )
             used = [(each, slope) for each, slope in zip(made, kept, strict=True) if slope is not None]
             if used and len(vec):
                 (found,) = torch.autograd.grad([each for each, _ in used], vec, [slope for _, slope in used])
