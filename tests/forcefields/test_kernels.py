@@ -9,6 +9,7 @@ from scipy.special import eval_chebyt, sph_harm_y
 
 from idealflow.core.descriptors import neighbour_pairs
 from idealflow.forcefields.local import kernels
+from idealflow.forcefields.local import pairs as training
 from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
 
 CUTOFF, N_RADIAL = 4.5, 6
@@ -58,18 +59,37 @@ def test_slopes_are_the_transpose_of_the_change_along_a_motion(pairs):
     graph = np.zeros(n, dtype=np.int64)
     basis = (found.vec, found.offsets, found.j, kind, CUTOFF, N_RADIAL)
 
-    change = np.full_like(weight, np.nan)
-    kernels.densities_along(*basis, graph, by_atom, by_strain, change)
     motion = by_atom[np.repeat(np.arange(n), np.diff(found.offsets))] - by_atom[found.j] + found.vec @ by_strain[0]
     step = 1e-5
-    expected = densities(found.vec + step * motion, found, kind) - densities(found.vec - step * motion, found, kind)
-    np.testing.assert_allclose(change, expected / (2 * step), atol=1e-6)
-
+    change = densities(found.vec + step * motion, found, kind) - densities(found.vec - step * motion, found, kind)
+    change /= 2 * step
     slopes = np.full_like(found.vec, np.nan)
     kernels.pair_slopes(*basis, weight, slopes)
     forces, virial = np.zeros((n, 3)), np.zeros((1, 3, 3))
     kernels.scatter_forces(found.vec, found.offsets, found.j, np.arange(n), graph, slopes, forces, virial)
-    assert (forces * by_atom).sum() + (virial * by_strain).sum() == pytest.approx((weight * change).sum(), rel=1e-12)
+    assert (forces * by_atom).sum() + (virial * by_strain).sum() == pytest.approx((weight * change).sum(), rel=1e-6)
+
+    # the loops of training, on the same pairs in order of species
+    order = np.lexsort((kind[found.j], np.repeat(np.arange(n), np.diff(found.offsets))))
+    group = np.repeat(np.arange(n), np.diff(found.offsets)) * 2 + kind[found.j]
+    groups = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=2 * n))])
+    vec, j, width = found.vec[order], found.j[order], 8
+    radial, slope, harmonic = (np.empty((len(vec), size)) for size in (width, width, 16))
+    training.functions_of_pairs(vec, CUTOFF, N_RADIAL, radial, slope, harmonic)
+
+    def padded(density):
+        out = np.zeros((n, 16, 2, width))
+        out[:, :, :, :N_RADIAL] = density.reshape(n, 2, N_RADIAL, 16).transpose(0, 3, 1, 2)
+        return out.reshape(n, 16, -1)
+
+    made = np.full((n, 16, 2 * width), np.nan)
+    training.density_of_pairs(groups, 2, radial, harmonic, made)
+    np.testing.assert_allclose(made, padded(densities(found.vec, found, kind)), atol=1e-12)
+    same = np.full_like(vec, np.nan)
+    training.slopes_of_pairs(vec, groups, 2, radial, slope, harmonic, padded(weight), same)
+    np.testing.assert_allclose(same, slopes[order], atol=1e-11)
+    training.along_motion(vec, groups, j, 2, radial, slope, harmonic, graph, by_atom, by_strain, made)
+    np.testing.assert_allclose(made, padded(change), atol=1e-6)
 
 
 def test_results_do_not_depend_on_the_number_of_threads(pairs):

@@ -22,7 +22,7 @@ from support.labelled_cells import copper_cells
 
 UPDATE = {
     "n_steps": 5, "n_replay": 3, "n_validation": 2, "max_steps": 5, "consolidate_every": 1, "consolidation_steps": 10,
-    "consolidation_share": 5.0,
+    "consolidation_share": 5.0, "consolidation_learning_rate": 3e-4,
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from idealflow.labelling import geometry_key
 from idealflow.schemas import (
     BootstrapDoc,
     CampaignState,
+    ConsolidationDoc,
     CropDoc,
     EvaluationDoc,
     LabelledDoc,
@@ -44,7 +45,7 @@ from support import tiny
 KINDS = {
     "state": CampaignState, "segment": SegmentDoc, "screen": ScreenDoc, "crop": CropDoc, "relaxation": RelaxationDoc,
     "substructure": SubstructureDoc, "label": LabelledDoc, "update": ModelUpdateDoc, "bootstrap": BootstrapDoc,
-    "evaluation": EvaluationDoc,
+    "evaluation": EvaluationDoc, "consolidation": ConsolidationDoc,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from idealflow.workflow.config.spelling import present_spelling
 from idealflow.workflow.jobs.keys import former_key, settings_key
 from support import tiny
 
-#: science key of a campaign with every setting but the labeller at its default, when `n_judges` was one of them
+#: science key of a campaign with every setting but the labeller at its default of then, when `n_judges` was one of them
 KEY = "2-c53ab6fe0c070a71"
 
 
@@ -59,7 +59,7 @@ def test_a_config_with_the_former_name_says_how_it_is_written_now() -> None:
 
 def test_the_new_name_makes_no_new_key() -> None:
     label = LabelMaker(AseLabeller(tiny.EMT, reference="EMT"))
-    assert science_key(IdealMaker(label=label)) == KEY
+    assert science_key(IdealMaker(label=label, update=ModelUpdateMaker(n_replay=16))) == KEY
     stored = json.loads(json.dumps(ModelUpdateMaker(n_validation=5).as_dict()))
     first = {"n_judges" if key == "n_validation" else key: value for key, value in stored.items()}
     assert settings_key(stored) == settings_key(first)

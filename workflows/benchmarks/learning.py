@@ -49,12 +49,12 @@ class System:
 def _ni3al() -> Atoms:
     cell = bulk("Ni", a=3.60, cubic=True)
     cell.symbols[0] = "Al"
-    return cell.repeat(3)
+    return cell.repeat(2)
 
 
 SYSTEMS = {
     "si": System(lambda: bulk("Si", a=5.431, cubic=True).repeat(2), StillingerWeber, 3500.0, 1.0),
-    "cu": System(lambda: bulk("Cu", a=3.62, cubic=True).repeat(3), EMT, 2500.0, 2.0),
+    "cu": System(lambda: bulk("Cu", a=3.62, cubic=True).repeat(2), EMT, 2500.0, 2.0),
     "ni3al": System(_ni3al, EMT, 3000.0, 2.0),
 }
 
@@ -65,7 +65,7 @@ class Way:
 
     n_steps: int = 20
     max_steps: int = 60
-    n_replay: int = 16
+    n_replay: int = 32
     replay: str = "errors"
     every: int = 10
     steps: int = 1000
@@ -77,10 +77,10 @@ WAYS = {
     "uniform replay": Way(replay="uniform"),
     "new labels only": Way(n_replay=0),
     "everything replayed": Way(n_replay=N_FIRST + N_RUN),
-    "twice the replay": Way(n_replay=32),
+    "half the replay": Way(n_replay=16),
     "no consolidation": Way(every=0),
     "only the last consolidation": Way(every=N_RUN),
-    "as in 0.2": Way(every=0, max_steps=20, polish=12),
+    "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
 }
 
 

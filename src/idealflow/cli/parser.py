@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from idealflow import __version__
-from idealflow.cli import checking, inputs, looking, queues, reporting, running
+from idealflow.cli import bringing, checking, exporting, inputs, looking, queues, reporting, running
 from idealflow.cli.watching import add_watch
 
 __all__ = ["parser"]
@@ -61,13 +61,13 @@ def parser() -> argparse.ArgumentParser:
 
     add_watch(commands)
 
-    export = commands.add_parser("export", help="write the labelled dataset as extended XYZ")
-    export.add_argument("target", metavar="DIR", help=_TARGET)
-    export.add_argument("file", type=Path, metavar="FILE.extxyz")
-    export.add_argument(
-        "--force", action="store_true", help="replace an existing file, never one of the campaign's own"
+    export = commands.add_parser(
+        "export", help="write the labelled dataset, a trajectory or the model for other programs"
     )
-    export.set_defaults(command=looking.export)
+    exporting.add_export(export, _TARGET)
+
+    bring = commands.add_parser("import", help="bring labels back that were computed elsewhere")
+    bringing.add_import(bring, _TARGET)
 
     evaluate = commands.add_parser("evaluate", help="compare first and present model with the reference now")
     evaluate.add_argument(
@@ -99,7 +99,9 @@ def parser() -> argparse.ArgumentParser:
     recover.set_defaults(command=queues.recover)
 
     init = commands.add_parser("init", help="print a commented config")
-    init.add_argument("name", metavar="NAME", help="cu-melt, li-melt, ...")
+    init.add_argument("name", metavar="NAME", nargs="?", help="cu-melt, li-melt, ...")
+    init.add_argument("--structure", type=Path, metavar="FILE", help="write one for this structure: POSCAR, CIF, ...")
+    init.add_argument("--engine", metavar="ENGINE", help="with --structure: vasp, gpaw, cp2k or ase")
     init.set_defaults(command=inputs.init)
     return whole
 

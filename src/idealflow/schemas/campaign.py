@@ -229,7 +229,6 @@ class CampaignState(Document):
     n_discarded_consolidations: int = Field(default=0, description="consolidations that did not help")
     atom_steps: int = Field(default=0, description="atoms times gradient steps of the first fit and all updates")
     consolidation_atom_steps: int = Field(default=0, description="atoms times gradient steps of all consolidations")
-    consolidation_s: float = Field(default=0.0, description="seconds spent on consolidations")
     n_rejected_updates: int = Field(default=0, description="updates that made things worse and were thrown away")
     label_seconds: float = Field(default=0.0, description="seconds spent on accepted substructure labels")
     wall_s: float = Field(default=0.0, description="seconds spent in the stages of all committed rounds")

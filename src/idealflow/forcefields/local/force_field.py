@@ -22,24 +22,16 @@ from idealflow.forcefields.local.atomic import LocalAtomicEnergies
 from idealflow.forcefields.local.calculator import LocalCalculator
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.polish import polish
-from idealflow.forcefields.local.training import (
-    Sample,
-    errors_of,
-    loss_of,
-    refit_energies,
-    rescale,
-    sample_of,
-    set_scales,
-)
+from idealflow.forcefields.local.samples import Sample, samples_of
+from idealflow.forcefields.local.scales import rescale, set_scales
+from idealflow.forcefields.local.training import errors_of, loss_of, refit_energies, refit_references
 from idealflow.forcefields.protocol import TrainReport
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
-from idealflow.forcefields.toolkit.training import Course, Training, falling, rise_and_fall, task_key
+from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 from idealflow.former_names import FORMER, first_names, formerly
 
 __all__ = ["LocalForceField"]
-
-_LEAST_SHARE = 0.05  # of the steps of a consolidation; fewer are not worth a try
 
 
 @formerly(**FORMER["LocalForceField"])
@@ -194,9 +186,10 @@ class LocalForceField:
     ) -> TrainReport:
         """Continue learning from the stored state of the optimiser; half of every batch is new, half is of the replay.
 
-        The step size is ``lr``, and falls linearly to zero over the last third of the steps. Then energies are mended in closed
-        form (:func:`~idealflow.forcefields.local.training.refit_energies`), or, with ``polish_steps``, by so many iterations over
-        all structures at once (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
+        Reference energies are set first, to what suits these structures. The step size is ``lr``, and falls linearly to zero over
+        the last third of the steps. Then energies are mended in closed form
+        (:func:`~idealflow.forcefields.local.training.refit_energies`), or, with ``polish_steps``, by so many iterations over all
+        structures at once (:func:`~idealflow.forcefields.local.polish.polish`). If the training diverges, the losses of the
         report end with one that is not finite.
 
         Raises
@@ -210,6 +203,7 @@ class LocalForceField:
         for atoms in (*new, *replay):
             self._kinds(atoms)
         samples = self.samples([*new, *replay])
+        refit_references(self.model, samples, self.cutoff)
         optimiser = self._optimiser()
         if self._optimiser_state is not None:
             optimiser.load_state_dict(copy.deepcopy(self._optimiser_state))
@@ -244,7 +238,7 @@ class LocalForceField:
     ) -> TrainReport:
         """Learn all data together, from the present weights.
 
-        Scales are set anew for the data (:func:`~idealflow.forcefields.local.training.rescale`). The step size rises to ``lr``
+        Scales are set anew for the data (:func:`~idealflow.forcefields.local.scales.rescale`). The step size rises to ``lr``
         over the first tenth of the steps and falls to zero as a cosine. In the end energies are mended in closed form. If the
         training diverges, the losses of the report end with one that is not finite. If ``atom_steps`` allows less than a
         twentieth of the steps, none is taken.
@@ -258,11 +252,10 @@ class LocalForceField:
         _checked_steps(steps)
         _check_rate(lr)
         samples = self.samples(dataset)
-        if atom_steps is not None:
-            allowed = min(steps, atom_steps // max(1, round(self._cost(samples))))
-            if allowed < max(1.0, _LEAST_SHARE * steps):
-                return TrainReport(0, [], self._errors(samples))
-            steps = allowed
+        steps = affordable(steps, self._cost(samples), atom_steps)
+        if not steps:
+            return TrainReport(0, [], self._errors(samples))
+        refit_references(self.model, samples, self.cutoff)
         rescale(self.model, samples, self.cutoff)
         course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
         if course.finished and not course.diverged:
@@ -396,11 +389,7 @@ class LocalForceField:
         InputError
             For an empty dataset, missing or non-finite labels, or a species that the force field was not made for.
         """
-        targets = check_dataset(dataset, self.species)
-        return [
-            sample_of(atoms, target, self._kind[atoms.numbers], self.cutoff, self._numbers)
-            for atoms, target in zip(dataset, targets, strict=True)
-        ]
+        return samples_of(dataset, check_dataset(dataset, self.species), self._kind, self.settings)
 
 
 def _check(settings: dict[str, Any]) -> None:

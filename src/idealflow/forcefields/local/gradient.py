@@ -52,6 +52,13 @@ class Basis:
         Densities.
     n_graphs, n_species
         Number of structures and of species.
+
+    Examples
+    --------
+    Made by :func:`basis_of` and :func:`joined_basis`, which shows one.
+
+    >>> Basis.__annotations__["vec"]
+    'Float'
     """
 
     kind: NDArray[np.int64]
@@ -106,7 +113,17 @@ def basis_of(frame: Frame, cutoff: float, n_species: int, n_radial: int) -> Basi
 
 
 def joined_basis(parts: Sequence[Basis]) -> Basis:
-    """Join structures, at least one, to one batch, the atoms of each after those of the one before."""
+    """Join structures, at least one, to one batch, the atoms of each after those of the one before.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from idealflow.forcefields.local.descriptor import frame_of
+    >>> frame = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=4.0)
+    >>> basis = basis_of(frame, 4.0, n_species=1, n_radial=1)
+    >>> joined_basis([basis, basis]).graph.tolist(), joined_basis([basis, basis]).j.tolist()
+    ([0, 0, 1, 1], [1, 0, 3, 2])
+    """
     if len(parts) == 1:
         return parts[0]
     sizes = [len(part.kind) for part in parts]
@@ -158,6 +175,19 @@ class Passed:
         Energy of each atom relative to its species' reference, eV.
     forces : (n, 3), eV/Å
     virials : (n_graphs, 3, 3), eV
+
+    Examples
+    --------
+    Two atoms pull at each other with opposite forces:
+
+    >>> from ase import Atoms
+    >>> from idealflow.forcefields.local.descriptor import frame_of
+    >>> frame = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=4.0)
+    >>> model = LocalModel(n_species=1, n_radial=4, n_channels=3, hidden=[8])
+    >>> passed = Passed(model, basis_of(frame, 4.0, n_species=1, n_radial=4))
+    >>> slopes = [torch.ones_like(part) for part in (passed.atomic, passed.forces, passed.virials)]
+    >>> passed.forces.shape, len(passed.gradient(*slopes)) == len(list(model.parameters()))
+    (torch.Size([2, 3]), True)
     """
 
     @torch.no_grad()

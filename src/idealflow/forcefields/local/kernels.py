@@ -1,7 +1,7 @@
-"""Compiled loops over pairs of atoms: the densities around atoms, and their derivatives.
+"""Compiled loops over pairs of atoms: the densities around atoms, and their derivatives, as predictions need them.
 
-The density of centre i is A[i, s·n_radial + n, lm] = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species s. All loops over
-pairs are here; the rest of the model works on arrays over atoms, which torch differentiates twice.
+The density of centre i is A[i, s·n_radial + n, lm] = Σ_j R_n(r_ij) Y_lm(r̂_ij) over neighbours j of species s. The rest of
+the model works on arrays over atoms. Training has loops of its own (:mod:`~idealflow.forcefields.local.pairs`).
 
 R_n = T_n(2 (1 − u)² − 1) · (1 − u²)³ with u = r / cutoff and T_n the Chebyshev polynomials: bounded at short distance,
 finer where neighbours are close, and ending with two continuous derivatives at the cutoff. Y_lm are the real spherical
@@ -23,7 +23,17 @@ import torch
 
 from idealflow.core.descriptors.threads import launch_threads
 
-__all__ = ["N_LM", "densities", "densities_along", "pair_slopes", "scatter_forces", "threads_for"]
+__all__ = [
+    "N_LM",
+    "densities",
+    "harmonics",
+    "harmonics_along",
+    "harmonics_slope",
+    "pair_slopes",
+    "radial_functions",
+    "scatter_forces",
+    "threads_for",
+]
 
 N_LM = 16
 
@@ -60,7 +70,16 @@ def threads_for(n_centres: int) -> Iterator[None]:
 
 @_inline
 def harmonics(x, y, z, out):
-    """Y_lm of the unit vector (x, y, z)."""
+    """Y_lm of the unit vector (x, y, z), into ``out`` (16,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> out = np.empty(16)
+    >>> harmonics(0.0, 0.0, 1.0, out)
+    >>> [round(float((out[l * l : (l + 1) ** 2] ** 2).sum()), 6) for l in range(4)]  # 2 l + 1
+    [1.0, 3.0, 5.0, 7.0]
+    """
     x2, y2, z2 = x * x, y * y, z * z
     out[0] = 1.0
     out[1] = _S3 * y
@@ -82,7 +101,14 @@ def harmonics(x, y, z, out):
 
 @_inline
 def harmonics_slope(x, y, z, g):
-    """Gradient in (x, y, z) of Σ g_lm Y_lm, with Y_lm the polynomials of :func:`harmonics` for any (x, y, z)."""
+    """Gradient in (x, y, z) of Σ g_lm Y_lm, with Y_lm the polynomials of :func:`harmonics` for any (x, y, z).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> harmonics_slope(0.0, 0.0, 1.0, np.eye(16)[2])[2] == np.sqrt(3)  # of √3 z
+    True
+    """
     x2, y2, z2 = x * x, y * y, z * z
     gx = (
         _S3 * g[3] + _S15 * (y * g[4] + z * g[7] + x * g[8]) + 6.0 * _A * x * y * g[9] + _B * y * z * g[10]
@@ -101,7 +127,16 @@ def harmonics_slope(x, y, z, g):
 
 @_inline
 def harmonics_along(x, y, z, tx, ty, tz, out):
-    """Derivative of Y_lm as the unit vector (x, y, z) moves along the tangent (tx, ty, tz)."""
+    """Derivative of Y_lm as the unit vector (x, y, z) moves along the tangent (tx, ty, tz), into ``out`` (16,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> out = np.empty(16)
+    >>> harmonics_along(0.0, 0.0, 1.0, 1.0, 0.0, 0.0, out)
+    >>> out[3] == np.sqrt(3), out[2]  # of √3 x, and of √3 z
+    (np.True_, np.float64(0.0))
+    """
     x2, y2, z2 = x * x, y * y, z * z
     out[0] = 0.0
     out[1] = _S3 * ty
@@ -123,7 +158,16 @@ def harmonics_along(x, y, z, tx, ty, tz, out):
 
 @_inline
 def radial_functions(r, cutoff, n_radial, value, slope):
-    """R_n(r) and dR_n/dr; zero from the cutoff on."""
+    """R_n(r) and dR_n/dr, into ``value`` and ``slope`` (n_radial,); zero from the cutoff on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, slope = np.empty(2), np.empty(2)
+    >>> radial_functions(2.0, 4.0, 2, value, slope)
+    >>> value.tolist(), slope[0]
+    ([0.421875, -0.2109375], np.float64(-0.421875))
+    """
     u = r / cutoff
     if u >= 1.0:
         for n in range(n_radial):
@@ -240,65 +284,6 @@ def pair_slopes(vec, offsets, j, kind, cutoff, n_radial, weight, out):
             out[p, 0] = g0 / r + radially * x0
             out[p, 1] = g1 / r + radially * x1
             out[p, 2] = g2 / r + radially * x2
-
-
-@_kernel
-def densities_along(vec, offsets, j, kind, cutoff, n_radial, graph, by_atom, by_strain, out):
-    """Derivative of the densities along a motion of atoms and cell.
-
-    It is the transpose of the linear map from a weight to forces and virials, by :func:`pair_slopes` and :func:`scatter_forces`,
-    and so what torch needs to differentiate a loss of forces.
-
-    Parameters
-    ----------
-    vec, offsets, j, kind, cutoff, n_radial
-        As for :func:`densities`.
-    graph : (n,)
-        Structure of each centre.
-    by_atom : (n, 3)
-        A pair moves by ``by_atom[i] - by_atom[j]`` ...
-    by_strain : (n_graphs, 3, 3)
-        ... and by ``vec @ by_strain[graph]``.
-    out : (n, n_species * n_radial, 16)
-        Filled with the derivative.
-
-    Examples
-    --------
-    The neighbour moves outward by 1 Å, and the density falls with its slope (see :func:`pair_slopes`):
-
-    >>> import numpy as np
-    >>> pair = np.array([[0.0, 0.0, 2.0]]), np.array([0, 1]), np.array([1], dtype=np.int32)
-    >>> kind, graph, out = np.zeros(2, dtype=np.int64), np.zeros(1, dtype=np.int64), np.empty((1, 1, 16))
-    >>> by_atom = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
-    >>> densities_along(*pair, kind, 4.0, 1, graph, by_atom, np.zeros((1, 3, 3)), out)
-    >>> round(float(out[0, 0, 0]), 6)
-    -0.421875
-    """
-    for i in numba.prange(len(offsets) - 1):
-        y, dy = out[i, 0, :].copy(), out[i, 0, :].copy()
-        radial, slope = out[i, :n_radial, 0].copy(), out[i, :n_radial, 0].copy()
-        a = out[i]
-        a[:] = 0.0
-        e = by_strain[graph[i]]
-        for p in range(offsets[i], offsets[i + 1]):
-            v0, v1, v2 = vec[p, 0], vec[p, 1], vec[p, 2]
-            r = math.sqrt(v0 * v0 + v1 * v1 + v2 * v2)
-            x0, x1, x2 = v0 / r, v1 / r, v2 / r
-            k = j[p]
-            m0 = by_atom[i, 0] - by_atom[k, 0] + v0 * e[0, 0] + v1 * e[1, 0] + v2 * e[2, 0]
-            m1 = by_atom[i, 1] - by_atom[k, 1] + v0 * e[0, 1] + v1 * e[1, 1] + v2 * e[2, 1]
-            m2 = by_atom[i, 2] - by_atom[k, 2] + v0 * e[0, 2] + v1 * e[1, 2] + v2 * e[2, 2]
-            longer = m0 * x0 + m1 * x1 + m2 * x2
-            harmonics(x0, x1, x2, y)
-            harmonics_along(
-                x0, x1, x2, (m0 - longer * x0) / r, (m1 - longer * x1) / r, (m2 - longer * x2) / r, dy
-            )  # fmt: skip
-            radial_functions(r, cutoff, n_radial, radial, slope)
-            base = kind[k] * n_radial
-            for n in range(n_radial):
-                c, d = radial[n], slope[n] * longer
-                for m in range(N_LM):
-                    a[base + n, m] += c * dy[m] + d * y[m]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -176,7 +176,7 @@ def along_motion(vec, groups, j, n_species, radial, slope, harmonic, graph, by_a
 
     Examples
     --------
-    As in :func:`~idealflow.forcefields.local.kernels.densities_along`:
+    The neighbour moves outward by 1 Å, and the density falls with its slope:
 
     >>> vec, radial, slope, harmonic = (np.zeros((1, size), np.float32) for size in (3, 8, 8, 16))
     >>> vec[0, 2] = 2.0

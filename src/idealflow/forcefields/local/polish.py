@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from idealflow.forcefields.local.model import LocalModel
-from idealflow.forcefields.local.training import Sample, loss_of, pieces
+from idealflow.forcefields.local.samples import Sample, pieces
+from idealflow.forcefields.local.training import loss_of
 
 __all__ = ["polish"]
 

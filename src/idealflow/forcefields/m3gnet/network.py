@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,8 @@ class Variant:
     depth, readout_depth
         Number of layers of the gated networks that update pairs and atoms, and of the one that gives energies.
     gate
-        Whose state weights the part of neighbour k in the messages of pair ij: that of the ``neighbour`` k or of the ``centre`` i.
+        Whose state weights the part of neighbour k in the messages of pair ij: that of the ``neighbour`` k, or of the
+        ``centre`` i.
     weight_activation
         Whether the weights of messages to atoms pass through an activation.
     pair_bias
@@ -93,7 +95,7 @@ class Gated(nn.Module):
 
     def __init__(self, sizes: Sequence[int], *, activate_last: bool = True, bias: bool = True) -> None:
         super().__init__()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.value = nn.ModuleList([nn.Linear(a, b, bias=bias) for a, b in pairs])
         self.gate = nn.ModuleList([nn.Linear(a, b, bias=bias) for a, b in pairs])
         self._activate_last = activate_last

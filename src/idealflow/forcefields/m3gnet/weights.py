@@ -96,7 +96,7 @@ def from_matgl(
     --------
     >>> from_matgl({"lin.weight": torch.zeros(1)}, ["Cu"])
     Traceback (most recent call last):
-    idealflow.errors.InputError: no M3GNet of matgl with the head of a potential: it has no 'embedding.layer_node_embedding.weight'
+    idealflow.errors.InputError: no M3GNet of matgl with the head of a potential: it has no '...'
     """
     inner = {name.removeprefix("model."): value for name, value in state.items()}
     _require(inner, "embedding.layer_node_embedding.weight", "matgl")
@@ -148,7 +148,7 @@ def from_mattersim(state: Mapping[str, Tensor], *, three_body_cutoff: float = 4.
     --------
     >>> from_mattersim({})
     Traceback (most recent call last):
-    idealflow.errors.InputError: no M3GNet of MatterSim with the head of a potential: it has no 'atom_embedding.mlp.0.linear.weight'
+    idealflow.errors.InputError: no M3GNet of MatterSim with the head of a potential: it has no '...'
     """
     embedding = _require(state, "atom_embedding.mlp.0.linear.weight", "MatterSim")
     weights = _renamed(state, _MATTERSIM, _MATTERSIM_REST, "MatterSim")

@@ -29,7 +29,7 @@ from idealflow.forcefields.species import KnownSpecies
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
 from idealflow.forcefields.toolkit.offsets import species_offsets
-from idealflow.forcefields.toolkit.training import Course, Training, falling, rise_and_fall, task_key
+from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 
 __all__ = ["MessagePassingForceField"]
 
@@ -220,6 +220,7 @@ class MessagePassingForceField(ABC):
         steps: int,
         lr: float,
         seed: int = 0,
+        atom_steps: int | None = None,
         progress: Callable[[int, int, float], None] | None = None,
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
@@ -235,6 +236,9 @@ class MessagePassingForceField(ABC):
         _checked_steps(steps)
         _check_rate(lr)
         samples = self.samples(dataset)
+        steps = affordable(steps, self._cost(samples), atom_steps)
+        if not steps:
+            return TrainReport(0, [], self.errors(dataset))
         present = np.bincount(np.concatenate([s.frame.kind for s in samples]), minlength=len(self.species)) > 0
         self.network.seen |= torch.from_numpy(present).to(self.device)
         course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
@@ -373,7 +377,13 @@ class MessagePassingForceField(ABC):
         """Set the energies of the species to what suits the samples best, if training came to its end, and measure errors."""
         if course.finished and not course.diverged:
             self._refit_offsets(samples)
-        return TrainReport(course.steps, course.loss, self.errors(judged), course.finished)
+        cost = round(course.steps * self._cost(samples))
+        return TrainReport(course.steps, course.loss, self.errors(judged), course.finished, cost)
+
+    def _cost(self, samples: Sequence[GraphSample]) -> float:
+        """Mean number of atoms in a batch."""
+        size = min(int(self.settings["batch_size"]), len(samples))
+        return size * sum(len(sample.frame.kind) for sample in samples) / len(samples)
 
     def _refit_offsets(self, samples: Sequence[GraphSample]) -> None:
         n_species = len(self.species)

@@ -18,10 +18,32 @@ from torch import Tensor
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
 
-__all__ = ["Course", "Training", "falling", "rise_and_fall", "task_key"]
+__all__ = ["Course", "Training", "affordable", "falling", "rise_and_fall", "task_key"]
 
 _NAME = "training"  # in the place of a force field's name in the checkpoint
+_LEAST_SHARE = 0.05
 SAVE_EVERY_S = 60.0  # when a checkpoint is written changes no result
+
+
+def affordable(steps: int, atoms_in_a_batch: float, atom_steps: int | None) -> int:
+    """How many of so many steps a budget allows; none if that is less than a twentieth, which is not worth a try.
+
+    Parameters
+    ----------
+    steps
+        Steps wanted.
+    atoms_in_a_batch
+        Their mean number.
+    atom_steps
+        Budget: atoms in a batch, summed over the steps; None: no limit.
+
+    Examples
+    --------
+    >>> affordable(1000, 200.0, None), affordable(1000, 200.0, 50_000), affordable(1000, 200.0, 5_000)
+    (1000, 250, 0)
+    """
+    allowed = steps if atom_steps is None else min(steps, int(max(0, atom_steps) / max(1.0, atoms_in_a_batch)))
+    return allowed if allowed >= max(1.0, _LEAST_SHARE * steps) else 0
 
 
 def rise_and_fall(steps: int, highest: float, warm_up: float = 0.1) -> Callable[[int], float]:

@@ -227,7 +227,7 @@ def after_relabel(state: CampaignState, doc: RelabelDoc, *, automatic: bool) -> 
     >>> state = initial_state(maker, bulk("Cu", cubic=True) * 3)
     >>> from idealflow.schemas import RelabelDoc
     >>> doc = RelabelDoc.model_construct(
-    ...     learner=None, failed={"copper/1": "no licence"}, relabelled={}, n_without_vacuum=0, method="PBE",
+    ...     learner=None, failed={"copper/1": "no licence"}, relabelled={}, n_without_vacuum=0, method="PBE", refitted=False,
     ...     threshold=None, seconds=1.0,
     ... )
     >>> print(after_relabel(state, doc, automatic=True).reason)  # doctest: +ELLIPSIS
@@ -282,7 +282,6 @@ def after_consolidation(state: CampaignState, doc: ConsolidationDoc) -> Campaign
         n_consolidations=state.n_consolidations + (doc.decision == "accepted"),
         n_discarded_consolidations=state.n_discarded_consolidations + (doc.decision == "discarded"),
         consolidation_atom_steps=state.consolidation_atom_steps + doc.atom_steps,
-        consolidation_s=state.consolidation_s + doc.seconds,
         wall_s=state.wall_s + doc.seconds,
     )
 

@@ -40,15 +40,23 @@ class ConsolidationMaker(StableName, Maker):
 
     Examples
     --------
-    With the last learner of the sample campaign, whose 13 labels its force field has seen few at a time:
+    With the last force field of the sample campaign, which has seen its 13 labels few at a time:
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ase.build import bulk
     >>> from jobflow import run_locally
+    >>> from idealflow.core import SOAP, UncertaintyModel
     >>> from idealflow.provenance import sample_campaign
     >>> from idealflow.workflow.folder.directory import CampaignDirectory
     >>> campaign = sample_campaign()
     >>> folder = CampaignDirectory(campaign.folder.path)
+    >>> ledger = Ledger.load(campaign.artifacts, campaign.state().learner.ledger)
+    >>> u = UncertaintyModel.fit([bulk("Cu")], SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> known = {"force_field": campaign.model(), "uncertainty": u, "ledger": ledger, "before": None}
+    >>> learner = store_learner(campaign.artifacts, Path(tempfile.mkdtemp()), 4, **known)
     >>> context = StageContext(campaign="tiny", round=9, seed=1, artifacts=folder.artifacts, work="work")
-    >>> job = ConsolidationMaker(steps=40).make(context, campaign.state().learner, atom_steps=10**6, last=True)
+    >>> job = ConsolidationMaker(steps=40, learning_rate=5e-4).make(context, learner, atom_steps=10**6, last=True)
     >>> doc = run_locally(job, store=folder.job_store(), log=False)[job.uuid][1].output
     >>> doc.n_structures, doc.steps, doc.decision, doc.version_after
     (12, 80, 'accepted', 5)

@@ -102,7 +102,7 @@ class ModelUpdateMaker(StableName, Maker):
     """
 
     n_steps: Annotated[int, Field(ge=1)] = 20
-    n_replay: Annotated[int, Field(ge=0)] = 16
+    n_replay: Annotated[int, Field(ge=0)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     joins: Literal["all", "core"] = "all"
     mask_shell_forces: bool = False
