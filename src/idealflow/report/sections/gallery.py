@@ -105,7 +105,7 @@ def most_telling(rows: Rows, most: int) -> list[int]:
     --------
     >>> rows = [{"state": "accepted", "uncertainty": u, "force_error": 0.1} for u in (3.0, 9.0, 5.0)]
     >>> most_telling(rows, most=2)
-    [1, 2]
+    [0, 1]
     """
     if len(rows) <= most:
         return list(range(len(rows)))
