@@ -7,15 +7,19 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo gpaw test test-vectors test-browser test-dft coverage lint types imports docs benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl notebooks coverage lint types imports docs benchmarks clean
 
 help:
+	@echo "make install     the program in .venv, with versions known to work together"
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-vectors the tests as on processors with shorter vectors; twice as long as make test"
 	@echo "make test-browser the report and the live page in a headless Chromium, which must be there"
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
+	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
+	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
+	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
@@ -31,6 +35,10 @@ $(VENV)/.dev: $(BIN)/idealflow
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev]"
 	@touch $@
 
+$(VENV)/.notebooks: $(BIN)/idealflow
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[notebooks]"
+	@touch $@
+
 $(VENV)/.docs: $(VENV)/.dev
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt --editable ".[dev,docs]"
 	@touch $@
@@ -42,6 +50,8 @@ $(VENV)/.gpaw: $(BIN)/idealflow .ci/install-gpaw
 $(VENV)/.dft: $(VENV)/.dev $(VENV)/.gpaw
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite abipy
 	@touch $@
+
+install: $(BIN)/idealflow
 
 gpaw: $(VENV)/.gpaw
 
@@ -62,6 +72,32 @@ test-browser: $(VENV)/.dev
 
 test-dft: $(VENV)/.dft
 	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py
+
+# MACE pins packages that do not install beside ours
+build/readers/.done: $(BIN)/idealflow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/readers
+	$(BIN)/uv pip install --quiet --python build/readers/bin/python chemiscope==1.1.0 dpdata==1.1.0 mace-torch==0.3.16 ovito==3.17.2
+	@touch $@
+
+test-exports: $(BIN)/idealflow build/readers/.done
+	rm -rf build/exports
+	$(BIN)/python workflows/checks/export_readers.py write build/exports
+	build/readers/bin/python -W ignore workflows/checks/export_readers.py read build/exports
+
+notebooks: $(VENV)/.notebooks
+	rm -rf build/notebooks
+	mkdir -p build/notebooks
+	cp notebooks/*.ipynb build/notebooks
+	MPLBACKEND=agg $(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
+
+.venv-matgl/.made: $(BIN)/idealflow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-matgl
+	$(BIN)/uv pip install --quiet --python .venv-matgl/bin/python --constraint .constraints.txt --editable . pytest hypothesis "matgl==4.1.2"
+	@touch $@
+
+# matgl warns of what it will change; a warning is no error here
+test-matgl: .venv-matgl/.made
+	.venv-matgl/bin/python -m pytest -o filterwarnings=default -m matgl tests/matgl
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage

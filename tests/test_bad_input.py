@@ -246,7 +246,10 @@ def test_an_impossible_export(finished: Any, refused: Callable[..., str], tmp_pa
     assert "/proc/x.extxyz cannot be written" in refused("export", finished.folder, "/proc/x.extxyz")
     assert "File name too long" in refused("export", finished.folder, tmp_path / ("x" * 300))
     message = refused("export", finished.folder, tmp_path / "foo.cif")
-    assert "foo.cif ends in .cif, but a dataset is extended XYZ; let the name end in .extxyz or .xyz" in message
+    assert (
+        "foo.cif ends in .cif, but without --format a dataset is extended XYZ; let the name end in .extxyz or .xyz"
+        in message
+    )
     message = refused("report", finished.folder, "--to", tmp_path / "r.pdf")
     assert "r.pdf ends in .pdf, but a page is HTML; let the name end in .html" in message
 

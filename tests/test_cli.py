@@ -200,7 +200,11 @@ def test_export_holds_every_label_with_its_provenance(
     for doc in docs:
         atoms = by_uuid[doc.uuid]
         assert atoms.get_potential_energy() == pytest.approx(doc.energy, abs=1e-6)
-        assert (atoms.info["step"], atoms.info["atom"], atoms.info["origin"]) == (doc.step, doc.atom, "substructure")
+        assert (atoms.info["step"], atoms.info["atom"], atoms.info["label_origin"]) == (
+            doc.step,
+            doc.atom,
+            "substructure",
+        )
         assert atoms.arrays["core"].sum() == len(doc.core)
 
 

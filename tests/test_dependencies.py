@@ -58,7 +58,7 @@ def distributions_of(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("src", ("s3", "tsne")), ("tests", ("dev",)), ("docs", ("docs",))],
+    [("src", ("s3", "tsne", "watch")), ("tests", ("dev",)), ("docs", ("docs",))],
 )
 def test_what_is_imported_is_declared(folder, extras):
     allowed = declared(*extras)

@@ -15,6 +15,7 @@ from idealflow.provenance.maggma_internals import mongo_collection
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {file: ast.parse(file.read_text()) for file in sorted((ROOT / "src" / "idealflow").rglob("*.py"))}
+SCRIPTS = {file: ast.parse(file.read_text()) for file in sorted((ROOT / "workflows").rglob("*.py"))}
 #: the only files that may use a private name of the package they are called after
 INTERNALS = {"fireworks_internals.py", "maggma_internals.py"}
 #: what the standard library documents despite the underscore
@@ -57,7 +58,7 @@ def places(found: Iterator[tuple[Path, int, str]]) -> list[str]:
 def test_no_module_imports_a_private_name():
     assert not places(
         (file, node.lineno, f"{node.module}.{alias.name}")
-        for file, tree in SOURCES.items()
+        for file, tree in (SOURCES | SCRIPTS).items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
@@ -73,6 +74,15 @@ def test_private_attributes_are_used_where_they_are_defined():
         if file.name not in INTERNALS
         for line, name, on_itself in attributes(tree)
         if name not in (ours if on_itself else defined(tree))  # a class may use what its base defines in another file
+    )
+
+
+def test_scripts_use_no_private_names_of_others():
+    assert not places(
+        (file, line, name)
+        for file, tree in SCRIPTS.items()
+        for line, name, _ in attributes(tree)
+        if name not in defined(tree)
     )
 
 

@@ -73,13 +73,13 @@ def test_export_replaces_an_existing_file_only_when_told_to(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:  # written beside and renamed: what was there survives a full disk
-        patch.setattr("ase.io.write", fails)
+        patch.setattr("idealflow.core.extxyz.frame_text", fails)
         assert cli.main(["export", str(copied), str(file), "--force"]) == 1
     one_line(capsys)
     assert file.read_text() == "mine"
     assert cli.main(["export", str(copied), str(file), "--force"]) == 0
     assert len(read(file, ":")) == len(Campaign.open(copied).dataset())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.extxyz", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.card.md", "labels.extxyz", "out"]
     assert cli.main(["export", str(copied), str(copied / "labels.extxyz")]) == 0  # beside the campaign's files is fine
 
 

@@ -16,7 +16,9 @@ __all__ = [
     "Faults",
     "IdealflowError",
     "InputError",
+    "LabelElsewhereError",
     "LabelError",
+    "LabelsAwaitedError",
     "MissingExtraError",
     "OtherSegmentError",
     "did_you_mean",
@@ -112,6 +114,48 @@ class CampaignError(IdealflowError):
     Traceback (most recent call last):
     idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 labels failed: ...
     """
+
+
+class LabelElsewhereError(LabelError):
+    """There is no label yet, since it is computed elsewhere and brought back; the label counts as awaited, not as failed.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.workflow.labellers import labeller_from_settings
+    >>> labeller_from_settings({"external": "PBE, 520 eV"}).label(bulk("Cu"), None)
+    Traceback (most recent call last):
+    idealflow.errors.LabelElsewhereError: PBE, 520 eV is computed elsewhere
+    """
+
+
+class LabelsAwaitedError(CampaignError):
+    """A campaign has to wait for labels that are computed elsewhere. It is paused, and goes on when they are brought back.
+
+    Parameters
+    ----------
+    count
+        How many labels are awaited.
+
+    Examples
+    --------
+    >>> raise LabelsAwaitedError(3)
+    Traceback (most recent call last):
+    idealflow.errors.LabelsAwaitedError: 3 labels are awaited from outside: `idealflow export DIR FILE --requests` writes their \
+cells, `idealflow import DIR FILE` brings the labels back, and `idealflow run` goes on
+    """
+
+    def __init__(self, count: int) -> None:
+        labels, their = ("1 label is", "its cell") if count == 1 else (f"{count} labels are", "their cells")
+        super().__init__(
+            f"{labels} awaited from outside: `idealflow export DIR FILE --requests` writes {their}, `idealflow import DIR FILE` "
+            "brings the labels back, and `idealflow run` goes on"
+        )
+        self.count = count
+
+    def __reduce__(self) -> tuple[type[LabelsAwaitedError], tuple[int]]:
+        """For other processes."""
+        return LabelsAwaitedError, (self.count,)
 
 
 class MissingExtraError(IdealflowError, ImportError):

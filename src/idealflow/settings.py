@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     )
     force_field_device: str | None = Field(
         default=None,
-        description="torch device of message-passing force fields (cuda, cuda:1, cpu); default: cpu. Results are exact for a fixed one",
+        description="torch device of message-passing force fields (cuda, cuda:1); default: cpu; exact for a fixed one",
     )
     uncertainty_device: str | None = Field(
         default=None,

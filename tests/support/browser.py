@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _OPTIONS = (
     "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--hide-scrollbars", "--mute-audio", "--no-first-run",

@@ -14,7 +14,7 @@ from idealflow import AseLabeller, LabelMaker
 from idealflow.provenance import Campaign
 from idealflow.schemas import StageContext
 from idealflow.workflow.drivers.budget import LabelBudget
-from idealflow.workflow.drivers.flow_jobs import Added
+from idealflow.workflow.drivers.flow_jobs import Added, FlowJobs
 from idealflow.workflow.drivers.machine import Share
 from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.encode import to_stored
@@ -72,6 +72,28 @@ def test_of_labels_of_one_geometry_the_first_is_computed_and_the_others_take_it(
     assert [doc["reused_from"] for doc in docs] == [None, jobs[0].uuid, None, jobs[0].uuid]
     assert pool.most == 2  # two geometries at once, never one twice
     assert set(pool.shares) == {Share(2, 4.0)}
+
+
+def test_a_label_waits_for_what_comes_before_it_in_its_frame_or_everywhere() -> None:
+    def of_stage(name: str) -> Job:
+        made = pool_jobs.number()
+        made.update_metadata({"stage": name}, dynamic=False)
+        return made
+
+    first, second = of_stage("dispatch"), of_stage("dispatch")
+    jobs = FlowJobs(Flow([first, second]))
+    one, other = jobs
+    jobs.ended(one, Added(detours=(Flow([of_stage("relax"), of_stage("label")]),)))
+    jobs.ended(other, Added(detours=(Flow([of_stage("relax"), of_stage("label")]),)))
+    relax, _, its_relax, its_label = [found for found in jobs if found.stage in ("relax", "label")]
+    assert jobs.waits_for(its_label, ["relax"], of_its_flow=True)
+    jobs.ended(its_relax, Added())
+    assert not jobs.waits_for(its_label, ["relax"], of_its_flow=True)
+    assert jobs.waits_for(its_label, ["dispatch", "relax"], of_its_flow=False)
+    jobs.ended(relax, Added())
+    # the first walker's label has not ended, and with it its dispatch is not done; the second's need not wait for that
+    assert not one.done
+    assert not jobs.waits_for(its_label, ["dispatch", "relax"], of_its_flow=False)
 
 
 def test_no_label_starts_when_the_budget_is_used_up_and_a_larger_one_goes_on(store: JobStore, tmp_path: Path) -> None:

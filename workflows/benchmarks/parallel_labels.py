@@ -2,8 +2,8 @@
 
     python workflows/benchmarks/parallel_labels.py --out workflows/benchmarks/results/parallel_labels.json
 
-A label sleeps for three seconds, as this machine would while a plane-wave code works on other cores, and is then computed by ASE's
-EMT, which stands in for DFT. Before the clock starts every worker makes a label, so that all of them and their calculators'
+A label sleeps for three seconds, as this machine would while a plane-wave code works on other cores, and is then computed by
+ASE's EMT, which stands in for DFT. Before the clock starts every worker makes a label, so that all of them and their calculators'
 processes are there; how long that took is printed, too. The efficiency is the time that labels took, summed, over workers times
 wall time.
 
@@ -102,7 +102,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--labels", type=int, default=48)
+    parser.add_argument("--labels", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=3.0, help="that a label sleeps")
     parser.add_argument("--gpaw", action="store_true", help="labels of lithium by GPAW, which do not sleep")
     parser.add_argument("--out", type=Path)

@@ -28,6 +28,7 @@ from idealflow.core.descriptors.harmonics import harmonic_constants
 from idealflow.core.descriptors.kernel import density, power_spectrum
 from idealflow.core.descriptors.neighbours import Pairs
 from idealflow.core.descriptors.oracle import DScribeSOAP
+from idealflow.core.known import KnownEnvironments
 from workbench import crystals
 from workbench.crystals import rattled, repeated
 from workbench.keeping import add_out, keep
@@ -247,7 +248,12 @@ def profile(_: bool) -> dict[str, Any]:
     densities = [expansion(soap, frame, p, b) for p, b in zip(pairs, blocks, strict=True)]
     vectors = [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)]
     n_pairs = sum(len(p.j) for p in pairs) / len(frame)
-    k = model.whitened(vectors[0], 0).shape[1]
+    known = KnownEnvironments(("Li",), soap.n_features, pooled=False, relative_cut=model.relative_cut, seed=0)
+    for seed in range(20):
+        trained = soap(lithium(432, seed))
+        known.join(trained, np.zeros(len(trained), dtype=np.int64))
+    metric = known.left_out()["Li"].whitener
+    k = len(metric.directions)
     radial, angular = soap.n_max * (soap.l_max + 1), (soap.l_max + 1) ** 2
     # a spline of degree 5 per radial function, four operations per harmonic, one multiply-add per coefficient
     per_pair = 10 * radial + 4 * angular + 2 * soap.n_max * angular
@@ -261,7 +267,7 @@ def profile(_: bool) -> dict[str, Any]:
             lambda: [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)],
             soap.n_max * (soap.n_max + 1) * angular,
         ),
-        "whitening": (lambda: [(model.whitened(v, 0) ** 2).sum(axis=1) for v in vectors], 2.0 * k * soap.n_features),
+        "whitening": (lambda: [metric.squared(v) for v in vectors], 2.0 * k * soap.n_features),
     }
     rate = matrix_product_rate()
     floor, rows = 0.0, []

@@ -38,6 +38,12 @@ def kept(folder: str, name: str) -> dict[str, Any]:
     return found
 
 
+def is_copied(folder: str, name: str, part: str | None = None) -> bool:
+    """Whether a part of what was kept, or any if None, was copied by hand from what the script had printed."""
+    copied = kept(folder, name).get("copied", [])
+    return bool(copied) if part is None else part in copied
+
+
 def named(system: str) -> str:
     """A system as pages write it."""
     return NAMES.get(system, system)
@@ -114,7 +120,9 @@ def coverage() -> str:
         "force error of covered atoms (in distribution)",
     ]  # fmt: skip
     rows = []
-    for row in kept("checks", "coverage_rule").values():
+    for name, row in kept("checks", "coverage_rule").items():
+        if name == "copied":
+            continue
         covered, known = 1e3 * row["covered_error"], 1e3 * row["in_distribution_error"]
         rows.append([
             named(row["system"]),
@@ -151,6 +159,30 @@ def engine_values() -> str:
         times = [f"{row[f'{name}_us']:.1f}" for name in ("dscribe", "float64", "float32")]
         ratios = [ratio(row[f"{name}_ratio"]) for name in ("float64", "float32")]
         rows.append([named(row["system"]), thousands(row["n_atoms"]), *times, *ratios])
+    return markdown(heads, rows)
+
+
+def many_species() -> str:
+    """What uncertainties cost beside their descriptors, by species and known environments."""
+    heads = [
+        "species",
+        "features",
+        "known of the commonest",
+        "directions",
+        "descriptors, µs",
+        "uncertainties, µs",
+        "ratio",
+    ]
+    heads += ["distances alone, µs", "their arithmetic at best, µs", "by whitened vectors, µs"]
+    heads += ["metric again, s", "file, MB", "a new environment, kB"]
+    rows = []
+    for row in kept("benchmarks", "many_species")["rows"]:
+        times = [f"{row[name]:.1f}" for name in ("soap_us", "uncertainty_us")]
+        apart = [f"{row[name]:.1f}" for name in ("distances_us", "floor_us", "explicit_us")]
+        rows.append([
+            str(row["species"]), thousands(row["features"]), thousands(row["known"]), str(row["directions"]), *times,
+            ratio(row["ratio"], 2), *apart, f"{row['factorising_s']:.2f}", f"{row['file_mb']:.1f}", f"{row['new_kb_each']:.1f}",
+        ])  # fmt: skip
     return markdown(heads, rows)
 
 

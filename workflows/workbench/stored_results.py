@@ -47,7 +47,10 @@ def table(name: str) -> str:
         If there is no table of this name.
     """
     first, *arguments = name.split()
-    return TABLES[first](*arguments)
+    made = TABLES[first](*arguments)
+    if first in KEPT and measured.is_copied(*KEPT[first]):
+        made += "\n\n(Figures as the script printed them, copied by hand.)"
+    return made
 
 
 def value(name: str) -> str:
@@ -204,10 +207,12 @@ def parallel_labels() -> dict[str, Any]:
 
 def parallel_labels_table() -> str:
     """Wall time and efficiency of labels by numbers of workers."""
-    lines = [["workers", "wall time, s", "efficiency", "start of the workers, s"], ["---"] * 4]
-    for row in parallel_labels()["rows"]:
-        lines.append([str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"])
-    return markdown(lines)
+    heads = ["workers", "wall time, s", "efficiency", "start of the workers, s"]
+    rows = [
+        [str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"]
+        for row in parallel_labels()["rows"]
+    ]
+    return markdown([heads, ["---"] * len(heads), *rows])
 
 
 TABLES: dict[str, Callable[..., str]] = {
@@ -229,6 +234,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "plane-waves": measured.plane_waves,
     "engine-values": measured.engine_values,
     "engine-gradients": measured.engine_gradients,
+    "many-species": measured.many_species,
     "engine-scale": measured.engine_scale,
     "engine-coverage": measured.engine_coverage,
     "engine-profile": measured.engine_profile,
@@ -244,6 +250,23 @@ TABLES: dict[str, Callable[..., str]] = {
     "scaling-acceleration": lambda per_frame: acceleration_table(
         scaling_lines("frames"), scaling_lines("substructures"), float(per_frame)
     ),
+}
+
+#: where tables come from that may have been copied by hand: folder, file, part
+KEPT: dict[str, tuple[str, ...]] = {
+    "threshold": ("checks", "threshold", "caught"),
+    "threshold-errors": ("checks", "threshold", "force_errors"),
+    "coverage": ("checks", "coverage_rule"),
+    "plane-waves": ("checks", "plane_wave_stress", "600_eV"),
+    **{
+        f"engine-{part}": ("benchmarks", "uncertainty_engine", part)
+        for part in ("values", "gradients", "scale", "coverage", "profile")
+    },
+    "kernels": ("benchmarks", "simd", "kernels"),
+    "start-times": ("benchmarks", "start_times", "commands"),
+    "kills": ("checks", "kill_rockets", "kills"),
+    "rockets": ("benchmarks", "flat_rockets", "rounds"),
+    "queries": ("benchmarks", "queries", "queries"),
 }
 
 VALUES: dict[str, Callable[..., str]] = {

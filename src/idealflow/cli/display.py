@@ -14,9 +14,10 @@ from idealflow.schemas import CampaignState
 from idealflow.wording import counted
 from idealflow.workflow.jobs.progress import NOTES, Progress
 
-__all__ = ["Display"]
+__all__ = ["Display", "fitted"]
 
 _LINE_EVERY_S = 10.0
+_COLUMNS = 80  # of the live line, where the terminal has no fewer
 
 #: stages that report their gradient steps
 _TRAININGS = ("bootstrap", "consolidation")
@@ -53,6 +54,7 @@ class Display:
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
         self._labels = (0, 0)
+        self._labelling = 0.0
         self._training: Progress | None = None
         self._said: set[str] = set()
         self._written = 0.0
@@ -81,6 +83,8 @@ class Display:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
         elif event.stage == "labels":
+            if not self._labels[1]:
+                self._labelling = time.monotonic()
             self._labels = (event.done or 0, event.total or 0)
             self._training = None
         elif event.stage in _TRAININGS and event.step is not None:
@@ -127,33 +131,63 @@ class Display:
 
     def _show(self) -> None:
         if self._live is not None:
-            self._live.update(Text(self._line()))
+            columns = min(_COLUMNS, self._console.width)
+            self._live.update(Text(fitted(self._parts(), columns), no_wrap=True, overflow="ellipsis"))
         elif time.monotonic() - self._written > _LINE_EVERY_S:
             self._written = time.monotonic()
             self._console.print(self._line(), markup=False, soft_wrap=True)
 
     def _line(self) -> str:
+        return " | ".join(text for text, _ in self._parts() if text)
+
+    def _parts(self) -> list[tuple[str, int]]:
+        """Parts of the line, each with its weight: where there is no room, the lightest go first."""
         done, total = sum(self._steps.values()), self._state.schedule_steps * max(1, len(self._steps))
-        parts = [f"step {done}/{total}"]
+        parts = [(f"step {done}/{total}", 9)]
         if self._last is not None and self._last.temperature is not None:
-            parts.append(f"{self._last.temperature:.0f} K")
+            parts.append((f"{self._last.temperature:.0f} K", 2))
         if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:
-            parts.append(f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}")
-        parts.append(counted(self._state.n_substructures, "label"))
+            parts.append((f"uncertainty {self._last.uncertainty:.2f} of {self._last.threshold:.2f}", 4))
+        parts.append((counted(self._state.n_substructures, "label"), 6))
         if self._labels[0] < self._labels[1]:
-            parts.append(f"{self._labels[0]} of {self._labels[1]} of this round done")
+            parts.append((f"{self._labels[0]} of {self._labels[1]} of this round done", 8))
+            if self._labels[0]:
+                each = (time.monotonic() - self._labelling) / self._labels[0]
+                parts.append((f"{each:.2g} s each", 1))
         if self._state.n_failed_labels:
-            parts.append(f"{self._state.n_failed_labels} failed")
-        parts.append(f"model {self._state.learner.version}" if self._state.learner else "bootstrap")
+            parts.append((f"{self._state.n_failed_labels} failed", 7))
+        parts.append((f"model {self._state.learner.version}" if self._state.learner else "bootstrap", 3))
         if self._training is not None:
-            parts.append(f"{self._training.stage} {self._training.step}/{self._training.n_steps}")
-        parts.append(f"{_duration(self._left(done, total))} left" if self._left(done, total) is not None else "")
-        return " | ".join(part for part in parts if part)
+            parts.append((f"{self._training.stage} {self._training.step}/{self._training.n_steps}", 8))
+        left = self._left(done, total)
+        parts.append(("" if left is None else f"{_duration(left)} left", 5))
+        return parts
 
     def _left(self, done: int, total: int) -> float | None:
         if self._pace is None or done <= self._pace[1]:
             return None
         return (time.monotonic() - self._pace[0]) / (done - self._pace[1]) * (total - done)
+
+
+def fitted(parts: list[tuple[str, int]], columns: int) -> str:
+    """Join parts of a line, without the lightest where it would be longer than ``columns``.
+
+    Parameters
+    ----------
+    parts
+        Text and weight of each; empty texts are left out.
+    columns
+        Most characters.
+
+    Examples
+    --------
+    >>> fitted([("step 30/300", 9), ("166 K", 2), ("2 labels", 6)], columns=24)
+    'step 30/300 | 2 labels'
+    """
+    kept = [part for part in parts if part[0]]
+    while len(kept) > 1 and len(" | ".join(text for text, _ in kept)) > columns:
+        kept.remove(min(kept, key=lambda part: part[1]))
+    return " | ".join(text for text, _ in kept)
 
 
 def _kind(message: str) -> str:

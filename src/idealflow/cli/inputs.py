@@ -51,15 +51,31 @@ def checked_config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
 
 
 def init(arguments: argparse.Namespace) -> int:
-    """Print a commented config.
+    """Print a commented config: one that ships with the package, or one for a structure of the user's.
 
     Examples
     --------
-    >>> init(argparse.Namespace(name="cu-melt"))  # doctest: +ELLIPSIS
+    >>> init(argparse.Namespace(name="cu-melt", structure=None, engine=None))  # doctest: +ELLIPSIS
     #...
     0
     """
-    from idealflow.workflow.config.templates import template
+    from idealflow.workflow.config.templates import available_templates, template
 
-    sys.stdout.write(template(arguments.name))
+    name, structure, engine = arguments.name, arguments.structure, arguments.engine
+    if structure is None and engine is None and name is not None:
+        sys.stdout.write(template(name))
+        return 0
+    if name is not None or structure is None or engine is None:
+        raise InputError(
+            f"init takes a name ({', '.join(available_templates())}), or --structure FILE with --engine vasp, gpaw, cp2k or ase"
+        )
+    from idealflow.workflow.config.templates.for_structure import config_for
+    from idealflow.workflow.jobs.progress import NOTES, Progress, listening
+
+    def tell(event: Progress) -> None:
+        if event.stage in NOTES:
+            sys.stderr.write(f"idealflow: {event.message}\n")
+
+    with listening(tell):
+        sys.stdout.write(config_for(structure, engine))
     return 0

@@ -1,4 +1,4 @@
-"""The program: run, check, status, report, export, evaluate, submit, pause, recover, init."""
+"""The program: run, check, status, report, watch, export, import, evaluate, submit, pause, recover, init."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from idealflow import __version__
-from idealflow.cli import checking, inputs, looking, queues, running
+from idealflow.cli import bringing, checking, exporting, inputs, looking, queues, reporting, running
+from idealflow.cli.watching import add_watch
 
 __all__ = ["parser"]
 
@@ -52,19 +53,21 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for a machine")
     status.set_defaults(command=looking.status)
 
-    report = commands.add_parser("report", help="write DIR/report.html and its figures")
+    report = commands.add_parser("report", help="write DIR/report.html, one interactive page, and figures as pictures")
     report.add_argument("target", metavar="DIR", help=_TARGET)
     report.add_argument("--to", type=Path, metavar="FILE.html", help="write the page there, and nothing into DIR")
     report.add_argument("--force", action="store_true", help="with --to: replace an existing file")
-    report.set_defaults(command=looking.report)
+    report.set_defaults(command=reporting.report)
 
-    export = commands.add_parser("export", help="write the labelled dataset as extended XYZ")
-    export.add_argument("target", metavar="DIR", help=_TARGET)
-    export.add_argument("file", type=Path, metavar="FILE.extxyz")
-    export.add_argument(
-        "--force", action="store_true", help="replace an existing file, never one of the campaign's own"
+    add_watch(commands)
+
+    export = commands.add_parser(
+        "export", help="write the labelled dataset, a trajectory or the model for other programs"
     )
-    export.set_defaults(command=looking.export)
+    exporting.add_export(export, _TARGET)
+
+    bring = commands.add_parser("import", help="bring labels back that were computed elsewhere")
+    bringing.add_import(bring, _TARGET)
 
     evaluate = commands.add_parser("evaluate", help="compare first and present model with the reference now")
     evaluate.add_argument(
@@ -96,7 +99,9 @@ def parser() -> argparse.ArgumentParser:
     recover.set_defaults(command=queues.recover)
 
     init = commands.add_parser("init", help="print a commented config")
-    init.add_argument("name", metavar="NAME", help="cu-melt, li-melt, ...")
+    init.add_argument("name", metavar="NAME", nargs="?", help="cu-melt, li-melt, ...")
+    init.add_argument("--structure", type=Path, metavar="FILE", help="write one for this structure: POSCAR, CIF, ...")
+    init.add_argument("--engine", metavar="ENGINE", help="with --structure: vasp, gpaw, cp2k or ase")
     init.set_defaults(command=inputs.init)
     return whole
 

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
     from idealflow.cli.display import Display
+    from idealflow.cli.event_log import EventLog
     from idealflow.provenance import Campaign
     from idealflow.report import summarise, summary_text, write_report, write_summary
     from idealflow.workflow.campaign.state import next_action
@@ -70,9 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
             display = None if arguments.quiet else stack.enter_context(Display(state))
             if display is not None:
                 stack.enter_context(listening(display))
+            log = EventLog(directory.log_path, campaign)
+            stack.enter_context(listening(log))
 
             def on_round(after: CampaignState) -> None:
                 write_summary(campaign, directory.summary_path, whole=False)
+                log.committed(after)
                 if display is not None:
                     display.committed(after)
 

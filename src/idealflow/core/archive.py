@@ -1,13 +1,13 @@
 """Exact, atomic files of named arrays: the container of MD states and checkpoints.
 
 An archive is an uncompressed ``.npz`` without pickles whose members carry zip checksums. Its bytes depend on its
-content alone, so that equal states have equal hashes.
+content alone, so that equal states have equal hashes. One that is stored after another of its kind can lean on it, and hold only
+what is new (:mod:`idealflow.core.leaning`).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from idealflow.core.leaning import gathered
+from idealflow.core.members import META, encoded, header_of, read_members, write_whole
 from idealflow.errors import ArtifactError
 
 __all__ = ["archive_kind", "packed", "read_archive", "unpacked", "write_archive"]
-
-_META = "__meta__"
 
 Loaded = TypeVar("Loaded")
 
@@ -55,30 +55,8 @@ def write_archive(
     >>> first.read_bytes() == second.read_bytes()
     True
     """
-    path = Path(path)
-    header = json.dumps({"kind": kind, "version": version, "meta": dict(meta)}, sort_keys=True)
-    members = {_META: np.frombuffer(header.encode(), dtype=np.uint8), **arrays}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            # one member after the other: np.savez would refuse names that clash with its own keywords
-            with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                for name, array in members.items():
-                    info = zipfile.ZipInfo(f"{name}.npy")  # its date is fixed: equal content, equal bytes
-                    with archive.open(info, "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
-    return path
+    header = {"kind": kind, "version": version, "meta": dict(meta)}
+    return write_whole(Path(path), {META: encoded(header), **arrays})
 
 
 def archive_kind(path: str | Path) -> str | None:
@@ -95,9 +73,7 @@ def archive_kind(path: str | Path) -> str | None:
     ('state', None)
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{_META}.npy") as member:
-            header = json.loads(np.lib.format.read_array(member, allow_pickle=False).tobytes())
-            return str(header["kind"])
+        return str(header_of(read_members(Path(path), [META]))["kind"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -132,15 +108,11 @@ def read_archive(path: str | Path, kind: str, version: int) -> tuple[dict[str, N
     idealflow.errors.ArtifactError: state.npz holds kind 'state' version 1; expected 'trajectory' up to version 1
     """
     path = Path(path)
-    arrays: dict[str, NDArray[Any]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-                    member.read()  # to the end, so that the member's checksum is verified
-        header = json.loads(arrays.pop(_META).tobytes())
+        arrays = read_members(path)
+        header = json.loads(arrays.pop(META).tobytes())
         found, found_version, meta = header["kind"], header["version"], header["meta"]
+        arrays = gathered(path, arrays, header)
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} does not exist; expected a file of kind {kind!r}") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

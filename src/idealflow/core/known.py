@@ -20,6 +20,7 @@ __all__ = ["KnownEnvironments"]
 
 _LEAST_THRESHOLD = 2.0  # twice the mean in distribution
 _POOLED = "pooled"
+_METRIC = ("mean", "directions", "scales", "rest")
 
 Float = NDArray[np.float64]
 Kinds = NDArray[np.int64]
@@ -246,6 +247,31 @@ class KnownEnvironments:
             coverage.learned = [row for rows in _numbered(arrays, f"learned/{name}") for row in rows]
             coverage.quarantined = [row for rows in _numbered(arrays, f"quarantined/{name}") for row in rows]
         return known
+
+    def metrics_to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The metric of each group that was seen, which can be made again, for a file: arrays by name, and plain data."""
+        self.left_out()
+        arrays: dict[str, NDArray[Any]] = {}
+        for group, found in self._alone.items():
+            arrays |= {f"{name}/{group}": getattr(found.whitener, name) for name in _METRIC}
+            arrays |= {f"{name}/{group}": getattr(found, name) for name in ("distances", "fitted")}
+            if found.whitener.seen is not None:
+                arrays[f"seen/{group}"] = found.whitener.seen
+        plain = {group: {"k": found.whitener.k, "few": found.few} for group, found in self._alone.items()}
+        return arrays, plain
+
+    def take_metrics(self, arrays: dict[str, NDArray[Any]], plain: dict[str, Any]) -> None:
+        """Take the metrics of these very environments from :meth:`metrics_to_arrays`, in place of making them."""
+        self._judged = None
+        self._alone = {
+            group: LeftOut(
+                Whitener(*(arrays[f"{name}/{group}"] for name in _METRIC), each["k"], arrays.get(f"seen/{group}")),
+                arrays[f"distances/{group}"],
+                arrays[f"fitted/{group}"],
+                each["few"],
+            )
+            for group, each in plain.items()
+        }
 
     def left_out(self) -> dict[str, LeftOut]:
         """The metric of each group that was seen.

@@ -17,7 +17,7 @@ from idealflow.core.numba_engine import NumbaEngine
 from idealflow.core.objective import checked
 from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate, UncertaintyDefaults
 from idealflow.core.registry import file_kind
-from idealflow.errors import InputError
+from idealflow.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from idealflow.core.torch_engine import TorchEngine
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["UncertaintyModel"]
 
 _VERSION = 3
+
+_METRIC_KIND, _METRIC_VERSION = "idealflow metric", 1
 
 #: numbers of descriptors that are gathered before they join
 _GATHERED = 1 << 23
@@ -353,6 +355,24 @@ class UncertaintyModel(UncertaintyDefaults):
         """Write to one file, atomically and exactly."""
         arrays, plain = self._known.to_arrays()
         return write_archive(path, file_kind(self.name), _VERSION, arrays, {"soap": self.soap.to_dict(), **plain})
+
+    def save_metric(self, path: str | Path) -> Path:
+        """Write the metric, which is made from the distribution, to a file of its own: a cache for :meth:`take_metric`."""
+        arrays, plain = self._known.metrics_to_arrays()
+        return write_archive(path, _METRIC_KIND, _METRIC_VERSION, arrays, {"n": self.n_samples, "groups": plain})
+
+    def take_metric(self, path: str | Path) -> None:
+        """Take the metric of this very distribution from the file of :meth:`save_metric`, in place of making it again.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, damaged, foreign, or another distribution's.
+        """
+        arrays, meta = read_archive(path, _METRIC_KIND, _METRIC_VERSION)
+        if meta["n"] != self.n_samples:
+            raise ArtifactError(f"{path} is the metric of {meta['n']} environments, not of {self.n_samples}; delete it")
+        self._known.take_metrics(arrays, meta["groups"])
 
     @classmethod
     def load(cls, path: str | Path, device: str | None = None) -> Self:

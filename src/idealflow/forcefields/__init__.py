@@ -2,6 +2,7 @@
 
 from idealflow.forcefields.committee import CommitteeUncertainty
 from idealflow.forcefields.protocol import AtomicEnergies, AtomicForceField, Consolidating, ForceField, TrainReport
+from idealflow.forcefields.reach import reach_of
 from idealflow.forcefields.registry import (
     available,
     default_settings,
@@ -23,5 +24,6 @@ __all__ = [
     "get_force_field",
     "load_force_field",
     "present_settings",
+    "reach_of",
     "register_force_field",
 ]

@@ -16,12 +16,15 @@ from idealflow.plugins import Plugins
 __all__ = [
     "FORCE_FIELDS",
     "available",
+    "check_registered",
     "default_settings",
     "get_force_field",
     "load_force_field",
     "present_settings",
     "register_force_field",
 ]
+
+_LONGEST_HEADER = 1 << 20  # a foreign file may be one long line
 
 FORCE_FIELDS = Plugins(
     "force field",
@@ -101,11 +104,47 @@ def get_force_field(name: str, **settings: Any) -> ForceField:
             f"force field {name!r}: {error}{did_you_mean(unknown, known) if unknown else ''}; its settings are "
             f"{', '.join(known) or 'none'}"
         ) from error
-    try:
-        force_field: ForceField = made(**settings)
-    except TypeError as error:
-        raise InputError(f"force field {name!r}: {error}; check force_field_settings") from error
+    force_field: ForceField = made(**settings)  # what a constructor raises is its own: a bug is no wrong setting
     return force_field
+
+
+def check_registered(kind: type) -> None:
+    """Refuse a class whose files nobody could open, because its ``name`` leads nowhere or to another class.
+
+    Raises
+    ------
+    InputError
+        Saying how to register it.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields.local import LocalForceField
+    >>> check_registered(LocalForceField)
+    >>> class Mine(LocalForceField):
+    ...     name = "mine"
+    >>> check_registered(Mine)
+    Traceback (most recent call last):
+    idealflow.errors.InputError: the force field Mine is not registered: its files name 'mine'; call ...
+    """
+    name = getattr(kind, "name", None)
+    plain = kind.__name__.lower()
+    if not isinstance(name, str):
+        raise InputError(
+            f'the force field {kind.__name__} has no name by which its files are found; set name = "{plain}" in the class, and '
+            f'call register_force_field("{plain}", {kind.__name__})'
+        )
+    try:
+        found = FORCE_FIELDS.find(name)
+    except InputError as error:
+        raise InputError(
+            f'the force field {kind.__name__} is not registered: its files name {name!r}; call register_force_field("{name}", '
+            f"{kind.__name__}), or declare the entry point in your package ({error})"
+        ) from error
+    if found is not kind:
+        raise InputError(
+            f"the force field {kind.__name__} calls itself {name!r}, which is {found.__module__}:{found.__qualname__}; give it a "
+            f'name of its own in the class, and call register_force_field("{plain}", {kind.__name__})'
+        )
 
 
 def default_settings(name: str) -> dict[str, Any]:
@@ -174,7 +213,12 @@ def load_force_field(path: str | Path) -> ForceField:
     Traceback (most recent call last):
     idealflow.errors.ArtifactError: force field absent.ff does not exist
     """
-    force_field: ForceField = FORCE_FIELDS.find(_architecture(Path(path))).load(path)
+    name = _architecture(Path(path))
+    try:
+        kind = FORCE_FIELDS.find(name)
+    except InputError as error:
+        raise InputError(f"{path} holds a force field that is not known here: {error}") from error
+    force_field: ForceField = kind.load(path)
     return force_field
 
 
@@ -182,7 +226,7 @@ def _architecture(path: Path) -> str:
     """Name of the force field in a file: each such file begins with one line of JSON."""
     try:
         with path.open("rb") as handle:
-            header = json.loads(handle.readline(4096))
+            header = json.loads(handle.readline(_LONGEST_HEADER))
         return str(header["force_field"])
     except FileNotFoundError as error:
         raise ArtifactError(f"force field {path} does not exist") from error

@@ -34,7 +34,7 @@ class KnownSpecies:
     (('O', 'Al'), [1, 1, 0, 0, 0])
     >>> known.of(Atoms("H2O"))
     Traceback (most recent call last):
-    idealflow.errors.InputError: species H not among the force field's O, Al; make the force field with every species the system holds
+    idealflow.errors.InputError: species H not among the force field's O, Al; make the force field with ...
     """
 
     def __init__(self, species: Sequence[str]) -> None:

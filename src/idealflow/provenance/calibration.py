@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from idealflow.schemas import LearnerVersion
-
 if TYPE_CHECKING:
     from idealflow.provenance.campaign import Campaign
 
@@ -94,10 +92,7 @@ def _recomputed(campaign: Campaign, keys: set[str]) -> dict[str, float]:
     for doc in campaign.substructures(state="accepted"):
         if doc.request_key in keys:
             asked[doc.model_version].append(doc)
-    learners: dict[int, LearnerVersion] = {update.learner.version: update.learner for update in campaign.updates()}
-    if (bootstrap := campaign.bootstrap()) is not None:
-        learners[bootstrap.learner.version] = bootstrap.learner
-    errors = {}
+    learners, errors = campaign.learners(), {}
     for version, docs in sorted(asked.items()):
         calculator = load_force_field(campaign.fetch(learners[version].force_field)).calculator()
         for doc in docs:

@@ -15,6 +15,7 @@ from idealflow.schemas import (
     Document,
     EvaluationDoc,
     LabelledDoc,
+    LearnerVersion,
     Lineage,
     ModelUpdateDoc,
     RelabelDoc,
@@ -107,6 +108,24 @@ class CampaignDocuments:
     def relabellings(self) -> list[RelabelDoc]:
         """Return what was done with labels of another method or without vacuum, a document for each time, in order of round."""
         return sorted(self._documents(RelabelDoc, "relabel", {}), key=lambda doc: doc.round)
+
+    def n_awaited(self) -> int:
+        """Count the labels of the present round that are computed elsewhere and not brought back yet."""
+        state = self.state()
+        query = {
+            "output.kind": {"$in": ["label", "substructure"]},
+            "output.campaign": self.name,
+            "output.round": 0 if state is None else state.round,
+            "output.state": "awaited",
+        }
+        return int(self.store.count(query))
+
+    def learners(self) -> dict[int, LearnerVersion]:
+        """Return the files of every version of the learner that was committed or made, by version."""
+        bootstrap = self.bootstrap()
+        found = [] if bootstrap is None else [bootstrap.learner]
+        found += [doc.learner for doc in self.updates()] + [doc.learner for doc in self.relabellings()]
+        return {learner.version: learner for learner in found}
 
     def consolidations(self, **filters: Any) -> list[ConsolidationDoc]:
         """Return where all data were learned together, in order of round; filters as for :meth:`substructures`."""

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ class CampaignFolder:
     def summary_path(self) -> Path:
         """The campaign's summary."""
         return self.path / "summary.json"
+
+    @property
+    def log_path(self) -> Path:
+        """The log: a line for each event."""
+        return self.path / "log.txt"
 
     @property
     def report_path(self) -> Path:
@@ -204,9 +210,47 @@ class CampaignFolder:
             raise InputError(f"{file} is a folder; name a file in it")
         if file.exists() and not file.is_file():
             raise InputError(f"{file} is no ordinary file; choose another name")
+        self._refuse_own(file, artifacts)
+        if file.exists() and not force:
+            raise InputError(f"{file} exists and is kept; choose another name, or give --force to replace it")
+
+    def refuse_folder(self, folder: Path, artifacts: str, *, ours: Callable[[Path], bool], force: bool) -> None:
+        """Refuse to write a folder where something of value may be lost.
+
+        Parameters
+        ----------
+        folder
+            Folder that a user asks for. One that is empty may be there.
+        artifacts
+            Root of the campaign's artifact store.
+        ours
+            Whether a folder was written by an earlier export.
+        force
+            Whether a folder of an earlier export may be replaced; others never are.
+
+        Raises
+        ------
+        InputError
+            If it lies among the campaign's files, is a file, holds something that may not be replaced, or the folder above it
+            does not exist.
+        """
+        if not folder.absolute().parent.is_dir():
+            raise InputError(f"the folder of {folder} does not exist; make it first")
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise InputError(f"{folder} is no folder, and a folder is to be written; choose another name")
+        self._refuse_own(folder, artifacts)
+        if not folder.exists() or not any(folder.iterdir()):
+            return
+        if not ours(folder):
+            raise InputError(f"{folder} holds files that no export wrote, and is kept; choose another name")
+        if not force:
+            raise InputError(f"{folder} exists and is kept; choose another name, or give --force to replace it")
+
+    def _refuse_own(self, file: Path, artifacts: str) -> None:
+        """Refuse what is the campaign's own or lies among its files; InputError."""
         place = file.resolve()
         folders = [self.path / "work", self.figures, *([] if "://" in artifacts else [Path(artifacts)])]
-        inside = next((folder for folder in folders if folder.resolve() in place.parents), None)
+        inside = next((folder for folder in folders if folder.resolve() in (place, *place.parents)), None)
         if inside is not None:
             raise InputError(f"{file} lies in {inside}, which only the campaign writes to; choose another place")
         names = ("config.yaml", "config.idealflow.yaml", "summary.json", "report.html", ".lock")
@@ -214,8 +258,6 @@ class CampaignFolder:
         own += [self.store_path.with_name(f"store.sqlite{end}") for end in ("", "-wal", "-shm")]
         if any(place == path.resolve() or (file.exists() and path.exists() and file.samefile(path)) for path in own):
             raise InputError(f"{file} is a file of the campaign itself and is never overwritten; choose another name")
-        if file.exists() and not force:
-            raise InputError(f"{file} exists and is kept; choose another name, or give --force to replace it")
 
     def _is_kept_config(self, path: Path) -> bool:
         """Whether a config is missing, or was written by idealflow and not edited since."""

@@ -87,6 +87,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
         summary["too_few_environments"] = state.too_few
     if whole:
         summary["labels_by_method"] = campaign.labels_by_method()
+        summary["failed_labels"] = _failed_labels(campaign)
         summary["calibration"] = _calibration(campaign, recompute)
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
@@ -152,6 +153,15 @@ def _labelled_again(campaign: Campaign, state: CampaignState) -> dict[str, Any] 
     return {"n": len(last.relabelled), "n_failed": len(last.failed), "causes": causes, "refitted": last.refitted}
 
 
+def _failed_labels(campaign: Campaign) -> list[dict[str, str]]:
+    """Request key and cause of each label that failed, the latest first."""
+    found = []
+    for kind in ("label", "substructure"):
+        found += campaign.outputs(kind, ["request_key", "cause", "round"], state="failed")
+    found.sort(key=lambda each: (-each["round"], each["request_key"]))
+    return [{"request_key": each["request_key"], "cause": each.get("cause") or "unknown"} for each in found]
+
+
 def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
     """Rank correlation of uncertainty and force error, and errors by bins; None where no error is known."""
     rows = [row for row in campaign.calibration_rows(recompute=recompute) if math.isfinite(row["force_error"])]
@@ -172,10 +182,13 @@ def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:
 
 def _costs(state: CampaignState, evaluation: EvaluationDoc | None, steps: int) -> dict[str, Any]:
     """t_sub, t_entire, L and the two accelerations, as far as they were measured."""
-    t_sub = state.label_seconds / state.n_substructures if state.n_substructures else None
+    # labels from outside may come without their times, and are counted as 0 s
+    t_sub = state.label_seconds / state.n_substructures if state.n_substructures and state.label_seconds else None
     per_frame = state.n_substructures / state.n_labelled_frames if state.n_labelled_frames else None
-    t_entire = None if evaluation is None else evaluation.t_entire_s
+    t_entire = None if evaluation is None else evaluation.t_entire_s or None
     method = "not measured: no whole frame was labelled"
+    if evaluation is not None and evaluation.t_entire_s == 0.0:
+        method = "not measured: labels of whole frames came without their times"
     if evaluation is not None and t_entire is not None:
         method = f"measured: mean of {len(evaluation.frames)} whole frames labelled with {evaluation.method}"
     costs = {"t_sub_s": t_sub, "t_entire_s": t_entire, "t_entire_method": method, "L": per_frame}

@@ -8,6 +8,9 @@ from idealflow.wording import counted
 
 __all__ = ["evaluation_line", "summary_text", "too_few_line"]
 
+#: failed labels that a text names
+_NAMED = 5
+
 _CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them out"}
 
 
@@ -33,6 +36,15 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{summary['n_failed_labels']} failed",
     ]
     lines += [f"  {count} failed: {cause}" for cause, count in summary["failure_causes"].items()]
+    failed = summary.get("failed_labels", [])
+    lines += [f"    {each['request_key']}: {each['cause']}" for each in failed[:_NAMED]]
+    if len(failed) > _NAMED:
+        lines.append(f"    and {len(failed) - _NAMED} more: `status --json` names all")
+    if (threshold := summary["uncertainty_threshold"]) is not None:
+        lines.append(
+            f"  threshold {threshold:.2f}: an atom whose uncertainty is higher asks for a label, unless one like it was learned "
+            "(1 is the mean of what is known)"
+        )
     if (boxed := summary["n_labels_without_vacuum"]) > 0:
         lines.append(
             f"  {boxed} labels of version 0.1.0 were made without vacuum, of structures that are not periodic in all directions: "

@@ -45,7 +45,9 @@ class LabelledDoc(InRound):
         description="hash of coordinates, cell, species and label settings: what was asked; None if there was nothing to label"
     )
     labeller_key: str = Field(description="hash of the label settings")
-    state: Literal["accepted", "failed"] = Field(description="whether there is a label")
+    state: Literal["accepted", "failed", "awaited"] = Field(
+        description="whether there is a label; `awaited`: one is to be brought from outside"
+    )
     cause: str | None = Field(default=None, description="why the label failed")
     structure: StoredStructure | None = Field(description="what was labelled; None if there was nothing to label")
     energy: float | None = Field(default=None, description="eV")
@@ -67,6 +69,9 @@ class LabelledDoc(InRound):
     )
     reused_from: str | None = Field(default=None, description="uuid of the stored label that answered the request")
     document: Artifact | None = Field(default=None, description="the engine's own whole document")
+    engine: str | None = Field(
+        default=None, description="program and version that made a label brought from outside; None for all others"
+    )
 
 
 class SubstructureDoc(LabelledDoc, AttemptAtCentre):

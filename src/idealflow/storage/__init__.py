@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from idealflow.late_imports import late
 from idealflow.storage.artifacts import ArtifactStore
-from idealflow.storage.replace import replacing
+from idealflow.storage.replace import replacing, replacing_folder
 from idealflow.storage.shards import is_shard_key, read_shard, read_shard_keys, shard_keys, write_shard
 from idealflow.storage.table import Table
 
@@ -24,6 +24,7 @@ __all__ = [
     "read_shard",
     "read_shard_keys",
     "replacing",
+    "replacing_folder",
     "shard_keys",
     "write_shard",
 ]

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from idealflow.core.leaning import leans_on
 from idealflow.errors import ArtifactError, InputError
 from idealflow.schemas import Artifact
 
@@ -171,7 +172,7 @@ class ArtifactStore:
     # -- reading ----------------------------------------------------------------------------------------------
 
     def get(self, artifact: Artifact) -> Path:
-        """Return a local file with the artifact's content, verified.
+        """Return a local file with the artifact's content, verified; archives that it leans on lie beside it.
 
         Size and hash are checked in full once per process, and again when the file's time or size changes.
 
@@ -180,6 +181,13 @@ class ArtifactStore:
         ArtifactError
             When it is missing, cut short or altered; the message names the file, what was expected and what found.
         """
+        path = self._got(artifact)
+        if not self._local and path.suffix == ".npz":
+            for file in leans_on(path):  # what it needs to be read has to lie beside it
+                self._got(Artifact.model_validate(file))
+        return path
+
+    def _got(self, artifact: Artifact) -> Path:
         self._check_name(artifact)
         if self._local:
             path = Path(self._root, artifact.path)

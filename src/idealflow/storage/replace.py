@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "replacing_folder"]
 
 
 @contextmanager
@@ -35,3 +36,32 @@ def replacing(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``, which takes its place when the block ends without an error.
+
+    What was at ``path`` is removed then, and not before. When the block raises, the new folder is removed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing_folder(Path(folder, "data")) as draft:
+    ...         _ = (draft / "result.txt").write_text("whole")
+    ...     Path(folder, "data", "result.txt").read_text()
+    'whole'
+    """
+    draft, former = (path.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
+    draft.mkdir()
+    try:
+        yield draft
+        if path.exists():
+            path.rename(former)
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if former.exists() and not path.exists():
+            former.rename(path)
+        shutil.rmtree(former, ignore_errors=True)

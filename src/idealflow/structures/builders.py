@@ -10,6 +10,7 @@ from ase import Atoms
 
 from idealflow.core.setting_types import check_types
 from idealflow.errors import InputError, did_you_mean
+from idealflow.structures.cells import cell_around
 from idealflow.structures.crystals import crystal, slab
 from idealflow.structures.gases import gas_around
 from idealflow.structures.particles import particle
@@ -18,6 +19,7 @@ from idealflow.structures.polycrystals import polycrystal
 __all__ = ["available_builders", "from_builder"]
 
 _BUILDERS: dict[str, Callable[..., Atoms]] = {
+    "cell_around": cell_around,
     "crystal": crystal,
     "gas_around": gas_around,
     "particle": particle,
@@ -32,7 +34,7 @@ def available_builders() -> list[str]:
     Examples
     --------
     >>> available_builders()
-    ['crystal', 'gas_around', 'particle', 'polycrystal', 'slab']
+    ['cell_around', 'crystal', 'gas_around', 'particle', 'polycrystal', 'slab']
     """
     return sorted(_BUILDERS)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from idealflow.core.descriptors.neighbours import neighbour_pairs
-from idealflow.core.structure import fixed_directions, set_fixed
+from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.errors import InputError
 from idealflow.structures.given import composition, positive, whole
 

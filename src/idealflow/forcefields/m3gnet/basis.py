@@ -8,6 +8,7 @@ in double precision, because spherical Bessel functions of short distances are s
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def _roots(degrees: int, number: int) -> np.ndarray:
     found = [np.arange(1, number + degrees + 1) * math.pi]
     for l in range(1, degrees):
         below = found[-1]
-        found.append(np.array([brentq(lambda z, l=l: spherical_jn(l, z), a, b) for a, b in zip(below, below[1:])]))
+        found.append(np.array([brentq(lambda z, l=l: spherical_jn(l, z), a, b) for a, b in pairwise(below)]))
     return np.array([each[:number] for each in found])
 
 

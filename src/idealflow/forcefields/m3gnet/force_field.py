@@ -155,7 +155,8 @@ def _check(settings: dict[str, Any]) -> None:
         raise InputError(f"max_l must be at most {MOST_DEGREES}, got {settings['max_l']}")
     if not (is_number(settings["three_body_cutoff"]) and 0 < settings["three_body_cutoff"] <= settings["cutoff"]):
         raise InputError(
-            f"three_body_cutoff must be positive and at most cutoff, {settings['cutoff']} Å, got {settings['three_body_cutoff']!r}"
+            f"three_body_cutoff must be positive and at most cutoff, {settings['cutoff']} Å, got "
+            f"{settings['three_body_cutoff']!r}"
         )
     if settings["variant"] not in VARIANTS:
         known = list(VARIANTS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,8 @@ class Variant:
     depth, readout_depth
         Number of layers of the gated networks that update pairs and atoms, and of the one that gives energies.
     gate
-        Whose state weights the part of neighbour k in the messages of pair ij: that of the ``neighbour`` k or of the ``centre`` i.
+        Whose state weights the part of neighbour k in the messages of pair ij: that of the ``neighbour`` k, or of the
+        ``centre`` i.
     weight_activation
         Whether the weights of messages to atoms pass through an activation.
     pair_bias
@@ -93,7 +95,7 @@ class Gated(nn.Module):
 
     def __init__(self, sizes: Sequence[int], *, activate_last: bool = True, bias: bool = True) -> None:
         super().__init__()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.value = nn.ModuleList([nn.Linear(a, b, bias=bias) for a, b in pairs])
         self.gate = nn.ModuleList([nn.Linear(a, b, bias=bias) for a, b in pairs])
         self._activate_last = activate_last
@@ -217,9 +219,13 @@ class M3GNet(MessagePassingNetwork):
         self.n_layers = n_blocks
         self._cutoff = three_body_cutoff
         self._max_n, self._degrees = max_n, max_l
-        self._radial = BesselFunctions(max_l, max_n, cutoff) if fine.radial == "bessel" else SmoothFunctions(max_n, cutoff)
+        self._radial = (
+            BesselFunctions(max_l, max_n, cutoff) if fine.radial == "bessel" else SmoothFunctions(max_n, cutoff)
+        )
         self._angular = (
-            BesselFunctions(max_l, max_n, cutoff) if fine.angular == "bessel" else SmoothFunctions(max_n * max_l, cutoff)
+            BesselFunctions(max_l, max_n, cutoff)
+            if fine.angular == "bessel"
+            else SmoothFunctions(max_n * max_l, cutoff)
         )
         self.atoms = nn.Embedding(n_species, units)
         self.pairs = nn.Linear(self._radial.number, units, bias=fine.pair_bias)

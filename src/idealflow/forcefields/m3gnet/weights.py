@@ -23,7 +23,10 @@ _MATGL = [
     (r"embedding\.layer_node_embedding\.weight", "atoms.weight"),
     (r"embedding\.layer_edge_embedding\.layers\.0\.(weight|bias)", r"pairs.\1"),
     (r"three_body_interactions\.(\d+)\.update_network_atom\.layers\.0\.(weight|bias)", r"blocks.\1.third_gate.\2"),
-    (r"three_body_interactions\.(\d+)\.update_network_bond\.layers\.0\.weight", r"blocks.\1.third_atoms.value.0.weight"),
+    (
+        r"three_body_interactions\.(\d+)\.update_network_bond\.layers\.0\.weight",
+        r"blocks.\1.third_atoms.value.0.weight",
+    ),
     (r"three_body_interactions\.(\d+)\.update_network_bond\.gates\.0\.weight", r"blocks.\1.third_atoms.gate.0.weight"),
     (r"graph_layers\.(\d+)\.conv\.edge_update_func\.layers\.(\d+)\.(\w+)", r"blocks.\1.pair_update.value.<\2>.\3"),
     (r"graph_layers\.(\d+)\.conv\.edge_update_func\.gates\.(\d+)\.(\w+)", r"blocks.\1.pair_update.gate.<\2>.\3"),
@@ -93,7 +96,7 @@ def from_matgl(
     --------
     >>> from_matgl({"lin.weight": torch.zeros(1)}, ["Cu"])
     Traceback (most recent call last):
-    idealflow.errors.InputError: no M3GNet of matgl with the head of a potential: it has no 'embedding.layer_node_embedding.weight'
+    idealflow.errors.InputError: no M3GNet of matgl with the head of a potential: it has no '...'
     """
     inner = {name.removeprefix("model."): value for name, value in state.items()}
     _require(inner, "embedding.layer_node_embedding.weight", "matgl")
@@ -145,7 +148,7 @@ def from_mattersim(state: Mapping[str, Tensor], *, three_body_cutoff: float = 4.
     --------
     >>> from_mattersim({})
     Traceback (most recent call last):
-    idealflow.errors.InputError: no M3GNet of MatterSim with the head of a potential: it has no 'atom_embedding.mlp.0.linear.weight'
+    idealflow.errors.InputError: no M3GNet of MatterSim with the head of a potential: it has no '...'
     """
     embedding = _require(state, "atom_embedding.mlp.0.linear.weight", "MatterSim")
     weights = _renamed(state, _MATTERSIM, _MATTERSIM_REST, "MatterSim")

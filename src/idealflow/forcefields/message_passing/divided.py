@@ -8,6 +8,7 @@ for their neighbours' sake, and the sums are those of the whole structure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ class DividedPass:
             graph = part.graph
             vec = graph.vec.detach().requires_grad_()
             with torch.enable_grad():
-                made = self._network.geometry(Graph(graph.kind, graph.n_receivers, graph.receiver, graph.sender, vec), self._dtype)
+                made = self._network.geometry(replace(graph, vec=vec), self._dtype)
             used = [(each, slope) for each, slope in zip(made, kept, strict=True) if slope is not None]
             if used and len(vec):
                 (found,) = torch.autograd.grad([each for each, _ in used], vec, [slope for _, slope in used])

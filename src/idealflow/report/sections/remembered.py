@@ -12,7 +12,8 @@ __all__ = ["Remembered"]
 #: fields of a substructure that are small, and that sections ask for
 _SMALL = frozenset(
     ("uuid", "request_key", "round", "walker", "step", "atom", "attempt", "species", "state", "cause", "uncertainty",
-     "shell_uncertainty", "embedding", "n_atoms", "energy", "seconds", "reused_from", "model_version", "crop_uuid", "relaxation_uuid", "segment_uuid")
+     "shell_uncertainty", "embedding", "n_atoms", "energy", "seconds", "reused_from", "model_version",
+     "crop_uuid", "relaxation_uuid", "segment_uuid")
 )  # fmt: skip
 
 

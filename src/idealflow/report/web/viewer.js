@@ -28,6 +28,9 @@ class Scene {
     }
     if (!this.viewer) element.replaceChildren(make("p", { class: "failed" }, "This browser has no WebGL, which the 3D view needs. All figures of the substructures are here without it."));
     darkness.addEventListener("change", () => this.draw());
+    // what nobody sees does not turn
+    this.visible = true;
+    new IntersectionObserver((entries) => { this.visible = entries.at(-1).isIntersecting; this.turn(this.spinning); }).observe(element);
   }
 
   /** Show atoms: numbers, positions (3 for each atom, Å), roles, cell (9 numbers or null), periodic (three bits). */
@@ -98,7 +101,7 @@ class Scene {
 
   turn(on) {
     this.spinning = on;
-    if (this.viewer) this.viewer.spin(on ? "y" : false, 0.6);
+    if (this.viewer) this.viewer.spin(on && this.visible ? "y" : false, 0.6);
   }
 }
 

@@ -20,6 +20,7 @@ from idealflow.forcefields import ForceField, get_force_field
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_cutoff, earlier_species
 from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.labellers import ExternalLabeller
 from idealflow.workflow.learner.uncertainties import check_choice
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
 
@@ -69,7 +70,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms, faults: Faults | None 
     ['the screen must see what the model sees', 'the frame has 500000 atoms, too many to label whole']
     """
     faults = Faults(first_only=True) if faults is None else faults
-    for rule in (_check_whole_frames, _check_velocities, _check_totals, _check_charges):
+    for rule in (_check_outside, _check_whole_frames, _check_velocities, _check_totals, _check_charges):
         with faults.collected():
             rule(maker, atoms)
     species = sorted(set(atoms.get_chemical_symbols()))
@@ -84,6 +85,15 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms, faults: Faults | None 
     if not faults.found:
         with faults.collected():
             _check_budget(maker, atoms)
+
+
+def _check_outside(maker: CampaignSettings, _: Atoms) -> None:
+    """Refuse a queue for labels that are computed elsewhere: it has nobody who brings them back."""
+    if maker.continuation == "launchpad" and isinstance(maker.label.labeller, ExternalLabeller):
+        raise InputError(
+            "label.labeller.external is for campaigns that pause and go on here, with `idealflow run`; a queue has nobody who "
+            "brings labels back: leave continuation: launchpad out, or give a labeller that the workers can run"
+        )
 
 
 def labels_whole(maker: CampaignSettings, atoms: Atoms) -> bool:

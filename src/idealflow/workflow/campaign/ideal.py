@@ -281,8 +281,8 @@ class IdealMaker(CampaignSettings):
         """After a failed label, try the next best crop while there is one and ``n_attempts`` allows."""
         if label is None:
             return Response(output={"campaign": context.campaign, "settled": "the label's job was lost"})
-        if label.state == "accepted":
-            return Response(output={"campaign": context.campaign, "settled": "accepted"})
+        if label.state != "failed":
+            return Response(output={"campaign": context.campaign, "settled": label.state})
         found = current_store().query_one({"uuid": crop_uuid}, properties=["output"], load=True)
         crop = CropDoc.model_validate(found["output"])
         if attempt + 1 >= min(self.n_attempts, len(crop.chosen)):

@@ -16,6 +16,7 @@ from idealflow.workflow.check.findings import Findings
 from idealflow.workflow.drivers.fireworks import opened_launchpad
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.jobs.job_store import is_private
+from idealflow.workflow.labellers import ExternalLabeller
 
 __all__ = ["check_engine", "check_machine", "check_places", "queue_store"]
 
@@ -30,6 +31,9 @@ def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, s
     """
     if not (maker.learn or maker.bootstrap.source == "structures" or maker.evaluation.n_frames):
         findings.say("labeller", "none is needed: nothing is labelled")
+        return
+    if isinstance(maker.label.labeller, ExternalLabeller):
+        findings.say("labeller", f"{maker.label.method} is computed elsewhere: the campaign pauses for its labels")
         return
     what = (
         getattr(maker.label.labeller, "calculator", None)

@@ -12,7 +12,7 @@ from ase import Atoms
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.core.structure import of_the_label, set_label
-from idealflow.errors import InputError, LabelError
+from idealflow.errors import InputError, LabelElsewhereError, LabelError
 from idealflow.labelling import Label
 from idealflow.provenance import Campaign
 from idealflow.workflow.campaign.settings import CampaignSettings
@@ -87,6 +87,8 @@ def label_one(maker: CampaignSettings, atoms: Atoms) -> TrialLabel:
     with TemporaryDirectory() as directory:
         try:
             label, _ = maker.label.labeller.label(to_atoms(to_stored(tiny)), Path(directory))
+        except LabelElsewhereError as error:
+            raise InputError(f"no label can be tried: {error}; leave --label out") from error
         except LabelError as error:
             formula = tiny.get_chemical_formula()
             raise InputError(f"the tiny label of {formula} ({where}) failed: {error}; mend the labeller") from error

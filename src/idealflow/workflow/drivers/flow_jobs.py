@@ -130,13 +130,13 @@ class FlowJobs:
         self._settle(job)
 
     def waits_for(self, job: FlowJob, stages: Collection[str], *, of_its_flow: bool) -> bool:
-        """Tell whether a job of one of these stages that one process would have run earlier is not done.
+        """Tell whether a job of one of these stages that one process would have run earlier has not ended.
 
         ``of_its_flow`` looks at the jobs of the same flow alone, else at all that are known.
         """
         flow = job.place[:-1] if of_its_flow else ()
         return any(
-            other.stage in stages and not other.done
+            other.stage in stages and other.status != "ended"
             for other in self._jobs
             if other.place < job.place and other.place[: len(flow)] == flow
         )

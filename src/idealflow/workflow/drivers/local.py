@@ -14,7 +14,7 @@ from typing import Any
 from ase.data import chemical_symbols
 from jobflow import JobStore
 
-from idealflow.errors import InputError
+from idealflow.errors import InputError, LabelsAwaitedError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
 from idealflow.settings import Settings
@@ -166,7 +166,8 @@ def run_campaign(
     Returns
     -------
     CampaignState
-        The last state; ``paused`` if ``max_rounds`` or the Maker's ``budget`` ended it.
+        The last state; ``paused`` if ``max_rounds`` or the Maker's ``budget`` ended it, or if labels that are computed
+        elsewhere are awaited.
 
     Raises
     ------
@@ -201,7 +202,10 @@ def run_campaign(
         while (action := next_action(state)).kind != "stop":
             if rounds is not None and done >= rounds:
                 return _paused(state, f"{rounds} rounds done; the same command goes on from here")
-            after = _run_action(maker, state, action, store, runner)
+            try:
+                after = _run_action(maker, state, action, store, runner)
+            except LabelsAwaitedError as waits:
+                return _paused(state, str(waits))
             if after is None:
                 return _paused(state, "" if budget is None else budget.told())
             state = after

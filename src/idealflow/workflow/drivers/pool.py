@@ -33,6 +33,9 @@ __all__ = ["Pool"]
 #: workers that may die at one job; more, and the job is what they die of
 _MOST_DEATHS = 5
 
+#: messages that are taken from one worker before another is listened to: more than its pipe holds
+_MOST_MESSAGES = 10_000
+
 #: seconds that a worker has to tidy up when it is told to end
 _GRACE_S = 5.0
 
@@ -169,7 +172,8 @@ class _Worker:
         self._executor = ProcessPoolExecutor(
             1, mp_context=context, initializer=begin, initargs=(self._sender, *beginning)
         )
-        self._begun, self._process = False, None  # type: bool, Any
+        self._begun = False
+        self._process: Any = None
         self.task: _Task | None = None
         self.hears = True
 
@@ -192,10 +196,10 @@ class _Worker:
         return next((child for child in multiprocessing.active_children() if child.pid == number), None)
 
     def hear(self) -> None:
-        """Pass on what the process has reported since."""
-        while self.hears:
+        """Pass on what the process has reported since; not more than it can have left when it has ended."""
+        for _ in range(_MOST_MESSAGES):
             try:
-                if not self.events.poll():
+                if not self.hears or not self.events.poll():
                     return
                 emit(self.events.recv())
             except (EOFError, OSError):  # it ended, perhaps in the middle of a message
@@ -224,9 +228,9 @@ class _Worker:
         self.hear()
         self.events.close()
         code = None if self._process is None else self._process.exitcode
-        if code is None or code >= 0:
-            return f"with exit status {code}"
-        return f"by {signal.Signals(-code).name}"
+        if code is None:
+            return "while it was started, with the message above"
+        return f"with exit status {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
 
     def kill(self) -> None:
         """Kill the process and what it has started."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 from jobflow import Flow, JobStore
 from jobflow.core.job import Response
+from jobflow.core.reference import find_and_resolve_references
 
 from idealflow.schemas import RelaxationDoc
 from idealflow.settings import Settings
@@ -155,7 +155,7 @@ class FlowRunner:
         """Whether a job can start beside those that are running: of labels, whether none of the same geometry comes first."""
         if found.stage not in _LABELS:
             return True
-        subject: Any = found.job.resolve_args(self._store, inplace=False).function_args[1]
+        _, subject, *_ = find_and_resolve_references(found.job.function_args, self._store)
         key, subject = found.job.maker.claim(subject)
         if isinstance(subject, RelaxationDoc):
             # frames of several walkers are alike at step 0 alone, where all begin

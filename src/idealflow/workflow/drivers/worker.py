@@ -60,6 +60,13 @@ def begin(events: Connection, environment: dict[str, str], store: str, folder: s
         The job store, as JSON.
     folder
         Working directory of the jobs.
+
+    Examples
+    --------
+    It is what a :class:`~idealflow.workflow.drivers.pool.Pool` calls first in each process, with:
+
+    >>> [name for name in begin.__annotations__ if name != "return"]
+    ['events', 'environment', 'store', 'folder']
     """
     with contextlib.suppress(PermissionError):  # it leads a session already
         os.setsid()
@@ -80,7 +87,19 @@ def begin(events: Connection, environment: dict[str, str], store: str, folder: s
 
 
 def carry_out(order: str) -> str:
-    """Run a job, given as JSON, and store its output; returns the flows that it adds, as JSON (:func:`without_objects`)."""
+    """Run a job, given as JSON, and store its output; returns the flows that it adds, as JSON (:func:`without_objects`).
+
+    Raises
+    ------
+    Exception
+        What the job raises; if another process could not read it, an error that says the same.
+
+    Examples
+    --------
+    >>> carry_out("no job")
+    Traceback (most recent call last):
+    json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)
+    """
     try:
         with _busy(), contextlib.chdir(_Site.folder):
             response = MontyDecoder().decode(order).run(store=_Site.store)

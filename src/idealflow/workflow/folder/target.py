@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idealflow.errors import InputError
+from idealflow.errors import InputError, LabelsAwaitedError
 from idealflow.provenance import Campaign, CampaignFolder
 from idealflow.schemas import Artifact
 
@@ -45,8 +45,13 @@ class Target:
         return self.campaign.fetch(artifact)
 
     def as_it_stands(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """Return the summary, with the status ``paused`` if the campaign is to be run in a folder and no process does."""
-        return self.directory.with_pause(summary) if self.local else summary
+        """Return the summary, with the status ``paused`` if the campaign is to be run in a folder and no process does.
+
+        Where labels are awaited from outside, the reason says so.
+        """
+        shown = self.directory.with_pause(summary) if self.local else summary
+        count = self.campaign.n_awaited() if shown["status"] == "paused" else 0
+        return shown | {"reason": str(LabelsAwaitedError(count))} if count else shown
 
 
 def find_campaign(target: str) -> Target:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from idealflow.labelling import geometry_key
 
-__all__ = ["Agreement", "chosen", "compared"]
+__all__ = ["FACTORS", "Agreement", "chosen", "compared"]
 
 _TOLERANCE = 0.1  # largest difference over the root mean square of the labeller's values; a wrong unit or sign is off by far more
 #: smaller differences are never refused, and smaller values tell nothing about units
@@ -21,7 +21,7 @@ _FLOORS = {"energies": 0.002, "forces": 0.02, "stresses": 0.002}  # eV/atom, eV/
 _OFFSET = 0.01  # eV per atom; a larger offset between the zeros of energy is reported
 _UNITS = {"energies": "eV per atom", "forces": "eV/Å", "stresses": "eV/Å³"}
 #: 1 eV, 1 eV/Å or 1 eV/Å³ in other units (CODATA 2018)
-_FACTORS = {
+FACTORS = {
     "energies": {
         "kcal/mol": 23.060548, "kJ/mol": 96.485332, "Hartree": 1 / 27.211386, "Ry": 1 / 13.605693, "meV": 1000.0,
     },
@@ -219,7 +219,7 @@ def _compare(
         found.disagreed.append(f"{text}, too little to tell by which factor")
         return
     factors: dict[str, Any] = {"the opposite sign": -1.0}
-    for name, factor in (_FACTORS[what] | more).items():
+    for name, factor in (FACTORS[what] | more).items():
         factors |= {name: factor, f"{name} and the opposite sign": -factor}
     misses = {name: _rms(seen(given / factor) - right) for name, factor in factors.items()}
     best = min(misses, key=lambda name: misses[name])

@@ -9,6 +9,7 @@ from jobflow import Maker
 from idealflow.core.setting_types import check_types
 from idealflow.errors import InputError, did_you_mean
 from idealflow.labelling import AseLabeller
+from idealflow.workflow.labellers.external import ExternalLabeller
 from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 from idealflow.workflow.labellers.protocol import Labeller
 from idealflow.workflow.labellers.static import StaticLabeller
@@ -25,6 +26,7 @@ _TYPES: dict[str, dict[str, Any]] = {
         "import_from": str | None,
         "threads": int,
     },
+    "external": {"external": str, "settings": dict, "vasp": dict | None},
     "maker": {"maker": str, "kwargs": dict, "reference": str | None, "cores": int, "import_from": str | None},
 }
 _STORED = {"@module", "@class", "@version"}  # names of our classes in stored settings
@@ -72,8 +74,9 @@ def static_labeller(maker: Maker, reference: str | None = None, cores: int = 1) 
 def labeller_from_settings(settings: Any) -> Labeller:
     """The labeller that a config section, a Maker or a labeller describes.
 
-    A mapping has either ``calculator`` (with the other fields of :class:`~idealflow.AseLabeller`) or ``maker`` (the
-    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``). Either may have ``import_from``, the
+    A mapping has either ``calculator`` (with the other fields of :class:`~idealflow.AseLabeller`), ``maker`` (the
+    import path of an atomate2 maker, with ``kwargs``, ``reference`` and ``cores``), or ``external`` (with the other fields of
+    :class:`~idealflow.workflow.labellers.ExternalLabeller`). The first two may have ``import_from``, the
     folder of a module that is not installed.
 
     Raises
@@ -107,6 +110,8 @@ calculator, kwargs, time_limit_s, reference, import_from, threads
     if kind == "calculator":
         check_calculator(given["calculator"], import_class(given["calculator"], folder))
         return AseLabeller(**given)
+    if kind == "external":
+        return ExternalLabeller(**given)
     cores = given.get("cores", 1)
     if cores < 1:
         raise InputError(f"labeller: `cores` must be at least 1, got {cores}")
@@ -114,7 +119,10 @@ calculator, kwargs, time_limit_s, reference, import_from, threads
 
 
 def _kind_of(given: dict[str, Any]) -> str:
-    """``calculator`` or ``maker``: the kind of a mapping. InputError for neither, both, or a key that this kind does not have."""
+    """``calculator``, ``external`` or ``maker``: the kind of a mapping.
+
+    InputError for neither, both, or a key that this kind does not have.
+    """
     kinds = [kind for kind in _TYPES if kind in given]
     if len(kinds) == 1:
         known = _TYPES[kinds[0]]
@@ -126,10 +134,10 @@ def _kind_of(given: dict[str, Any]) -> str:
             f"{', '.join(known)}"
         )
     near = next((found for key in given if (found := did_you_mean(key, _TYPES))), "") if not kinds else ""
-    what = "both calculator and maker" if kinds else f"the keys {sorted(map(str, given))}{near}"
+    what = f"both {' and '.join(kinds)}" if kinds else f"the keys {sorted(map(str, given))}{near}"
     raise InputError(
         f"labeller has {what}; give either calculator (kwargs, time_limit_s, reference) for an ASE calculator, or maker "
-        "(kwargs, reference, cores) for an atomate2 static maker"
+        "(kwargs, reference, cores) for an atomate2 static maker, or external (settings, vasp) for labels computed elsewhere"
     )
 
 

@@ -13,7 +13,7 @@ from idealflow.forcefields import ForceField, load_force_field
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.uncertainties import load_uncertainty
+from idealflow.workflow.learner.uncertainties import load_stored_uncertainty, store_uncertainty
 
 __all__ = ["load_consolidated", "load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
 
@@ -35,6 +35,8 @@ def store_learner(
     consolidated: bool = False,
 ) -> LearnerVersion:
     """Write a learner version as files; parts given as None are taken over from ``before``.
+
+    The uncertainty's file holds what is new since ``before`` (:mod:`~idealflow.workflow.learner.uncertainties`).
 
     Parameters
     ----------
@@ -64,8 +66,9 @@ def store_learner(
     >>> made.version, load_uncertainty_artifact(store, made).n_samples, load_force_field_artifact(store, made).name
     (0, {'Cu': 1}, 'local')
     """
-    uncertainty.save(directory / "uncertainty")
-    files: dict[str, Artifact] = {"uncertainty": store.put_file(directory / "uncertainty", suffix=".npz")}
+    files = {
+        "uncertainty": store_uncertainty(store, directory, uncertainty, None if before is None else before.uncertainty)
+    }
     if force_field is not None:
         force_field.save(directory / "force_field")
         files["force_field"] = store.put_file(directory / "force_field", suffix=".pt")
@@ -128,7 +131,7 @@ def load_uncertainty_artifact(store: ArtifactStore, learner: LearnerVersion | Le
     Traceback (most recent call last):
     idealflow.errors.InputError: this stage needs an uncertainty, and was given none
     """
-    uncertainty: Uncertainty = _cached("uncertainty", learner.uncertainty, store, load_uncertainty)
+    uncertainty: Uncertainty = _cached("uncertainty", learner.uncertainty, store, load_stored_uncertainty)
     return uncertainty
 
 

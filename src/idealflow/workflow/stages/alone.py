@@ -17,6 +17,7 @@ from jobflow import OutputReference
 
 from idealflow.core import Crop
 from idealflow.core.dynamics import MDState
+from idealflow.core.leaning import leans_on
 from idealflow.core.registry import check_registered
 from idealflow.errors import InputError
 from idealflow.schemas import (
@@ -36,6 +37,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import save_frame, to_stored
 from idealflow.workflow.jobs.keys import child_seed
+from idealflow.workflow.learner.uncertainties import load_uncertainty
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 __all__ = ["crop", "label", "relax", "screen", "segment"]
@@ -268,7 +270,9 @@ def _file(store: ArtifactStore, source: Any, what: str, suffix: str) -> Artifact
             raise InputError(
                 f"{what} file {source} does not exist; give the file that {what}.save(path) wrote, or the object"
             )
-        return store.put_file(Path(source), suffix=suffix)
+        if not leans_on(source):
+            return store.put_file(Path(source), suffix=suffix)
+        source = load_uncertainty(source)  # the files that it leans on lie in another store
     if not hasattr(source, "save"):
         raise InputError(f"{what} must be an object with save(path), or the file it wrote, got {type(source).__name__}")
     if what == "uncertainty":

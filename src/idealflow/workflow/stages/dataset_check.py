@@ -15,6 +15,7 @@ from idealflow.workflow.frames.agreement import chosen, compared
 from idealflow.workflow.frames.encode import labelled_atoms, to_atoms, to_stored
 from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.progress import note
+from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["check_dataset", "check_request", "to_check"]
@@ -98,6 +99,8 @@ def check_dataset(
     ------
     InputError
         If the labeller disagrees; names the factor or sign that would explain it.
+    LabelsAwaitedError
+        If some of the labels are computed elsewhere and not brought back yet.
     CampaignError
         If no label could be computed, or the dataset has changed meanwhile.
 
@@ -121,6 +124,7 @@ def check_dataset(
     lost = [request for request in checks if request not in docs]
     if lost:
         raise CampaignError(f"lost {counted(len(lost), 'label')} of the dataset's check; run the campaign's jobs again")
+    refuse_awaited(docs[request] for request in checks)
     failed = {request: docs[request].cause or "unknown" for request in checks if docs[request].state == "failed"}
     numbers = {request: number for request, number in checks.items() if request not in failed}
     causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(failed.values()).most_common())

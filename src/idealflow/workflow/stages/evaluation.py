@@ -27,6 +27,7 @@ from idealflow.workflow.jobs.job_store import current_store
 from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.jobs.stage import artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact
+from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 
 __all__ = ["EvaluationMaker"]
@@ -124,18 +125,27 @@ class EvaluationMaker(StableName, Maker):
             Temperatures that the frames had, K; none in jobs of earlier versions.
         labels
             Jobs that labelled the frames, in the order of ``points``; none in jobs of earlier versions.
+
+        Raises
+        ------
+        LabelsAwaitedError
+            If some of the labels are computed elsewhere and not brought back yet.
         """
         store = artifact_store(context)
         calculators = [load_force_field_artifact(store, learner).calculator() for learner in (first, last)]
         frames, failed, parity, seconds = [], {}, _Parity(generator(context.seed, 7)), []
         had: Sequence[float | None] = temperatures or [None] * len(points)
         made: Sequence[str | None] = labels or [None] * len(points)
-        for (walker, step), temperature, uuid in zip(points, had, made, strict=True):
+        docs: list[LabelledDoc | None] = []
+        for (walker, step), uuid in zip(points, made, strict=True):
             # a frame may have been labelled in several rounds, and by several labellers
             request = {"output.request_key": _request(context.campaign, walker, step)}
             query = request if uuid is None else {"uuid": uuid}
             found = current_store().query_one(query, properties=["output"], load=True)
             doc = LabelledDoc.model_validate(found["output"]) if found else None
+            docs.append(doc)
+        refuse_awaited(doc for doc in docs if doc is not None)
+        for (walker, step), temperature, doc in zip(points, had, docs, strict=True):
             if doc is None or doc.state == "failed":
                 failed[f"walker {walker} step {step}"] = (doc.cause if doc else None) or "the label left no document"
                 continue

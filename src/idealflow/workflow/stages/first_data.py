@@ -13,6 +13,7 @@ from idealflow.errors import CampaignError
 from idealflow.schemas import LabelledDoc, LearnerVersion, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
 from idealflow.workflow.frames.encode import labelled_atoms
+from idealflow.workflow.stages.awaited import refuse_awaited
 
 __all__ = ["FirstData", "of_a_dataset", "of_an_earlier_campaign", "of_labels"]
 
@@ -69,6 +70,11 @@ def of_labels(jobstore: JobStore, context: StageContext, n_asked: int) -> FirstD
 
     An interrupted run that asked for more structures may have left labels with higher numbers; they are not learned.
 
+    Raises
+    ------
+    LabelsAwaitedError
+        If some of them are computed elsewhere and not brought back yet.
+
     Examples
     --------
     >>> from maggma.stores import MemoryStore
@@ -82,6 +88,7 @@ def of_labels(jobstore: JobStore, context: StageContext, n_asked: int) -> FirstD
     stored = jobstore.query(query, properties=["output"], load=True)
     docs = sorted((LabelledDoc.model_validate(entry["output"]) for entry in stored), key=lambda doc: doc.request_key)
     docs = [doc for doc in docs if int(doc.request_key.rsplit("/", 1)[1]) < n_asked]
+    refuse_awaited(docs)
     accepted = [doc for doc in docs if doc.state == "accepted"]
     return FirstData(
         [[doc.request_key, doc.geometry_key, doc.state] for doc in docs],

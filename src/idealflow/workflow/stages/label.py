@@ -13,7 +13,7 @@ from jobflow import Maker
 from pydantic import Field, TypeAdapter
 
 from idealflow.core.structure import of_the_label
-from idealflow.errors import InputError, LabelError
+from idealflow.errors import InputError, LabelElsewhereError, LabelError
 from idealflow.former_names import formerly
 from idealflow.labelling import RESOLUTION, Label, former_geometry_key, geometry_key, is_former_geometry_key
 from idealflow.schemas import (
@@ -131,6 +131,8 @@ class LabelMaker(StableName, Maker):
     def fits(self, done: LabelledDoc, given: Arguments) -> bool:
         """Tell whether the label of an interrupted run is the one asked for now; if not, the user is told why."""
         mixed = self.other_method == "keep" and done.origin in ("bootstrap", "substructure")
+        if done.state == "awaited":  # it may have been brought back for another request
+            return False
         if not _same(done.structure, _structure(given["subject"])):
             why = "of another structure"
         elif self._without_vacuum(done):
@@ -209,6 +211,9 @@ class LabelMaker(StableName, Maker):
         directory = work_directory(context, "label", fresh=True)
         try:
             label, whole = self.labeller.label(atoms, directory)
+        except LabelElsewhereError:
+            directory.rmdir()
+            return outcome | {"state": "awaited"}
         except LabelError as error:
             seconds = time.perf_counter() - started
             cost = {"seconds": seconds, "core_seconds": seconds * self.n_cores}
@@ -303,7 +308,7 @@ def _encoded(label: Label, document: Artifact | None) -> dict[str, Any]:
     }
 
 
-_STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons")
+_STORED = ("state", "energy", "forces", "stress", "seconds", "core_seconds", "n_valence_electrons", "engine")
 
 
 def stored_label(key: str, artifacts: ArtifactStore) -> dict[str, Any] | None:

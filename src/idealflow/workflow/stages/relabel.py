@@ -18,7 +18,7 @@ from pydantic import Field
 from idealflow.core import ForceFieldFit, Uncertainty
 from idealflow.forcefields import ForceField
 from idealflow.former_names import formerly
-from idealflow.schemas import LearnerVersion, RelabelDoc, StageContext, StoredFrame
+from idealflow.schemas import LabelledDoc, LearnerVersion, RelabelDoc, StageContext, StoredFrame
 from idealflow.schemas.campaign import OtherMethod
 from idealflow.workflow.frames.encode import labelled_atoms, save_frame
 from idealflow.workflow.jobs.identity import StableName
@@ -28,6 +28,7 @@ from idealflow.workflow.jobs.stage import Arguments, artifact_store, named, stag
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
 
@@ -135,11 +136,17 @@ class RelabelMaker(StableName, Maker):
             Request key of each label that was made again → key of the new label.
         waits_for
             Outputs of the label jobs; only their order matters, the labels are read from the store.
+
+        Raises
+        ------
+        LabelsAwaitedError
+            If some of the new labels are computed elsewhere and not brought back yet.
         """
         jobstore, store = current_store(), artifact_store(context)
         before = Ledger.load(store, learner.ledger)
         sorted_labels = learned_labels(jobstore, context.campaign, before, label)
         out = left_out(sorted_labels, choice)
+        refuse_awaited(_asked_anew(jobstore, context, asked))
         new = documents(jobstore, context.campaign, asked.values())
         relabelled = {key: request for key, request in asked.items() if request in new}
         nothing = bool(asked) and not relabelled
@@ -215,6 +222,18 @@ def _sorted_out(before: Ledger, out: set[str], relabelled: dict[str, str]) -> Le
         else:
             after.add([key], np.array([errors]), held_out=[held])
     return after
+
+
+def _asked_anew(store: JobStore, context: StageContext, asked: dict[str, str]) -> list[LabelledDoc]:
+    """The documents of this round's new labels, whatever became of them."""
+    query = {
+        "output.campaign": context.campaign,
+        "output.round": context.round,
+        "output.request_key": {"$in": sorted(asked.values())},
+    }
+    return [
+        LabelledDoc.model_validate(entry["output"]) for entry in store.query(query, properties=["output"], load=True)
+    ]
 
 
 def _cause(store: JobStore, request: str) -> str:

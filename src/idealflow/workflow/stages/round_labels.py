@@ -10,6 +10,7 @@ from jobflow import JobStore
 
 from idealflow.schemas import StageContext, SubstructureDoc
 from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel, late_labels, lost_labels
 
@@ -92,6 +93,11 @@ def collect(
     label
         The present labeller's Maker; labels by other methods do not count. None: all labels count.
 
+    Raises
+    ------
+    LabelsAwaitedError
+        If some of them are computed elsewhere and not brought back yet.
+
     Examples
     --------
     >>> from maggma.stores import MemoryStore
@@ -106,6 +112,7 @@ def collect(
         return label is None or label.learnable(doc)
 
     docs = [doc for doc in _of_round(jobstore, context) if counts(doc)]
+    refuse_awaited(docs)
     late = late_labels(jobstore, context, lost)
     # the label of an atom that was asked for again has the same key, and may have been learned meanwhile
     known = set(ledger.keys)

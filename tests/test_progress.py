@@ -1,0 +1,101 @@
+"""What a user sees of a running campaign: one line that fits, a log of events and causes, and a status that names failures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idealflow.cli.display import Display, fitted
+from idealflow.cli.event_log import EventLog, lines_of_round
+from idealflow.provenance import sample_campaign
+from idealflow.report import summarise, summary_text
+from idealflow.workflow.jobs.progress import Progress
+
+CAUSE = "VASP failed: there is no vasprun.xml"
+
+
+@dataclass
+class Failing:
+    """Stands in for a campaign of which one label failed: its stored fields, as `outputs` gives them."""
+
+    kinds: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {
+            "substructure": [
+                {"request_key": "li/0/40/7/0", "state": "failed", "cause": CAUSE, "n_atoms": 92, "method": "VASP PBE",
+                 "reused_from": None, "seconds": 31.5, "round": 2},
+            ],
+            "crop": [
+                {"walker": 0, "step": 40, "atom": 9, "centre_uncertainty": 25.0, "failure": "no crop: too large", "seconds": 0.4},
+            ],
+        }
+    )  # fmt: skip
+
+    def outputs(self, kind: str, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return self.kinds.get(kind, [])
+
+
+def test_the_log_has_a_line_for_everything_a_round_did() -> None:
+    campaign = sample_campaign()
+    lines = [line for number in range(8) for line in lines_of_round(campaign, number)]
+    kinds = [line.partition(":")[0] for line in lines]
+    assert kinds.count("label") == len(campaign.labels()) + len(campaign.substructures())
+    assert kinds.count("segment") == len(campaign.segments())
+    assert kinds.count("update") == len(campaign.updates())
+    assert kinds.count("crop") == kinds.count("relax") == 5
+    assert kinds.count("bootstrap") == 1
+    assert all(line.endswith(" s)") for line in lines)
+
+
+def test_failures_are_logged_with_their_causes() -> None:
+    lines = list(lines_of_round(Failing(), 2))
+    assert f"label: li/0/40/7/0, 92 atoms by VASP PBE, failed: {CAUSE} (31.5 s)" in lines
+    assert "crop: walker 0 step 40 atom 9, uncertainty 25.00, failed: no crop: too large (0.4 s)" in lines
+
+
+def test_later_runs_go_on_in_the_same_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    for text in ("one\nof two lines", "two"):
+        EventLog(path, sample_campaign())(Progress("driver", message=text))
+    EventLog(path, sample_campaign())(Progress("segment", step=10))  # for the display alone
+    assert [line.split(maxsplit=1)[1] for line in path.read_text().splitlines()] == [
+        "driver: one of two lines",
+        "driver: two",
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 60, 40, 20])
+def test_the_live_line_fits(columns: int) -> None:
+    parts = [("step 123456/1234567", 9), ("1200 K", 2), ("uncertainty 123.45 of 19.90", 4), ("1234 labels", 6),
+             ("12 of 48 of this round done", 8), ("12 failed", 7), ("model 321", 3), ("", 5), ("1:02:03 left", 5)]  # fmt: skip
+    line = fitted(parts, columns)
+    assert len(line) <= columns
+    assert line.startswith("step 123456/1234567")
+    assert fitted(parts, 400).count(" | ") == len(parts) - 2
+
+
+def test_labels_of_the_bootstrap_are_counted_while_they_are_made() -> None:
+    stream = io.StringIO()
+    state = sample_campaign().state()
+    with Display(state, stream) as display:
+        display(Progress("labels", done=0, total=48))
+        display(Progress("labels", done=7, total=48))
+    assert "7 of 48 of this round done" in stream.getvalue().splitlines()[-1]
+    assert "s each" in stream.getvalue().splitlines()[-1]
+
+
+def test_status_names_failed_labels_and_says_what_the_threshold_means() -> None:
+    summary = summarise(sample_campaign())
+    assert summary["failed_labels"] == []
+    text = summary_text(summary)
+    assert (
+        f"threshold {summary['uncertainty_threshold']:.2f}: an atom whose uncertainty is higher asks for a label"
+        in text
+    )
+    failed = [{"request_key": f"li/0/40/{i}/0", "cause": CAUSE} for i in range(7)]
+    text = summary_text(summary | {"failed_labels": failed, "n_failed_labels": 7, "failure_causes": {CAUSE: 7}})
+    assert f"    li/0/40/0/0: {CAUSE}\n" in text
+    assert "    and 2 more: `status --json` names all\n" in text

@@ -1,0 +1,106 @@
+"""What uncertainties cost beside their descriptors, by the number of species and of known environments.
+
+    python workflows/benchmarks/many_species.py [--quick] [--out workflows/benchmarks/results/many_species.json]
+
+Random alloys with SOAP of r_cut 5 Å, n_max 8, l_max 6; 2 000 atoms are screened, in turns with their descriptors alone; one
+thread, times of CPU. Beside the time that distances take stands what their arithmetic would take at the rate of a matrix product, and
+what whitened vectors took before (:meth:`Whitener.__call__`). The metric is then made again after an update.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from uncertainty_engine import BASIS, matrix_product_rate, nitrides
+
+from idealflow.core import SOAP
+from idealflow.core.known import KnownEnvironments
+from idealflow.core.numba_engine import NumbaEngine
+from workbench.crystals import rattled, repeated
+from workbench.keeping import add_out, keep
+from workbench.threads import one_thread
+from workbench.timing import compared, cpu_seconds, spread
+
+ELEMENTS = ("Ni", "Al", "Co", "Cr", "Fe")
+CASES = {1: (400, 3_000, 100_000), 2: (400, 3_000, 30_000), 3: (400, 3_000), 4: (400, 1_500), 5: (400,)}
+JOINING = 150
+
+
+def frame_of(n_species: int, n_atoms: int, seed: int) -> Atoms:
+    """So many species on a face-centred cubic lattice, at random; of three, iridium with nitrogen and hydrogen in it."""
+    if n_species == 3:
+        return nitrides(n_atoms, seed)
+    atoms = repeated(bulk("Ni", a=3.57, cubic=True), n_atoms)
+    atoms.symbols[:] = np.random.default_rng([seed, 1]).permutation(np.resize(ELEMENTS[:n_species], len(atoms)))
+    return rattled(atoms, 0.08, seed)
+
+
+def case(n_species: int, n: int, rate: float) -> dict[str, object]:
+    """One line: so many species, so many environments of the commonest known."""
+    soap = SOAP(ELEMENTS[:n_species] if n_species != 3 else ("H", "N", "Ir"), **BASIS)
+    known = KnownEnvironments(soap.species, soap.n_features, pooled=False, relative_cut=1e-7, seed=0)
+    seed = 0
+
+    def learn(n_atoms: int) -> int:
+        nonlocal seed
+        seed += 1
+        frame = soap.prepare(frame_of(n_species, n_atoms, seed))
+        known.join(soap(frame), frame.kinds)
+        return len(frame)
+
+    while max(one.n for one in known.distributions.values()) < n:
+        learn(min(2_000, n * n_species))
+    before = known.to_arrays()[0]
+    joined = learn(JOINING)
+    after = known.to_arrays()[0]
+    new = [name for name, array in after.items() if name not in before or not np.array_equal(array, before[name])]
+    size = sum(array.nbytes for array in after.values())
+    factorising = cpu_seconds(known.left_out)
+    frame = soap.prepare(frame_of(n_species, 2_000, 10_000))
+    engine, chosen = NumbaEngine(soap), np.arange(len(frame))
+    with_distances, alone = compared(
+        lambda: engine.distances(frame, chosen, known, raw=False), lambda: soap(frame), 7
+    )  # fmt: skip
+    vectors = soap(frame)
+    whiteners = [(whitener, np.flatnonzero(frame.kinds == kind)) for kind, whitener in enumerate(known.whiteners())]
+    explicit, ours = compared(
+        lambda: [(whitener(vectors[rows]) ** 2).sum(axis=1) for whitener, rows in whiteners],
+        lambda: [whitener.squared(vectors, rows) for whitener, rows in whiteners],
+        5,
+    )
+    scale, d = 1e6 / len(frame), soap.n_features
+    flop = sum(2.0 * len(w.directions) * (d + len(w.apart)) * len(rows) for w, rows in whiteners) / len(frame)
+    return {
+        "species": n_species, "features": d, "known": max(one.n for one in known.distributions.values()),
+        "directions": max(len(w.directions) for w, _ in whiteners), "apart": max(len(w.apart) for w, _ in whiteners),
+        "soap_us": scale * np.median(alone), "uncertainty_us": scale * np.median(with_distances),
+        "ratio": spread(with_distances / alone), "distances_us": scale * ours.min(), "explicit_us": scale * explicit.min(),
+        "floor_us": 1e6 * flop / rate, "bytes": d * 8, "factorising_s": factorising, "file_mb": 1e-6 * size,
+        "new_kb_each": 1e-3 * sum(after[name].nbytes for name in new) / joined,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Uncertainties of several species.")
+    parser.add_argument("--quick", action="store_true", help="400 environments, up to three species")
+    add_out(parser)
+    arguments = parser.parse_args()
+    one_thread()
+    rate, rows = matrix_product_rate(), []
+    for n_species, sizes in CASES.items():
+        for n in sizes[:1] if arguments.quick else sizes:
+            if arguments.quick and n_species > 3:
+                continue
+            rows.append(case(n_species, n, rate))
+            print(
+                {key: round(value, 3) if isinstance(value, float) else value for key, value in rows[-1].items()},
+                flush=True,
+            )
+            keep(arguments.out, rows=rows, product_gflops=1e-9 * rate)
+
+
+if __name__ == "__main__":
+    main()
