@@ -183,6 +183,17 @@ def test_energies_are_mended_and_forces_hardly_notice(trained, copper, held_out)
     assert after[1] < 1.1 * before[1]
 
 
+def test_energies_that_are_all_off_alike_do_not_send_an_update_astray(trained, copper):
+    shifted = [labelled(cell) for cell in copper[:4]]
+    for cell in shifted:
+        cell.calc.results["energy"] += 3.0 * len(cell)
+    learner = trained.copy()
+    learner.update(shifted, [], steps=10, lr=3e-4, seed=0)
+    before, after = trained.errors(copper).mean(axis=0), learner.errors(copper).mean(axis=0)
+    assert learner.errors(shifted).mean(axis=0)[0] < 0.01
+    assert after[1] < 1.3 * before[1]
+
+
 def test_a_shift_of_each_species_is_taken_back():
     fractions = np.array([[0.5, 0.5], [0.25, 0.75], [0.75, 0.25]])
     assert species_offsets(fractions, fractions @ [0.3, -0.2]) == pytest.approx([0.3, -0.2], abs=0.02)

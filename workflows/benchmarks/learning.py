@@ -78,6 +78,7 @@ WAYS = {
     "new labels only": Way(n_replay=0),
     "everything replayed": Way(n_replay=N_FIRST + N_RUN),
     "half the replay": Way(n_replay=16),
+    "half the replay, uniform": Way(n_replay=16, replay="uniform"),
     "no consolidation": Way(every=0),
     "only the last consolidation": Way(every=N_RUN),
     "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),

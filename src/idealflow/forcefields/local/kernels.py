@@ -106,7 +106,7 @@ def harmonics_slope(x, y, z, g):
     Examples
     --------
     >>> import numpy as np
-    >>> harmonics_slope(0.0, 0.0, 1.0, np.eye(16)[2])[2] == np.sqrt(3)  # of √3 z
+    >>> bool(harmonics_slope(0.0, 0.0, 1.0, np.eye(16)[2])[2] == np.sqrt(3))  # of √3 z
     True
     """
     x2, y2, z2 = x * x, y * y, z * z
