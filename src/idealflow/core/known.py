@@ -263,15 +263,12 @@ class KnownEnvironments:
     def take_metrics(self, arrays: dict[str, NDArray[Any]], plain: dict[str, Any]) -> None:
         """Take the metrics of these very environments from :meth:`metrics_to_arrays`, in place of making them."""
         self._judged = None
-        self._alone = {
-            group: LeftOut(
-                Whitener(*(arrays[f"{name}/{group}"] for name in _METRIC), each["k"], arrays.get(f"seen/{group}")),
-                arrays[f"distances/{group}"],
-                arrays[f"fitted/{group}"],
-                each["few"],
-            )
-            for group, each in plain.items()
-        }
+        self._alone = {}
+        for group, each in plain.items():
+            mean, directions, scales, rest = (arrays[f"{name}/{group}"] for name in _METRIC)
+            whitener = Whitener(mean, directions, scales, rest, each["k"], arrays.get(f"seen/{group}"))
+            distances, fitted = (arrays[f"{name}/{group}"] for name in ("distances", "fitted"))
+            self._alone[group] = LeftOut(whitener, distances, fitted, each["few"])
 
     def left_out(self) -> dict[str, LeftOut]:
         """The metric of each group that was seen.
