@@ -59,7 +59,7 @@ def measured(vectors: str) -> dict[str, Any]:
     start = next(i for i, line in enumerate(python) if line.startswith("finished"))
     return {
         "run": shortened(printed),
-        "export": exported[-1:],
+        "export": exported[-2:],
         "from_python": python[start:],
         "summary": {key: summary[key] for key in KEPT},
     }
