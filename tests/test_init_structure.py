@@ -49,14 +49,18 @@ def test_a_unit_cell_is_repeated_and_passes_every_check(tmp_path: Path, capsys: 
     assert cli.main(["check", str(config)]) == 0
 
 
-def test_it_runs_as_written(tmp_path: Path) -> None:
-    """As a user runs it, for one round, which is the bootstrap and its 48 labels."""
+def test_it_runs(tmp_path: Path) -> None:
+    """As a user runs it, but with fewer labels and a shorter fit, up to the first model."""
     config = written(tmp_path, bulk("Cu", cubic=True))
+    text = config.read_text().replace("n_structures: 48", "n_structures: 6\n  fit_steps: 40")
+    config.write_text(text)
     command = [sys.executable, "-m", "idealflow.cli", "run", str(config), "--out", str(tmp_path / "out")]
     done = subprocess.run([*command, "--max-rounds", "1", "--quiet"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "paused" in done.stdout
-    assert "48 for the bootstrap, 0 failed" in done.stdout
+    assert "6 for the bootstrap, 0 failed" in done.stdout
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert log.count("label: my/bootstrap/") == 6
+    assert "bootstrap: first model from 6 structures" in log
 
 
 @pytest.mark.parametrize(

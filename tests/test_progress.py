@@ -46,7 +46,8 @@ def test_the_log_has_a_line_for_everything_a_round_did() -> None:
     assert kinds.count("segment") == len(campaign.segments())
     assert kinds.count("update") == len(campaign.updates())
     assert kinds.count("crop") == kinds.count("relax") == 5
-    assert kinds.count("bootstrap") == 1
+    assert kinds.count("bootstrap") == kinds.count("evaluation") == 1
+    assert any("force error of the new labels" in line for line in lines)
     assert all(line.endswith(" s)") for line in lines)
 
 

@@ -148,8 +148,8 @@ def test_a_report_of_somebody_elses_is_not_replaced(
     assert cli.main(["report", str(copied), "--to", str(tmp_path / "page.html")]) == 0
     assert contents(copied) == before
     page = (tmp_path / "page.html").read_text()
-    assert "<h2>Uncertainty against force error" in page
-    assert page.count("data:image/png;base64,") >= 5
+    assert '"title": "Uncertainty against force error"' in page
+    assert page.count('"kind": "figure"') >= 10
     assert "several methods" not in page
 
 

@@ -36,6 +36,7 @@ _PUBLIC = {
 
 #: classes that stored documents name as ours, beside the public ones
 _STORED = {
+    "ConsolidationMaker": "idealflow.workflow.stages.consolidate",
     "ExternalLabeller": "idealflow.workflow.labellers.external",
     "LabelTimeHandler": "idealflow.workflow.labellers.vasp.limits",
     "RelabelMaker": "idealflow.workflow.stages.relabel",

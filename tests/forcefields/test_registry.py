@@ -14,7 +14,7 @@ class Plugged(LocalForceField):
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(InputError, match=r"'m4gnet'; available: .*local"):
+    with pytest.raises(InputError, match=r"'m4gnet' \(did you mean 'm3gnet'\?\); available: .*local"):
         get_force_field("m4gnet")
 
 

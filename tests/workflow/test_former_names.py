@@ -144,7 +144,7 @@ def test_every_stage_goes_to_the_queue_it_went_to() -> None:
         "segment": "segment", "screen": "screen", "crop": "crop", "relax": "relax", "label": "label", "update": "update",
         "bootstrap-label": "label", "check-label": "label", "bootstrap-fit": "bootstrap", "evaluate": "evaluation",
         "evaluation-label": "label", "relabel-label": "label", "relabel-fit": "bootstrap", "evaluation-compare": "evaluation",
-        "other": "default",
+        "consolidate": "update", "other": "default",
     }  # fmt: skip
 
 

@@ -54,6 +54,7 @@ def same_result(state: CampaignState, campaign: Campaign, finished: Any) -> None
     clocks = {
         "wall_s",
         "label_seconds",
+        "consolidation_s",
         "artifacts",
         "settings_key",
         "settings",

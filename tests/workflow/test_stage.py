@@ -91,3 +91,18 @@ def test_without_a_store_a_stage_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(CURRENT_JOB, "store", None)
     with pytest.raises(CampaignError, match="needs a job store"):
         current_store()
+
+
+def test_every_class_of_ours_is_found_by_the_name_that_stored_documents_give_it() -> None:
+    import idealflow
+    from idealflow.workflow.campaign import ideal  # noqa: F401  # imports all stages
+    from idealflow.workflow.jobs.identity import StableName
+    from idealflow.workflow.labellers import vasp  # noqa: F401  # and its classes
+
+    def derived(kind: type) -> set[type]:
+        return {kind}.union(*(derived(each) for each in kind.__subclasses__()))
+
+    ours = [kind for kind in derived(StableName) - {StableName} if kind.__module__.startswith("idealflow.")]
+    stored = [kind for kind in ours if kind.__name__ != "CampaignSettings"]  # of which a campaign is derived
+    assert len(stored) > 10
+    assert [kind.__name__ for kind in stored if getattr(idealflow, kind.__name__, None) is not kind] == []

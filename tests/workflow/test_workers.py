@@ -22,7 +22,17 @@ from idealflow.workflow.drivers.machine import cores_at_hand, default_workers, m
 from idealflow.workflow.jobs.progress import Progress, listening
 from support import program, tiny
 
-CLOCKS = ("seconds", "label_seconds", "core_seconds", "wall_s", "t_entire_s", "artifacts", "settings", "@version")
+CLOCKS = (
+    "seconds",
+    "label_seconds",
+    "core_seconds",
+    "wall_s",
+    "consolidation_s",
+    "t_entire_s",
+    "artifacts",
+    "settings",
+    "@version",
+)
 TWO_WALKERS: dict[str, Any] = {
     "n_walkers": 2,
     "segment": {"schedule": tiny.schedule(10, 30)},

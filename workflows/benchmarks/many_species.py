@@ -3,8 +3,9 @@
     python workflows/benchmarks/many_species.py [--quick] [--out workflows/benchmarks/results/many_species.json]
 
 Random alloys with SOAP of r_cut 5 Å, n_max 8, l_max 6; 2 000 atoms are screened, in turns with their descriptors alone; one
-thread, times of CPU. Beside the time that distances take stands what their arithmetic would take at the rate of a matrix product, and
-what whitened vectors took before (:meth:`Whitener.__call__`). The metric is then made again after an update.
+thread, times of CPU, the least of seven calls beside the spread of their ratios. Next to what distances take stands what their
+arithmetic would take at the rate of a matrix product, and what whitened vectors take (``Whitener.__call__``). The metric is then
+made again after an update.
 """
 
 from __future__ import annotations
@@ -53,10 +54,13 @@ def case(n_species: int, n: int, rate: float) -> dict[str, object]:
 
     while max(one.n for one in known.distributions.values()) < n:
         learn(min(2_000, n * n_species))
-    before = known.to_arrays()[0]
-    joined = learn(JOINING)
-    after = known.to_arrays()[0]
-    new = [name for name, array in after.items() if name not in before or not np.array_equal(array, before[name])]
+    brought = []
+    for _ in range(2):  # one of them may be folded into a new base
+        before = known.to_arrays()[0]
+        joined = learn(JOINING)
+        after = known.to_arrays()[0]
+        new = [name for name, array in after.items() if name not in before or not np.array_equal(array, before[name])]
+        brought.append(1e-3 * sum(after[name].nbytes for name in new) / joined)
     size = sum(array.nbytes for array in after.values())
     factorising = cpu_seconds(known.left_out)
     frame = soap.prepare(frame_of(n_species, 2_000, 10_000))
@@ -72,14 +76,14 @@ def case(n_species: int, n: int, rate: float) -> dict[str, object]:
         5,
     )
     scale, d = 1e6 / len(frame), soap.n_features
-    flop = sum(2.0 * len(w.directions) * (d + len(w.apart)) * len(rows) for w, rows in whiteners) / len(frame)
+    flop = sum(2.0 * len(w.directions) * (d + min(len(w.apart), d)) * len(rows) for w, rows in whiteners) / len(frame)
     return {
         "species": n_species, "features": d, "known": max(one.n for one in known.distributions.values()),
         "directions": max(len(w.directions) for w, _ in whiteners), "apart": max(len(w.apart) for w, _ in whiteners),
-        "soap_us": scale * np.median(alone), "uncertainty_us": scale * np.median(with_distances),
+        "soap_us": scale * alone.min(), "uncertainty_us": scale * with_distances.min(),
         "ratio": spread(with_distances / alone), "distances_us": scale * ours.min(), "explicit_us": scale * explicit.min(),
         "floor_us": 1e6 * flop / rate, "bytes": d * 8, "factorising_s": factorising, "file_mb": 1e-6 * size,
-        "new_kb_each": 1e-3 * sum(after[name].nbytes for name in new) / joined,
+        "new_kb_each": min(brought),
     }  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def parallel_labels_table() -> str:
         [str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"]
         for row in parallel_labels()["rows"]
     ]
-    return markdown([heads, ["---"] * len(heads), *rows])
+    return markdown(heads, rows)
 
 
 TABLES: dict[str, Callable[..., str]] = {

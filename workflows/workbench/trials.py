@@ -102,7 +102,16 @@ def stage_documents(store: Any) -> dict[str, dict[str, Any]]:
 
 def _timeless(output: Any) -> Any:
     places = ("artifacts", "settings")  # the file of settings names the folder
-    dropped = ("seconds", "label_seconds", "core_seconds", "wall_s", "t_entire_s", "@version", *places)
+    dropped = (
+        "seconds",
+        "label_seconds",
+        "core_seconds",
+        "wall_s",
+        "consolidation_s",
+        "t_entire_s",
+        "@version",
+        *places,
+    )
     if isinstance(output, dict):
         return {key: _timeless(value) for key, value in output.items() if key not in dropped}
     return [_timeless(value) for value in output] if isinstance(output, list) else output

@@ -97,8 +97,22 @@ def lines_of_round(campaign: Campaign, number: int) -> Iterator[str]:
             yield f"label: {each['request_key']}, {each['n_atoms']} atoms by {each['method']}{again}, {ended}{_time(each)}"
     for each in outputs("bootstrap", "n_structures", "threshold"):
         yield f"bootstrap: first model from {each['n_structures']} structures, threshold {each['threshold']:.2f}{_time(each)}"
-    for each in outputs("update", "version_after", "decision", "reason"):
-        yield f"update: {each['decision']}, model {each['version_after']}: {each['reason']}{_time(each)}"
+    for each in outputs("update", "version_after", "decision", "reason", "new_before", "new_after"):
+        change = _change("the new labels", each.get("new_before"), each.get("new_after"))
+        yield f"update: {each['decision']}, model {each['version_after']}: {each['reason']}{change}{_time(each)}"
+    for each in outputs("consolidation", "version_after", "decision", "reason", "all_before", "all_after"):
+        change = _change("all labels", each.get("all_before"), each.get("all_after"))
+        yield f"consolidation: {each['decision']}, model {each['version_after']}: {each['reason']}{change}{_time(each)}"
+    for each in outputs("evaluation", "failed"):
+        causes = "".join(f", {frame} failed: {cause}" for frame, cause in each["failed"].items())
+        yield f"evaluation: whole frames against the reference{causes}{_time(each)}"
+
+
+def _change(of: str, before: dict[str, float] | None, after: dict[str, float] | None) -> str:
+    """How the error of the forces on some labels has changed."""
+    if before is None or after is None:
+        return ""
+    return f", force error of {of} {before['forces']:.3f} → {after['forces']:.3f} eV/Å"
 
 
 def _place(output: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from idealflow.core.descriptors.vectors import CACHED, add_product
+from idealflow.core.descriptors.vectors import CACHED, add_product, set_product
 from idealflow.core.products import add_products
 
 __all__ = ["CANCELLED", "squared_distances"]
@@ -23,8 +23,8 @@ CANCELLED = 3e4
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def squared_distances(  # type: ignore[no-untyped-def]  # noqa: C901  # numba compiles it for the types it meets; its loops are the formula's sums
-    vectors, members, mean, across, along, weights, floor, apart, apart_along, more, inside, out
+def squared_distances(  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912  # numba compiles it for the types it meets; its loops are the formula's sums
+    vectors, members, mean, across, along, weights, floor, apart, apart_along, more, every, inside, out
 ):
     """Σ_i weights_i (E c)_i² + Σ_f (floor + more_f) r_f² with c = v − mean and r = c − Eᵀ E c, for some rows v of ``vectors``.
 
@@ -46,6 +46,8 @@ def squared_distances(  # type: ignore[no-untyped-def]  # noqa: C901  # numba co
         The columns of E of these features, extended likewise.
     more : (b,)
         What their weights have above the floor.
+    every : (p,) or (0,)
+        If given, the weights of all features, in place of ``floor`` and ``more``: the residual vector is taken whole.
     inside : (k, m)
         The projections E c are written here.
     out : (k,)
@@ -61,7 +63,7 @@ def squared_distances(  # type: ignore[no-untyped-def]  # noqa: C901  # numba co
     >>> none, inside, out = np.zeros(0, dtype=np.int64), np.empty((1, 8)), np.empty(1)
     >>> squared_distances(
     ...     np.array([[2.0, 1.0]]), np.array([0]), np.zeros(2), across, along, np.full(8, 0.25), 3.0,
-    ...     none, np.zeros((8, 0)), np.zeros(0), inside, out,
+    ...     none, np.zeros((8, 0)), np.zeros(0), np.zeros(0), inside, out,
     ... )
     >>> out.tolist()
     [4.0]
@@ -70,7 +72,7 @@ def squared_distances(  # type: ignore[no-untyped-def]  # noqa: C901  # numba co
     e_across, e_along, e_apart = across.reshape(-1), along.reshape(-1), apart_along.reshape(-1)
     most = min(_ROWS, len(members))
     rest, found, back, separate = np.zeros(most * p), np.empty(most * m), np.empty(most * m), np.zeros(most * b)
-    left, within, sums = np.empty(most), np.empty(most), np.empty(32)
+    left, within, sums, squares = np.empty(most), np.empty(most), np.empty(32), np.empty(8)
     for start in range(0, len(members), _ROWS):
         n = min(_ROWS, len(members) - start)
         for r in range(n):
@@ -83,6 +85,20 @@ def squared_distances(  # type: ignore[no-untyped-def]  # noqa: C901  # numba co
         add_products(rest, p, back, m, e_along, n, 0, 8, 0, p)
         add_products(found, m, rest, p, e_across, n, 0, p, 8, m)  # the others
         back[: n * m] = -found[: n * m]
+        if len(every) > 0:
+            add_products(rest, p, back, m, e_along, n, 8, m, 0, p)
+            for r in range(n):
+                sums[:] = 0.0
+                for a in range(0, p, 8):
+                    set_product(squares, 0, 1.0, rest, r * p + a, rest, r * p + a)
+                    add_product(sums, a % 32, 1.0, squares, 0, every, a)
+                distance = sums.sum()
+                for i in range(m):
+                    y = found[r * m + i]
+                    inside[start + r, i] = y
+                    distance += weights[i] * y * y
+                out[start + r] = distance
+            continue
         for r in range(n):
             for f in range(len(apart)):
                 separate[r * b + f] = rest[r * p + apart[f]]

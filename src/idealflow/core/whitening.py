@@ -86,8 +86,7 @@ class Whitener:
     def _measured(self, vectors: Float, chosen: NDArray[np.int64], origin: Float) -> tuple[Float, Float]:
         inside, out = np.empty((len(chosen), len(self._weights))), np.empty(len(chosen))
         squared_distances(
-            vectors, chosen, origin, self._columns, self._rows, self._weights, self.floor,
-            self.apart, self._apart[0], self._more, inside, out,
+            vectors, chosen, origin, self._columns, self._rows, self._weights, self.floor, *self._apart_weights, inside, out,
         )  # fmt: skip
         return out, inside[:, : len(self.directions)]
 
@@ -153,7 +152,13 @@ class Whitener:
         return weights
 
     @cached_property
-    def _more(self) -> Float:
-        more = np.zeros(self._apart[0].shape[1])
-        more[: len(self.apart)] = self.rest[self.apart] ** 2 - self.floor
-        return more
+    def _apart_weights(self) -> tuple[NDArray[np.int64], Float, Float, Float]:
+        """How features are weighted: those that are apart, or, where these are more than half, every one."""
+        everyone = len(self.apart) > len(self.rest) // 2
+        apart = self.apart[:0] if everyone else self.apart
+        components = padded(self.directions[:, apart], least=_LANES)
+        more, every = np.zeros(components.shape[1]), np.zeros(len(self._columns) if everyone else 0)
+        more[: len(apart)] = self.rest[apart] ** 2 - self.floor
+        if everyone:
+            every[: len(self.rest)] = self.rest**2
+        return apart, components, more, every

@@ -48,7 +48,7 @@ class M3GNetForceField(MessagePassingForceField):
     --------
     >>> force_field = M3GNetForceField(["Cu"], n_blocks=2, units=32)
     >>> force_field.n_parameters, force_field.cutoff, force_field.reach
-    (49955, 5.0, 10.0)
+    (51938, 5.0, 10.0)
     """
 
     name: ClassVar[str] = "m3gnet"

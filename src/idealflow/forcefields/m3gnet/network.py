@@ -112,6 +112,7 @@ class Gated(nn.Module):
         width = nodes.shape[1]
         parts = []
         for first in (self.value[0], self.gate[0]):
+            assert isinstance(first, nn.Linear)  # noqa: S101  # a list of modules forgets which
             own = torch.addmm(first.bias, nodes[: graph.n_receivers], first.weight[:, :width].T)
             others = nodes @ first.weight[:, width : 2 * width].T
             gathered = own.index_select(0, graph.receiver) + others.index_select(0, graph.sender)

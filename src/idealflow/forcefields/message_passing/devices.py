@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.utils import deterministic as torch_deterministic
@@ -65,11 +66,12 @@ def deterministic() -> Iterator[None]:
     True
     """
     before = torch.get_deterministic_debug_mode()
-    filled = torch_deterministic.fill_uninitialized_memory
+    switches: Any = torch_deterministic  # a module whose attribute is a property
+    filled = switches.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    torch_deterministic.fill_uninitialized_memory = False  # nothing here reads memory before it is written
+    switches.fill_uninitialized_memory = False  # nothing here reads memory before it is written
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(before)
-        torch_deterministic.fill_uninitialized_memory = filled
+        switches.fill_uninitialized_memory = filled

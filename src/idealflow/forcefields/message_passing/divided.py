@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,7 +115,8 @@ class DividedPass:
                     _add_rows(state, rows, found.pop(0))
                 for place, leaf in enumerate(leaves):
                     if leaf.requires_grad and (slope := found.pop(0)) is not None:
-                        kept[place] = slope if kept[place] is None else kept[place] + slope
+                        earlier = kept[place]
+                        kept[place] = slope if earlier is None else earlier + slope
                 if before is not None and (states := self._pairs[number]) is not None:
                     states[part.pairs] = 0.0 if found[0] is None else found[0]
         return torch.cat(out), self._in_vectors(by_geometry)
@@ -172,9 +174,9 @@ class DividedPass:
 
 
 def _like(geometry: tuple[Tensor, ...], leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The leaves in a tuple of the same class."""
-    make = getattr(type(geometry), "_make", tuple)
-    made: tuple[Tensor, ...] = make(leaves)
+    """The leaves in a tuple of the same class, plain or named."""
+    kind: Any = type(geometry)
+    made: tuple[Tensor, ...] = tuple(leaves) if kind is tuple else kind(*leaves)
     return made
 
 

@@ -149,7 +149,12 @@ class Part:
 
     Examples
     --------
-    Made by :func:`parts_of` and :func:`surroundings_of`, which show some.
+    Made by :func:`parts_of` and :func:`surroundings_of`. The second half of a dimer:
+
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=3.0)
+    >>> part = parts_of(dimer, 1)[1]
+    >>> part.rows.tolist(), part.graph.n_receivers, part.pairs
+    ([1, 0], 1, slice(1, 2, None))
     """
 
     graph: Graph

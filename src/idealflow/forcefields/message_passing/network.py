@@ -80,6 +80,7 @@ class MessagePassingNetwork(nn.Module, ABC):
     def first_pairs(self, geometry: Any) -> Tensor | None:
         """First states of pairs, (n_pairs, width); None for networks without."""
         del geometry
+        return None
 
     @abstractmethod
     def layer(

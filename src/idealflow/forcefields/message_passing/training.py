@@ -147,7 +147,8 @@ def loss_of(
         stresses = [s.label.stress if s.label.stress is not None and s.has_stress else np.zeros(6) for s in samples]
         known = _on(np.array([float(s.has_stress) for s in samples]), device).to(dtype)
         stress_loss = _huber((stress - _on(np.array(stresses), device).to(dtype)) * known[:, None]).mean(1)
-    return (energy_weight * energy_loss + _FORCE_WEIGHT * force_loss + _STRESS_WEIGHT * stress_loss).mean()
+    loss: Tensor = (energy_weight * energy_loss + _FORCE_WEIGHT * force_loss + _STRESS_WEIGHT * stress_loss).mean()
+    return loss
 
 
 def outputs_of(network: MessagePassingNetwork, sample: GraphSample, device: torch.device | None = None) -> Float:

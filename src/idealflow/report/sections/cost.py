@@ -21,6 +21,7 @@ _STAGES = {
     "relaxation": "relaxation",
     "substructure": "labels of substructures",
     "update": "model updates",
+    "consolidation": "learning all data together",
     "relabel": "labelling again",
     "evaluation": "evaluation",
 }

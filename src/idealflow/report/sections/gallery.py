@@ -65,7 +65,7 @@ def columns(rows: Rows, after: Errors) -> dict[str, Any]:
     found["after"] = numbers([after.get(row["request_key"], (np.nan, np.nan))[1] for row in rows])
     per_atom = [np.nan if row["energy"] is None else row["energy"] / row["n_atoms"] for row in rows]
     found["energy"] = numbers(per_atom)
-    found["failed"] = numbers([row["state"] != "accepted" for row in rows], "u1")
+    found["failed"] = numbers([row["state"] == "failed" for row in rows], "u1")
     found["species"] = [row["species"] for row in rows]
     found["uuid"] = [row["uuid"] for row in rows]
     found["cause"] = {str(i): row["cause"] for i, row in enumerate(rows) if row["cause"]}
@@ -105,14 +105,14 @@ def most_telling(rows: Rows, most: int) -> list[int]:
     --------
     >>> rows = [{"state": "accepted", "uncertainty": u, "force_error": 0.1} for u in (3.0, 9.0, 5.0)]
     >>> most_telling(rows, most=2)
-    [1, 2]
+    [0, 1]
     """
     if len(rows) <= most:
         return list(range(len(rows)))
     order = np.arange(len(rows))
     wrong = np.array([-np.inf if row["force_error"] is None else row["force_error"] for row in rows])
     uncertain = np.array([row["uncertainty"] for row in rows], dtype=float)
-    failed = np.array([row["state"] != "accepted" for row in rows])
+    failed = np.array([row["state"] == "failed" for row in rows])
     # each reason has its turn: the first of every list, then the second, ...
     lists = [order[failed], np.argsort(-uncertain, kind="stable"), np.argsort(-wrong, kind="stable"), order[::-1]]
     chosen: dict[int, None] = {}

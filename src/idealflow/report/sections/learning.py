@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from idealflow.provenance import Campaign
-from idealflow.report.sections.blocks import Block, Section, figure, line, missing, numbers
+from idealflow.report.sections.blocks import Block, Section, figure, line, missing, numbers, table
 
 __all__ = ["learning"]
 
@@ -39,7 +39,7 @@ def learning(campaign: Campaign) -> Section:
     labelled = campaign.outputs("substructure", ("walker", "step", "state"))
     steps = [entry["step"] for entry in labelled if entry["state"] == "accepted"]
     section.add(_uncertainty(campaign, log), _labels(log, steps), _rounds(updates), _held_out(updates))
-    section.add(_per_frame(labelled))
+    section.add(_per_frame(labelled), _consolidations(campaign))
     return section
 
 
@@ -63,11 +63,16 @@ def _uncertainty(campaign: Campaign, log: pd.DataFrame) -> Block:
         traces.append(line(part["step"], part["max_uncertainty"], name, CYCLE[walker % len(CYCLE)]))
     if threshold is not None:
         over = rows[rows["max_uncertainty"] > threshold]
-        traces.append(_points(over["step"], over["max_uncertainty"], "over the threshold, but covered", "@grey", "x"))
+        covered = _points(over["step"], over["max_uncertainty"], "over the threshold, but covered", "@grey", "x")
+        covered["marker"] |= {"size": 5, "opacity": 0.7}
+        traces.append(covered)
     if met:
         where, values = [step for step, _ in met], [value for _, value in met]
         traces.append(_points(where, values, "highest uncovered: triggers", "@red", "diamond"))
-    shapes = [] if threshold is None else [_level(threshold, f"threshold {threshold:.3g}")]
+    if threshold is not None:
+        ends = [rows["step"].min(), rows["step"].max()]
+        style = {"dash": "dash", "width": 2}
+        traces.append(line(ends, [threshold] * 2, f"threshold {threshold:.3g}", "@orange", line=style))
     infinite = int(np.isinf(log["max_uncertainty"]).sum())
     hint = (
         "1 is the mean over what the model knows; the axis is logarithmic. Diamonds: the highest uncovered "
@@ -78,9 +83,7 @@ def _uncertainty(campaign: Campaign, log: pd.DataFrame) -> Block:
     )
     if infinite:
         hint += f" {infinite} frames held a species never seen, whose uncertainty is infinite; they are not drawn."
-    return figure(
-        "uncertainty", title, hint, traces, "MD step", "uncertainty (1 = known)", yaxis={"type": "log"}, shapes=shapes
-    )
+    return figure("uncertainty", title, hint, traces, "MD step", "uncertainty (1 = known)", yaxis={"type": "log"})
 
 
 def _labels(log: pd.DataFrame, steps: list[int]) -> Block:
@@ -109,7 +112,8 @@ def _rounds(updates: list[dict[str, Any]]) -> Block:
     if rejected:
         traces.append(_points(rejected, [0] * len(rejected), "update rejected", "@orange", "triangle-up"))
     hint = "A round runs dynamics until a frame triggers, labels, and updates the model. Failed: every attempt counted."
-    layout: dict[str, Any] = {"barmode": "stack", "yaxis": {"rangemode": "tozero"}}
+    most = max(len(update["accepted"]) + len(update["failed"]) for update in updates)
+    layout: dict[str, Any] = {"barmode": "stack", "yaxis": {"rangemode": "tozero", **_whole_numbers(most)}}
     return figure("rounds", title, hint, traces, "round", "labels", **layout)
 
 
@@ -133,6 +137,32 @@ def _held_out(updates: list[dict[str, Any]]) -> Block:
     return figure("held-out", title, hint, traces, "round", "force error (meV/Å)", yaxis={"rangemode": "tozero"})
 
 
+def _consolidations(campaign: Campaign) -> Block | None:
+    """Where all data were learned together; nothing where they never were."""
+    found = campaign.outputs(
+        "consolidation", ("round", "decision", "reason", "n_structures", "steps", "held_out_before", "held_out_after")
+    )
+    if not found:
+        return None
+    columns = [
+        ("round", ""),
+        ("what became of it", ""),
+        ("structures", "learned together"),
+        ("training steps", ""),
+        ("force error before (meV/Å)", "on all structures kept out of training"),
+        ("force error after (meV/Å)", "on the same"),
+        ("why", ""),
+    ]
+    rows = [
+        [one["round"], one["decision"], one["n_structures"], one["steps"], *(
+            None if one[name] is None else 1e3 * one[name]["forces"] for name in ("held_out_before", "held_out_after")
+        ), one["reason"]]
+        for one in sorted(found, key=lambda one: one["round"])
+    ]  # fmt: skip
+    hint = "From time to time the model learns all labels together, and keeps the result if it is better."
+    return table("All data learned together", hint, columns, rows)
+
+
 def _per_frame(labelled: list[dict[str, Any]]) -> Block:
     title = "Substructures of each labelled frame (L)"
     frames = Counter((entry["walker"], entry["step"]) for entry in labelled if entry["state"] == "accepted")
@@ -143,7 +173,13 @@ def _per_frame(labelled: list[dict[str, Any]]) -> Block:
     mean = sum(frames.values()) / len(frames)
     trace = _bars(list(x), [sizes.get(size, 0) for size in x], "frames", "@blue")
     hint = f"How many substructures were labelled in one frame. Their mean, {mean:.2f}, is the L of the acceleration below."
-    return figure("per-frame", title, hint, [trace], "substructures in the frame", "frames", xaxis={"dtick": 1})
+    return figure("per-frame", title, hint, [trace], "substructures in the frame", "frames", xaxis={"dtick": 1},
+                  yaxis=_whole_numbers(max(sizes.values())))  # fmt: skip
+
+
+def _whole_numbers(most: int) -> dict[str, Any]:
+    """Ticks of an axis that counts: none between whole numbers."""
+    return {"dtick": 1} if most <= 6 else {}
 
 
 def _bars(x: Any, y: Any, name: str, colour: str, pattern: str = "") -> dict[str, Any]:
@@ -156,10 +192,3 @@ def _bars(x: Any, y: Any, name: str, colour: str, pattern: str = "") -> dict[str
 def _points(x: Any, y: Any, name: str, colour: str, symbol: str) -> dict[str, Any]:
     marker = {"color": colour, "symbol": symbol, "size": 7}
     return {"type": "scatter", "mode": "markers", "name": name, "x": numbers(x), "y": numbers(y), "marker": marker}
-
-
-def _level(value: float, text: str) -> dict[str, Any]:
-    """A horizontal line over the whole width, with its name."""
-    label = {"text": text, "textposition": "end", "font": {"color": "@orange"}}
-    style = {"color": "@orange", "dash": "dash", "width": 1.5}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": style, "label": label}

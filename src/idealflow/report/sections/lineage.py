@@ -172,7 +172,7 @@ class Lineages:
         if update is None:
             return [
                 *told,
-                ["model", "no version learned it" if label["state"] != "accepted" else "no version has learned it yet"],
+                ["model", "no version learned it" if label["state"] == "failed" else "no version has learned it yet"],
             ]
         sentence = f"learned in round {update['round']} by version {update['version_after']}"
         if update["new_before"] and update["new_after"]:
@@ -231,7 +231,9 @@ def _surroundings(frame: Atoms, centre: int, own: NDArray[np.int64], core: NDArr
 
 
 def _label(label: dict[str, Any]) -> str:
-    if label["state"] != "accepted":
+    if label["state"] == "awaited":
+        return f"awaited from outside, by {label['method']}"
+    if label["state"] == "failed":
         return f"attempt {label['attempt'] + 1} failed: {label['cause']}"
     size = float(np.abs(np.asarray(label["forces"])).max())
     sentence = (

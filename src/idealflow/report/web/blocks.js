@@ -32,7 +32,7 @@ const NUMBER = /^[-−]?[\d\u202f]+(\.\d+)?(e[-+]?\d+)?$|^[–∞]$/;
 
 function drawTable(block) {
   const head = make("tr", {}, ...block.columns.map((c) => make("th", { scope: "col" }, c.name, hint(c.hint, c.name))));
-  const rows = block.rows.map((row) => make("tr", {}, ...row.map((text) => make("td", { class: NUMBER.test(text) ? "number" : null }, text))));
+  const rows = block.rows.map((row) => make("tr", {}, ...row.map((text) => make("td", { class: NUMBER.test(text) ? "number" : text.length > 40 ? "long" : null }, text))));
   const whole = make("div", { class: "scroll", tabindex: "0" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
   const caption = block.hint ? make("p", { class: "caption" }, block.hint) : null;
   if (block.folded) return make("details", { class: "wide" }, make("summary", {}, block.title), caption, whole);
@@ -71,7 +71,7 @@ function paint(plot) {
     hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--ink") } }, bargap: 0.15,
     ...own, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis },
   };
-  for (const name of ["xaxis", "yaxis"]) if (layout[name].type === "log") Object.assign(layout[name], { dtick: undefined, exponentformat: "power", minor: { showgrid: false } });
+  for (const name of ["xaxis", "yaxis"]) if (layout[name].type === "log") Object.assign(layout[name], { dtick: "D2", exponentformat: "none" });
   const config = { responsive: true, displayModeBar: false };
   Plotly.react(plot, coloured(block.data), coloured(layout), config);
   plot.dataset.drawn = "yes";

@@ -125,7 +125,7 @@ def _stored(campaign: Campaign, keys: Sequence[str]) -> dict[str, LabelledDoc]:
 def _checked(label: ReturnedLabel, asked: Atoms, engine: str | None) -> dict[str, Any]:
     """The fields of a document that a label decides."""
     made_by = label.engine or engine
-    if not made_by:
+    if not made_by and label.atoms is not None:
         raise InputError(
             f"{label.where}: nothing says what computed {label.key}; give --engine 'PROGRAM VERSION', or `engine` with every "
             "label"
@@ -162,10 +162,11 @@ def _doubtful(
 ) -> list[str]:
     """What speaks against the labels, compared with others of the same method as a present request's."""
     engines = {doc.engine for doc in _learned(campaign, present.labeller_key) if doc.engine}
-    others = sorted({values["engine"] for values in new.values()} - engines) if engines else []
+    made_by = {values["engine"] for values in new.values() if values["engine"]}
+    others = sorted(made_by - engines) if engines else []
     found = [f"labels so far are by {', '.join(sorted(engines))}, these by {others[0]}"] if others else []
-    if not engines and len(mixed := {values["engine"] for values in new.values()}) > 1:
-        found.append(f"the labels are by several engines: {', '.join(sorted(mixed))}")
+    if not engines and len(made_by) > 1:
+        found.append(f"the labels are by several engines: {', '.join(sorted(made_by))}")
     if not labels:
         return found
     state = campaign.state()

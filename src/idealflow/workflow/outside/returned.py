@@ -141,7 +141,7 @@ def _runs(path: Path, folders: list[Path]) -> list[ReturnedLabel]:
         elif runs:
             found.append(_run(key, folder, runs[0]))
     if len(found) < len(folders):
-        note("labels", f"{path}: {len(folders) - len(found)} of {len(folders)} folders have no vasprun.xml yet")
+        note("dataset", f"{path}: {len(folders) - len(found)} of {len(folders)} folders have no vasprun.xml yet")
     if not found:
         raise InputError(
             f"{path} has no vasprun.xml in any of its {len(folders)} folders yet; let VASP run in them first"
