@@ -84,17 +84,18 @@ def test_equals_the_numba_path(tmp_path, case):
     other = on_torch(model, tmp_path / "model")
     vectors, values = other.descriptors(atoms), other(atoms)
     assert difference(vectors, model.descriptors(atoms)) < 1e-10
-    assert difference(values, model(atoms)) < 1e-10
-    assert difference(values, distances(model, vectors, atoms)) < 1e-10
+    # a squared length is a difference of two, which may lose digits down to 1e-10, its slope one more
+    assert difference(values, model(atoms)) < 1e-9
+    assert difference(values, distances(model, vectors, atoms)) < 1e-9
     some = rng.permutation(len(atoms))[: len(atoms) // 2 + 1]
-    assert difference(other(atoms, some, raw=True), model(atoms, some, raw=True)) < 1e-10
+    assert difference(other(atoms, some, raw=True), model(atoms, some, raw=True)) < 1e-9
     weights, reference = rng.integers(0, 3, len(atoms)) + 1e-3, rng.uniform(0.3, 1.5, len(atoms)) * values + 1e-9
     for arguments in ((None, None), (weights, None), (weights, reference)):
         found, expected = other.value_and_gradient(atoms, *arguments), model.value_and_gradient(atoms, *arguments)
         scale = max(expected[0], 1e-300) if np.isfinite(expected[0]) else 1e-300
         for one, two in zip(found, expected, strict=True):
             # double precision in both; a slope of almost nothing is rounding of the value
-            assert difference(np.asarray(one), np.asarray(two), scale=scale) < 1e-10
+            assert difference(np.asarray(one), np.asarray(two), scale=scale) < 1e-8
 
 
 @settings(max_examples=15, deadline=None)
@@ -170,8 +171,8 @@ def test_a_descriptor_in_single_precision_is_computed_in_double(tmp_path):
     # the same distribution, looked at in double precision
     path = single.save(tmp_path / "single")
     kind = file_kind(single.name)
-    arrays, meta = read_archive(path, kind, 2)
-    exact = UncertaintyModel.load(write_archive(path, kind, 2, arrays, meta | {"soap": double.soap.to_dict()}))
+    arrays, meta = read_archive(path, kind, 3)
+    exact = UncertaintyModel.load(write_archive(path, kind, 3, arrays, meta | {"soap": double.soap.to_dict()}))
     probe = copper(0.2, 40)
     assert difference(other.descriptors(probe), double.descriptors(probe)) < 1e-10
     np.testing.assert_allclose(other(probe), exact(probe), rtol=1e-10)

@@ -55,7 +55,7 @@ def case(n_species: int, n: int, rate: float) -> dict[str, object]:
     while max(one.n for one in known.distributions.values()) < n:
         learn(min(2_000, n * n_species))
     brought = []
-    for _ in range(2):  # one of them may be folded into a new base
+    for _ in range(4):  # some of them may be folded into a new base
         before = known.to_arrays()[0]
         joined = learn(JOINING)
         after = known.to_arrays()[0]

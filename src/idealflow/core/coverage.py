@@ -71,8 +71,8 @@ class Coverage:
         """
         if self._prepared is None or self._whitener is not whitener or len(self._prepared[0]) != len(self):
             centres = np.array([*self.learned, *self.quarantined])
-            sizes, inside = whitener.measured(centres)
-            self._prepared = centres, 0.5 * whitener.slopes(centres, inside), sizes
+            measured = whitener.measured(centres)
+            self._prepared = centres, 0.5 * whitener.slopes(centres, measured), measured[0]
             self._whitener = whitener
         return self._prepared
 

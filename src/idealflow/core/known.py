@@ -137,10 +137,10 @@ class KnownEnvironments:
                 parts[rows] = weights[rows] * objective(u, None if reference is None else reference[rows])[0]
                 continue
             own = vectors[rows]
-            squares, inside = whitener.measured(own)
-            value, slope = objective(squares / whitener.k, None if reference is None else reference[rows])
+            measured = whitener.measured(own)
+            value, slope = objective(measured[0] / whitener.k, None if reference is None else reference[rows])
             parts[rows] = weights[rows] * value
-            slopes[rows] = whitener.slopes(own, inside) * (weights[rows] * slope / whitener.k)[:, None]
+            slopes[rows] = whitener.slopes(own, measured) * (weights[rows] * slope / whitener.k)[:, None]
         return parts, slopes
 
     def whitened(self, vectors: Float, kind: int) -> Float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.products import padded, row_products
-from idealflow.core.residuals import squared_distances
+from idealflow.core.residuals import CANCELLED, squared_distances
 
 __all__ = ["Whitener"]
 
@@ -90,26 +90,34 @@ class Whitener:
         )  # fmt: skip
         return out, inside[:, : len(self.directions)]
 
-    def slopes(self, vectors: Float, inside: Float | None = None) -> Float:
+    def slopes(self, vectors: Float, measured: tuple[Float, Float] | None = None) -> Float:
         """Gradients of the squared lengths in the vectors, (n, d).
 
         Parameters
         ----------
         vectors : (n, d)
-        inside : (n, m)
-            Their projections, if :meth:`measured` has given them.
+        measured
+            What :meth:`measured` has given for them.
         """
-        if inside is None:
-            inside = self.measured(vectors)[1]
+        squares, inside = self.measured(vectors) if measured is None else measured
+        first, others, apart, d = inside[:, :_LANES], inside[:, _LANES:], self.apart, len(self.mean)
+        along = inside * self.scales**2
         found = vectors - self.mean
-        along = inside * (self.scales**2 - self.floor)
-        apart = self.apart
+        found -= row_products(first, self._rows[:_LANES], d)
+        whole = bool((self.floor * np.einsum("ij,ij->i", found, found) > CANCELLED * squares).any())
+        if whole:
+            found -= row_products(others, self._rows[_LANES:], d)
+        else:
+            along[:, _LANES:] -= self.floor * others
         if len(apart):
             rows, columns = self._apart
-            more = (found[:, apart] - row_products(inside, rows, len(apart))) * (self.rest[apart] ** 2 - self.floor)
+            more = found[:, apart]
+            if not whole:
+                more -= row_products(others, rows[_LANES:], len(apart))
+            more *= self.rest[apart] ** 2 - self.floor
             along -= row_products(more, columns, len(self.directions))
         found *= self.floor
-        found += row_products(along, self._rows, len(self.mean))
+        found += row_products(along, self._rows, d)
         if len(apart):
             found[:, apart] += more
         found *= 2.0

@@ -28,6 +28,16 @@ def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, s
     """Whether the labeller's program, parameters and pseudopotentials are here.
 
     Where the campaign is ``submitted``, its workers label, and what is missing here is only worth a warning.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
+    >>> findings = Findings()
+    >>> maker = IdealMaker(label=LabelMaker(AseLabeller("ase.calculators.emt.EMT")))
+    >>> check_engine(maker, bulk("Cu"), findings, submitted=False)
+    >>> print(findings.text(), end="")
+    labeller       EMT: ase.calculators.emt.EMT is here
     """
     if not (maker.learn or maker.bootstrap.source == "structures" or maker.evaluation.n_frames):
         findings.say("labeller", "none is needed: nothing is labelled")
@@ -52,7 +62,16 @@ def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, s
 def check_places(
     maker: CampaignSettings, out: Path | None, launchpad: Path | None, findings: Findings, *, submitted: bool
 ) -> None:
-    """Whether the folder of `idealflow run`, or the store and launchpad of `idealflow submit`, can be used."""
+    """Whether the folder of `idealflow run`, or the store and launchpad of `idealflow submit`, can be used.
+
+    Examples
+    --------
+    >>> from idealflow import IdealMaker
+    >>> findings = Findings()
+    >>> check_places(IdealMaker(), None, None, findings, submitted=False)
+    >>> print(findings.text(), end="")
+    store          an SQLite file in the folder of `idealflow run --out`
+    """
     if out is not None:
         directory = CampaignDirectory(out)
         with findings.faults.collected():
@@ -70,7 +89,14 @@ def check_places(
 
 
 def queue_store() -> Any:
-    """The JOB_STORE of jobflow's settings, in which a submitted campaign is."""
+    """The JOB_STORE of jobflow's settings, in which a submitted campaign is.
+
+    Examples
+    --------
+    >>> from jobflow import JobStore
+    >>> isinstance(queue_store(), JobStore)
+    True
+    """
     return SETTINGS.JOB_STORE
 
 
@@ -108,7 +134,17 @@ def _launchpad(file: Path | None) -> str:
 
 
 def check_machine(maker: CampaignSettings, atoms: Atoms, findings: Findings) -> None:
-    """Say which threads and how much memory the campaign takes of this machine's."""
+    """Say which threads and how much memory the campaign takes of this machine's.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import IdealMaker
+    >>> findings = Findings()
+    >>> check_machine(IdealMaker(), bulk("Cu"), findings)
+    >>> [topic for topic, _ in findings.lines]
+    ['threads', 'memory']
+    """
     threads, cores = Settings().threads, len(os.sched_getaffinity(0))
     labelling = maker.label.labeller.cores
     findings.say("threads", f"{threads} of this machine's {cores} cores (IDEALFLOW_THREADS), a label takes {labelling}")
