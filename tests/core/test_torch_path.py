@@ -86,7 +86,8 @@ def test_equals_the_numba_path(tmp_path, case):
     assert difference(vectors, model.descriptors(atoms)) < 1e-10
     # a squared length is a difference of two, which may lose digits down to 1e-10, its slope one more
     assert difference(values, model(atoms)) < 1e-9
-    assert difference(values, distances(model, vectors, atoms)) < 1e-9
+    if not model.too_few:  # of a species seen in too few environments distances are 0 or infinite
+        assert difference(values, distances(model, vectors, atoms)) < 1e-9
     some = rng.permutation(len(atoms))[: len(atoms) // 2 + 1]
     assert difference(other(atoms, some, raw=True), model(atoms, some, raw=True)) < 1e-9
     weights, reference = rng.integers(0, 3, len(atoms)) + 1e-3, rng.uniform(0.3, 1.5, len(atoms)) * values + 1e-9
