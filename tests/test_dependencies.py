@@ -35,8 +35,8 @@ def declared(*extras: str) -> set[str]:
 def imported(folder: str) -> dict[str, str]:
     """Top-level packages imported below a folder of the repository, also inside functions, with a file that imports each.
 
-    Not those of the standard library, and no scripts that lie in the folder themselves. tests/matgl is left out: `make test-matgl`
-    installs its one package more in an environment of its own.
+    Not those of the standard library, and no scripts that lie in the folder themselves. tests/matgl is left out: for it
+    `make test-matgl` installs its one package more in an environment of its own.
     """
     left_out = {"_build", "matgl"} if folder != "src" else {"_build"}
     files = sorted(file for file in (ROOT / folder).rglob("*.py") if not left_out & set(file.parts))
