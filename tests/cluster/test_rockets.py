@@ -13,7 +13,7 @@ from support import tiny
 from workbench.cluster import PATIENCE_S, Cluster, wait_for
 
 QUEUES: dict[str, Any] = {"queues": {"default": "cpu", "segment": "gpu", "update": "gpu"}}
-GPU_STAGES = {"segment", "update"}
+GPU_STAGES = {"segment", "update", "consolidate"}
 
 
 def config(cluster: Cluster, **changes: Any) -> str:

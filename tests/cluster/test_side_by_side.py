@@ -101,7 +101,9 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
         entry["fw_id"]: entry["spec"]["stage"] for entry in launchpad.fireworks.find({}, {"spec.stage": 1, "fw_id": 1})
     }
     for launch in launchpad.launches.find({}, {"fw_id": 1, "fworker.name": 1}):  # reruns and jobs that jobs added, too
-        assert launch["fworker"]["name"] == ("gpu" if stages[launch["fw_id"]] in ("segment", "update") else "cpu")
+        assert launch["fworker"]["name"] == (
+            "gpu" if stages[launch["fw_id"]] in ("segment", "update", "consolidate") else "cpu"
+        )
     computed = log.read_text().split()
     assert len(computed) == len(set(computed))
     times = list(label_times(launchpad))

@@ -11,6 +11,7 @@ from idealflow.errors import InputError
 from idealflow.forcefields import ForceField, get_force_field
 from idealflow.forcefields.conformance import relabelled
 from idealflow.forcefields.local import calculator as calculator_module
+from idealflow.forcefields.registry import FORCE_FIELDS
 from idealflow.testing import check_force_field
 from support.labelled_cells import alloy_cells, labelled
 
@@ -217,14 +218,17 @@ def test_progress_is_told_to_the_end(copper):
     assert {row[1] for row in seen} == {7}
 
 
-def test_the_kit_finds_what_is_broken(copper):
+def test_the_kit_finds_what_is_broken(copper, monkeypatch):
     from idealflow.forcefields.local import LocalForceField
 
     class Forgetful(LocalForceField):
+        name = "forgetful"
+
         def save(self, path):
             self._optimiser_state = None
             return super().save(path)
 
+    monkeypatch.setitem(FORCE_FIELDS.registered, "forgetful", Forgetful)
     with pytest.raises(AssertionError, match="optimiser"):
         check_force_field(Forgetful(["Cu"]), copper[:2], steps=3)
 
@@ -245,9 +249,12 @@ def test_the_kit_finds_what_is_broken(copper):
             self.results = self.inner.results
 
     class Drifting(LocalForceField):
+        name = "drifting"
+
         def calculator(self):
             return Wandering(super().calculator())
 
+    monkeypatch.setitem(FORCE_FIELDS.registered, "drifting", Drifting)
     with pytest.raises(AssertionError, match="depend on the frame alone"):
         check_force_field(Drifting(["Cu"]), copper[:2], steps=3)
 

@@ -15,11 +15,12 @@ from jobflow import JobStore
 
 from idealflow import Campaign
 from idealflow.provenance import INDEXED_FIELDS
-from idealflow.schemas import CampaignState
-from idealflow.storage import SQLiteStore
+from idealflow.schemas import CampaignState, LearnerVersion
+from idealflow.storage import ArtifactStore, SQLiteStore
 from idealflow.workflow import IdealMaker, run_campaign
 from idealflow.workflow.config.load import maker_from_settings
 from idealflow.workflow.frames.encode import to_stored
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 
 EMT = "ase.calculators.emt.EMT"
 REFERENCE = "EMT (stands in for DFT)"
@@ -84,6 +85,12 @@ def sqlite(folder: Path) -> JobStore:
     store = JobStore(SQLiteStore(str(folder / "store.sqlite"), index_fields=INDEXED_FIELDS))
     store.connect()
     return store
+
+
+def known_by(learner: LearnerVersion, artifacts: str, folder: Path) -> bytes:
+    """The uncertainty of a version as one whole file; what is stored leans on earlier files, so that of equal ones may differ."""
+    folder.mkdir(exist_ok=True)
+    return load_uncertainty_artifact(ArtifactStore(artifacts), learner).save(folder / "known").read_bytes()
 
 
 def copied(folder: Path, to: Path) -> Path:

@@ -168,7 +168,8 @@ def test_bootstrap_from_an_earlier_campaign_carries_everything_on(finished: Any,
     assert campaign.bootstrap().source == "campaign"
     earlier = finished.state.learner
     assert state.first_learner.force_field.sha256 == earlier.force_field.sha256
-    assert state.first_learner.uncertainty.sha256 == earlier.uncertainty.sha256
+    ours = tiny.known_by(state.first_learner, state.artifacts, tmp_path / "ours")
+    assert ours == tiny.known_by(earlier, finished.state.artifacts, tmp_path / "theirs")
     assert campaign.bootstrap().n_structures == 8 + finished.state.n_substructures
     assert finished.campaign.state() == finished.state  # and the earlier one is as it was
 
