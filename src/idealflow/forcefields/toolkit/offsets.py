@@ -73,7 +73,7 @@ def species_offsets(fractions: ArrayLike, residuals: ArrayLike) -> NDArray[np.fl
 def least_change(inputs: ArrayLike, residuals: ArrayLike, damping: float) -> NDArray[np.float64]:
     """Smallest change of linear weights that brings energies per atom close to their labels.
 
-    It minimises |residuals − inputs · change|² + λ |change|², where λ is ``damping`` times the mean square length of a row.
+    It minimises ‖residuals − inputs · change‖² + λ ‖change‖², where λ is ``damping`` times the mean square length of a row.
 
     Parameters
     ----------
