@@ -112,7 +112,7 @@ class CampaignError(IdealflowError):
     >>> from idealflow.workflow.stages.first_data import FirstData
     >>> FirstData(what=[], failed={"li/bootstrap/000000": "SCF did not converge"}).check_enough()
     Traceback (most recent call last):
-    idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 labels failed: ...
+    idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 label failed: ...
     """
 
 

@@ -18,6 +18,7 @@ from idealflow.errors import InputError, LabelsAwaitedError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
 from idealflow.settings import Settings
+from idealflow.wording import counted
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import first_frame, initial_state
 from idealflow.workflow.campaign.reopening import reopened
@@ -201,7 +202,7 @@ def run_campaign(
     with _runner(workers or maker.workers or 1, store, root_dir, budget) as runner:
         while (action := next_action(state)).kind != "stop":
             if rounds is not None and done >= rounds:
-                return _paused(state, f"{rounds} rounds done; the same command goes on from here")
+                return _paused(state, f"{counted(rounds, 'round')} done; the same command goes on from here")
             try:
                 after = _run_action(maker, state, action, store, runner)
             except LabelsAwaitedError as waits:

@@ -12,6 +12,7 @@ from jobflow import JobStore
 from idealflow.errors import CampaignError
 from idealflow.schemas import LabelledDoc, LearnerVersion, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
+from idealflow.wording import counted
 from idealflow.workflow.frames.encode import labelled_atoms
 from idealflow.workflow.stages.awaited import refuse_awaited
 
@@ -37,7 +38,7 @@ class FirstData:
     --------
     >>> FirstData(what=[], failed={"li/bootstrap/000000": "SCF did not converge"}).check_enough()
     Traceback (most recent call last):
-    idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 labels failed: ...
+    idealflow.errors.CampaignError: the bootstrap has 0 labelled structures, at least 2 are needed; 1 label failed: ...
     """
 
     what: object
@@ -57,11 +58,11 @@ class FirstData:
         if len(self.frames) >= 2:
             return
         if not self.failed:
-            raise CampaignError(f"the bootstrap has {len(self.frames)} labelled structures; at least 2 are needed")
+            raise CampaignError(f"the bootstrap has {counted(len(self.frames), 'labelled structure')}; at least 2 are needed")
         causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(self.failed.values()).most_common())
         raise CampaignError(
-            f"the bootstrap has {len(self.frames)} labelled structures, at least 2 are needed; {len(self.failed)} labels failed: "
-            f"{causes}"
+            f"the bootstrap has {counted(len(self.frames), 'labelled structure')}, at least 2 are needed; "
+            f"{counted(len(self.failed), 'label')} failed: {causes}"
         )
 
 
