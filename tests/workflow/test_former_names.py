@@ -212,7 +212,7 @@ def test_max_rounds_of_the_config_and_of_the_command_bound_the_run(
     small = {"bootstrap": {"n_structures": 4, "fit_steps": 2}}
     command = ["run", str(written(tmp_path, max_rounds=1, **small)), "--out", str(out), "--quiet"]
     assert main(command) == 0
-    assert "1 rounds done" in capsys.readouterr().out
+    assert "1 round done" in capsys.readouterr().out
     assert json.loads((out / "summary.json").read_text())["rounds"] == 1
     written(tmp_path, max_rounds=50, **small)
     assert main([*command, "--max-rounds", "1"]) == 0
