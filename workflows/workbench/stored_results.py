@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench import force_field_tables
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
     campaign_table,
@@ -245,6 +246,11 @@ TABLES: dict[str, Callable[..., str]] = {
     "queries": measured.queries,
     "vectors": measured.vectors,
     "parallel-labels": parallel_labels_table,
+    "md-speed": force_field_tables.md_speed,
+    "force-fields": force_field_tables.force_fields,
+    "drifts": force_field_tables.drifts,
+    "short-campaigns": force_field_tables.short_campaigns,
+    "parts-of-frames": force_field_tables.parts_of_frames,
     "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),
     "scaling-exponents": lambda: exponents_table(scaling_lines("frames")),
     "scaling-acceleration": lambda per_frame: acceleration_table(

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from idealflow.core.descriptors.neighbours import NeighbourGrid
-from idealflow.forcefields.local import kernels
+from idealflow.forcefields.local import fused, kernels
+from idealflow.forcefields.local.candidates import CandidateList
+from idealflow.forcefields.local.lanes import blocks_of, weights_of
 from idealflow.forcefields.local.model import LocalModel
-from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
+from idealflow.forcefields.local.repulsion import repulsion_ranges
 
 __all__ = ["LocalCalculator"]
 
-CENTRES_AT_ONCE = 4096  # densities of one chunk take 4 MB per species
+CENTRES_AT_ONCE = 4096  # slopes of their pairs take some 10 MB
 
 
 class LocalCalculator(Calculator):
     """Energy (eV), forces (eV/Å) and stress (eV/Å³) in double precision.
 
-    Made by :meth:`LocalForceField.calculator <idealflow.forcefields.local.LocalForceField.calculator>`. Nothing, not even a
-    neighbour list, is kept from one frame to the next. Atoms are computed in chunks of 4096, which bounds the memory.
+    Made by :meth:`LocalForceField.calculator <idealflow.forcefields.local.LocalForceField.calculator>`. Results depend on
+    the frame alone, to the bit: the list of neighbours that is kept from one frame to the next only saves time
+    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in chunks of 4096, which bounds the memory.
 
     Parameters
     ----------
@@ -40,6 +40,11 @@ class LocalCalculator(Calculator):
     kinds
         Function that returns the species index of each atom of a frame; it refuses unknown species and positions that are not
         finite.
+
+    Attributes
+    ----------
+    candidates
+        The list of neighbours.
 
     Examples
     --------
@@ -60,7 +65,9 @@ class LocalCalculator(Calculator):
         self, model: LocalModel, numbers: Sequence[int], cutoff: float, kinds: Callable[[Atoms], NDArray[np.int64]]
     ) -> None:
         super().__init__()
-        self._model = copy.deepcopy(model).double().requires_grad_(False)
+        self._weights = weights_of(model)
+        self._reference = model.reference.numpy().copy()
+        self.candidates = CandidateList(cutoff)
         self._charges, self._ranges = np.array(numbers, dtype=float), repulsion_ranges(numbers)
         self._cutoff, self._kinds = float(cutoff), kinds
 
@@ -70,41 +77,26 @@ class LocalCalculator(Calculator):
         """Evaluate; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None  # noqa: S101  # set by the line above
-        kind = self._kinds(self.atoms)
-        n = len(kind)
-        energies = self._model.reference.numpy()[kind]
-        forces, virial = np.zeros((n, 3)), np.zeros((1, 3, 3))
-        grid = NeighbourGrid(self.atoms.positions, self.atoms.cell.array, self.atoms.pbc, self._cutoff)
+        kind, cell, pbc = self._kinds(self.atoms), self.atoms.cell.array, self.atoms.pbc
+        n, positions = len(kind), np.ascontiguousarray(self.atoms.positions)
+        energies = self._reference[kind]
+        forces, virial = np.zeros((n, 3)), np.zeros((3, 3))
+        candidates = self.candidates.of(positions, cell, pbc, kind)
+        frame = candidates.offsets, candidates.j, candidates.shift, positions, np.where(pbc[:, None], cell, 0.0), kind
         for start in range(0, n, CENTRES_AT_ONCE):
-            centres = np.arange(start, min(start + CENTRES_AT_ONCE, n))
-            with kernels.threads_for(len(centres)):
-                energies[centres] += self._of_centres(grid, centres, kind, forces, virial)
+            end = min(start + CENTRES_AT_ONCE, n)
+            kept, n_centres = int(candidates.offsets[end] - candidates.offsets[start]), end - start
+            counts, near, slopes = np.empty(n_centres, np.int64), np.empty(kept, np.int32), np.empty((kept, 3))
+            atomic, virials = np.empty(n_centres), np.empty((n_centres, 3, 3))
+            with kernels.threads_for(n_centres):
+                fused.energies_and_slopes(
+                    blocks_of(kind, start, end), start, *frame, self._cutoff, self._weights,
+                    self._charges, self._ranges, atomic, counts, near, slopes, virials,
+                )  # fmt: skip
+            fused.gather_forces(start, end, candidates.offsets, counts, near, slopes, forces)
+            energies[start:end] += atomic
+            virial += virials.sum(axis=0)
         energy = float(energies.sum())
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if self.atoms.cell.rank == 3:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(virial[0] / self.atoms.cell.volume)
-
-    def _of_centres(
-        self,
-        grid: NeighbourGrid,
-        centres: NDArray[np.int64],
-        kind: NDArray[np.int64],
-        forces: NDArray[np.float64],
-        virial: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Energies of some atoms relative to their references, (n,), eV; what they contribute to forces and virial is added."""
-        model = self._model
-        offsets, j, _, vec = grid.pairs(centres)
-        basis = (vec, offsets, j, kind, self._cutoff, model.n_radial)
-        density = np.empty((len(centres), model.n_species * model.n_radial, kernels.N_LM))
-        kernels.densities(*basis, density)
-        tensor = torch.from_numpy(density).requires_grad_()
-        with torch.enable_grad():
-            atomic = model(tensor, torch.from_numpy(kind[centres]))
-        (weight,) = torch.autograd.grad(atomic.sum(), tensor)
-        slopes = np.empty_like(vec)
-        kernels.pair_slopes(*basis, weight.contiguous().numpy(), slopes)
-        energies: NDArray[np.float64] = atomic.detach().numpy()
-        repulsion(vec, offsets, j, kind, centres, self._charges, self._ranges, energies, slopes)
-        kernels.scatter_forces(vec, offsets, j, centres, np.zeros_like(centres), slopes, forces, virial)
-        return energies
+            self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.cell.volume)

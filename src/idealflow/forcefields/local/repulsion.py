@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from ase.data import covalent_radii
 
-__all__ = ["repulsion", "repulsion_ranges"]
+__all__ = ["repulsion", "repulsion_of", "repulsion_ranges"]
 
 _COULOMB = 14.399645  # e²/(4πε₀), eV Å
 _OUTER = 0.7
@@ -40,6 +40,37 @@ def repulsion_ranges(numbers: Sequence[int]) -> np.ndarray:
     """
     radii = covalent_radii[np.asarray(numbers)]
     return _OUTER * (radii[:, None] + radii[None, :])
+
+
+@numba.njit(cache=True, nogil=True)
+def repulsion_of(r, charge, other, outer):
+    """Half the energy of a pair, eV, and its slope, eV/Å.
+
+    Parameters
+    ----------
+    r
+        Distance, Å, below ``outer``.
+    charge, other
+        Atomic numbers.
+    outer
+        Distance at which the repulsion begins, Å.
+
+    Examples
+    --------
+    >>> repulsion_of(1.847, 29.0, 29.0, 1.848)[0] < 1e-6 < repulsion_of(1.5, 29.0, 29.0, 1.848)[0]
+    True
+    """
+    length = 0.46850 / (charge**0.23 + other**0.23)
+    screen, d_screen = 0.0, 0.0
+    for a, b in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)):
+        term = a * math.exp(-b * r / length)
+        screen += term
+        d_screen -= b / length * term
+    x = min(1.0, 2.0 * (1.0 - r / outer))
+    switch = x**3 * (10.0 - 15.0 * x + 6.0 * x * x)
+    d_switch = -60.0 * (x * (1.0 - x)) ** 2 / outer
+    coulomb = 0.5 * _COULOMB * charge * other / r
+    return coulomb * screen * switch, coulomb * (d_screen * switch + screen * d_switch - screen * switch / r)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -83,17 +114,7 @@ def repulsion(vec, offsets, j, kind, centres, charges, ranges, energies, slopes)
             if r2 >= outer * outer:
                 continue
             r = math.sqrt(r2)
-            length = 0.46850 / (charges[s] ** 0.23 + charges[t] ** 0.23)
-            screen, d_screen = 0.0, 0.0
-            for a, b in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)):
-                term = a * math.exp(-b * r / length)
-                screen += term
-                d_screen -= b / length * term
-            x = min(1.0, 2.0 * (1.0 - r / outer))
-            switch = x**3 * (10.0 - 15.0 * x + 6.0 * x * x)
-            d_switch = -60.0 * (x * (1.0 - x)) ** 2 / outer
-            coulomb = 0.5 * _COULOMB * charges[s] * charges[t] / r
-            energies[c] += coulomb * screen * switch
-            d_r = coulomb * (d_screen * switch + screen * d_switch - screen * switch / r)
+            energy, d_r = repulsion_of(r, charges[s], charges[t], outer)
+            energies[c] += energy
             for b in range(3):
                 slopes[p, b] += d_r * vec[p, b] / r

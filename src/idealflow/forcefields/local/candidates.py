@@ -1,0 +1,191 @@
+"""Neighbours of every atom out to somewhat more than the cutoff, in an order that the frame alone determines.
+
+Dynamics moves atoms by a hundredth of an ångström a step. A list of all pairs closer than cutoff + skin holds every pair closer
+than the cutoff until an atom has moved by half the skin (Verlet, Phys. Rev. 159, 98 (1967)). Here it changes no bit of the
+result: an atom's neighbours are sorted by species, index and image, pairs beyond the cutoff are skipped, and vectors are computed
+from the positions of the frame. So it does not matter when the list was made, nor how long the skin is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from idealflow.core.descriptors.neighbours import NeighbourGrid
+
+__all__ = ["CandidateList", "Candidates"]
+
+SKIN = 0.8  # Å; at 1000 K a list lasts some twenty steps
+_CENTRES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs that may be closer than the cutoff; those of atom i are rows ``offsets[i]`` to ``offsets[i + 1]``.
+
+    Attributes
+    ----------
+    offsets : (n + 1,) int64
+    j : (n_candidates,) int32
+        Index of the other atom.
+    shift : (n_candidates, 3) int32
+        Image of the other atom, in cell vectors.
+
+    Examples
+    --------
+    >>> pair = CandidateList(2.5).of(np.array([[0, 0, 0], [0, 0, 2.0]]), np.zeros((3, 3)), np.zeros(3, bool), np.zeros(2, int))
+    >>> pair.offsets.tolist(), pair.j.tolist(), pair.shift.tolist()
+    ([0, 1, 2], [1, 0], [[0, 0, 0], [0, 0, 0]])
+    """
+
+    offsets: NDArray[np.int64]
+    j: NDArray[np.int32]
+    shift: NDArray[np.int32]
+
+
+class CandidateList:
+    """The candidates of a frame, made again when they do not hold all neighbours of the next one.
+
+    The first frame gets a list without skin. Only when a frame follows that has the same cell and species, and whose atoms moved
+    by less than half a skin, is a skin worth its price.
+
+    Parameters
+    ----------
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> crystal, candidates = bulk("Cu", cubic=True), CandidateList(2.6)
+    >>> frame = crystal.positions, crystal.cell.array, crystal.pbc, np.zeros(4, dtype=np.int64)
+    >>> candidates.of(*frame).offsets[-1]  # without a skin: 12 neighbours each
+    np.int64(48)
+    >>> candidates.of(frame[0] + 0.01, *frame[1:]) is candidates.of(frame[0] + 0.02, *frame[1:])
+    True
+    """
+
+    def __init__(self, cutoff: float) -> None:
+        self.cutoff = float(cutoff)
+        self._made: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]] | None = None
+        self._skin = 0.0
+        self._candidates: Candidates | None = None
+
+    def of(
+        self,
+        positions: NDArray[np.float64],
+        cell: NDArray[np.float64],
+        pbc: NDArray[np.bool_],
+        kind: NDArray[np.int64],
+    ) -> Candidates:
+        """Candidates of a frame.
+
+        Parameters
+        ----------
+        positions : (n, 3), Å
+        cell : (3, 3), Å
+        pbc : (3,) bool
+        kind : (n,) int64
+            Species index of each atom.
+
+        Raises
+        ------
+        InputError
+            If positions or cell are not finite, or a periodic cell is flat.
+        """
+        moved = self._moved(positions, cell, pbc, kind)
+        if self._candidates is None or not 2.0 * moved <= self._skin:
+            self._skin = SKIN if 2.0 * moved < SKIN else 0.0
+            self._made = positions.copy(), cell.copy(), pbc.copy(), kind.copy()
+            self._candidates = _sorted_candidates(positions, cell, pbc, kind, self.cutoff + self._skin)
+        return self._candidates
+
+    def _moved(
+        self,
+        positions: NDArray[np.float64],
+        cell: NDArray[np.float64],
+        pbc: NDArray[np.bool_],
+        kind: NDArray[np.int64],
+    ) -> float:
+        """Largest distance of an atom from where it was when the list was made, Å; infinite for another cell or composition."""
+        if self._made is None:
+            return np.inf
+        before, *others = self._made
+        if len(before) != len(positions) or not all(
+            np.array_equal(old, new) for old, new in zip(others, (cell, pbc, kind), strict=True)
+        ):
+            return np.inf
+        return float(np.sqrt(((positions - before) ** 2).sum(axis=1).max(initial=0.0)))
+
+
+def _sorted_candidates(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
+    kind: NDArray[np.int64],
+    reach: float,
+) -> Candidates:
+    grid, n = NeighbourGrid(positions, cell, pbc, reach), len(positions)
+    counts, parts_j, parts_shift = [np.zeros(1, np.int64)], [], []
+    for start in range(0, n, _CENTRES_AT_ONCE):
+        pairs = grid.pairs(np.arange(start, min(start + _CENTRES_AT_ONCE, n)))
+        j, shift = np.empty_like(pairs.j), np.empty_like(pairs.shift)
+        _sort(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
+        counts.append(np.diff(pairs.offsets))
+        parts_j.append(j)
+        parts_shift.append(shift)
+    if not parts_j:
+        return Candidates(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty((0, 3), np.int32))
+    return Candidates(np.cumsum(np.concatenate(counts)), np.concatenate(parts_j), np.concatenate(parts_shift))
+
+
+@numba.njit(cache=True, nogil=True)
+def _comes_first(j, shift, kind, p, q):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
+    """Whether pair p stands before pair q: by species, index, image."""
+    if j[p] != j[q]:
+        s, t = kind[j[p]], kind[j[q]]
+        return j[p] < j[q] if s == t else s < t
+    for k in range(3):
+        if shift[p, k] != shift[q, k]:
+            return shift[p, k] < shift[q, k]
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort(offsets, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
+    """Sort the pairs of every centre: by insertion into runs, then by merging runs of twice the length."""
+    most = 0
+    for c in range(len(offsets) - 1):
+        most = max(most, offsets[c + 1] - offsets[c])
+    order, other = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    for c in range(len(offsets) - 1):
+        first, n = offsets[c], offsets[c + 1] - offsets[c]
+        for start in range(0, n, 8):
+            for k in range(start, min(start + 8, n)):
+                place = k
+                while place > start and _comes_first(j, shift, kind, first + k, order[place - 1]):
+                    order[place] = order[place - 1]
+                    place -= 1
+                order[place] = first + k
+        run = 8
+        while run < n:
+            for start in range(0, n, 2 * run):
+                a, b = start, min(start + run, n)
+                middle, end = b, min(start + 2 * run, n)
+                for k in range(start, end):
+                    if a < middle and (b >= end or not _comes_first(j, shift, kind, order[b], order[a])):
+                        other[k] = order[a]
+                        a += 1
+                    else:
+                        other[k] = order[b]
+                        b += 1
+            order, other = other, order
+            run *= 2
+        for k in range(n):
+            p = order[k]
+            sorted_j[first + k] = j[p]
+            for axis in range(3):
+                sorted_shift[first + k, axis] = shift[p, axis]

