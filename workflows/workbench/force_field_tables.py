@@ -42,8 +42,8 @@ def force_fields() -> str:
     heads = ["", "steps", "training, s", "crystal, meV/atom", "crystal, meV/Å", "liquid, meV/atom", "liquid, meV/Å"]
     rows = [["the mean energy, no force", "", "", *_four(stored["mean"])]]
     for name, title in NAMES.items():
-        for fit in stored[name]["fits"]:
-            rows.append([title, str(fit["steps"]), f"{fit['fit_s']:.0f}", *_four(fit["errors"])])
+        fits = stored[name]["fits"]
+        rows.extend([title, str(fit["steps"]), f"{fit['fit_s']:.0f}", *_four(fit["errors"])] for fit in fits)
     return markdown(heads, rows)
 
 
