@@ -108,7 +108,7 @@ test-matgl: .venv-matgl/.made
 
 # a package that warns of what it will change is no error here
 test-sevennet test-chgnet: test-%: .venv-%/.made
-	.venv-$*/bin/python -m pytest -o filterwarnings=default -m $* tests/$*
+	.venv-$*/bin/python -m pytest -o filterwarnings=default -m $* tests/with_$*
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage

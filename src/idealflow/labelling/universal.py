@@ -51,7 +51,8 @@ class Universal:
         MissingExtraError
             With the command that installs it.
         """
-        if find_spec(self.package) is None:
+        found = find_spec(self.package)
+        if found is None or found.origin is None:  # a folder of that name is no package
             raise MissingExtraError(f"labels of {self.title} need: pip install 'idealflow[{self.extra}]'")
 
 

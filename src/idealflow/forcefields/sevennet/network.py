@@ -25,7 +25,13 @@ _SILU_NORM = 1.6791767923989418  # makes the mean square of silu of a normal var
 
 
 class Path(NamedTuple):
-    """One way of a message: a state of degree ``source``, with harmonics of degree ``filter``, gives one of degree ``target``."""
+    """One way of a message: a state of degree ``source``, with harmonics of degree ``filter``, gives one of degree ``target``.
+
+    Examples
+    --------
+    >>> Path(source=1, filter=1, target=2).size
+    5
+    """
 
     source: int
     filter: int

@@ -1,6 +1,6 @@
 """A small random SevenNet of sevenn 0.13.0 and what that package says of an alloy, stored for the tests that run without it.
 
-.venv-sevennet/bin/python tests/sevennet/store_reference.py tests/fixtures/sevennet
+.venv-sevennet/bin/python tests/with_sevennet/store_reference.py tests/fixtures/sevennet
 """
 
 from __future__ import annotations
