@@ -14,6 +14,13 @@ from support.labelled_cells import copper_cells
 pytestmark = pytest.mark.sevennet
 
 
+def sheared_copper():
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_cell(atoms.cell.array @ np.array([[1, 0.12, -0.04], [0, 1, 0.07], [0, 0, 1]]), scale_atoms=True)
+    atoms.rattle(0.05, seed=0)
+    return atoms
+
+
 def salt():
     atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
     atoms.symbols[0] = "Cu"
@@ -42,7 +49,7 @@ def test_a_species_that_the_weights_do_not_know_is_refused():
 def test_labels_of_a_kept_calculator_are_those_of_a_new_one_to_the_bit():
     labeller = AseLabeller("sevennet", {"precision": "double"})
     labeller.check_site(["Na", "Cl", "Cu"])
-    check_labeller(labeller, salt())
+    check_labeller(labeller, sheared_copper())
     labeller.compute(salt() * (1, 1, 2))
     kept = labeller.compute(salt())
     close_workers()
