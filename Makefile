@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl notebooks coverage lint types imports docs benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet notebooks coverage lint types imports docs benchmarks clean
 
 help:
 	@echo "make install     the program in .venv, with versions known to work together"
@@ -20,6 +20,8 @@ help:
 	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
 	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
 	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
+	@echo "make test-sevennet SevenNet against sevenn, with its weights, in an environment of its own, .venv-sevennet; five minutes"
+	@echo "make test-chgnet CHGNet's labels, in an environment of its own, .venv-chgnet; two minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make benchmarks  timings against named peers"
@@ -98,6 +100,15 @@ notebooks: $(VENV)/.notebooks
 # matgl warns of what it will change; a warning is no error here
 test-matgl: .venv-matgl/.made
 	.venv-matgl/bin/python -m pytest -o filterwarnings=default -m matgl tests/matgl
+
+.venv-sevennet/.made .venv-chgnet/.made: .venv-%/.made: $(BIN)/idealflow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --constraint .constraints.txt --editable ".[$*]" pytest hypothesis
+	@touch $@
+
+# a package that warns of what it will change is no error here
+test-sevennet test-chgnet: test-%: .venv-%/.made
+	.venv-$*/bin/python -m pytest -o filterwarnings=default -m $* tests/with_$*
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw
 	IDEALFLOW_REQUIRE_GPAW=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html:build/coverage

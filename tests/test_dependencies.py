@@ -35,10 +35,10 @@ def declared(*extras: str) -> set[str]:
 def imported(folder: str) -> dict[str, str]:
     """Top-level packages imported below a folder of the repository, also inside functions, with a file that imports each.
 
-    Not those of the standard library, and no scripts that lie in the folder themselves. tests/matgl is left out: for it
-    `make test-matgl` installs its one package more in an environment of its own.
+    Not those of the standard library, and no scripts that lie in the folder themselves. Tests with packages that
+    `make test-matgl`, `test-sevennet` and `test-chgnet` install in environments of their own are left out.
     """
-    left_out = {"_build", "matgl"} if folder != "src" else {"_build"}
+    left_out = {"_build", "matgl", "with_sevennet", "with_chgnet"} if folder != "src" else {"_build"}
     files = sorted(file for file in (ROOT / folder).rglob("*.py") if not left_out & set(file.parts))
     own = {"idealflow", "support", *(entry.stem for entry in (ROOT / "workflows").iterdir()), *sys.stdlib_module_names}
     if folder != "src":
@@ -60,7 +60,7 @@ def distributions_of(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("src", ("s3", "tsne", "watch")), ("tests", ("dev",)), ("docs", ("docs",))],
+    [("src", ("s3", "tsne", "watch", "chgnet")), ("tests", ("dev",)), ("docs", ("docs",))],
 )
 def test_what_is_imported_is_declared(folder, extras):
     allowed = declared(*extras)

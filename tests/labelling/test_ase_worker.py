@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from idealflow.errors import InputError, LabelError
+from idealflow.errors import InputError, LabelError, MissingExtraError
 from idealflow.labelling import AseLabeller, ase_worker, close_workers
+from idealflow.workflow.labellers import labeller_from_settings
 from support import environment_with_support
 
 EMT_PATH = "ase.calculators.emt.EMT"
@@ -233,3 +235,40 @@ def test_wrong_settings_are_refused(atoms):
     atoms.positions[0] = np.nan
     with pytest.raises(LabelError, match="not finite"):
         AseLabeller(EMT_PATH).compute(atoms)
+
+
+@pytest.mark.parametrize(("kind", "made"), [("Kept", 1), ("Odd", 3)])
+def test_a_calculator_that_says_it_is_pure_is_kept_from_label_to_label(atoms, tmp_path, kind, made):
+    """One that does not say so is made anew; a label that fails ends a kept one."""
+    count = tmp_path / "made"
+    labeller = AseLabeller(f"support.odd_calculators.{kind}", {"do": "raises", "count": str(count)})
+    labels = [labeller.compute(frame) for frame in (atoms, atoms * (1, 1, 2), atoms)]
+    assert len(count.read_text()) == made
+    fresh = AseLabeller(EMT_PATH).compute(atoms)
+    for label in (labels[0], labels[2]):
+        assert label.energy == fresh.energy
+        assert np.array_equal(label.forces, fresh.forces)
+        assert np.array_equal(label.stress, fresh.stress)
+    with pytest.raises(LabelError, match="did not converge"):
+        labeller.compute(moved(atoms))
+    labeller.compute(atoms)
+    assert len(count.read_text()) == made + (1 if kind == "Kept" else 2)
+
+
+def test_labels_of_universal_force_fields_are_named_as_stand_ins():
+    labeller = AseLabeller("sevennet")
+    assert labeller.method == "SevenNet 7net-0 (stands in for DFT)"
+    assert labeller.science() == {"calculator": "sevennet", "kwargs": {"model": "7net-0"}}
+    assert AseLabeller("chgnet", {"model": "r2scan"}).method == "CHGNet r2scan (stands in for DFT)"
+    with pytest.raises(InputError, match=r"or one of sevennet, chgnet, got 'sevenet' \(did you mean 'sevennet'\?\)"):
+        AseLabeller("sevenet")
+
+
+@pytest.mark.parametrize(("name", "package"), [("sevennet", "sevenn"), ("chgnet", "chgnet")])
+def test_a_missing_package_is_refused_with_the_command_that_installs_it(name, package):
+    if find_spec(package) is not None:
+        pytest.skip("the package is there")
+    with pytest.raises(InputError, match=rf"pip install 'idealflow\[{name}\]'"):
+        labeller_from_settings({"calculator": name})
+    with pytest.raises(MissingExtraError, match=rf"pip install 'idealflow\[{name}\]'"):
+        AseLabeller(name).check_site(["Cu"])

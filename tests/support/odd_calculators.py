@@ -19,8 +19,11 @@ class Odd(EMT):
     has begun, and, by the end of the pipe, that none of them lives.
     """
 
-    def __init__(self, do, sign=None, **kwargs):
+    def __init__(self, do, sign=None, count=None, **kwargs):
         super().__init__(**kwargs)
+        if count is not None:
+            with Path(count).open("a") as file:
+                file.write(".")
         self.do = do
         self.sign = sign
 
@@ -61,6 +64,12 @@ class Odd(EMT):
 
     def threads(self):
         self.results["energy"] = self.results["free_energy"] = float(os.environ["OMP_NUM_THREADS"])
+
+
+class Kept(Odd):
+    """Says that its results depend on the structure alone."""
+
+    pure = True
 
 
 class NoStress(Calculator):

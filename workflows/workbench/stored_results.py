@@ -200,6 +200,24 @@ def learning(system: str) -> str:
     return "\n".join(lines)
 
 
+def pretrained_start() -> str:
+    """What SevenNet-0 learned of a dozen cells and forgot of others (workflows/benchmarks/pretrained_start.py)."""
+    rows = json.loads((BENCHMARKS / "pretrained_start.json").read_text())["fits"]
+    heads = [
+        "",
+        "energy, meV/atom",
+        "forces",
+        "forces, four other cells",
+        "shift, crystals",
+        "shift, set up by hand",
+        "CPU, s",
+    ]
+    names = ("energy", "force", "force_of_others", "shift", "shift_by_hand")
+    start = ["the weights as they are", "", f"{rows[0]['force_before']:.1f}", "", "0", "0", "0"]
+    fits = [[row["way"], *(f"{row[name]:.1f}" for name in names), f"{row['cpu_s']:.0f}"] for row in rows]
+    return markdown(heads, [start, *fits])
+
+
 def parallel_labels() -> dict[str, Any]:
     """What benchmarks/parallel_labels.py measured."""
     found: dict[str, Any] = json.loads((WORKFLOWS / "benchmarks" / "results" / "parallel_labels.json").read_text())
@@ -218,6 +236,7 @@ def parallel_labels_table() -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "learning": learning,
+    "pretrained-start": pretrained_start,
     "ablation": lambda system: report(systems_in(".")[system]),
     "objectives": lambda folder=".": objective_table(systems_in(folder)),
     "without-replay": without_replay,

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["AtomicEnergies", "AtomicForceField", "Consolidating", "ForceField", "TrainReport"]
+__all__ = ["AtomicEnergies", "AtomicForceField", "Consolidating", "ForceField", "Startable", "TrainReport"]
 
 Float = NDArray[np.float64]
 
@@ -180,6 +180,42 @@ class Consolidating(ForceField, Protocol):
         """
 
     def copy(self) -> Consolidating:
+        """An independent copy."""
+
+
+@runtime_checkable
+class Startable(ForceField, Protocol):
+    """A force field that can begin to learn from weights it has, and be held near them.
+
+    Optional: ``bootstrap.pretrained`` needs it. :class:`~idealflow.forcefields.toolkit.Start` keeps what it takes.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> isinstance(get_force_field("local", species=["Cu"]), Startable)
+    True
+    """
+
+    def start_here(self, anchor: Sequence[Atoms] = (), outside: Sequence[Atoms] = ()) -> None:
+        """Let later fits begin from the present weights; what is given stays with the force field, in its files too.
+
+        Parameters
+        ----------
+        anchor
+            Structures that are learned beside all data, with the labels that the force field gives them now.
+        outside
+            Structures on which :meth:`force_shift` says how far it has moved.
+
+        Raises
+        ------
+        InputError
+            If nothing has been learned yet, or the structures hold a species that it does not know.
+        """
+
+    def force_shift(self) -> float | None:
+        """Mean change since :meth:`start_here` of the force components on structures outside, eV/Å; None without any."""
+
+    def copy(self) -> Startable:
         """An independent copy."""
 
 

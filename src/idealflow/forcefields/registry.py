@@ -34,6 +34,7 @@ FORCE_FIELDS = Plugins(
         "local": ("idealflow.forcefields.local:LocalForceField", None),
         "m3gnet": ("idealflow.forcefields.m3gnet:M3GNetForceField", None),
         "m3gnet-small": ("idealflow.forcefields.m3gnet:SmallM3GNetForceField", None),
+        "sevennet": ("idealflow.forcefields.sevennet:SevenNetForceField", "sevennet"),
     },
 )
 

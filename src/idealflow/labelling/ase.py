@@ -14,10 +14,11 @@ from ase import Atoms
 from monty.json import MSONable
 
 from idealflow.core.structure import totals_of
-from idealflow.errors import InputError, LabelError
+from idealflow.errors import InputError, LabelError, did_you_mean
 from idealflow.labelling.ase_worker import ask_worker
 from idealflow.labelling.box import right_handed
 from idealflow.labelling.label import Label
+from idealflow.labelling.universal import UNIVERSAL
 
 __all__ = ["AseEngine", "AseLabeller"]
 
@@ -28,14 +29,16 @@ _SENT_ARRAYS = {"initial_magmoms": "magmoms", "initial_charges": "charges"}
 class AseLabeller(MSONable):
     """Labels from an ASE calculator, computed in a process of its own with a time limit.
 
-    Every label gets a new calculator, so that it depends on its structure alone. If the calculator crashes or hangs, that label
-    fails and nothing else; what it prints is kept out of the program's output. Files that it writes go to a scratch folder, which
-    is removed; paths in ``kwargs`` must be absolute.
+    Every label gets a new calculator, so that it depends on its structure alone. One that has a true attribute ``pure``, as those
+    of this package's force fields have, is used again, since its results do anyway. If the calculator crashes or hangs, that
+    label fails and nothing else; what it prints is kept out of the program's output. Files that it writes go to a scratch folder,
+    which is removed; paths in ``kwargs`` must be absolute.
 
     Attributes
     ----------
     calculator
-        Import path of the calculator class, or of a function that returns one, e.g. ``ase.calculators.emt.EMT``.
+        Import path of the calculator class, or of a function that returns one, e.g. ``ase.calculators.emt.EMT``; or ``sevennet``
+        or ``chgnet``, universal force fields whose weights come with their packages, with ``model`` in ``kwargs``.
     kwargs
         Keyword arguments of the calculator; plain values.
     time_limit_s
@@ -76,9 +79,10 @@ class AseLabeller(MSONable):
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
-        if "." not in self.calculator:
+        if "." not in self.calculator and self.calculator not in UNIVERSAL:
             raise InputError(
-                f"calculator must be an import path such as 'ase.calculators.emt.EMT', got {self.calculator!r}"
+                f"calculator must be an import path such as 'ase.calculators.emt.EMT', or one of {', '.join(UNIVERSAL)}, got "
+                f"{self.calculator!r}{did_you_mean(self.calculator, UNIVERSAL)}"
             )
         if self.time_limit_s is not None and not self.time_limit_s > 0:
             raise InputError(f"time_limit_s must be positive, got {self.time_limit_s}; give None for no limit")
@@ -92,7 +96,14 @@ class AseLabeller(MSONable):
     @property
     def method(self) -> str:
         """Name of the method that computes the labels."""
+        if self.reference is None and self.calculator in UNIVERSAL:
+            return UNIVERSAL[self.calculator].method(self.kwargs)
         return self.reference or self.calculator.rpartition(".")[2]
+
+    @property
+    def path(self) -> str:
+        """Import path of what makes the calculator."""
+        return UNIVERSAL[self.calculator].path if self.calculator in UNIVERSAL else self.calculator
 
     @property
     def cores(self) -> int:
@@ -109,9 +120,11 @@ class AseLabeller(MSONable):
         InputError
             One message for all that is missing.
         """
+        if self.calculator in UNIVERSAL:
+            UNIVERSAL[self.calculator].check_available()
         request = {"needed": sorted(set(species))}
         try:
-            answer = ask_worker(request, self.calculator, self.kwargs, None, self.threads, self.import_from)
+            answer = ask_worker(request, self.path, self.kwargs, None, self.threads, self.import_from)
         except LabelError as error:
             raise InputError(f"{self.calculator} cannot label on this machine: it cannot be made ({error})") from error
         if answer["missing"]:
@@ -119,7 +132,9 @@ class AseLabeller(MSONable):
 
     def science(self) -> dict[str, Any]:
         """Settings that decide a label: the calculator and its arguments, not the time limit or the name shown."""
-        return {"calculator": self.calculator, "kwargs": self.kwargs}
+        universal = UNIVERSAL.get(self.calculator)
+        model = {} if universal is None else {"model": universal.model}  # which one also where nobody named it
+        return {"calculator": self.calculator, "kwargs": {**model, **self.kwargs}}
 
     def as_dict(self) -> dict[str, Any]:
         """Stored form: the fields as they are, and a class name that does not depend on the path of this file.
@@ -176,9 +191,7 @@ class AseLabeller(MSONable):
         request |= {sent: atoms.arrays[name].tolist() for name, sent in _SENT_ARRAYS.items() if name in atoms.arrays}
         start = time.perf_counter()
         try:
-            answer = ask_worker(
-                request, self.calculator, self.kwargs, self.time_limit_s, self.threads, self.import_from
-            )
+            answer = ask_worker(request, self.path, self.kwargs, self.time_limit_s, self.threads, self.import_from)
             seconds = time.perf_counter() - start
             label = Label(
                 answer["energy"],

@@ -67,16 +67,30 @@ def processor_seconds() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
-def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-    """Compute energy, forces and stress of the requested atoms with a new calculator."""
+def calculator_of(make: Any, kwargs: dict[str, Any], kept: list[Any]) -> Any:
+    """Make a calculator, or take the one of the label before where that gives the same bits.
+
+    It does where the calculator says so itself, by a true attribute ``pure``: its results depend on the structure alone. Models
+    take seconds to load.
+    """
+    if kept:
+        calculator = kept.pop()
+        calculator.reset()
+    else:
+        calculator = make(**kwargs)
+    if not hasattr(calculator, "get_potential_energy"):
+        raise TypeError(f"the calculator's function returned a {type(calculator).__name__}, no ASE calculator")
+    return calculator
+
+
+def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
+    """Compute energy, forces and stress of the requested atoms; ``kept`` holds a calculator from one label to the next."""
     from ase import Atoms
     from ase.calculators.calculator import PropertyNotImplementedError
 
     before = processor_seconds()
     atoms = Atoms(**request)
-    calculator = make(**kwargs)
-    if not hasattr(calculator, "get_potential_energy"):
-        raise TypeError(f"the calculator's function returned a {type(calculator).__name__}, no ASE calculator")
+    calculator = calculator_of(make, kwargs, kept)
     atoms.calc = calculator
     stress = None
     if (
@@ -95,6 +109,8 @@ def compute(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[
         energy = float(atoms.get_potential_energy())
     counted = getattr(atoms.calc, "get_number_of_electrons", None)
     electrons = None if counted is None else float(counted())
+    if getattr(calculator, "pure", False) is True:
+        kept.append(calculator)  # not one that failed
     return {
         "energy": energy,
         "forces": forces,
@@ -172,7 +188,7 @@ def _missing_setups(symbols: list[str]) -> str:
     return f"GPAW has no setups of {', '.join(lacking)} in {where}" if lacking else ""
 
 
-def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
     """Compute a request in a scratch directory, which is removed; an exception becomes an answer with its message."""
     home = Path.cwd()
     try:
@@ -181,7 +197,7 @@ def answer(make: Any, kwargs: dict[str, Any], request: dict[str, Any]) -> dict[s
             try:
                 if "needed" in request:
                     return {"missing": missing(make, kwargs, request["needed"])}
-                return compute(make, kwargs, request)
+                return compute(make, kwargs, request, kept)
             finally:
                 os.chdir(home)
     except BaseException as error:  # noqa: BLE001 - whatever a calculator raises is its answer
@@ -201,8 +217,9 @@ def main() -> None:
         write_frame(answers, {"error": traceback.format_exception_only(error)[-1].strip()})
         return
     write_frame(answers, {"ready": True})
+    kept: list[Any] = []
     while (request := read_frame(sys.stdin.buffer)) is not None:
-        write_frame(answers, answer(make, settings["kwargs"], request))
+        write_frame(answers, answer(make, settings["kwargs"], request, kept))
 
 
 if __name__ == "__main__":

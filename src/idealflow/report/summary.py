@@ -12,7 +12,7 @@ import numpy as np
 
 from idealflow.analysis import acceleration, calibrate
 from idealflow.provenance import Campaign
-from idealflow.schemas import CampaignState, EvaluationDoc, FrameErrors
+from idealflow.schemas import BootstrapDoc, CampaignState, EvaluationDoc, FrameErrors
 from idealflow.storage import replacing
 
 __all__ = ["summarise", "write_summary"]
@@ -85,6 +85,9 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
     }
     if state.too_few:
         summary["too_few_environments"] = state.too_few
+    first = campaign.bootstrap()
+    if first is not None and first.pretrained is not None:
+        summary["pretrained"] = _since_the_start(campaign, first)
     if whole:
         summary["labels_by_method"] = campaign.labels_by_method()
         summary["failed_labels"] = _failed_labels(campaign)
@@ -138,6 +141,19 @@ def _first_structures(campaign: Campaign, state: CampaignState) -> dict[str, int
         "n_bootstrap_labels": state.n_bootstrap_labels if source == "structures" else 0,
         "n_dataset_structures": n if source == "dataset" else 0,
         "n_carried_structures": n if source == "campaign" else 0,
+    }
+
+
+def _since_the_start(campaign: Campaign, first: BootstrapDoc) -> dict[str, Any]:
+    """Weights that the first model began from, and how far the first and the last model are from them, meV/Å."""
+    learned = [*campaign.updates(), *campaign.consolidations()]
+    last = max(learned, key=lambda doc: (doc.learner.version, doc.round), default=None)
+    shifts = [doc.force_shift for doc in (first, first if last is None else last)]
+    first_shift, last_shift = (None if shift is None else 1e3 * shift for shift in shifts)
+    return {
+        "weights": first.pretrained,
+        "force_shift_first_meV_per_A": first_shift,
+        "force_shift_last_meV_per_A": last_shift,
     }
 
 

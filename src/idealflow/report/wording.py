@@ -40,6 +40,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     lines += [f"    {each['request_key']}: {each['cause']}" for each in failed[:_NAMED]]
     if len(failed) > _NAMED:
         lines.append(f"    and {len(failed) - _NAMED} more: `status --json` names all")
+    lines += _of_the_start(summary)
     if (threshold := summary["uncertainty_threshold"]) is not None:
         lines.append(
             f"  threshold {threshold:.2f}: an atom whose uncertainty is higher asks for a label, unless one like it was learned "
@@ -168,3 +169,13 @@ def _calibration_line(calibration: dict[str, Any]) -> str:
 
 def _bin(entry: dict[str, Any]) -> str:
     return f"≥ {entry['from']:g}" if entry["to"] is None else f"{entry['from']:g}–{entry['to']:g}"
+
+
+def _of_the_start(summary: dict[str, Any]) -> list[str]:
+    """A line on pretrained weights, if the campaign began with some."""
+    start = summary.get("pretrained")
+    if start is None:
+        return []
+    shift = start["force_shift_last_meV_per_A"]
+    moved = "" if shift is None else f"; since then forces outside the campaign have moved by {shift:.1f} meV/Å"
+    return [f"  began from the weights {start['weights']}{moved}"]

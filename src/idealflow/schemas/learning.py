@@ -48,6 +48,11 @@ class NewLearner(StageOutput):
         description="species → distinct environments, where they are too few to judge others by: everything else of that "
         "species is infinitely uncertain; empty in documents of earlier versions",
     )
+    force_shift: float | None = Field(
+        default=None,
+        description="mean change of the force components, since the pretrained start, on structures outside the campaign, eV/Å; "
+        "None without such a start",
+    )
 
 
 class ModelUpdateDoc(NewLearner):
@@ -154,6 +159,8 @@ class BootstrapDoc(NewLearner):
     asked: str | None = Field(
         default=None, description="hash of the settings and labels it was made with; None in version 0.1.0"
     )
+    pretrained: str | None = Field(default=None, description="name or file of the weights it began from")
+    weights: Artifact | None = Field(default=None, description="these weights, as they were copied into the artifacts")
     n_structures: int = Field(description="labelled structures it was learned from or validated by")
     n_labelled_here: int = Field(description="labels computed for it, those that check a dataset included")
     failed: dict[str, str] = Field(description="request key → cause")

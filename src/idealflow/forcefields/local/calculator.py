@@ -60,6 +60,8 @@ class LocalCalculator(Calculator):
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "energies", "free_energy", "forces", "stress"]
+    #: results depend on the structure alone, so one calculator may serve for several
+    pure: ClassVar[bool] = True
 
     def __init__(
         self, model: LocalModel, numbers: Sequence[int], cutoff: float, kinds: Callable[[Atoms], NDArray[np.int64]]

@@ -28,6 +28,7 @@ from idealflow.forcefields.local.training import errors_of, loss_of, refit_energ
 from idealflow.forcefields.protocol import TrainReport
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
+from idealflow.forcefields.toolkit.start import Start, labelled_by
 from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 from idealflow.former_names import FORMER, first_names, formerly
 
@@ -115,6 +116,7 @@ class LocalForceField:
         self._kind[self._numbers] = np.arange(len(self._numbers))
         self.model = self._new_model(0)
         self._optimiser_state: dict[str, Any] | None = None
+        self._start: Start | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -156,7 +158,10 @@ class LocalForceField:
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
     ) -> TrainReport:
-        """Learn from scratch by Adam, whose step size rises over the first tenth of the steps and falls to zero as a cosine.
+        """Learn by Adam, whose step size rises over the first tenth of the steps and falls to zero as a cosine.
+
+        It begins from scratch; after :meth:`start_here` from the weights of then, whose reference energies are first set to what
+        suits the data best.
 
         With a ``checkpoint``, a file of the caller's, the fit can be stopped: at ``deadline``, a value of ``time.monotonic()``,
         or by a kill. The same call then goes on where it was, to the bit (:class:`~idealflow.forcefields.toolkit.Training`).
@@ -171,13 +176,20 @@ class LocalForceField:
         steps = int(self.settings["fit_steps"]) if steps is None else _checked_steps(steps)
         samples = self.samples(dataset)
         self.model = self._new_model(seed)
-        set_scales(self.model, samples, self.cutoff)
+        if self._start is None:
+            set_scales(self.model, samples, self.cutoff)
+        else:
+            self.model.load_state_dict(self._start.weights)
+            refit_references(self.model, samples, self.cutoff)
+            rescale(self.model, samples, self.cutoff)
         rate = rise_and_fall(steps, float(self.settings["fit_learning_rate"]))
         course = self._whole_set(samples, rate, steps, seed, progress, checkpoint, deadline)
         if course.diverged:
             raise IdealflowError(
                 f"training diverged: the loss became {course.loss[-1]}; lower fit_learning_rate, check the labels"
             )
+        if self._start is not None and course.finished:
+            refit_energies(self.model, samples, self.cutoff)
         judged = samples if validation is None else self.samples(validation)
         return self._report(course, judged, self._cost(samples))
 
@@ -209,8 +221,10 @@ class LocalForceField:
             optimiser.load_state_dict(copy.deepcopy(self._optimiser_state))
         size = int(self.settings["batch_size"])
         n_new = min(len(new), max(1, size // 2) if len(replay) else size)
-        draws = Draws([len(new), len(replay)], [n_new, size - n_new], seed)
-        course = self._training(samples, optimiser, draws, falling(steps, lr), steps).run()
+        anchor = self._anchor()
+        sets, shares = [len(new), len(replay)], [n_new, size - n_new]
+        draws = Draws([*sets, *([len(anchor)] if anchor else [])], [*shares, *([size] if anchor else [])], seed)
+        course = self._training([*samples, *anchor], optimiser, draws, falling(steps, lr), steps).run()
         self._optimiser_state = optimiser.state_dict()
         if not course.diverged:
             if polish_steps := int(self.settings["polish_steps"]):
@@ -273,8 +287,10 @@ class LocalForceField:
         deadline: float | None,
     ) -> Course:
         """Train on batches of the whole set, with a new optimiser."""
-        optimiser = self._optimiser()
-        draws = Draws([len(samples)], [int(self.settings["batch_size"])], seed)
+        optimiser, size, anchor = self._optimiser(), int(self.settings["batch_size"]), self._anchor()
+        sets = [len(part) for part in (samples, anchor) if part]
+        draws = Draws(sets, [size] * len(sets), seed)
+        samples = [*samples, *anchor]
         task = "" if checkpoint is None else self._task(samples, [rate(step) for step in range(steps)], seed)
         training = self._training(samples, optimiser, draws, rate, steps)
         course = training.run(progress, checkpoint=checkpoint, task=task, deadline=deadline)
@@ -308,7 +324,10 @@ class LocalForceField:
 
     def _cost(self, samples: Sequence[Sample]) -> float:
         """Mean number of atoms in a batch of the whole set."""
-        return min(int(self.settings["batch_size"]), len(samples)) * _mean_size(samples)
+        size = int(self.settings["batch_size"])
+        anchor = [] if self._start is None else [len(atoms) for atoms in self._start.anchor]
+        beside = min(size, len(anchor)) * sum(anchor) / max(1, len(anchor))
+        return min(size, len(samples)) * _mean_size(samples) + beside
 
     def _errors(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         return errors_of(self.model, samples, self.cutoff)
@@ -321,6 +340,8 @@ class LocalForceField:
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and optimiser state to one file, atomically and exactly."""
         state = {"model": self.model.state_dict(), "optimiser": self._optimiser_state}
+        if self._start is not None:
+            state["start"] = self._start.state()
         return write_checkpoint(path, self.name, first_names(self.settings), state)
 
     @classmethod
@@ -336,11 +357,49 @@ class LocalForceField:
         made = cls(**settings)
         made.model.load_state_dict(state["model"])
         made._optimiser_state = state["optimiser"]
+        if "start" in state:
+            made._start = Start.of(state["start"], list(made.model.state_dict()))
         return made
 
     def copy(self) -> LocalForceField:
         """An independent copy."""
         return copy.deepcopy(self)
+
+    def with_settings(self, **changed: Any) -> LocalForceField:
+        """A copy with other settings and the same weights; what an optimiser knew is forgotten.
+
+        Raises
+        ------
+        InputError
+            For a setting that is impossible or asks for other weights.
+        """
+        made = LocalForceField(**{**self.settings, **changed})
+        try:
+            made.model.load_state_dict(self.model.state_dict())
+        except RuntimeError as error:
+            raise InputError(f"these settings ask for other weights: {' '.join(str(error).split())}") from error
+        return made
+
+    def start_here(self, anchor: Sequence[Atoms] = (), outside: Sequence[Atoms] = ()) -> None:
+        """Let later fits begin from the present weights, as :meth:`idealflow.forcefields.Startable.start_here`."""
+        calculator = self.calculator()
+        self._start = Start(
+            {name: value.clone() for name, value in self.model.state_dict().items()},
+            labelled_by(calculator, anchor),
+            labelled_by(calculator, outside),
+            self.model.reference.numpy().copy(),
+        )
+
+    def force_shift(self) -> float | None:
+        """Mean change since :meth:`start_here` of the force components on structures outside, eV/Å; None without any."""
+        return None if self._start is None else self._start.force_shift(self.calculator())
+
+    def _anchor(self) -> list[Sample]:
+        """Samples that are learned beside all data."""
+        if self._start is None or not self._start.anchor:
+            return []
+        kinds = [self._kinds(atoms) for atoms in self._start.anchor]
+        return self.samples(self._start.anchored(self.model.reference.numpy(), kinds))
 
     def _known_kinds(self, atoms: Atoms) -> NDArray[np.int64]:
         """Species index of every atom; refuses species that the force field was not made for."""

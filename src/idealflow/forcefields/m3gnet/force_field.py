@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import InputError, did_you_mean
 from idealflow.forcefields.m3gnet.basis import MOST_DEGREES
@@ -38,6 +36,8 @@ class M3GNetForceField(MessagePassingForceField):
         In which the calculator computes, ``single`` or ``double``; learning is in single precision.
     device
         Torch device, for instance ``cuda``; None takes ``IDEALFLOW_FORCE_FIELD_DEVICE``, and else the CPU. Files do not have it.
+    freeze
+        Names of parameters that do not learn, as patterns: ``blocks.0.*``, ``*``.
 
     Raises
     ------
@@ -68,6 +68,7 @@ class M3GNetForceField(MessagePassingForceField):
         fit_learning_rate: float = 2e-3,
         precision: str = "single",
         device: str | None = None,
+        freeze: Sequence[str] = (),
     ) -> None:
         settings = {
             "species": species,
@@ -82,6 +83,7 @@ class M3GNetForceField(MessagePassingForceField):
             "batch_size": batch_size,
             "fit_learning_rate": fit_learning_rate,
             "precision": precision,
+            **({"freeze": freeze if isinstance(freeze, str) else list(freeze)} if freeze else {}),
         }
         _check(settings)
         super().__init__(settings, device)
@@ -90,45 +92,6 @@ class M3GNetForceField(MessagePassingForceField):
         """A network with random weights, as the settings have it."""
         own = ("n_blocks", "units", "cutoff", "three_body_cutoff", "max_n", "max_l", "variant")
         return M3GNet(len(self.species), **{name: self.settings[name] for name in own})
-
-    @classmethod
-    def with_weights(
-        cls, settings: dict[str, Any], weights: dict[str, Tensor], species: Sequence[str] | None = None, **others: Any
-    ) -> M3GNetForceField:
-        """A trained force field with weights that :func:`from_matgl` or :func:`from_mattersim` read.
-
-        Parameters
-        ----------
-        settings, weights
-            What these functions return.
-        species
-            Those to keep of the weights' species; None: all.
-        others
-            Further arguments of the class.
-
-        Raises
-        ------
-        InputError
-            If the weights know no such species, or do not fit the settings.
-
-        Examples
-        --------
-        >>> import torch
-        >>> trained = M3GNetForceField(["Al", "Cu"], n_blocks=1, units=4)
-        >>> weights = {**trained.network.state_dict(), "seen": torch.ones(2, dtype=torch.bool)}
-        >>> settings = {key: trained.settings[key] for key in ("species", "n_blocks", "units")}
-        >>> M3GNetForceField.with_weights(settings, weights, species=["Cu"]).species
-        ('Cu',)
-        """
-        known = list(settings["species"])
-        kept = known if species is None else list(species)
-        if unknown := [symbol for symbol in kept if symbol not in known]:
-            raise InputError(f"the weights do not know {', '.join(unknown)}; they know {', '.join(known)}")
-        made = cls(**{**settings, **others, "species": kept})
-        rows = [known.index(symbol) for symbol in made.species]
-        of_species = ("atoms.weight", "scale", "reference", "seen")
-        made.take_weights({name: value[rows] if name in of_species else value for name, value in weights.items()})
-        return made
 
 
 class SmallM3GNetForceField(M3GNetForceField):

@@ -204,6 +204,8 @@ class M3GNet(MessagePassingNetwork):
     torch.Size([4])
     """
 
+    of_species = ("atoms.weight", *MessagePassingNetwork.of_species)
+
     def __init__(
         self,
         n_species: int,

@@ -49,6 +49,8 @@ class MessagePassingCalculator(Calculator):
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "energies", "free_energy", "forces", "stress"]
+    #: results depend on the structure alone, so one calculator may serve for several
+    pure: ClassVar[bool] = True
 
     def __init__(self, evaluator: Evaluator, frame: Callable[[Atoms], Frame]) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from idealflow.forcefields.dataset import absolute_errors, check_dataset
 from idealflow.forcefields.message_passing.calculator import MessagePassingCalculator, MessagePassingEnergies
 from idealflow.forcefields.message_passing.devices import chosen_device, deterministic
 from idealflow.forcefields.message_passing.evaluation import Evaluator
+from idealflow.forcefields.message_passing.freezing import frozen
 from idealflow.forcefields.message_passing.graph import Frame, frame_of
 from idealflow.forcefields.message_passing.network import MessagePassingNetwork
 from idealflow.forcefields.message_passing.training import GraphSample, loss_of, outputs_of, set_scales
@@ -29,6 +30,7 @@ from idealflow.forcefields.species import KnownSpecies
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
 from idealflow.forcefields.toolkit.offsets import species_offsets
+from idealflow.forcefields.toolkit.start import Start, labelled_by
 from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 
 __all__ = ["MessagePassingForceField"]
@@ -46,7 +48,8 @@ class MessagePassingForceField(ABC):
     ----------
     settings
         Arguments of the derived class, plain JSON, by which its file makes it again: ``species``, ``cutoff``, ``fit_steps``,
-        ``batch_size``, ``fit_learning_rate``, ``precision`` and the architecture's own. The device is none of them.
+        ``batch_size``, ``fit_learning_rate``, ``precision`` and the architecture's own; ``freeze``, names of parameters that do
+        not learn, may be among them. The device is none of them.
     device
         Torch device to learn and compute on; None takes ``IDEALFLOW_FORCE_FIELD_DEVICE`` from the environment, and else the CPU.
 
@@ -96,6 +99,7 @@ class MessagePassingForceField(ABC):
         self.device = chosen_device(device)
         self.network = self._seeded_network(0)
         self._optimiser_state: dict[str, Any] | None = None
+        self._start: Start | None = None
 
     @abstractmethod
     def new_network(self) -> MessagePassingNetwork:
@@ -108,8 +112,8 @@ class MessagePassingForceField(ABC):
 
     @property
     def n_parameters(self) -> int:
-        """Number of learned parameters."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        """Number of learned parameters; frozen ones do not count."""
+        return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
 
     def calculator(self, pairs_at_once: int | None = None) -> Calculator:
         """ASE calculator of energy, forces and stress.
@@ -153,7 +157,10 @@ class MessagePassingForceField(ABC):
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
     ) -> TrainReport:
-        """Learn from scratch by Adam, whose step size rises over the first tenth of the steps and falls to zero as a cosine.
+        """Learn by Adam, whose step size rises over the first tenth of the steps and falls to zero as a cosine.
+
+        It begins from scratch; after :meth:`start_here` from the weights of then, whose energies of the species are first set to
+        what suits the data best.
 
         Parameters
         ----------
@@ -172,8 +179,7 @@ class MessagePassingForceField(ABC):
         """
         steps = int(self.settings["fit_steps"]) if steps is None else _checked_steps(steps)
         samples = self.samples(dataset)
-        self.network = self._seeded_network(seed)
-        set_scales(self.network, samples)
+        self._begin(samples, seed)
         rate = rise_and_fall(steps, float(self.settings["fit_learning_rate"]))
         course = self._whole_set(samples, rate, steps, seed, progress, checkpoint, deadline)
         if course.diverged:
@@ -209,8 +215,10 @@ class MessagePassingForceField(ABC):
             optimiser.load_state_dict(copy.deepcopy(self._optimiser_state))
         size = int(self.settings["batch_size"])
         n_new = min(len(new), max(1, size // 2) if len(replay) else size)
-        draws = Draws([len(new), len(replay)], [n_new, size - n_new], seed)
-        course = self._run(self._training(samples, optimiser, draws, falling(steps, lr), steps))
+        anchor = self._anchor()
+        sets, shares = [len(new), len(replay)], [n_new, size - n_new]
+        draws = Draws([*sets, *([len(anchor)] if anchor else [])], [*shares, *([size] if anchor else [])], seed)
+        course = self._run(self._training([*samples, *anchor], optimiser, draws, falling(steps, lr), steps))
         return self._report(course, samples, new)
 
     def consolidate(
@@ -239,8 +247,7 @@ class MessagePassingForceField(ABC):
         steps = affordable(steps, self._cost(samples), atom_steps)
         if not steps:
             return TrainReport(0, [], self.errors(dataset))
-        present = np.bincount(np.concatenate([s.frame.kind for s in samples]), minlength=len(self.species)) > 0
-        self.network.seen |= torch.from_numpy(present).to(self.device)
+        self._meet(samples)
         course = self._whole_set(samples, rise_and_fall(steps, lr), steps, seed, progress, checkpoint, deadline)
         return self._report(course, samples, dataset)
 
@@ -250,8 +257,10 @@ class MessagePassingForceField(ABC):
 
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and the optimiser's state to one file, atomically and exactly; the device is not in it."""
-        state = _moved({"network": self.network.state_dict(), "optimiser": self._optimiser_state}, torch.device("cpu"))
-        return write_checkpoint(path, self.name, self.settings, state)
+        state = {"network": self.network.state_dict(), "optimiser": self._optimiser_state}
+        if self._start is not None:
+            state["start"] = self._start.state()
+        return write_checkpoint(path, self.name, self.settings, _moved(state, torch.device("cpu")))
 
     @classmethod
     def load(cls, path: str | Path, device: str | None = None) -> Self:
@@ -270,6 +279,8 @@ class MessagePassingForceField(ABC):
             cause = " ".join(str(error).split())
             raise ArtifactError(f"{path} holds other weights than its settings ask for: {cause}") from error
         made._optimiser_state = _moved(state["optimiser"], made.device)
+        if "start" in state:
+            made._start = Start.of(_moved(state["start"], made.device), list(made.network.state_dict()))
         return made
 
     def copy(self) -> Self:
@@ -309,6 +320,92 @@ class MessagePassingForceField(ABC):
             raise InputError(f"these weights do not fit the force field {self.name!r}: {error}") from error
         self._optimiser_state = None
 
+    @classmethod
+    def with_weights(
+        cls, settings: dict[str, Any], weights: dict[str, Tensor], species: Sequence[str] | None = None, **others: Any
+    ) -> Self:
+        """A trained force field with weights that were read from a file of another implementation.
+
+        Parameters
+        ----------
+        settings, weights
+            Arguments of the class, and state of its network.
+        species
+            Those to keep of the weights' species; None: all.
+        others
+            Further arguments of the class.
+
+        Raises
+        ------
+        InputError
+            If the weights know no such species, or do not fit the settings.
+
+        Examples
+        --------
+        >>> from idealflow.forcefields.m3gnet import M3GNetForceField
+        >>> trained = M3GNetForceField(["Al", "Cu"], n_blocks=1, units=4)
+        >>> weights = {**trained.network.state_dict(), "seen": torch.ones(2, dtype=torch.bool)}
+        >>> settings = {key: trained.settings[key] for key in ("species", "n_blocks", "units")}
+        >>> M3GNetForceField.with_weights(settings, weights, species=["Cu"]).species
+        ('Cu',)
+        """
+        known = list(settings["species"])
+        kept = known if species is None else list(species)
+        if unknown := [symbol for symbol in kept if symbol not in known]:
+            raise InputError(f"the weights do not know {', '.join(unknown)}; they know {', '.join(known)}")
+        made = cls(**{**settings, **others, "species": kept})
+        rows = [known.index(symbol) for symbol in made.species]
+        of_species = made.network.of_species
+        made.take_weights({name: value[rows] if name in of_species else value for name, value in weights.items()})
+        return made
+
+    def with_settings(self, **changed: Any) -> Self:
+        """A copy with other settings and the same weights; what an optimiser knew is forgotten.
+
+        Raises
+        ------
+        InputError
+            For a setting that is impossible or asks for other weights.
+        """
+        made = type(self)(**{**self.settings, **changed}, device=str(self.device))
+        made.take_weights(self.network.state_dict())
+        return made
+
+    def start_here(self, anchor: Sequence[Atoms] = (), outside: Sequence[Atoms] = ()) -> None:
+        """Let later fits begin from the present weights, and not from scratch; files keep them.
+
+        Parameters
+        ----------
+        anchor
+            Structures that are learned beside all data, as many in a batch as there are data, with the labels that the force
+            field gives them now: they hold what it knows.
+        outside
+            Structures on which :meth:`force_shift` says how far it has moved.
+
+        Raises
+        ------
+        InputError
+            If nothing has been learned yet, or the structures hold a species that it does not know.
+        """
+        calculator = self.calculator()
+        self._start = Start(
+            {name: value.clone() for name, value in self.network.state_dict().items()},
+            labelled_by(calculator, anchor),
+            labelled_by(calculator, outside),
+            self.network.reference.cpu().numpy().copy(),
+        )
+
+    def force_shift(self) -> float | None:
+        """Mean change since :meth:`start_here` of the force components on structures outside, eV/Å; None without any."""
+        return None if self._start is None else self._start.force_shift(self.calculator())
+
+    def _anchor(self) -> list[GraphSample]:
+        """Samples that are learned beside all data."""
+        if self._start is None or not self._start.anchor:
+            return []
+        kinds = [self._known.of(atoms) for atoms in self._start.anchor]
+        return self.samples(self._start.anchored(self.network.reference.cpu().numpy(), kinds))
+
     def _frame(self, atoms: Atoms, seen: NDArray[np.bool_] | None = None) -> Frame:
         return frame_of(atoms, self._known.of(atoms, seen), self.cutoff)
 
@@ -323,10 +420,26 @@ class MessagePassingForceField(ABC):
     def _seeded_network(self, seed: int) -> MessagePassingNetwork:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.new_network().to(self.device)
+            return frozen(self.new_network(), self.settings.get("freeze", [])).to(self.device)
+
+    def _begin(self, samples: Sequence[GraphSample], seed: int) -> None:
+        """Weights with which a fit begins."""
+        self.network = self._seeded_network(seed)
+        if self._start is None:
+            set_scales(self.network, samples)
+        else:
+            self.network.load_state_dict(self._start.weights)
+            self._meet(samples)
+            self._refit_offsets(samples)
+
+    def _meet(self, samples: Sequence[GraphSample]) -> None:
+        """Count the samples' species as seen."""
+        present = np.bincount(np.concatenate([s.frame.kind for s in samples]), minlength=len(self.species)) > 0
+        self.network.seen |= torch.from_numpy(present).to(self.device)
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), lr=1e-3, betas=(0.9, 0.99))
+        learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(learned or self.network.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
     def _training(
         self,
@@ -352,12 +465,17 @@ class MessagePassingForceField(ABC):
         deadline: float | None,
     ) -> Course:
         """Train on batches of the whole set, with a new optimiser."""
-        draws = Draws([len(samples)], [int(self.settings["batch_size"])], seed)
+        size, anchor = int(self.settings["batch_size"]), self._anchor()
+        sets = [len(part) for part in (samples, anchor) if part]
+        draws = Draws(sets, [size] * len(sets), seed)
+        samples = [*samples, *anchor]
         task = "" if checkpoint is None else self._task(samples, [rate(step) for step in range(steps)], seed)
         training = self._training(samples, self._optimiser(), draws, rate, steps)
         return self._run(training, progress, checkpoint=checkpoint, task=task, deadline=deadline)
 
     def _run(self, training: Training, progress: Callable[[int, int, float], None] | None = None, **how: Any) -> Course:
+        if not any(parameter.requires_grad for parameter in self.network.parameters()):
+            return Course()  # all is frozen: no steps, and then energies of the species
         with deterministic():
             course = training.run(progress, **how)
         self._optimiser_state = training.optimiser.state_dict()
@@ -382,8 +500,10 @@ class MessagePassingForceField(ABC):
 
     def _cost(self, samples: Sequence[GraphSample]) -> float:
         """Mean number of atoms in a batch."""
-        size = min(int(self.settings["batch_size"]), len(samples))
-        return size * sum(len(sample.frame.kind) for sample in samples) / len(samples)
+        size = int(self.settings["batch_size"])
+        anchor = [] if self._start is None else self._start.anchor
+        parts = ([len(sample.frame.kind) for sample in samples], [len(atoms) for atoms in anchor])
+        return sum(min(size, len(part)) * sum(part) / len(part) for part in parts if part)
 
     def _refit_offsets(self, samples: Sequence[GraphSample]) -> None:
         n_species = len(self.species)

@@ -58,6 +58,8 @@ class MessagePassingNetwork(nn.Module, ABC):
 
     #: number of layers, each of which carries information by one cutoff
     n_layers: int
+    #: names of tensors with a row for each species
+    of_species: tuple[str, ...] = ("scale", "reference", "seen")
 
     reference: Tensor
     scale: Tensor

@@ -7,17 +7,20 @@ from idealflow.forcefields.dataset import Targets, absolute_errors, check_datase
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
 from idealflow.forcefields.toolkit.offsets import least_change, species_fractions, species_offsets
+from idealflow.forcefields.toolkit.start import Start, labelled_by
 from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 
 __all__ = [
     "Course",
     "Draws",
+    "Start",
     "Targets",
     "Training",
     "absolute_errors",
     "affordable",
     "check_dataset",
     "falling",
+    "labelled_by",
     "least_change",
     "read_checkpoint",
     "rise_and_fall",

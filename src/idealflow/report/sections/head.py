@@ -48,6 +48,11 @@ def _facts(summary: dict[str, Any]) -> list[dict[str, str]]:
         ("speed-up over first-principles MD", written(summary["R_FPMD"]), "R_FPMD: over computing every step of the whole frame"),
         ("time in stages", _duration(summary["wall_s"]), "wall time of the jobs of all committed rounds"),
     ]  # fmt: skip
+    if start := summary.get("pretrained"):
+        shift = start["force_shift_last_meV_per_A"]
+        moved = "–" if shift is None else f"{shift:.1f} meV/Å"
+        hint = f"mean change of forces on structures outside the campaign, since the weights {start['weights']} it began from"
+        rows.append(("force shift", moved, hint))
     return [{"name": name, "value": value, "hint": hint} for name, value, hint in rows]
 
 

@@ -15,8 +15,9 @@ from idealflow.core import SOAP
 from idealflow.core.cropping.rules import neutral_table
 from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.core.structure import totals_of
-from idealflow.errors import Faults, InputError
-from idealflow.forcefields import ForceField, get_force_field
+from idealflow.errors import Faults, InputError, MissingExtraError
+from idealflow.forcefields import ForceField
+from idealflow.forcefields.pretrained import check_species
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_cutoff, earlier_species
 from idealflow.workflow.jobs.keys import child_seed
@@ -216,7 +217,13 @@ def _force_field(bootstrap: BootstrapMaker, species: Sequence[str]) -> ForceFiel
             "bootstrap.force_field_settings: species is the campaign's to give, from all structures; leave it out"
         )
     try:
-        return get_force_field(bootstrap.force_field, species=list(species), **bootstrap.force_field_settings)
+        force_field = bootstrap.untrained(species)
+        if bootstrap.pretrained is not None and not isinstance(anchors := bootstrap.anchors(), int):
+            held = sorted({symbol for atoms in anchors for symbol in atoms.get_chemical_symbols()})
+            check_species(force_field, held, str(bootstrap.pretrained))
+        return force_field
+    except MissingExtraError as error:
+        raise InputError(str(error)) from error
     except InputError as error:
         raise InputError(f"bootstrap.force_field_settings: {error}") from error
 

@@ -10,7 +10,6 @@ from ase.data import covalent_radii
 
 from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.errors import InputError
-from idealflow.forcefields import get_force_field
 from idealflow.workflow.campaign.checks import labels_whole, true_cutoff
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.check.costs import LabelCosts, duration, measured_labels
@@ -121,7 +120,7 @@ def _sizes(maker: IdealMaker, atoms: Atoms, findings: Findings) -> tuple[CellSiz
         findings.say("first model", f"carried on from the campaign in {bootstrap.campaign}")
     sees = f"the uncertainty sees {cutoff:.2f} Å"
     if bootstrap.source != "campaign":
-        force_field = get_force_field(bootstrap.force_field, species=species, **bootstrap.force_field_settings)
+        force_field = bootstrap.untrained(species)
         sees += f", the force field {force_field.cutoff:.2f} Å"
     findings.say("cutoffs", f"{sees}; a cell is at least {2 * cutoff:.2f} Å wide")
     if not maker.learn:

@@ -236,6 +236,15 @@ def _path(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)
 
 
+def _of_weights(bootstrap: dict[str, Any], base: Path) -> dict[str, Any]:
+    """A copy in which pretrained weights and their anchor, where they are files and no name or number, are absolute."""
+    found = dict(bootstrap)
+    for key in ("pretrained", "anchor"):
+        if isinstance(given := found.get(key), str) and (base / given).is_file():
+            found[key] = str((base / given).resolve())
+    return found
+
+
 def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]:
     """File names in a config are relative to the config itself; URLs stay."""
 
@@ -257,7 +266,7 @@ def _with_absolute_files(settings: dict[str, Any], base: Path) -> dict[str, Any]
             settings[key] = absolute(settings[key])
     bootstrap = settings.get("bootstrap")
     if isinstance(bootstrap, dict):
-        bootstrap = dict(bootstrap)
+        bootstrap = _of_weights(bootstrap, base)
         for key in ("dataset", "campaign"):
             if key in bootstrap:
                 bootstrap[key] = absolute(bootstrap[key])

@@ -7,8 +7,9 @@ from typing import Any
 from jobflow import Maker
 
 from idealflow.core.setting_types import check_types
-from idealflow.errors import InputError, did_you_mean
+from idealflow.errors import InputError, MissingExtraError, did_you_mean
 from idealflow.labelling import AseLabeller
+from idealflow.labelling.universal import UNIVERSAL
 from idealflow.workflow.labellers.external import ExternalLabeller
 from idealflow.workflow.labellers.importing import check_calculator, import_class, one_line
 from idealflow.workflow.labellers.protocol import Labeller
@@ -108,14 +109,25 @@ calculator, kwargs, time_limit_s, reference, import_from, threads
         raise InputError(f"labeller: {error}") from error
     folder = given.get("import_from")
     if kind == "calculator":
-        check_calculator(given["calculator"], import_class(given["calculator"], folder))
-        return AseLabeller(**given)
+        labeller = AseLabeller(**given)
+        if labeller.path != labeller.calculator:
+            _check_universal(labeller.calculator)
+        else:
+            check_calculator(labeller.path, import_class(labeller.path, folder))
+        return labeller
     if kind == "external":
         return ExternalLabeller(**given)
     cores = given.get("cores", 1)
     if cores < 1:
         raise InputError(f"labeller: `cores` must be at least 1, got {cores}")
     return static_labeller(_made(given, folder), given.get("reference"), cores)
+
+
+def _check_universal(name: str) -> None:
+    try:
+        UNIVERSAL[name].check_available()
+    except MissingExtraError as error:
+        raise InputError(f"labeller: {error}") from error
 
 
 def _kind_of(given: dict[str, Any]) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 from ase import Atoms
 from jobflow import JobStore
 
-from idealflow.forcefields import ForceField
+from idealflow.forcefields import ForceField, Startable
 from idealflow.schemas import TrainingErrors
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger, fetch_structures
 
-__all__ = ["Effort", "Known", "Trial", "Verdict", "attempts", "draw", "mean_errors", "train"]
+__all__ = ["Effort", "Known", "Trial", "Verdict", "attempts", "draw", "mean_errors", "shift_of", "train"]
 
 _LOWER = 0.3  # of the learning rate, for a second attempt
 
@@ -319,6 +319,18 @@ def mean_errors(errors: np.ndarray) -> TrainingErrors | None:
         forces=float(errors[:, 1].mean()),
         stress=float(stress.mean()) if stress.size else None,
     )
+
+
+def shift_of(force_field: ForceField) -> float | None:
+    """Mean change of forces since a pretrained start on structures outside the campaign, eV/Å; None without such a start.
+
+    Examples
+    --------
+    >>> from idealflow.forcefields import get_force_field
+    >>> print(shift_of(get_force_field("local", species=["Cu"])))
+    None
+    """
+    return force_field.force_shift() if isinstance(force_field, Startable) else None
 
 
 def _errors(force_field: ForceField, structures: Sequence[Atoms]) -> np.ndarray:

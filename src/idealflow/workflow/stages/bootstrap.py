@@ -15,10 +15,11 @@ from pydantic import Field
 
 from idealflow.core import SOAP, FirstEnvironments, ForceFieldFit, Uncertainty, uncertainty_class
 from idealflow.errors import InputError
-from idealflow.forcefields import Consolidating, ForceField, get_force_field
+from idealflow.forcefields import Consolidating, ForceField, Startable, get_force_field, weights_file
+from idealflow.forcefields.pretrained import kept_structures
 from idealflow.former_names import formerly
 from idealflow.provenance import Campaign
-from idealflow.schemas import BootstrapDoc, StageContext
+from idealflow.schemas import Artifact, BootstrapDoc, StageContext
 from idealflow.storage import ArtifactStore, shard_keys, write_shard
 from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.frames.build import build_structure, perturbed
@@ -32,14 +33,17 @@ from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.progress import Progress, emit, noted
 from idealflow.workflow.jobs.stage import Arguments, artifact_store, named, stage, stamp, work_directory
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
-from idealflow.workflow.learner.trial import mean_errors
+from idealflow.workflow.learner.trial import mean_errors, shift_of
 from idealflow.workflow.learner.uncertainties import settings_of
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.first_data import FirstData, of_a_dataset, of_an_earlier_campaign, of_labels
 from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.pretrained import anchors_of, begun_from, stored_file
 
 __all__ = ["BootstrapMaker"]
+
+_ANCHOR = 36  # default number of anchors
 
 
 @formerly("category")
@@ -75,7 +79,17 @@ class BootstrapMaker(StableName, Maker):
     held_out
         Fraction of structures kept out of training: the validation set of the first fit, and part of that of every update.
     force_field, force_field_settings
-        Registered name of the architecture and its settings.
+        Registered name of the architecture and its settings. Pretrained weights bring theirs with them; settings of learning,
+        such as ``fit_learning_rate``, may be changed.
+    pretrained
+        Weights to begin from: ``7net-0`` or ``7net-l3i5``, which ``pip install 'idealflow[sevennet]'`` brings, a checkpoint of
+        sevenn, or a force field that idealflow saved or exported. They are copied into the campaign's artifacts.
+    freeze
+        Parameters of pretrained weights that do not learn, by patterns of their names; ``["*"]`` leaves all as they are, and
+        only the energies of the species are fitted.
+    anchor
+        What holds pretrained weights to what they know: how many small crystals of their species, or a file of structures, are
+        learned beside the data with the labels of the weights themselves. 0: nothing.
     soap
         Settings of the descriptor: ``r_cut`` (Å), ``n_max``, ``l_max``, ``sigma`` (Å); species are added.
     pooled
@@ -117,6 +131,9 @@ class BootstrapMaker(StableName, Maker):
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     force_field: str = "local"
     force_field_settings: dict[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
+    freeze: list[str] = field(default_factory=list)
+    anchor: Annotated[int, Field(ge=0)] | str = _ANCHOR
     soap: dict[str, Any] = field(default_factory=lambda: {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4})
     pooled: bool = False
     uncertainty: str = "soap"
@@ -133,6 +150,12 @@ class BootstrapMaker(StableName, Maker):
         if not isinstance(self.uncertainty, str):
             uncertainty_class(self.uncertainty)  # its error tells how to give a class a name
         check_rattle(self.rattle)
+        if self.pretrained is None and (self.freeze or self.anchor != _ANCHOR):
+            raise InputError("freeze and anchor are for pretrained weights; give pretrained, or leave them out")
+        if self.pretrained is not None and self.campaign is not None:
+            raise InputError(
+                "bootstrap.campaign carries on the force field of an earlier campaign; leave pretrained out, or give dataset"
+            )
         if self.seeds is not None and not self.seeds:
             raise InputError(
                 "seeds must hold at least one structure, got an empty list; leave seeds out to perturb the frame"
@@ -144,10 +167,11 @@ class BootstrapMaker(StableName, Maker):
             ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the MSON form; empty ``uncertainty_settings`` are left out, so hashes equal those of versions without them."""
+        """Return the MSON form; settings that are not used are left out, so hashes equal those of versions without them."""
         found = super().as_dict()
-        if not self.uncertainty_settings:
-            del found["uncertainty_settings"]
+        for name, unused in (("uncertainty_settings", {}), ("pretrained", None), ("freeze", []), ("anchor", _ANCHOR)):
+            if found[name] == unused:
+                del found[name]
         return found
 
     @property
@@ -192,7 +216,11 @@ class BootstrapMaker(StableName, Maker):
                 new = label.make(context, to_stored(atoms), request=request, origin="bootstrap")
                 jobs.append(named(new, context, "bootstrap-label", i))
         species = sorted(set(frame.get_chemical_symbols()))
-        fit = self.fit(context, species, threshold, [new.output for new in jobs], checks)
+        # files are copied into the store, since another machine may not have them
+        store = artifact_store(context)
+        weights = None if self.pretrained is None else stored_file(store, weights_file(self.pretrained))
+        anchors = stored_file(store, Path(self.anchor)) if isinstance(self.anchor, str) else None
+        fit = self.fit(context, species, threshold, [new.output for new in jobs], checks, weights, anchors)
         jobs.append(named(fit, context, "bootstrap-fit", missing=OnMissing.NONE))
         return Flow(jobs, output=jobs[-1].output, name=self.name)
 
@@ -222,12 +250,53 @@ class BootstrapMaker(StableName, Maker):
         if done.asked is None or Campaign(current_store(), context.campaign).state() is not None:
             return True
         data = self._data(context, len(given["waits_for"]), sorted(given["checks"] or {}))
-        return done.asked == self._asked(context, given["species"], given["threshold"], data)
+        return done.asked == self._asked(
+            context, given["species"], given["threshold"], data, [given["weights"], given["anchors"]]
+        )
 
-    def _asked(self, context: StageContext, species: list[str], threshold: float | str, data: FirstData) -> str:
+    def _asked(
+        self,
+        context: StageContext,
+        species: list[str],
+        threshold: float | str,
+        data: FirstData,
+        files: Sequence[Artifact | None],
+    ) -> str:
         """Hash the settings and data of the first model."""
         settings = {key: value for key, value in self.as_dict().items() if key not in ("category", "name")}
-        return settings_key([settings, species, threshold, context.seed, data.what])
+        read = [file.sha256 for file in files if file is not None]
+        return settings_key([settings, species, threshold, context.seed, data.what, *read])
+
+    def untrained(self, species: Sequence[str], weights: Path | None = None) -> ForceField:
+        """Force field that the first fit begins with: of random weights, or pretrained.
+
+        Parameters
+        ----------
+        species
+            Chemical symbols that it has to describe.
+        weights
+            Local file of the pretrained weights; None: what ``pretrained`` stands for.
+
+        Raises
+        ------
+        InputError
+            For settings that are impossible, unknown species, and weights that cannot be read or are not there.
+        """
+        if self.pretrained is None:
+            return get_force_field(self.force_field, species=list(species), **self.force_field_settings)
+        settings = {**self.force_field_settings, **({"freeze": self.freeze} if self.freeze else {})}
+        asked = None if self.force_field == "local" else self.force_field
+        return begun_from(self.pretrained, weights, settings, species, asked)
+
+    def anchors(self, file: Path | None = None) -> int | list[Atoms]:
+        """How many anchors are made, or the structures of the file that has them, a copy of which may be given.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        """
+        return self.anchor if isinstance(self.anchor, int) else anchors_of(file or Path(self.anchor))
 
     @stage(output_schema=BootstrapDoc, reuse=_goes_on)
     def fit(
@@ -237,6 +306,8 @@ class BootstrapMaker(StableName, Maker):
         threshold: float | Literal["auto"],
         waits_for: Sequence[object] = (),
         checks: Mapping[str, int] | None = None,
+        weights: Artifact | None = None,
+        anchors: Artifact | None = None,
     ) -> BootstrapDoc:
         """Fit force field and distribution, and set the threshold.
 
@@ -250,6 +321,8 @@ class BootstrapMaker(StableName, Maker):
             Outputs of the label jobs, one for each label asked for; the labels themselves are read from the store.
         checks
             Labels that check the dataset: request key → number of the structure.
+        weights, anchors
+            Pretrained weights, and structures that hold them, where they come from a file.
         """
         store = artifact_store(context)
         data = self._data(context, len(waits_for), sorted(checks or {}))
@@ -264,7 +337,7 @@ class BootstrapMaker(StableName, Maker):
             force_field, uncertainty, ledger = self._carried_on(store)
         else:
             data.check_enough()
-            force_field, uncertainty, ledger, atom_steps = self._learned(context, data, species)
+            force_field, uncertainty, ledger, atom_steps = self._learned(context, data, species, weights, anchors)
 
         value = uncertainty.auto_threshold() if threshold == "auto" else float(threshold)
         learner = store_learner(
@@ -279,7 +352,10 @@ class BootstrapMaker(StableName, Maker):
         )
         return BootstrapDoc(
             source=self.source,
-            asked=self._asked(context, species, threshold, data),
+            asked=self._asked(context, species, threshold, data, [weights, anchors]),
+            pretrained=self.pretrained,
+            weights=weights,
+            force_shift=shift_of(force_field),
             n_structures=len(ledger),
             n_labelled_here=labelled_here,
             failed=failed,
@@ -308,7 +384,12 @@ class BootstrapMaker(StableName, Maker):
         return read_dataset(str(self.dataset), self.keys)
 
     def _learned(
-        self, context: StageContext, data: FirstData, species: Sequence[str]
+        self,
+        context: StageContext,
+        data: FirstData,
+        species: Sequence[str],
+        weights: Artifact | None,
+        anchors: Artifact | None,
     ) -> tuple[ForceField, Uncertainty, Ledger, int]:
         """Fit to the labelled structures, some of which are held out; returns what the fit cost, too."""
         frames = data.frames
@@ -320,7 +401,10 @@ class BootstrapMaker(StableName, Maker):
         training = [frames[int(i)] for i in np.flatnonzero(~held)]
         validation = [frames[int(i)] for i in np.flatnonzero(held)]
         everything = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()} | set(species))
-        untrained = get_force_field(self.force_field, species=everything, **self.force_field_settings)
+        local, kept = (None if file is None else artifact_store(context).get(file) for file in (weights, anchors))
+        untrained = self.untrained(everything, local)
+        if self.pretrained is not None and isinstance(untrained, Startable):
+            untrained.start_here(*kept_structures(untrained, self.anchors(kept), child_seed(context.seed, 11)))
         force_field = untrained.copy()
         settings: dict[str, Any] = {
             "steps": self.fit_steps,

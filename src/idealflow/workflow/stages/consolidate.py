@@ -21,7 +21,7 @@ from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.guard import judged
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
-from idealflow.workflow.learner.trial import mean_errors
+from idealflow.workflow.learner.trial import mean_errors, shift_of
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 
 __all__ = ["ConsolidationMaker"]
@@ -129,6 +129,7 @@ class ConsolidationMaker(StableName, Maker):
             held_out_after=None if errors is None else mean_errors(errors[held]),
             all_before=mean_errors(errors_before[~held]),
             all_after=None if errors is None else mean_errors(errors[~held]),
+            force_shift=shift_of(load_force_field_artifact(store, after)),
             learner=after,
             **stamp(),
         )

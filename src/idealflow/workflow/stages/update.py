@@ -24,7 +24,7 @@ from idealflow.workflow.jobs.keys import child_seed, generator
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger
-from idealflow.workflow.learner.trial import Effort, Verdict, attempts, draw, mean_errors
+from idealflow.workflow.learner.trial import Effort, Verdict, attempts, draw, mean_errors, shift_of
 from idealflow.workflow.learner.version import (
     load_consolidated,
     load_force_field_artifact,
@@ -168,6 +168,7 @@ class ModelUpdateMaker(StableName, Maker):
             consolidates=isinstance(load_force_field_artifact(now.store, learner), Consolidating),
             centre_force_errors=_centre_errors(now, labels.accepted),
             n_samples=dict(uncertainty.n_samples),
+            force_shift=shift_of(load_force_field_artifact(now.store, after)),
             too_few=uncertainty.too_few,
             learner=after,
             **stamp(),
