@@ -90,6 +90,13 @@ class Browser:
             self.requests.append(seen["request"]["url"])
         return message
 
+    def processor_time(self) -> float:
+        """Processor time that all processes of the browser have taken so far, s."""
+        session, self._session = self._session, ""  # the page itself may not ask
+        found = self.call("SystemInfo.getProcessInfo")["processInfo"]
+        self._session = session
+        return sum(float(one["cpuTime"]) for one in found)
+
     def size(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Set the size of the window in pixels, and the colours that the reader prefers."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
@@ -150,12 +157,17 @@ def browser(profile: Path, *, scroll_bars: bool = False) -> Iterator[Browser]:
     if path is None:
         raise FileNotFoundError(MISSING)
     to_browser, from_browser = os.pipe(), os.pipe()
-    options = [*_OPTIONS, *([] if scroll_bars else ["--hide-scrollbars"]), f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    options = [
+        *_OPTIONS,
+        *([] if scroll_bars else ["--hide-scrollbars"]),
+        f"--user-data-dir={profile}",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ]
 
     # the protocol wants the pipes as descriptors 3 and 4; a shell can name descriptors above 9 as files only
     command = f'exec "$@" 3</dev/fd/{to_browser[0]} 4>/dev/fd/{from_browser[1]}'
     process = subprocess.Popen(
-        ["sh", "-c", command, "sh", path, *options],
+        ["sh", "-c", command, "sh", path, *options],  # noqa: S607  # every system has a shell on its path
         pass_fds=(to_browser[0], from_browser[1]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
