@@ -241,6 +241,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "kernels": measured.kernels,
     "start-times": measured.start_times,
     "kills": measured.kills,
+    "report-page": measured.report_page,
     "rockets": measured.rockets,
     "queries": measured.queries,
     "vectors": measured.vectors,
@@ -270,6 +271,7 @@ KEPT: dict[str, tuple[str, ...]] = {
 }
 
 VALUES: dict[str, Callable[..., str]] = {
+    "report-page": lambda name: digits(measured.kept("benchmarks", "report_page")["page"][name], 2),
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,
