@@ -272,7 +272,8 @@ def start_times() -> str:
 
 def report_page() -> str:
     """The report of a large campaign, by size and time."""
-    row = kept("benchmarks", "report_page")["page"]
+    found = kept("benchmarks", "report_page")
+    row = found["page"] | found["opening"]
     rows = [
         ["size of the page", f"{row['size_mb']:.1f} MB", "", ""],
         ["writing it", f"{row['write_wall_s']:.0f} s", f"{row['write_cpu_s']:.0f} s", ""],

@@ -271,7 +271,7 @@ KEPT: dict[str, tuple[str, ...]] = {
 }
 
 VALUES: dict[str, Callable[..., str]] = {
-    "report-page": lambda name: digits(measured.kept("benchmarks", "report_page")["page"][name], 2),
+    "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,
