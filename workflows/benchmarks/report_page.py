@@ -144,7 +144,7 @@ def opened(chromium: Browser, page: Path) -> tuple[float, float, float]:
     """Wall time, and processor time of the main thread and of all, from the navigation to the first substructure told, s."""
     chromium.open("about:blank")
     _, before = spent(chromium)
-    chromium.open(page.as_uri())
+    chromium.open(page.resolve().as_uri())
     chromium.wait(f"{READY} && {TOLD}")
     drawn = (
         "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() / 1000))))"
