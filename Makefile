@@ -7,14 +7,14 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet notebooks coverage lint types imports docs benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet notebooks coverage lint types imports docs check-pages benchmarks clean
 
 help:
 	@echo "make install     the program in .venv, with versions known to work together"
 	@echo "make demo        a real campaign (cu-melt) on this machine, with a report to look at"
 	@echo "make test        lint, types, import rules and the tests"
 	@echo "make test-vectors the tests as on processors with shorter vectors; twice as long as make test"
-	@echo "make test-browser the report and the live page in a headless Chromium, which must be there"
+	@echo "make test-browser the report, the live page and equations in a headless Chromium, which must be there"
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-chgnet CHGNet's labels, in an environment of its own, .venv-chgnet; two minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
+	@echo "make check-pages the documentation's pages in a headless Chromium, wide and narrow, light and dark"
 	@echo "make benchmarks  timings against named peers"
 
 $(BIN)/idealflow: pyproject.toml .constraints.txt
@@ -70,7 +71,7 @@ test-vectors: $(VENV)/.dev $(VENV)/.gpaw
 	$(BIN)/python workflows/checks/processors.py sse2 -- $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: $(VENV)/.dev
-	IDEALFLOW_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/report/test_browser.py tests/report/test_watch_browser.py
+	IDEALFLOW_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/report/test_browser.py tests/report/test_watch_browser.py tests/docs/test_equations.py
 
 test-dft: $(VENV)/.dft
 	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py
@@ -125,6 +126,9 @@ imports: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+check-pages: docs
+	$(BIN)/python workflows/checks/pages.py
 
 benchmarks: $(VENV)/.dev
 	$(BIN)/python workflows/benchmarks/uncertainty_engine.py

@@ -55,6 +55,7 @@ python_display_short_literal_types = True
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "idealflow"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 # shapes like (n_atoms, 3) in docstrings look like types with several targets; they are not
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]

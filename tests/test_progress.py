@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,48 @@ def test_labels_of_the_bootstrap_are_counted_while_they_are_made() -> None:
         display(Progress("labels", done=7, total=48))
     assert "7 of 48 of this round done" in stream.getvalue().splitlines()[-1]
     assert "s each" in stream.getvalue().splitlines()[-1]
+
+
+def shown(*events: Progress) -> str:
+    """The line after some events, with a clock that goes on by ten seconds at every look."""
+    stream = io.StringIO()
+    with Display(sample_campaign().state(), stream) as display:
+        for event in events:
+            display(event)
+    return stream.getvalue().splitlines()[-1]
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = itertools.count(0.0, 10.0)
+    monkeypatch.setattr("idealflow.cli.display.time.monotonic", lambda: next(looks))
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_the_time_left_is_known_from_the_first_labels_on() -> None:
+    line = shown(*(Progress("labels", done=done, total=8) for done in (1, 2)))
+    assert line.endswith("left of the labels")
+    line = shown(*(Progress("bootstrap", step=step, n_steps=60) for step in (1, 2)))
+    assert line.endswith("left of the training")
+    assert "bootstrap 2/60" in line
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_the_time_left_counts_labels_and_training_too() -> None:
+    moved = [Progress("segment", walker=0, step=step, n_steps=60) for step in (10, 20)]
+    alone, later = shown(*moved), shown(*moved, *(Progress("labels", done=done, total=3) for done in (1, 2)))
+    assert alone.endswith(" left")
+    assert later.endswith(" left")
+    seconds = [
+        sum(60**k * int(part) for k, part in enumerate(reversed(re.findall(r"\d+", line.split(" | ")[-1]))))
+        for line in (alone, later)
+    ]
+    assert seconds[1] > seconds[0] > 0
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_no_time_is_told_for_a_label_that_was_there_already() -> None:
+    assert "each" not in shown(Progress("labels", done=1, total=8))
 
 
 def test_status_names_failed_labels_and_says_what_the_threshold_means() -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from idealflow.provenance import Campaign
 from idealflow.report import write_report
-from support.browser import Browser, browser, find
+from support.browser import find
 from support.stored import in_memory, many
+from workbench.browser import Browser, browser
 
 READY = "document.documentElement.dataset.ready"
 TOLD = "document.querySelector('#gallery').dataset.told"

@@ -180,6 +180,17 @@ def test_failures_have_their_causes(sample: Campaign) -> None:
     assert "no \\u003cconvergence>" in page
 
 
+def test_charge_and_spin_of_a_label_are_told() -> None:
+    def charge(found: list[dict[str, Any]]) -> None:
+        for output in (document["output"] for document in found):
+            if output.get("kind") == "substructure":
+                output["structure"] |= {"charge": 1.0, "spin": 2.0}
+
+    told = json.loads(zlib.decompress(base64.b64decode(report_data(in_memory(charge))["gallery"]["details"])))
+    for one in told.values():
+        assert dict(one["blocks"][0]["items"])["charge and spin"] == "total charge +1 e, spin multiplicity 2"
+
+
 def test_of_many_substructures_the_most_telling_are_told_whole() -> None:
     campaign = in_memory(many(5))
     data = report_data(campaign, most_told=10)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from idealflow.provenance import Campaign, sample_campaign
-from support.browser import browser, find
+from support.browser import find
 from support.watching import commit_a_round, watching
+from workbench.browser import browser
 
 READY = "document.documentElement.dataset.ready"
 TOLD = "document.querySelector('#gallery')?.dataset.told"

@@ -46,6 +46,12 @@ def test_a_campaign_consolidates_between_rounds_and_says_so(tmp_path: Path) -> N
     assert kept.all_after.forces == pytest.approx(np.array(ledger.errors)[~held, 1].mean())
     structures = campaign.dataset()
     assert len(model.errors(structures)) == len(structures)
+    # whoever moved atoms or asked for a label can be looked up: a report of errors, a trajectory coloured by uncertainty
+    learners = campaign.learners()
+    assert learners[kept.version_after] == kept.learner
+    asked = {doc.model_version for doc in [*campaign.segments(), *campaign.substructures()]}
+    assert asked <= set(learners)
+    assert asked & {doc.version_after for doc in docs if doc.decision == "accepted"}
 
 
 def test_a_consolidation_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

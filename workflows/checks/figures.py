@@ -90,7 +90,9 @@ def rendered(figures: dict[str, Any]) -> dict[str, str]:
     tutorial = replaced(tutorial, r"(\n## Run\n.*?--out first\n)(.*?)(```)", printed)
     tutorial = replaced(tutorial, r"(export first first\.extxyz\n)(.*?)(```)", "\n".join(native["export"]) + "\n")
     python = replaced(
-        python, r"(\$ python from_python\.py\n\.\.\.\n)(.*?)(```)", "\n".join(native["from_python"]) + "\n"
+        python,
+        r"(\$ \.venv/bin/python docs/examples/from_python\.py\n\.\.\.\n)(.*?)(```)",
+        "\n".join(native["from_python"]) + "\n",
     )
     energy, force = (first_and_last(native["summary"], kind) for kind in ("energy", "force"))
     fell = f"from {energy[0]} to {energy[1]} meV/atom and from {force[0]} to {force[1]} meV/Å"

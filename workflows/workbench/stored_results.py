@@ -261,6 +261,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "kernels": measured.kernels,
     "start-times": measured.start_times,
     "kills": measured.kills,
+    "report-page": measured.report_page,
     "rockets": measured.rockets,
     "queries": measured.queries,
     "vectors": measured.vectors,
@@ -295,6 +296,7 @@ KEPT: dict[str, tuple[str, ...]] = {
 }
 
 VALUES: dict[str, Callable[..., str]] = {
+    "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,

@@ -26,6 +26,8 @@ _TRAININGS = ("bootstrap", "consolidation")
 class Display:
     """Shows the step, temperature, highest uncertainty beside the threshold, labels so far and those under way, and time left.
 
+    The time left is that of the rest of the schedule at the pace of all stages together: dynamics, labels, learning.
+
     Parameters
     ----------
     state
@@ -54,8 +56,9 @@ class Display:
         self._pace: tuple[float, int] | None = None
         self._last: Progress | None = None
         self._labels = (0, 0)
-        self._labelling = 0.0
+        self._labelling: tuple[float, int] | None = None  # when the first were counted, and how many
         self._training: Progress | None = None
+        self._training_since: tuple[float, int] | None = None
         self._said: set[str] = set()
         self._written = 0.0
         self._told: set[tuple[str, str]] = set()
@@ -83,11 +86,13 @@ class Display:
                 self._pace = (time.monotonic(), sum(self._steps.values()))
             self._last = event
         elif event.stage == "labels":
-            if not self._labels[1]:
-                self._labelling = time.monotonic()
+            if self._labelling is None:
+                self._labelling = (time.monotonic(), event.done or 0)
             self._labels = (event.done or 0, event.total or 0)
             self._training = None
         elif event.stage in _TRAININGS and event.step is not None:
+            if self._training is None or self._training.stage != event.stage:
+                self._training_since = (time.monotonic(), event.step)
             self._training = event if event.step != event.n_steps else None
         elif event.stage in NOTES:
             self._once(event.message)
@@ -99,7 +104,7 @@ class Display:
     def committed(self, state: CampaignState) -> None:
         """Take in a committed state; a new model version is worth a line."""
         before, self._state = self._state, state
-        self._labels = (0, 0)
+        self._labels, self._labelling = (0, 0), None
         self._steps |= {walker.walker: walker.step for walker in state.walkers}
         new = state.n_substructures - before.n_substructures
         failed = state.n_failed_labels - before.n_failed_labels
@@ -151,22 +156,31 @@ class Display:
         parts.append((counted(self._state.n_substructures, "label"), 6))
         if self._labels[0] < self._labels[1]:
             parts.append((f"{self._labels[0]} of {self._labels[1]} of this round done", 8))
-            if self._labels[0]:
-                each = (time.monotonic() - self._labelling) / self._labels[0]
+            if (each := _pace(self._labelling, self._labels[0])) is not None:
                 parts.append((f"{each:.2g} s each", 1))
         if self._state.n_failed_labels:
             parts.append((f"{self._state.n_failed_labels} failed", 7))
         parts.append((f"model {self._state.learner.version}" if self._state.learner else "bootstrap", 3))
         if self._training is not None:
             parts.append((f"{self._training.stage} {self._training.step}/{self._training.n_steps}", 8))
-        left = self._left(done, total)
-        parts.append(("" if left is None else f"{_duration(left)} left", 5))
+        parts.append((self._left(done, total), 5))
         return parts
 
-    def _left(self, done: int, total: int) -> float | None:
-        if self._pace is None or done <= self._pace[1]:
-            return None
-        return (time.monotonic() - self._pace[0]) / (done - self._pace[1]) * (total - done)
+    def _left(self, done: int, total: int) -> str:
+        """The time left at the pace of all stages so far; before the dynamics have moved, that of the stage under way."""
+        if (each := _pace(self._pace, done)) is not None:
+            return f"{_duration(each * (total - done))} left"
+        training, (ended, asked) = self._training, self._labels
+        if training is not None and training.step is not None and training.n_steps is not None:
+            each, rest, what = _pace(self._training_since, training.step), training.n_steps - training.step, "training"
+        else:
+            each, rest, what = _pace(self._labelling, ended), asked - ended, "labels"
+        return "" if each is None or not rest else f"{_duration(each * rest)} left of the {what}"
+
+
+def _pace(since: tuple[float, int] | None, done: int) -> float | None:
+    """Wall time of one of what was done since a moment, at which some were done already, s; None before there is one."""
+    return None if since is None or done <= since[1] else (time.monotonic() - since[0]) / (done - since[1])
 
 
 def fitted(parts: list[tuple[str, int]], columns: int) -> str:
@@ -195,7 +209,7 @@ def _kind(message: str) -> str:
     return "".join(character for character in message if not character.isdigit())
 
 
-def _duration(seconds: float | None) -> str:
-    whole = int(seconds or 0)
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

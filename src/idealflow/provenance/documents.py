@@ -124,7 +124,8 @@ class CampaignDocuments:
         """Return the files of every version of the learner that was committed or made, by version."""
         bootstrap = self.bootstrap()
         found = [] if bootstrap is None else [bootstrap.learner]
-        found += [doc.learner for doc in self.updates()] + [doc.learner for doc in self.relabellings()]
+        for docs in (self.updates(), self.consolidations(), self.relabellings()):
+            found += [doc.learner for doc in docs]
         return {learner.version: learner for learner in found}
 
     def consolidations(self, **filters: Any) -> list[ConsolidationDoc]:

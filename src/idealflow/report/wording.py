@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from idealflow.wording import counted
 
-__all__ = ["evaluation_line", "summary_text", "too_few_line"]
+__all__ = ["carried_words", "evaluation_line", "summary_text", "too_few_line"]
 
 #: failed labels that a text names
 _NAMED = 5
@@ -179,3 +180,34 @@ def _of_the_start(summary: dict[str, Any]) -> list[str]:
     shift = start["force_shift_last_meV_per_A"]
     moved = "" if shift is None else f"; since then forces outside the campaign have moved by {shift:.1f} meV/Å"
     return [f"  began from the weights {start['weights']}{moved}"]
+
+
+def carried_words(structure: Mapping[str, Any]) -> str:
+    """Say which charge, spin and magnetic moments a label was computed with; empty where the structure carries none.
+
+    Parameters
+    ----------
+    structure
+        Fields of a stored structure: ``charge`` (e), ``spin`` (multiplicity 2S + 1), ``moments`` (μB).
+
+    Examples
+    --------
+    >>> carried_words({"charge": -1.0, "spin": 2.0})
+    'total charge −1 e, spin multiplicity 2'
+    >>> carried_words({"moments": [2.2, 2.2, 0.0]})
+    'initial moments on 2 of 3 atoms, 4.4 μB in all'
+    >>> carried_words({})
+    ''
+    """
+    words = []
+    if structure.get("charge") is not None:
+        words.append(f"total charge {structure['charge']:+g} e".replace("-", "\N{MINUS SIGN}"))
+    if structure.get("spin") is not None:
+        words.append(f"spin multiplicity {structure['spin']:g}")
+    if structure.get("moments") is not None:
+        moments = structure["moments"]
+        total = f"{sum(moments):g}".replace("-", "\N{MINUS SIGN}")
+        words.append(
+            f"initial moments on {sum(bool(one) for one in moments)} of {len(moments)} atoms, {total} μB in all"
+        )
+    return ", ".join(words)

@@ -14,6 +14,7 @@ from idealflow.provenance import Campaign
 from idealflow.report.sections.blocks import Block, figure, line, missing, table, written
 from idealflow.report.sections.frames import load_frame
 from idealflow.report.sections.gallery import PRECISION, Errors
+from idealflow.report.wording import carried_words
 
 __all__ = ["Lineages"]
 
@@ -47,7 +48,7 @@ _RELAXATION = ("trace", "reason", "crop_index", "tried", "uncertainty_before", "
 _LABEL = (
     "uuid", "request_key", "walker", "step", "atom", "species", "attempt", "state", "cause", "uncertainty", "n_atoms",
     "n_electrons", "energy", "forces", "method", "seconds", "model_version", "core", "parent_indices", "reused_from",
-    "segment_uuid", "screen_uuid", "crop_uuid", "relaxation_uuid",
+    "segment_uuid", "screen_uuid", "crop_uuid", "relaxation_uuid", "structure.charge", "structure.spin", "structure.moments",
 )  # fmt: skip
 _UPDATE = (
     "round",
@@ -161,6 +162,8 @@ class Lineages:
                 f"it ended because {ended}; no core atom got worse than {written(relaxation['core_worsening'])} times "
                 "its value in the frame",
             ])  # fmt: skip
+        if carried := carried_words(label.get("structure") or {}):
+            steps.append(["charge and spin", carried])
         return [*steps, ["label", _label(label)], *self._model(label)]
 
     def _model(self, label: dict[str, Any]) -> list[list[str]]:

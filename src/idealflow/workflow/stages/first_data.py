@@ -58,7 +58,9 @@ class FirstData:
         if len(self.frames) >= 2:
             return
         if not self.failed:
-            raise CampaignError(f"the bootstrap has {counted(len(self.frames), 'labelled structure')}; at least 2 are needed")
+            raise CampaignError(
+                f"the bootstrap has {counted(len(self.frames), 'labelled structure')}; at least 2 are needed"
+            )
         causes = "; ".join(f"{count}× {cause}" for cause, count in Counter(self.failed.values()).most_common())
         raise CampaignError(
             f"the bootstrap has {counted(len(self.frames), 'labelled structure')}, at least 2 are needed; "
