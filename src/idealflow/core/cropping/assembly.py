@@ -14,7 +14,13 @@ from idealflow.core.cropping.clusters import Cluster
 from idealflow.core.cropping.completion import fill_seam, neutralise, whole_molecules
 from idealflow.core.cropping.contacts import Selection, composition_error, drop_contacts, select
 from idealflow.core.cropping.crop import Refused
-from idealflow.core.cropping.holding import around_anchors, drop_loose, with_gas_as_asked, without_cut_gas
+from idealflow.core.cropping.holding import (
+    around_anchors,
+    drop_dangling,
+    drop_loose,
+    with_gas_as_asked,
+    without_cut_gas,
+)
 from idealflow.core.cropping.molecules import INCOMPLETE
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings
@@ -167,7 +173,7 @@ def assemble(
 
 
 def finished(box: Box, sel: Selection, notes: dict[str, float], sur: Surroundings, bounds: Bounds) -> Assembled:
-    """Make a selection neutral, drop what lost its metal, and hold it to budget and composition.
+    """Drop what lost its neighbours or its metal, make a selection neutral, and hold it to budget and composition.
 
     Raises
     ------
@@ -175,6 +181,8 @@ def finished(box: Box, sel: Selection, notes: dict[str, float], sur: Surrounding
         With the broken rule and its numbers.
     """
     before = len(sel.images)
+    if "vacuum" in box.axes:
+        sel = drop_dangling(sel, box, sur)
     sel, core_lost = drop_loose(sel, box, sur)
     if core_lost:
         raise _RefusalError("an adsorbate of the core has lost its metal", n_atoms=before)

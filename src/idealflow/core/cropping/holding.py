@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from idealflow.core.cropping.completion import whole_molecules
 from idealflow.core.cropping.contacts import Selection, close_pairs
@@ -11,10 +12,12 @@ from idealflow.core.cropping.molecules import BODY, INCOMPLETE, NONMETALS
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings, heights_of
 
-__all__ = ["around_anchors", "drop_loose", "with_gas_as_asked", "without_cut_gas"]
+__all__ = ["around_anchors", "drop_dangling", "drop_loose", "with_gas_as_asked", "without_cut_gas"]
 
 #: an adsorbate is held by a metal atom at most this many times as far away as its nearest one in the frame
 HELD = 1.05
+#: nearest-neighbour distances within which a body's atoms are neighbours, and the part of them that an atom has to keep
+NEIGHBOURS, LEAST_KEPT = 1.25, 0.4
 #: how far beyond an anchor a face is set, Å
 BEYOND = 0.3
 
@@ -83,6 +86,51 @@ def drop_loose(sel: Selection, box: Box, sur: Surroundings) -> tuple[Selection, 
     if (gone & sel.core).any():
         return sel, True
     return Selection(sel.images[~gone], sel.vectors[~gone], sel.core[~gone]), False
+
+
+def drop_dangling(sel: Selection, box: Box, sur: Surroundings) -> Selection:
+    """Leave out shell atoms of bodies that have kept less than two fifths of their neighbours, until there are none.
+
+    Beside empty space a box takes in corners of other faces, of which single atoms would float in the vacuum of the crop.
+
+    Parameters
+    ----------
+    sel
+        The crop in the making.
+    box
+        Its cell.
+    sur
+        What it was cut from.
+
+    Examples
+    --------
+    A single atom of another face is left out:
+
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=12.0)
+    >>> box = Box(np.eye(3) * 30.0, np.full(3, -15.0), ("vacuum",) * 3, "cluster")
+    >>> distance = np.linalg.norm(sur.vectors, axis=1)
+    >>> some = np.append(np.flatnonzero(distance < 6.0), np.flatnonzero(distance > 10.0)[0])
+    >>> ball = Selection(some, sur.vectors[some], distance[some] <= 4.0)
+    >>> len(ball.images) - len(drop_dangling(ball, box, sur).images)
+    1
+    """
+    reach = NEIGHBOURS * sur.nearest
+    body = ~sur.gas & ~sur.adsorbed & (sur.molecule == BODY)
+    tree = cKDTree(sur.vectors[body])
+    while True:
+        mine = np.flatnonzero(body[sel.images] & ~sel.core)
+        if len(mine) == 0:
+            return sel
+        in_frame = np.array([len(near) - 1 for near in tree.query_ball_point(sur.vectors[sel.images[mine]], reach)])
+        i, j, _, _ = close_pairs(sel.vectors, box.cell, reach)
+        count = np.bincount(i[body[sel.images[j]]], minlength=len(sel.images))[mine]
+        gone = mine[count < LEAST_KEPT * in_frame]
+        if len(gone) == 0:
+            return sel
+        stays = np.setdiff1d(np.arange(len(sel.images)), gone)
+        sel = Selection(sel.images[stays], sel.vectors[stays], sel.core[stays])
 
 
 def around_anchors(box: Box, sur: Surroundings) -> Box:
