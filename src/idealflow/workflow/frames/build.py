@@ -139,7 +139,8 @@ def repeats_to(atoms: Atoms, min_atoms: int) -> int:
 
 def _doublings(atoms: Atoms, min_atoms: int) -> list[int]:
     """Axes along which the cell is doubled in turn, always the shortest, until it has ``min_atoms`` atoms."""
-    lengths, axes = np.where(atoms.pbc, atoms.cell.lengths(), np.inf), []
+    lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)
+    axes: list[int] = []
     while len(atoms) * 2 ** len(axes) < min_atoms and np.isfinite(lengths).any():
         axes.append(int(np.argmin(lengths)))
         lengths[axes[-1]] *= 2.0
