@@ -68,7 +68,8 @@ def surfaces(name: str = "surfaces") -> str:
     lines = {(line["system"], line["group"]): line for line in summary(rows_of(name))}
     rows = []
     for key, title in NAMES.items():
-        line = lines[key]
+        if (line := lines.get(key)) is None:
+            continue
         rows.append(
             [
                 title,

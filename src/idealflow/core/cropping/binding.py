@@ -83,7 +83,21 @@ def metallic(numbers: Ints, i: Ints, j: Ints) -> Bools:
 
 
 def bound_pairs(numbers: Ints, i: Ints, j: Ints, distance: Floats) -> Bools:
-    """Tell which pairs (m,) touch: nonmetals by a covalent bond, pairs with a metal in them by its wider hold."""
+    """Tell which pairs (m,) touch: nonmetals by a covalent bond, pairs with a metal in them by its wider hold.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    i, j : (m,) the atoms of each pair
+    distance : (m,) Å
+
+    Examples
+    --------
+    Two hydrogen atoms 1.1 Å apart, and hydrogen 2.4 Å from iridium:
+
+    >>> bound_pairs(np.array([1, 1, 77]), np.array([0, 1]), np.array([1, 2]), np.array([1.1, 2.4])).tolist()
+    [True, True]
+    """
     nonmetal = np.isin(numbers, NONMETALS)
     covalent = nonmetal[i] & nonmetal[j]
     limit = np.where(covalent, bond_limit(numbers[i], numbers[j]), bond_limit(numbers[i], numbers[j], HOLD_REACH))

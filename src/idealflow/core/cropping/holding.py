@@ -134,7 +134,26 @@ def drop_dangling(sel: Selection, box: Box, sur: Surroundings) -> Selection:
 
 
 def around_anchors(box: Box, sur: Surroundings) -> Box:
-    """Enlarge a box until it holds the metal atom of every adsorbate of the core."""
+    """Enlarge a box until it holds the metal atom of every adsorbate of the core.
+
+    Parameters
+    ----------
+    box : the box
+    sur : what is cut
+
+    Examples
+    --------
+    Oxygen on copper, in a box that ends above the copper:
+
+    >>> from ase.build import add_adsorbate, fcc111
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> slab = fcc111("Cu", (4, 4, 3), vacuum=8.0, periodic=True)
+    >>> add_adsorbate(slab, "O", 1.2, "fcc")
+    >>> sur = survey(slab, centre=48, cutoff=1.0, radius=12.0)
+    >>> box = Box(np.eye(3) * 6.0, np.array([-3.0, -3.0, -1.0]), ("periodic",) * 3, "cartesian")
+    >>> round(float(around_anchors(box, sur).origin[2]), 3)  # 1.2 Å to the copper, and 0.3 Å beyond
+    -1.5
+    """
     core = np.linalg.norm(sur.vectors, axis=1) <= sur.cutoff
     anchors = np.unique(sur.anchor[core & sur.adsorbed])
     heights = heights_of(box.cell)
@@ -149,7 +168,29 @@ def around_anchors(box: Box, sur: Surroundings) -> Box:
 
 
 def without_cut_gas(sel: Selection, sur: Surroundings) -> Selection:
-    """Leave out gas molecules that extend past the search radius."""
+    """Leave out gas molecules that extend past the search radius.
+
+    Parameters
+    ----------
+    sel : the crop in the making
+    sur : what it was cut from
+
+    Examples
+    --------
+    Here none does:
+
+    >>> from ase.build import fcc111, molecule
+    >>> from idealflow.core.cropping.contacts import select
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> slab = fcc111("Cu", (4, 4, 4), vacuum=9.0, periodic=True)
+    >>> above = molecule("N2")
+    >>> above.positions += slab.positions[60] + [0.0, 0.0, 6.0]
+    >>> sur = survey(slab + above, centre=60, cutoff=4.0, radius=12.0)
+    >>> box = Box(np.diag([8.0, 8.0, 18.0]), np.array([-4.0, -4.0, -5.0]), ("periodic", "periodic", "vacuum"), "surface")
+    >>> sel = select(sur, box)
+    >>> len(without_cut_gas(sel, sur).images) == len(sel.images)
+    True
+    """
     stays = ~(sur.gas[sel.images] & (sur.molecule[sel.images] == INCOMPLETE)) | sel.core
     return Selection(sel.images[stays], sel.vectors[stays], sel.core[stays])
 
@@ -163,6 +204,20 @@ def with_gas_as_asked(sel: Selection, box: Box, sur: Surroundings, wanted: bool)
     box : its cell, with its vacuum
     sur : what it was cut from
     wanted : whether gas that is not of the core belongs to the crop
+
+    Examples
+    --------
+    >>> from ase.build import fcc111, molecule
+    >>> from idealflow.core.cropping.contacts import select
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> slab = fcc111("Cu", (4, 4, 4), vacuum=9.0, periodic=True)
+    >>> above = molecule("N2")
+    >>> above.positions += slab.positions[60] + [0.0, 0.0, 6.0]
+    >>> sur = survey(slab + above, centre=60, cutoff=4.0, radius=12.0)
+    >>> box = Box(np.diag([8.0, 8.0, 18.0]), np.array([-4.0, -4.0, -5.0]), ("periodic", "periodic", "vacuum"), "surface")
+    >>> sel = select(sur, box)
+    >>> len(with_gas_as_asked(sel, box, sur, True).images) - len(with_gas_as_asked(sel, box, sur, False).images)
+    2
     """
     molecule = sur.molecule[sel.images]
     of_core = sel.core | ((molecule >= 0) & np.isin(molecule, molecule[sel.core]))
