@@ -101,6 +101,14 @@ class CropSearchMaker(StableName, Maker):
     waive_surface_rule: bool = False
     name: str = "crop search"
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the MSON form; what earlier versions did not know is left out at its default: hashes equal those without it."""
+        found = super().as_dict()
+        for name, default in (("cell_widths", None), ("waive_surface_rule", False)):
+            if found[name] == default:
+                del found[name]
+        return found
+
     @stage(output_schema=CropDoc, alone=alone.crop)
     def make(
         self,
