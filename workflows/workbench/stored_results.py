@@ -31,6 +31,7 @@ from workbench.ablation_tables import (
 from workbench.markdown import digits, markdown, thousands
 from workbench.power_law import frames_law, read
 from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
+from workbench.surface_tables import surfaces
 from workbench.systems import SYSTEMS
 
 WORKFLOWS = Path(__file__).resolve().parents[1]
@@ -260,6 +261,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "engine-profile": measured.engine_profile,
     "kernels": measured.kernels,
     "start-times": measured.start_times,
+    "surfaces": surfaces,
     "kills": measured.kills,
     "report-page": measured.report_page,
     "rockets": measured.rockets,

@@ -157,7 +157,9 @@ class CandidateFigures(Document):
 
     model_config = ConfigDict(extra="allow")  # the search may add figures without a change of the schema
 
-    cell_kind: str = Field(description="how the cell was proposed: cartesian, parent, lattice, whole, vacuum")
+    cell_kind: str = Field(
+        description="how the cell was proposed: cartesian, parent, lattice, surface, cluster, whole, vacuum"
+    )
     n_atoms: int = Field(description="atoms in the structure")
     refused: str | None = Field(default=None, description="why the candidate was refused, None if it stood")
 
@@ -171,10 +173,12 @@ class StoredCrop(Arrangement):
     in_frame: list[float] = Field(description="max(1, uncertainty in the frame) of every atom; 1 for hydrogen caps")
     values: list[float] = Field(description="uncertainty in the crop of every atom, normalised")
     composition_error: float = Field(
-        description="fraction of atoms that would have to change species to match the frame"
+        description="fraction of atoms that would have to change species to match the frame, or what lies around the centre"
     )
     min_contact: float = Field(description="smallest distance between two atoms, Å")
-    kind: str = Field(description="how the cell was proposed: cartesian, parent, lattice, surface, whole, vacuum")
+    kind: str = Field(
+        description="how the cell was proposed: cartesian, parent, lattice, surface, cluster, whole, vacuum"
+    )
     axes: tuple[str, str, str] = Field(description="of each cell vector: periodic, kept or vacuum")
     limits: dict[str, float] = Field(description="pair of species → smallest distance allowed, Å")
     score: float = Field(description="what the search sorts by; lower is better")

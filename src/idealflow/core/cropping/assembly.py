@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.cropping.caps import OpenBondError, hydrogen_caps
+from idealflow.core.cropping.clusters import Cluster
 from idealflow.core.cropping.completion import fill_seam, neutralise, whole_molecules
-from idealflow.core.cropping.contacts import Selection, composition_distance, drop_contacts, select
+from idealflow.core.cropping.contacts import Selection, composition_error, drop_contacts, select
 from idealflow.core.cropping.crop import Refused
+from idealflow.core.cropping.holding import (
+    around_anchors,
+    drop_dangling,
+    drop_loose,
+    with_gas_as_asked,
+    without_cut_gas,
+)
 from idealflow.core.cropping.molecules import INCOMPLETE
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings
-from idealflow.core.cropping.vacuum import EmptySpace, keep_vacuum
+from idealflow.core.cropping.vacuum import EmptySpace, bodies, keep_vacuum
 
 __all__ = ["Assembled", "Bounds", "assemble_all"]
 
@@ -85,14 +94,20 @@ class Assembled:
 
 
 def assemble_all(
-    boxes: list[Box], sur: Surroundings, bounds: Bounds, space: EmptySpace | None, rng: np.random.Generator
+    boxes: Sequence[Box | Cluster],
+    sur: Surroundings,
+    bounds: Bounds,
+    space: EmptySpace | None,
+    rng: np.random.Generator,
 ) -> tuple[list[Assembled], list[Refused]]:
     """Turn boxes into candidates with atoms; those that break a rule are listed with the reason.
+
+    A box with empty space in a frame with gas is filled twice: with the molecules that float there, and without them.
 
     Parameters
     ----------
     boxes
-        Cells around the centre.
+        Cells around the centre, and clusters of its atoms.
     sur
         The centre's surroundings.
     bounds
@@ -115,30 +130,64 @@ def assemble_all(
     """
     made, refused = [], []
     for box in boxes:
-        try:
-            made.append(assemble(box, sur, bounds, space, rng))
-        except _RefusalError as broken:
-            volume = float(np.linalg.det(box.cell))
-            figures = {"kind": box.cell_kind, "n_atoms": round(volume * sur.density), "cell": box.cell.tolist()}
-            refused.append(Refused(str(broken), {**figures, **broken.figures}, broken.surface))
+        for gas in (True, False) if sur.gas.any() and isinstance(box, Box) else (True,):
+            try:
+                made.append(
+                    assemble(box, sur, bounds, space, rng, gas)
+                    if isinstance(box, Box)
+                    else finished(box.box, box.sel, {}, sur, bounds)
+                )
+            except _RefusalError as broken:
+                cell, kind = (box, box.cell_kind) if isinstance(box, Box) else (box.box, box.box.cell_kind)
+                volume = float(np.linalg.det(cell.cell))
+                figures = {"kind": kind, "n_atoms": round(volume * sur.density), "cell": cell.cell.tolist()}
+                refused.append(Refused(str(broken), {**figures, **broken.figures}, broken.surface))
+                if broken.surface:
+                    break
+            else:
+                if not made[-1].notes.get("gas"):
+                    break
     return made, refused
 
 
 def assemble(
-    box: Box, sur: Surroundings, bounds: Bounds, space: EmptySpace | None, rng: np.random.Generator
+    box: Box, sur: Surroundings, bounds: Bounds, space: EmptySpace | None, rng: np.random.Generator, gas: bool = True
 ) -> Assembled:
     """Turn a box into the atoms of a crop: select, keep vacuum, resolve contacts, fill the boundary's holes, make neutral.
+
+    With ``gas=False`` molecules in the empty space are left out, but for those of the core.
 
     Raises
     ------
     _RefusalError
         With the broken rule and its numbers.
     """
-    box, sel, notes = part_contacts(box, sur, bounds, space)
+    box, sel, notes = part_contacts(box, sur, bounds, space, gas)
     before = len(sel.images)
     sel = fill_seam(sel, box, sur, rng)
     notes["filled"] = len(sel.images) - before
-    box = keep_vacuum(box, sel.vectors, sur, bounds.vacuum)
+    box = keep_vacuum(box, sel, sur, bounds.vacuum)
+    if "vacuum" in box.axes and (floating := int((sur.gas[sel.images] & ~sel.core).sum())):
+        notes["gas"] = floating
+    return finished(box, sel, notes, sur, bounds)
+
+
+def finished(box: Box, sel: Selection, notes: dict[str, float], sur: Surroundings, bounds: Bounds) -> Assembled:
+    """Drop what lost its neighbours or its metal, make a selection neutral, and hold it to budget and composition.
+
+    Raises
+    ------
+    _RefusalError
+        With the broken rule and its numbers.
+    """
+    before = len(sel.images)
+    if "vacuum" in box.axes:
+        sel = drop_dangling(sel, box, sur)
+    sel, core_lost = drop_loose(sel, box, sur)
+    if core_lost:
+        raise _RefusalError("an adsorbate of the core has lost its metal", n_atoms=before)
+    if len(sel.images) < before:
+        notes["let_go"] = before - len(sel.images)
     if bounds.charges is not None:
         before = len(sel.images)
         sel, charge = neutralise(sel, sur, bounds.charges)
@@ -148,7 +197,7 @@ def assemble(
     n_atoms = len(sel.images)
     if n_atoms > bounds.max_atoms:
         raise _RefusalError(f"more than max_atoms={bounds.max_atoms} atoms", n_atoms=n_atoms)
-    error = composition_distance(sur.numbers[sel.images], sur.composition)
+    error = composition_error(sel.images, sur)
     if error > bounds.max_composition_error:
         reason = f"composition error {error:.3f} exceeds {bounds.max_composition_error:.3f}"
         raise _RefusalError(reason, n_atoms=n_atoms, composition_error=error)
@@ -165,9 +214,13 @@ def assemble(
 
 
 def part_contacts(
-    box: Box, sur: Surroundings, bounds: Bounds, space: EmptySpace | None
+    box: Box, sur: Surroundings, bounds: Bounds, space: EmptySpace | None, gas: bool
 ) -> tuple[Box, Selection, dict[str, float]]:
-    """Select the atoms of a box and resolve contacts; where two core atoms touch across the boundary, the box grows."""
+    """Select the atoms of a box and resolve contacts; where two core atoms touch across the boundary, the box grows.
+
+    It grows too where an adsorbate of the core would be left without its metal.
+    """
+    reached = False
     for attempt in range(ENLARGE_TRIES):
         if np.linalg.norm(box.corners(), axis=1).max() > sur.radius:
             raise _RefusalError("too long: a corner of the cell lies past the search radius")
@@ -175,14 +228,21 @@ def part_contacts(
         if intruder is not None:
             box = stretched_along(box, intruder)
             continue
+        sel = without_cut_gas(sel, sur)
         n_atoms = len(sel.images)
         if (sur.molecule[sel.images] == INCOMPLETE).any():
             raise _RefusalError("too long: a molecule extends past the search radius", n_atoms=n_atoms)
-        if n_atoms > bounds.max_atoms:
+        if int((gas | bodies(sel, sur)).sum()) > bounds.max_atoms:
             raise _RefusalError(f"more than max_atoms={bounds.max_atoms} atoms", n_atoms=n_atoms)
-        shut = keep_vacuum(box, sel.vectors, sur, bounds.vacuum)
+        shut = keep_vacuum(box, sel, sur, bounds.vacuum)
         if space is not None:
             check_vacuum(shut, space, n_atoms)
+        if "vacuum" in shut.axes and sur.gas.any():
+            sel = with_gas_as_asked(sel, shut, sur, gas)
+            n_atoms = len(sel.images)
+        if not reached and drop_loose(sel, shut, sur)[1]:
+            box, reached = around_anchors(box, sur), True
+            continue
         sel, core_contact = drop_contacts(sel, shut, sur)
         if core_contact is None:
             notes = {"removed": n_atoms - len(sel.images), "enlarged": ENLARGE_STEP * attempt}

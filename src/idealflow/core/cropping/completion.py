@@ -19,7 +19,7 @@ MOST_REMOVED = 6
 
 
 def whole_molecules(
-    sel: Selection, box: Box, sur: Surroundings
+    sel: Selection, box: Box, sur: Surroundings, within: NDArray[np.bool_] | None = None
 ) -> tuple[Selection, NDArray[np.int64] | None, dict[str, float]]:
     """Take every molecule as a whole or not at all: those of core atoms, and those whose centre lies in the box.
 
@@ -31,6 +31,8 @@ def whole_molecules(
         Its cell.
     sur
         What it was cut from.
+    within
+        (n,) bool over the atoms of ``sur``: only their molecules are looked at. None: all.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def whole_molecules(
     >>> len(part.images), len(whole.images), notes
     (5, 3, {'completed': 0.0, 'left_out': 2.0})
     """
-    free = np.flatnonzero(sur.molecule >= 0)
+    free = np.flatnonzero(sur.molecule >= 0 if within is None else (sur.molecule >= 0) & within)
     if len(free) == 0:
         return sel, None, {}
     units, member = np.unique(sur.molecule[free], return_inverse=True)
@@ -129,7 +131,7 @@ def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Genera
     # along empty axes only as far as the crop's own atoms reach
     mine, slack = box.fractional(sel.vectors), SEAM_DEPTH / heights
     near &= (~empty | ((frac >= mine.min(axis=0) - slack) & (frac <= mine.max(axis=0) + slack))).all(axis=1)
-    near &= sur.molecule == BODY
+    near &= (sur.molecule == BODY) & ~sur.gas & ~sur.adsorbed
     if not near.any():
         return sel
     rows = rng.permutation(np.flatnonzero(near))

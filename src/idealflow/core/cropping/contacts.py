@@ -17,6 +17,7 @@ __all__ = [
     "Selection",
     "close_pairs",
     "composition_distance",
+    "composition_error",
     "contacts",
     "drop_contacts",
     "nearest_image_distance",
@@ -185,6 +186,26 @@ def composition_distance(numbers: Ints, composition: dict[int, float]) -> float:
     return 0.5 * sum(abs(mine.get(z, 0.0) - composition.get(z, 0.0)) for z in set(mine) | set(composition))
 
 
+def composition_error(images: Ints, sur: Surroundings) -> float:
+    """Fraction of a crop's atoms that would have to change species to give the wanted composition.
+
+    Parameters
+    ----------
+    images : (n,) which atoms of the surroundings the crop has
+    sur : what it was cut from; where it says so, gas and adsorbates do not count
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("NaCl", "rocksalt", a=5.64) * 4, centre=0, cutoff=3.0, radius=9.0)
+    >>> composition_error(np.flatnonzero(sur.numbers == 11), sur)
+    0.5
+    """
+    counted = images[sur.judged[images]]
+    return composition_distance(sur.numbers[counted if len(counted) else images], sur.composition)
+
+
 def drop_contacts(sel: Selection, box: Box, sur: Surroundings) -> tuple[Selection, NDArray[np.int64] | None]:
     """Remove shell atoms, molecules as a whole, until no two atoms touch across the boundary.
 
@@ -220,7 +241,12 @@ def drop_contacts(sel: Selection, box: Box, sur: Surroundings) -> tuple[Selectio
     (108, 90, True)
     """
     numbers, molecule = sur.numbers[sel.images], sur.molecule[sel.images]
-    i, j, shift, _ = contacts(numbers, sel.vectors, box.cell, sur.limits, molecule)
+    i, j, shift, distance = contacts(numbers, sel.vectors, box.cell, sur.limits, molecule)
+    # atoms that are neighbours in the frame may be as near as they are there, a molecule and the metal below it too
+    matrix, row = sur.limits.table(numbers)
+    moved = (shift != 0) & np.array([name != "kept" for name in box.axes])
+    met = moved.any(axis=1) | (distance < matrix[row[i], row[j]])
+    i, j, shift = i[met], j[met], shift[met]
     fixed = sel.core | (np.isin(molecule, molecule[sel.core]) & (molecule >= 0))
     apart = (shift != 0).any(axis=1) | ~(fixed[i] & fixed[j])
     i, j, shift = i[apart], j[apart], shift[apart]

@@ -41,13 +41,14 @@ class Crop:
     uncertainty_max
         Their maximum there.
     composition_error
-        Fraction of atoms that would have to change species to give the frame's composition.
+        Fraction of atoms that would have to change species to give the frame's composition; or that of what lies around the
+        centre where it is another, of bodies alone beside empty space.
     min_contact
         Smallest distance between two atoms, Å.
     cell_kind
         How the cell was made: along Cartesian axes (``"cartesian"``), along the frame's cell (``"parent"``), on translation
-        vectors (``"lattice"``), on a surface normal (``"surface"``), a ball in ``"vacuum"``, or the ``"whole"`` frame. Stored
-        figures call it ``kind``.
+        vectors (``"lattice"``), on a surface normal (``"surface"``), a ``"cluster"`` between lattice planes, a ball in
+        ``"vacuum"``, or the ``"whole"`` frame. Stored figures call it ``kind``.
     axes
         For each cell vector ``"periodic"``, ``"kept"`` (the frame's own vector) or ``"vacuum"``; the relaxation moves only
         periodic ones.

@@ -1,18 +1,20 @@
 """Molecules in a frame: a crop takes one whole or not at all, and hydrogen may cap the covalent bonds it cuts.
 
-A molecule is a finite set of nonmetal atoms joined by covalent bonds (closer than 1.25 times the sum of their covalent
-radii). Metals and ionic solids have none. A covalent network or a polymer of more than 60 atoms is a body, not a molecule,
-and may be cut.
+A molecule is a finite set of nonmetal atoms joined by covalent bonds. Two atoms count as bonded up to three tenths of the way
+from the sum of their covalent radii to that of their van der Waals radii (1.15 Å for H2, whose bond is 0.74 Å at rest and
+reaches 1.1 Å at 1200 K), so that a hot molecule stays one. Metals and ionic solids have none. A covalent network or a polymer of
+more than 60 atoms is a body, not a molecule, and may be cut.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
+from ase.data.vdw_alvarez import vdw_radii
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+
+from idealflow.core.cropping.parts import connected_parts
 
 __all__ = ["BODY", "INCOMPLETE", "NONMETALS", "bond_limit", "covalent_bonds", "find_molecules"]
 
@@ -21,26 +23,32 @@ BODY, INCOMPLETE = -1, -2
 NONMETALS = np.array(
     [atomic_numbers[symbol] for symbol in ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I")]
 )
-BOND_FACTOR = 1.25
+#: how far from the covalent to the van der Waals distance two atoms still count as bonded; below one half, since hydrogen
+#: bonds lie near the middle (water: 1.85 Å)
+BOND_REACH = 0.3
 MOST_ATOMS = 60
+#: Å; of an element without one, and more than any: bounds how far pairs are looked for
+_VDW = np.where(np.isfinite(vdw_radii), vdw_radii, 2.5)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def bond_limit(a: NDArray[np.integer], b: NDArray[np.integer]) -> Floats:
-    """Distance below which two atoms count as bonded, Å: 1.25 times the sum of their covalent radii.
+def bond_limit(a: NDArray[np.integer], b: NDArray[np.integer], reach: float = BOND_REACH) -> Floats:
+    """Distance below which two atoms count as bonded, Å, between the sums of their covalent and of their van der Waals radii.
 
     Parameters
     ----------
     a, b : (n,) atomic numbers
+    reach : 0 for the sum of the covalent radii (Cordero), 1 for that of the van der Waals radii (Alvarez)
 
     Examples
     --------
-    >>> bond_limit(np.array([6]), np.array([1])).round(3).tolist()
-    [1.338]
+    >>> bond_limit(np.array([1, 6]), np.array([1, 1])).round(3).tolist()
+    [1.154, 1.64]
     """
-    return np.asarray(BOND_FACTOR * (covalent_radii[a] + covalent_radii[b]), dtype=np.float64)
+    bonded = covalent_radii[a] + covalent_radii[b]
+    return np.asarray(bonded + reach * np.maximum(0.0, _VDW[a] + _VDW[b] - bonded), dtype=np.float64)
 
 
 def covalent_bonds(numbers: Ints, vectors: Floats) -> Ints:
@@ -61,7 +69,7 @@ def covalent_bonds(numbers: Ints, vectors: Floats) -> Ints:
     mine = np.flatnonzero(np.isin(numbers, NONMETALS))
     if len(mine) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    reach = 2.0 * BOND_FACTOR * float(covalent_radii[numbers[mine]].max())
+    reach = float(bond_limit(numbers[mine], numbers[mine]).max())
     pairs = mine[cKDTree(vectors[mine]).query_pairs(reach, output_type="ndarray")]
     distance = np.linalg.norm(vectors[pairs[:, 0]] - vectors[pairs[:, 1]], axis=1)
     return np.asarray(pairs[distance < bond_limit(numbers[pairs[:, 0]], numbers[pairs[:, 1]])], dtype=np.int64)
@@ -98,8 +106,7 @@ def find_molecules(numbers: Ints, vectors: Floats, radius: float) -> Ints:
     bonds = covalent_bonds(numbers, vectors)
     if len(bonds) == 0:
         return molecule
-    graph = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(len(numbers), len(numbers)))
-    unit = connected_components(graph, directed=False)[1]
+    unit = connected_parts(len(numbers), bonds[:, 0], bonds[:, 1])
     size = np.bincount(unit)
     rim = np.isin(numbers, NONMETALS) & (np.linalg.norm(vectors, axis=1) > radius - bond_limit(numbers, numbers))
     cut = np.zeros(len(size), dtype=bool)

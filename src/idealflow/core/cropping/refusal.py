@@ -17,6 +17,10 @@ _CAUSES = {
         "correct oxidation_states or leave them out",
     ),
     "composition error": ("within max_composition_error (raise it)", "raise max_composition_error"),
+    "the centre looks into empty space": (
+        "and keeps the empty space that the centre looks into",
+        "set waive_surface_rule to true to label cells that lose it",
+    ),
 }
 
 

@@ -25,15 +25,17 @@ class CropRules:
     max_atoms
         Most atoms in a crop. A frame of no more atoms is used whole.
     max_composition_error
-        Largest fraction of atoms that would have to change species to give the frame's composition, beyond what the frame itself
-        shows around the centre.
+        Largest fraction of atoms that would have to change species to give the frame's composition, or that of what lies around
+        the centre where it is another, beyond what the frame itself shows there. Beside empty space gas, molecules and adsorbates
+        do not count.
     min_contact
         Smallest distance between two atoms, Å, for all pairs of species. None: for each pair of species from the frame's own
         contacts and the covalent radii.
     oxidation_states
         Charges by symbol, e. Given, every crop is made neutral by removing shell atoms, or refused.
     cell_widths
-        Smallest and largest perpendicular width of a cell, Å. None: twice the cutoff, and 3 Å more.
+        Smallest and largest perpendicular width of a cell, Å. None: twice the cutoff, and 3 Å more; where the core sees empty
+        space, further cells up to 7 Å wider than that.
     vacuum
         Thickness of the empty space between images where the frame is empty, Å; at least the cutoff is used.
     whole_if_small
@@ -41,6 +43,9 @@ class CropRules:
     hydrogen_caps
         Close the covalent bonds that a cell cuts with hydrogen, which the uncertainty must then know. Caps are shell atoms whose
         parent index is -1.
+    waive_surface_rule
+        Where no cell keeps the vacuum that the centre looks into, take one without it, with the note ``surface_rule_waived``.
+        False: such a centre is refused.
 
     Raises
     ------
@@ -62,6 +67,7 @@ class CropRules:
     vacuum: float = DEFAULT_VACUUM
     whole_if_small: bool = True
     hydrogen_caps: bool = False
+    waive_surface_rule: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no crop could keep."""
@@ -76,7 +82,8 @@ class CropWeights:
     """What counts in a crop's score beside its shell's uncertainty.
 
     The score, lower is better, is the mean over the shell of log max(1, uncertainty / level) plus each error times its weight.
-    A weight of 20 makes an error of 5 % as bad as a shell e times less known.
+    A weight of 20 makes an error of 5 % as bad as a shell e times less known. In a cell with vacuum the same mean over the core
+    is added, and the shell's counts half as much again with every vacuum edge after the first, since relaxation mends less of it.
 
     Parameters
     ----------
@@ -87,7 +94,8 @@ class CropWeights:
         touch across the boundary one of them goes; without this weight the cells of a liquid are nearly all too thin.
     size_weight
         Weight of the atoms beyond the smallest cell that holds the core (a cube of twice the cutoff), as a fraction of that
-        cell's: the cost of a label grows with the cube of the number of atoms.
+        cell's: the cost of a label grows with the cube of the number of atoms. Beside empty space that cell is taken as filled by
+        a close-packed crystal, which makes it a fixed price per atom.
 
     Examples
     --------

@@ -10,14 +10,16 @@ from ase import Atoms
 
 from idealflow.core.cropping.assembly import Assembled, Bounds, assemble_all
 from idealflow.core.cropping.build import FrameValues, build
+from idealflow.core.cropping.clusters import Cluster, clusters
+from idealflow.core.cropping.composition import composition_of, judged_locally
 from idealflow.core.cropping.contacts import Selection, composition_distance
-from idealflow.core.cropping.crop import Crop, CropSearch
+from idealflow.core.cropping.crop import Crop, CropSearch, Refused
 from idealflow.core.cropping.lattice import find_translations
 from idealflow.core.cropping.proposals import Box, propose
 from idealflow.core.cropping.refusal import nothing_fits
 from idealflow.core.cropping.rules import CropRules, CropWeights, check_widths, neutral_table
 from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey
-from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, find_empty_space, seam_gap
+from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, LEAST_FRACTION, EmptySpace, find_empty_space, seam_gap
 from idealflow.core.protocols import Uncertainty
 from idealflow.core.rules import with_single_rules
 from idealflow.core.structure import totals_of
@@ -27,6 +29,8 @@ __all__ = ["crop_search", "vacuum_crop", "whole_frame"]
 
 LEAST_MARGIN = 0.2
 CORNER_FACTOR = 1.75
+#: how much wider than others cells are drawn where the core sees empty space, at least and at most, Å
+LEAST_WIDER, MOST_WIDER = 1.5, 4.0
 
 #: one cell that is not compared with others needs no score
 _NO_WEIGHTS = CropWeights(composition_weight=0.0, volume_weight=0.0, size_weight=0.0)
@@ -102,21 +106,27 @@ def crop_search(
     widths = check_widths(rules.cell_widths, u.cutoff)
     if len(atoms) <= rules.max_atoms and rules.whole_if_small:
         return CropSearch([whole_frame(u, atoms, centre, vacuum=rules.vacuum)])
-    sur = survey(atoms, centre, u.cutoff, CORNER_FACTOR * (widths[1] - u.cutoff) + u.cutoff, rules.min_contact)
+    sur = survey(atoms, centre, u.cutoff, _radius(widths, u.cutoff), rules.min_contact)
     space = find_empty_space(sur)
+    open_here = not space.afloat and space.fraction >= LEAST_FRACTION
+    wide = (widths[0] + LEAST_WIDER, widths[1] + MOST_WIDER) if open_here and rules.cell_widths is None else None
+    if wide is not None:
+        sur = survey(atoms, centre, u.cutoff, _radius(wide, u.cutoff), rules.min_contact)
+    if space.afloat:
+        sur = sur.gas_alone()
+    sur = judged_locally(sur, widths[1], open_here)
     translations = find_translations(sur, 2.0 * u.cutoff * 0.98, 1.25 * widths[1])
     bounds = _bounds_here(rules, u.cutoff, atoms, sur, widths)
     # cells drawn larger than the budget would only be refused
     roomy = (rules.max_atoms / sur.density) ** (1.0 / 3.0)
     drawn = (widths[0], min(widths[1], max(widths[0] + LEAST_MARGIN, roomy)))
-    boxes = list(propose(sur, translations, n_candidates, drawn, rng, space.normal))
-    made, refused = assemble_all(boxes, sur, bounds, space, rng)
-    if not made and any(one.surface for one in refused):
-        # thin films and narrow pores admit no cell that obeys the surface rule: try again without it
-        strictly = refused
-        made, refused = assemble_all(boxes, sur, bounds, None, rng)
-        made = [replace(one, notes=one.notes | {"surface_rule_waived": 1.0}) for one in made]
-        refused = [*strictly, *refused] if made else refused
+    boxes: list[Box | Cluster] = list(propose(sur, translations, n_candidates, drawn, rng, space.normal))
+    if wide is not None:
+        translations = find_translations(sur, wide[0] * 0.98, 1.25 * wide[1])
+        boxes += propose(sur, translations, max(1, n_candidates // 3), wide, rng, space.normal)
+    if open_here and not rules.hydrogen_caps:
+        boxes += clusters(sur, max(1, n_candidates // 5), bounds.vacuum, rng)
+    made, refused = _assemble(boxes, sur, bounds, None if space.afloat else space, rng, rules.waive_surface_rule)
     if not made:
         raise InputError(nothing_fits(refused, sur, rules.max_atoms, widths))
     frame_values = FrameValues(u, atoms)
@@ -126,14 +136,48 @@ def crop_search(
     return CropSearch(crops, refused)
 
 
+def _radius(widths: tuple[float, float], cutoff: float) -> float:
+    """How far to look for cells of such widths, Å."""
+    return CORNER_FACTOR * (widths[1] - cutoff) + cutoff
+
+
+def _assemble(
+    boxes: list[Box | Cluster],
+    sur: Surroundings,
+    bounds: Bounds,
+    space: EmptySpace | None,
+    rng: np.random.Generator,
+    waive: bool,
+) -> tuple[list[Assembled], list[Refused]]:
+    """Fill the boxes by the surface rule; where none keeps it, by as much of it as some do."""
+    made, refused = assemble_all(boxes, sur, bounds, space, rng)
+    if made or space is None or not any(one.surface for one in refused):
+        return made, refused
+    if space.normal is None:
+        # films thinner than any cell: a cell of their inside may show the faces that they have
+        made, again = assemble_all(boxes, sur, bounds, None, rng)
+        note = "reaches_surface"
+    elif waive:
+        made, again = assemble_all(boxes, sur, bounds, None, rng)
+        note = "surface_rule_waived"
+    if not made:
+        return [], refused
+    return [replace(one, notes=one.notes | {note: 1.0}) for one in made], [*refused, *again]
+
+
 def _bounds_here(
     rules: CropRules, cutoff: float, atoms: Atoms, sur: Surroundings, widths: tuple[float, float]
 ) -> Bounds:
     """Put the rules into numbers for this frame and centre."""
-    near = sur.numbers[np.linalg.norm(sur.vectors, axis=1) <= widths[1]]
+    distance = np.linalg.norm(sur.vectors, axis=1)
+    # what the frame itself shows around the centre; or, where that is the measure, in the core, which every crop has
+    own = sur.numbers[
+        sur.judged & (distance <= (widths[1] if sur.composition == composition_of(atoms.numbers) else cutoff))
+    ]
+    excess = composition_distance(own, sur.composition) if len(own) else 0.0
     return Bounds(
         max_atoms=rules.max_atoms,
-        max_composition_error=rules.max_composition_error + composition_distance(near, sur.composition),
+        max_composition_error=rules.max_composition_error + excess,
         charges=None if rules.oxidation_states is None else neutral_table(rules.oxidation_states, atoms),
         vacuum=max(rules.vacuum, cutoff + 0.1),
         caps=rules.hydrogen_caps,
@@ -191,7 +235,11 @@ def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
             box = box.stretched(int(axis), 0.0, 0.0, name="vacuum")
     order = np.concatenate([[centre], np.delete(np.arange(len(atoms)), centre)])
     everything = replace(
-        sur, indices=order, numbers=np.asarray(atoms.numbers, dtype=np.int64)[order], vectors=vectors[order]
+        sur,
+        indices=order,
+        numbers=np.asarray(atoms.numbers, dtype=np.int64)[order],
+        vectors=vectors[order],
+        judged=np.ones(len(atoms), dtype=bool),
     )
     rank = np.argsort(order)
     sel = Selection(rank, vectors, np.ones(len(atoms), dtype=bool))

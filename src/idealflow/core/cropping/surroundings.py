@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from idealflow.core.cropping.binding import RIM, find_binding
 from idealflow.core.cropping.density import local_density
+from idealflow.core.cropping.emptiness import gas_is_thin
+from idealflow.core.cropping.limits import ContactLimits, contact_limits
 from idealflow.core.cropping.molecules import find_molecules
 from idealflow.errors import InputError
 
 __all__ = ["ContactLimits", "Surroundings", "contact_limits", "heights_of", "images_within", "survey"]
 
-COVALENT_FRACTION = 0.7
-SEEN_FRACTION = 0.85
 FACE_TOLERANCE = 1e-6
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class ContactLimits:
-    """Smallest distances allowed between atoms of a crop, per pair of species.
-
-    Attributes
-    ----------
-    pairs
-        ``{"Al-O": 1.45, ...}``, Å; the two symbols in alphabetical order. For other pairs the limit is 0.7 times the sum of the
-        covalent radii.
-
-    Examples
-    --------
-    >>> limits = ContactLimits({"Al-O": 1.45})
-    >>> limits.of(8, 13), round(limits.of(8, 8), 3)
-    (1.45, 0.924)
-    """
-
-    pairs: dict[str, float]
-
-    def table(self, numbers: NDArray[np.integer]) -> tuple[Floats, Ints]:
-        """Return the limits as a square matrix over the species in `numbers`, and each atom's row in it.
-
-        Parameters
-        ----------
-        numbers
-            (n,) atomic numbers.
-        """
-        species, rows = np.unique(numbers, return_inverse=True)
-        matrix = np.array([[self.of(int(a), int(b)) for b in species] for a in species], dtype=float)
-        return matrix, rows.astype(np.int64)
-
-    def of(self, a: int, b: int) -> float:
-        """Limit in Å for a pair of atomic numbers."""
-        key = pair_key(a, b)
-        return self.pairs.get(key, COVALENT_FRACTION * float(covalent_radii[a] + covalent_radii[b]))
-
-
-def pair_key(a: int, b: int) -> str:
-    """Name of a pair of species: the two symbols in alphabetical order."""
-    return "-".join(sorted((chemical_symbols[a], chemical_symbols[b])))
 
 
 @dataclass(frozen=True)
@@ -86,8 +45,11 @@ class Surroundings:
     matter : atoms per Å³ close around the centre, None beside empty space
     open_distance : distance from the nearest atom at which a point counts as empty space, Å
     limits : smallest distances allowed in a crop
-    composition : fraction of each atomic number in the whole frame
+    composition : fraction of each atomic number that a crop should have: of the whole frame, or of what lies around the centre
     molecule : (n,) number of the molecule of each image, or ``BODY`` or ``INCOMPLETE``
+    gas : (n,) bool; molecules and single atoms in the empty space beside a body, without contact to it
+    anchor : (n,) int; of an atom adsorbed on a metal the nearest metal atom, -1 for all others
+    judged : (n,) bool; the atoms that count in the composition of a crop
 
     Examples
     --------
@@ -112,6 +74,28 @@ class Surroundings:
     limits: ContactLimits
     composition: dict[int, float]
     molecule: Ints
+    gas: Bools
+    anchor: Ints
+    judged: Bools
+
+    @property
+    def adsorbed(self) -> Bools:
+        """(n,) bool: atoms that a metal holds."""
+        return np.asarray(self.anchor >= 0)
+
+    def gas_alone(self) -> Surroundings:
+        """The same without its bodies and what sits on them: what lies around a molecule far from all of them."""
+        chosen = np.flatnonzero(self.gas)
+        return replace(
+            self,
+            indices=self.indices[chosen],
+            numbers=self.numbers[chosen],
+            vectors=self.vectors[chosen],
+            molecule=self.molecule[chosen],
+            gas=np.zeros(len(chosen), dtype=bool),
+            anchor=np.full(len(chosen), -1, dtype=np.int64),
+            judged=np.ones(len(chosen), dtype=bool),
+        )
 
 
 def heights_of(cell: Floats) -> Floats:
@@ -185,46 +169,6 @@ def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Float
     return index[order].astype(np.int64), np.ascontiguousarray(vector[order])
 
 
-def contact_limits(numbers: Ints, vectors: Floats, min_contact: float | None) -> ContactLimits:
-    """Derive the smallest allowed distances from those that the frame has.
-
-    For a pair of species the limit is 0.85 times the smallest distance found, or 0.7 times the sum of the covalent radii if that
-    is more, but at most 0.95 times the distance found: what the frame has is physical. In ionic crystals ions of one sign never
-    come as near as their covalent radii would allow, so the radii alone would be too small a limit.
-
-    Parameters
-    ----------
-    numbers : (n,) atomic numbers
-    vectors : (n, 3) positions, Å
-    min_contact : one limit for all pairs instead, Å, or None
-
-    Examples
-    --------
-    >>> copper = contact_limits(np.array([29, 29]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]]), min_contact=None)
-    >>> round(copper.pairs["Cu-Cu"], 3)
-    2.125
-    """
-    species = np.unique(numbers)
-    if min_contact is not None:
-        return ContactLimits({pair_key(int(a), int(b)): float(min_contact) for a in species for b in species})
-    reach = 2.4 * float(covalent_radii[species].max())
-    pairs = cKDTree(vectors).query_pairs(reach, output_type="ndarray")
-    seen: dict[str, float] = {}
-    if len(pairs):
-        distance = np.linalg.norm(vectors[pairs[:, 0]] - vectors[pairs[:, 1]], axis=1)
-        left, right = numbers[pairs].min(axis=1), numbers[pairs].max(axis=1)
-        for a, b in {(int(x), int(y)) for x, y in np.unique(np.stack([left, right], axis=1), axis=0)}:
-            seen[pair_key(a, b)] = float(distance[(left == a) & (right == b)].min())
-    limits = {}
-    for x in species:
-        for y in species:
-            key = pair_key(int(x), int(y))
-            bonded = COVALENT_FRACTION * float(covalent_radii[x] + covalent_radii[y])
-            nearest = seen.get(key, reach)
-            limits[key] = min(0.95 * nearest, max(bonded, SEEN_FRACTION * nearest))
-    return ContactLimits(limits)
-
-
 def open_distance(numbers: Ints, nearest: float) -> float:
     """Distance from the nearest atom at which a point counts as empty space, Å.
 
@@ -266,17 +210,25 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         raise InputError(f"centre must be an index of the frame's {len(atoms)} atoms, got {centre}")
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise InputError("positions and cell of a frame must be finite numbers; this frame holds NaN or infinity")
-    indices, vectors = images_within(atoms, centre, radius)
+    # a little more is looked at: seen in part, a body at the rim would pass for a molecule
+    indices, vectors = images_within(atoms, centre, radius + RIM)
     numbers = np.asarray(atoms.numbers, dtype=np.int64)[indices]
+    binding = find_binding(numbers, vectors)
+    seen = int(np.searchsorted(np.linalg.norm(vectors, axis=1), radius, side="right"))
+    indices, numbers, vectors = indices[:seen], numbers[:seen], vectors[:seen]
+    gas, anchor = binding.gas[:seen], np.where(binding.anchor[:seen] < seen, binding.anchor[:seen], -1)
     cell = np.asarray(atoms.cell.complete().array, dtype=float)
     periodic = np.asarray(atoms.pbc, dtype=bool)
-    if len(indices) > 1:
-        near = cKDTree(vectors).query(vectors[: max(2, len(vectors) // 4)], k=2)[0][:, 1]
-        nearest = float(np.median(near))
+    nearest, reach = spacing_of(numbers, vectors)
+    if gas.any() and not gas.all():
+        of_body = spacing_of(numbers[~gas], vectors[~gas])
+        if gas_is_thin(vectors, gas, radius, of_body[1]):
+            nearest, reach = of_body
+        else:
+            gas = np.zeros(seen, dtype=bool)
     else:
-        nearest = 2.0 * float(covalent_radii[numbers[0]])
+        gas = np.zeros(seen, dtype=bool)
     species, counts = np.unique(atoms.numbers, return_counts=True)
-    reach = open_distance(numbers, nearest)
     return Surroundings(
         indices=indices,
         numbers=numbers,
@@ -288,9 +240,33 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         periodic=periodic,
         nearest=nearest,
         density=len(indices) / (4.0 / 3.0 * np.pi * radius**3),
-        matter=local_density(vectors, cutoff, radius, reach),
+        matter=local_density(vectors[~gas], cutoff, radius, reach),
         open_distance=reach,
         limits=contact_limits(numbers, vectors, min_contact),
         composition={int(z): int(c) / len(atoms) for z, c in zip(species, counts, strict=True)},
         molecule=find_molecules(numbers, vectors, radius),
+        gas=gas,
+        anchor=anchor,
+        judged=np.ones(seen, dtype=bool),
     )
+
+
+def spacing_of(numbers: Ints, vectors: Floats) -> tuple[float, float]:
+    """Median distance to the nearest neighbour near the centre, and the distance that counts as open, Å.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    vectors : (n, 3) positions, nearest to the centre first, Å
+
+    Examples
+    --------
+    >>> spacing_of(np.array([29, 29]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.55]]))
+    (2.55, 3.4425)
+    """
+    if len(numbers) > 1:
+        near = cKDTree(vectors).query(vectors[: max(2, len(vectors) // 4)], k=2)[0][:, 1]
+        nearest = float(np.median(near))
+    else:
+        nearest = 2.0 * float(covalent_radii[numbers[0]])
+    return nearest, open_distance(numbers, nearest)

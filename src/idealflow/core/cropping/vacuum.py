@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from idealflow.core.cropping.contacts import Selection
+from idealflow.core.cropping.emptiness import empty_points, points_in_sphere
 from idealflow.core.cropping.proposals import Box
 from idealflow.core.cropping.surroundings import Surroundings, heights_of
 
-__all__ = ["DEFAULT_VACUUM", "EmptySpace", "find_empty_space", "keep_vacuum", "seam_gap"]
+__all__ = ["DEFAULT_VACUUM", "EmptySpace", "bodies", "find_empty_space", "keep_vacuum", "seam_gap"]
 
 DEFAULT_VACUUM = 10.0
 PROBE_SPACING = 0.8
@@ -29,6 +30,7 @@ class EmptySpace:
     ----------
     fraction : part of the sphere's volume that is empty
     normal : (3,) unit vector into the empty space, or None if it lies on no side in particular (bulk, or gas all around)
+    afloat : whether everything in the sphere is gas: the centre floats, and no body is near
 
     Examples
     --------
@@ -38,10 +40,11 @@ class EmptySpace:
 
     fraction: float
     normal: Floats | None
+    afloat: bool = False
 
 
 def find_empty_space(sur: Surroundings) -> EmptySpace:
-    """Look for places far from every atom in the core's sphere, at one point per 0.5 Å³.
+    """Look for places far from every body in the core's sphere, at one point per 0.5 Å³; gas leaves a place empty.
 
     Parameters
     ----------
@@ -60,14 +63,13 @@ def find_empty_space(sur: Surroundings) -> EmptySpace:
     >>> bool(space.fraction > 0.01 and space.normal[2] > 0.99)
     True
     """
-    steps = np.arange(-sur.cutoff, sur.cutoff + PROBE_SPACING, PROBE_SPACING)
-    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    length = np.linalg.norm(grid, axis=1)
-    points = grid[(length <= sur.cutoff) & (length > 0.0)]
-    empty = points[cKDTree(sur.vectors).query(points)[0] > sur.open_distance]
+    core = np.linalg.norm(sur.vectors, axis=1) <= sur.cutoff
+    afloat = bool(sur.gas[core].all())
+    points = points_in_sphere(sur.cutoff, PROBE_SPACING)
+    empty = points[empty_points(points, sur.vectors if afloat else sur.vectors[~sur.gas], sur.open_distance)]
     fraction = len(empty) / len(points)
-    if fraction < LEAST_FRACTION:
-        return EmptySpace(fraction, None)
+    if afloat or fraction < LEAST_FRACTION:
+        return EmptySpace(fraction, None, afloat)
     units = empty / np.linalg.norm(empty, axis=1, keepdims=True)
     mean = units.mean(axis=0)
     if np.linalg.norm(mean) >= LEAST_ONE_SIDED:
@@ -95,14 +97,14 @@ def seam_gap(fractions: Floats, height: float) -> tuple[float, float]:
     return float(fractions.min()) * height, (1.0 - float(fractions.max())) * height
 
 
-def parent_gaps(box: Box, vectors: Floats, sur: Surroundings, axis: int) -> tuple[float, float]:
-    """How far the frame is empty beyond the lowest and the highest atom of a box along one axis, Å.
+def parent_gaps(box: Box, sel: Selection, sur: Surroundings, axis: int) -> tuple[float, float]:
+    """How far the frame is empty of bodies beyond the lowest and the highest atom of a selection along one axis, Å.
 
     Only atoms straight above and below the box count; infinite if the surroundings have none there.
     """
     height = heights_of(box.cell)[axis]
-    mine = box.fractional(vectors)[:, axis]
-    every = box.fractional(sur.vectors)
+    mine = box.fractional(sel.vectors[bodies(sel, sur)])[:, axis]
+    every = box.fractional(sur.vectors[~sur.gas])
     others = [k for k in range(3) if k != axis]
     column = every[((every[:, others] >= 0.0) & (every[:, others] < 1.0)).all(axis=1), axis]
     lower, upper = column[column < mine.min() - 1e-9], column[column > mine.max() + 1e-9]
@@ -111,16 +113,31 @@ def parent_gaps(box: Box, vectors: Floats, sur: Surroundings, axis: int) -> tupl
     return below, above
 
 
-def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> Box:
+def bodies(sel: Selection, sur: Surroundings) -> NDArray[np.bool_]:
+    """(n,) bool: the atoms of a selection that are no gas, and those of the core, whatever they are.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core.cropping.surroundings import survey
+    >>> sur = survey(bulk("Cu", cubic=True) * 4, centre=0, cutoff=4.0, radius=6.0)
+    >>> bool(bodies(Selection(np.arange(5), sur.vectors[:5], np.ones(5, dtype=bool)), sur).all())
+    True
+    """
+    return np.asarray(~sur.gas[sel.images] | sel.core)
+
+
+def keep_vacuum(box: Box, sel: Selection, sur: Surroundings, vacuum: float) -> Box:
     """Widen every axis whose boundary runs through empty space until the images no longer see each other.
 
     An axis is a vacuum axis if the frame is empty beyond its outermost atoms, on one side at least, over twice the distance that
-    counts as open (a ball of that radius fits). The empty layer at its boundary is brought to the thickness ``vacuum``.
+    counts as open (a ball of that radius fits). The empty layer at its boundary is brought to the thickness ``vacuum``. Gas in it
+    is overlooked: a surface in gas is a surface.
 
     Parameters
     ----------
     box : the box
-    vectors : (n, 3) the atoms inside it, relative to the centre, Å
+    sel : the atoms inside it
     sur : the centre's surroundings
     vacuum : thickness of empty space to reach, Å
 
@@ -138,7 +155,7 @@ def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> 
     >>> top = int(slab.positions[:, 2].argmax())
     >>> sur = survey(slab, top, cutoff=4.5, radius=12.0)
     >>> box = Box(np.eye(3) * 9.5, np.full(3, -4.75), ("periodic",) * 3, "cartesian")
-    >>> wider = keep_vacuum(box, select(sur, box).vectors, sur, vacuum=10.0)
+    >>> wider = keep_vacuum(box, select(sur, box), sur, vacuum=10.0)
     >>> wider.axes, bool(wider.cell[2, 2] > 14.0)
     (('periodic', 'periodic', 'vacuum'), True)
     """
@@ -146,9 +163,10 @@ def keep_vacuum(box: Box, vectors: Floats, sur: Surroundings, vacuum: float) -> 
     for axis in range(3):
         if box.axes[axis] == "kept":
             continue
-        gap_below, gap_above = parent_gaps(box, vectors, sur, axis)
+        gap_below, gap_above = parent_gaps(box, sel, sur, axis)
         if max(gap_below, gap_above) > wide:
-            below, above = seam_gap(box.fractional(vectors)[:, axis], heights_of(box.cell)[axis])
+            mine = sel.vectors[bodies(sel, sur)]
+            below, above = seam_gap(box.fractional(mine)[:, axis], heights_of(box.cell)[axis])
             more = max(0.0, vacuum - below - above)
             split = (0.0, more) if gap_above >= gap_below else (more, 0.0)
             box = box.stretched(axis, *split, name="vacuum")

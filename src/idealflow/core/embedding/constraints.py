@@ -1,7 +1,8 @@
 """What the relaxation of a shell may not break, as smooth penalties with exact gradients and as hard checks.
 
-There are three rules: no two atoms stand closer than their limit, nothing but the core stands inside the centre's sphere, and
-no two free faces are closer than twice the cutoff (else an image sees the core, or an atom its own image). A fourth penalty,
+There are four rules: no two atoms stand closer than their limit, what belongs together stays together (the atoms of a molecule,
+an adsorbate and its metal: :mod:`idealflow.core.embedding.bonds`), nothing but the core stands inside the centre's sphere, and
+no two free faces are closer than twice the cutoff (else an image sees the core, or an atom its own image). A fifth penalty,
 without a hard check, pulls the volume per atom towards that of the frame around the centre. Without it the uncertainty alone
 decides the density, and a model that knows a crystal makes the cells of a liquid too thin (docs/explanation/method.md, "The
 relaxation of the shell").
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from idealflow.core.cropping.crop import Crop
 from idealflow.core.cropping.surroundings import ContactLimits, heights_of
 from idealflow.core.descriptors.neighbours import neighbour_pairs
+from idealflow.core.embedding.bonds import find_bonds
 
 __all__ = ["Breaches", "GeometryRules"]
 
@@ -24,6 +26,10 @@ CONTACT_BUFFER = 1.06
 SPHERE_BUFFER = 0.04
 WIDTH_BUFFER = 0.04
 STIFFNESS = 30.0
+#: bonds are short and keep a narrow range, so that their penalty rises more steeply; it begins this part of the range before
+#: its ends
+BOND_STIFFNESS = 300.0
+BOND_BUFFER = 0.3
 #: an error of 1 % in the volume costs 0.05, one of 5 % costs 1.25; objectives are of order 1
 VOLUME_STIFFNESS = 500.0
 
@@ -39,6 +45,7 @@ class Breaches:
     contact : smallest ratio of a distance to its limit, minus 1
     sphere : distance from the core's sphere to the nearest atom that does not belong in it, Å
     width : smallest free perpendicular width minus twice the cutoff, Å
+    bond : smallest distance of a pair that belongs together from the ends of its range, Å
 
     Examples
     --------
@@ -49,11 +56,12 @@ class Breaches:
     contact: float
     sphere: float
     width: float
+    bond: float = 0.0
 
     @property
     def allowed(self) -> bool:
         """True if no rule is broken."""
-        return self.contact >= 0.0 and self.sphere >= 0.0 and self.width >= -1e-9
+        return self.contact >= 0.0 and self.sphere >= 0.0 and self.width >= -1e-9 and self.bond >= -1e-9
 
 
 class GeometryRules:
@@ -97,6 +105,9 @@ class GeometryRules:
         self._expected_volume = crop.expected_volume
         self._free = np.array([name == "periodic" for name in crop.axes])
         positions = crop.atoms.positions
+        bonds = find_bonds(crop.atoms.numbers, positions, np.asarray(crop.atoms.cell.array, dtype=float))
+        within = self._core[bonds.i] & self._core[bonds.j] & (bonds.shift == 0).all(axis=1)
+        self._bonds = bonds.only(~within)
         j, shift, _ = self._around_centre(positions, np.asarray(crop.atoms.cell.array, dtype=float), cutoff)
         belongs = self._core[j]
         self._own = {(int(a), *map(int, s)) for a, s in zip(j[belongs], shift[belongs], strict=True)}
@@ -125,12 +136,13 @@ class GeometryRules:
         contact_value, contact = self._contacts(positions, cell, by_position, by_cell)
         sphere_value, sphere = self._sphere(positions, cell, by_position, by_cell)
         width_value, width = self._widths(cell, by_cell)
+        bond_value, bond = self._ranges(positions, cell, by_position, by_cell)
         volume_value = self._volume(cell, by_cell)
         return (
-            contact_value + sphere_value + width_value + volume_value,
+            contact_value + sphere_value + width_value + volume_value + bond_value,
             by_position,
             by_cell,
-            Breaches(contact, sphere, width),
+            Breaches(contact, sphere, width, bond),
         )
 
     def _contacts(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
@@ -150,6 +162,21 @@ class GeometryRules:
         np.add.at(by_position, i, -pull)
         by_cell += shift.astype(float).T @ pull
         return 0.5 * STIFFNESS * float((depth**2).sum()), float((distance / limit).min() - 1.0)
+
+    def _ranges(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
+        bonds = self._bonds
+        if len(bonds.i) == 0:
+            return 0.0, 0.0
+        distance, vector = bonds.distances(positions, cell)
+        buffer = BOND_BUFFER * np.where(bonds.least > 0.0, 0.5 * (bonds.most - bonds.least), 0.1 * bonds.most)
+        over = np.maximum(0.0, distance - (bonds.most - buffer))
+        under = np.where(bonds.least > 0.0, np.maximum(0.0, bonds.least + buffer - distance), 0.0)
+        pull = 2.0 * BOND_STIFFNESS * ((over - under) / np.maximum(distance, 1e-9))[:, None] * vector
+        np.add.at(by_position, bonds.j, pull)
+        np.add.at(by_position, bonds.i, -pull)
+        by_cell += bonds.shift.T @ pull
+        ends = np.minimum(bonds.most - distance, np.where(bonds.least > 0.0, distance - bonds.least, np.inf))
+        return BOND_STIFFNESS * float((over**2 + under**2).sum()), float(ends.min())
 
     def _sphere(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
         j, shift, vector = self._around_centre(positions, cell, self._cutoff + SPHERE_BUFFER)

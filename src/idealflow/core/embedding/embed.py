@@ -17,6 +17,8 @@ __all__ = ["GOOD_ENOUGH", "Embedded", "embed"]
 
 #: a shell whose uncertainty is on average at most this many times the level asked for needs no other crop
 GOOD_ENOUGH = 2.0
+#: the same for a cell with vacuum: candidates there differ more, and another one is often better
+GOOD_SURFACE = 1.5
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ class Embedded:
 
     @property
     def good(self) -> bool:
-        """True if the shell is on average at most twice as uncertain as asked for, and no core atom less known than allowed."""
+        """True if the shell is on average at most twice (with vacuum 1.5 times) as uncertain as asked for, the core kept."""
         relaxed = self.relaxed
-        return relaxed.shell_ratio <= GOOD_ENOUGH and relaxed.core_worsening <= MOST_WORSENING
+        enough = GOOD_SURFACE if "vacuum" in self.crop.axes else GOOD_ENOUGH
+        return relaxed.shell_ratio <= enough and relaxed.core_worsening <= MOST_WORSENING
 
 
 def embed(
@@ -67,7 +70,8 @@ def embed(
     """Relax the crops of one centre in their order until one is good, at most ``max_crops`` of them.
 
     A crop is good when its shell's uncertainty is on average at most twice the level that the objective asks for (1, or what it
-    was in the frame), and no core atom is less known than twice its reference.
+    was in the frame; 1.5 times in a cell with vacuum), and no core atom is less known than twice its reference. If after
+    ``max_crops`` of them every one has such a core atom, further crops with more atoms than those are tried, until one has none.
 
     Parameters
     ----------
@@ -125,6 +129,12 @@ def embed(
         tried.append(relaxed(index))
         if tried[-1].good:
             break
+    # a core that a cell does not hold is not what was met; a larger cell may hold it
+    for index in range(len(tried), len(crops)):
+        if min(one.relaxed.core_worsening for one in tried) <= MOST_WORSENING or tried[-1].index < max_crops - 1:
+            break
+        if len(crops[index].atoms) > max(len(one.crop.atoms) for one in tried):
+            tried.append(relaxed(index))
     order = sorted(
         tried,
         key=lambda one: (
@@ -133,4 +143,6 @@ def embed(
             one.index,
         ),
     )
-    return order + [relaxed(index) for index in range(len(tried), min(n_wanted, len(crops)))]
+    done = {one.index for one in tried}
+    rest = [index for index in range(len(crops)) if index not in done]
+    return order + [relaxed(index) for index in rest[: max(0, n_wanted - len(tried))]]

@@ -39,6 +39,7 @@ _KINDS = {
     "parent": "box along the frame's cell",
     "lattice": "along the local lattice",
     "surface": "along the surface",
+    "cluster": "between lattice planes",
     "vacuum": "in vacuum",
     "whole": "the whole frame",
 }

@@ -41,6 +41,7 @@ from idealflow.workflow.campaign.opening import (
     science_key,
 )
 from idealflow.workflow.campaign.reopening import reopened
+from idealflow.workflow.campaign.said import say_what_is_done
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.campaign.state import (
     Action,
@@ -110,6 +111,7 @@ class IdealMaker(CampaignSettings):
         with noted() as more:
             atoms = build_structure(structure)
             check_campaign(self, atoms)
+            say_what_is_done(self, atoms)
         opening = self.open(kept(self, atoms), list(dict.fromkeys([*notes, *more])))
         opening.name = f"open {self.campaign}"
         opening.update_metadata({"campaign": self.campaign, "stage": "open"}, dynamic=False)

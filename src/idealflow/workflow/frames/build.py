@@ -20,7 +20,7 @@ from idealflow.workflow.frames.check import check_occupancies, check_structure
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.frames.read import from_pymatgen, plain, read_structure
 
-__all__ = ["STRUCTURE_DEFAULTS", "build_structure", "perturbed"]
+__all__ = ["STRUCTURE_DEFAULTS", "build_structure", "perturbed", "repeats_to"]
 
 #: values of the keys that a mapping of a structure may leave out
 STRUCTURE_DEFAULTS = {"repeat": 1, "vacancies": 0, "seed": 0, "cubic": False}
@@ -108,13 +108,9 @@ def perturbed(
     (32, True)
     """
     start = of_the_label(atoms)
-    while len(start) < min_atoms:
-        lengths = np.where(start.pbc, start.cell.lengths(), np.inf)
-        if not np.isfinite(lengths).any():
-            break
+    for axis in _doublings(start, min_atoms):
         repeat = np.eye(3, dtype=int)
-        shortest = int(np.argmin(lengths))
-        repeat[shortest, shortest] = 2
+        repeat[axis, axis] = 2
         start = make_supercell(start, repeat)
     start.info.update(repeated_totals(totals_of(atoms), len(start) // len(atoms)))
     for _ in range(_TRIES):
@@ -127,6 +123,28 @@ def perturbed(
         f"bootstrap.rattle = {list(rattle)} Å and bootstrap.strain = {strain} bring atoms too close in {_TRIES} draws of a "
         f"structure of {len(start)} atoms: {found}; lower them"
     )
+
+
+def repeats_to(atoms: Atoms, min_atoms: int) -> int:
+    """Tell how many times a structure is repeated to have at least so many atoms; 1 where no direction is periodic.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> repeats_to(bulk("Cu", cubic=True), 30)
+    8
+    """
+    return int(2 ** len(_doublings(atoms, min_atoms)))
+
+
+def _doublings(atoms: Atoms, min_atoms: int) -> list[int]:
+    """Axes along which the cell is doubled in turn, always the shortest, until it has ``min_atoms`` atoms."""
+    lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)
+    axes: list[int] = []
+    while len(atoms) * 2 ** len(axes) < min_atoms and np.isfinite(lengths).any():
+        axes.append(int(np.argmin(lengths)))
+        lengths[axes[-1]] *= 2.0
+    return axes
 
 
 def _deformed(start: Atoms, rng: np.random.Generator, *, rattle: tuple[float, float], strain: float) -> Atoms:

@@ -37,7 +37,9 @@ from idealflow.workflow.stages import alone
 __all__ = ["CropSearchMaker", "Embedding"]
 
 #: settings in messages of the search, which a config has under `crop`
-_SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states")
+_SETTINGS = re.compile(r"max_atoms|max_composition_error|oxidation_states|cell_widths|waive_surface_rule")
+#: further crops that are kept, each with more atoms than all before it, in case none of the best holds its core
+_LARGER = 2
 
 
 @formerly("category")
@@ -62,6 +64,12 @@ class CropSearchMaker(StableName, Maker):
         Width of the empty space around surfaces in a crop, Å.
     hydrogen_caps
         Close the covalent bonds that a cell cuts with hydrogen, which the model must then know (organic systems).
+    cell_widths
+        Smallest and largest perpendicular width of a cell, Å; the largest at least twice the true cutoff. None: from twice the
+        cutoff to 3 Å more, and up to 7 Å more where the core sees empty space.
+    waive_surface_rule
+        Where no cell keeps the empty space that the centre looks into, label one without it, and say so. False: such a centre
+        counts as a failed label.
 
     Examples
     --------
@@ -89,7 +97,17 @@ class CropSearchMaker(StableName, Maker):
     oxidation_states: dict[str, float] | None = None
     vacuum: Annotated[float, Field(gt=0)] = 10.0
     hydrogen_caps: bool = False
+    cell_widths: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    waive_surface_rule: bool = False
     name: str = "crop search"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the MSON form; what earlier versions did not know is left out at its default: hashes equal those without it."""
+        found = super().as_dict()
+        for name, default in (("cell_widths", None), ("waive_surface_rule", False)):
+            if found[name] == default:
+                del found[name]
+        return found
 
     @stage(output_schema=CropDoc, alone=alone.crop)
     def make(
@@ -103,16 +121,21 @@ class CropSearchMaker(StableName, Maker):
         embedding: Embedding = "ides",
         n_keep: int = 3,
     ) -> CropDoc:
-        """Search crops around ``centre``; the document has the figures of all and the structures of the best ``n_keep``."""
+        """Search crops around ``centre``; the document has the figures of all and the structures of the best ``n_keep``.
+
+        Up to two larger ones are kept besides, for the case that the relaxation of none of those leaves the core as it is.
+        """
         store = artifact_store(context)
         atoms = load_frame(store, frame)
         uncertainty = load_uncertainty_artifact(store, learner)
         seed = [context.seed, screen.walker, screen.step, centre.atom]
 
         crops, refused, failure = self._search(uncertainty, atoms, centre.atom, embedding, child_seed(*seed))
-        if failure is not None:
+        waived = any("surface_rule_waived" in crop.notes for crop in crops)
+        message = "no cell keeps the surface; crop.waive_surface_rule allows one without it" if waived else failure
+        if message is not None:
             where = f"atom {centre.atom} of walker {screen.walker} at step {screen.step}"
-            emit(Progress("crop", walker=screen.walker, step=screen.step, message=f"{where}: {failure}"))
+            emit(Progress("crop", walker=screen.walker, step=screen.step, message=f"{where}: {message}"))
 
         return CropDoc(
             walker=screen.walker,
@@ -126,7 +149,7 @@ class CropSearchMaker(StableName, Maker):
             embedding=embedding,
             seed=seed,
             candidates=[*(_figures(crop.figures()) for crop in crops), *refused],
-            chosen=[StoredCrop.model_validate(crop.to_dict()) for crop in crops[:n_keep]],
+            chosen=[StoredCrop.model_validate(crop.to_dict()) for crop in kept_crops(crops, n_keep)],
             failure=failure,
             **stamp(),
         )
@@ -140,6 +163,8 @@ class CropSearchMaker(StableName, Maker):
             oxidation_states=self.oxidation_states,
             vacuum=self.vacuum,
             hydrogen_caps=self.hydrogen_caps,
+            cell_widths=self.cell_widths,
+            waive_surface_rule=self.waive_surface_rule,
         )
 
     def _search(
@@ -157,6 +182,30 @@ class CropSearchMaker(StableName, Maker):
             return [], [], "no crop: " + _SETTINGS.sub(r"crop.\g<0>", str(refusal))
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]
         return list(found), refused, None if len(found) else "no crop: every candidate was refused"
+
+
+def kept_crops(crops: list[Crop], n_keep: int) -> list[Crop]:
+    """Take the best crops, and after them the next best that are larger than all before.
+
+    Parameters
+    ----------
+    crops
+        Best first.
+    n_keep
+        How many of the best.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> crops = [SimpleNamespace(atoms=range(n)) for n in (50, 60, 55, 70, 65, 90)]
+    >>> [len(crop.atoms) for crop in kept_crops(crops, 2)]
+    [50, 60, 70, 90]
+    """
+    kept = crops[:n_keep]
+    for crop in crops[n_keep:]:
+        if len(kept) < n_keep + _LARGER and len(crop.atoms) > max(len(one.atoms) for one in kept):
+            kept.append(crop)
+    return kept
 
 
 def _figures(figures: dict[str, Any], refused: str | None = None) -> CandidateFigures:
