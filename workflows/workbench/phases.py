@@ -74,7 +74,7 @@ class Phases:
         return self.run(self.crystal(), 1, self.melting, seed=3, settle=700)[0]
 
     def known(self, n: int = 12) -> dict[str, list[Atoms]]:
-        """What the model has learned: frames of the crystal and of the liquid, ``n`` of each; and as many as a quarter for tests."""
+        """What the model has learned, ``n`` frames of the crystal and ``n`` of the liquid; and a quarter as many for tests."""
         crystal = self.run(self.crystal(), n + n // 4, self.cold, seed=1, settle=200)
         liquid = self.run(self.melted(), n + n // 4, self.hot, seed=2, settle=300)
         return {

@@ -38,6 +38,7 @@ from idealflow.workflow.learner.version import load_force_field_artifact, load_u
 from idealflow.workflow.stages.dataset_check import check_dataset, check_request, to_check
 from idealflow.workflow.stages.first_data import FirstData, of_a_dataset, of_an_earlier_campaign, of_labels
 from idealflow.workflow.stages.label import LabelMaker
+from idealflow.workflow.stages.thresholds import Threshold, calibrated, fixed
 
 __all__ = ["BootstrapMaker"]
 
@@ -171,7 +172,7 @@ class BootstrapMaker(StableName, Maker):
         context: StageContext,
         frame: Atoms,
         label: LabelMaker,
-        threshold: float | Literal["auto"],
+        threshold: Threshold,
         *,
         check: bool = True,
     ) -> Flow:
@@ -224,7 +225,7 @@ class BootstrapMaker(StableName, Maker):
         data = self._data(context, len(given["waits_for"]), sorted(given["checks"] or {}))
         return done.asked == self._asked(context, given["species"], given["threshold"], data)
 
-    def _asked(self, context: StageContext, species: list[str], threshold: float | str, data: FirstData) -> str:
+    def _asked(self, context: StageContext, species: list[str], threshold: Threshold, data: FirstData) -> str:
         """Hash the settings and data of the first model."""
         settings = {key: value for key, value in self.as_dict().items() if key not in ("category", "name")}
         return settings_key([settings, species, threshold, context.seed, data.what])
@@ -234,7 +235,7 @@ class BootstrapMaker(StableName, Maker):
         self,
         context: StageContext,
         species: list[str],
-        threshold: float | Literal["auto"],
+        threshold: Threshold,
         waits_for: Sequence[object] = (),
         checks: Mapping[str, int] | None = None,
     ) -> BootstrapDoc:
@@ -245,7 +246,8 @@ class BootstrapMaker(StableName, Maker):
         species
             Chemical symbols of the frame.
         threshold
-            Normalised uncertainty above which atoms trigger; ``auto`` derives it from the training set.
+            Normalised uncertainty above which atoms trigger; ``auto`` derives it from the training set, ``{force_error: ...}``
+            from the labels of the earlier campaign.
         waits_for
             Outputs of the label jobs, one for each label asked for; the labels themselves are read from the store.
         checks
@@ -266,7 +268,11 @@ class BootstrapMaker(StableName, Maker):
             data.check_enough()
             force_field, uncertainty, ledger, atom_steps = self._learned(context, data, species)
 
-        value = uncertainty.auto_threshold() if threshold == "auto" else float(threshold)
+        value = fixed(threshold)
+        if value is None and self.source == "campaign":
+            value = calibrated(threshold, Campaign.open(Path(str(self.campaign))))
+        if value is None:
+            value = uncertainty.auto_threshold()
         learner = store_learner(
             store,
             directory,
