@@ -151,6 +151,35 @@ def test_strays_wait_until_they_are_enough_for_a_component():
     assert sum(part.distribution.n for part in known.parts) == 300 + 50 + 50 + 50
 
 
+def test_a_component_that_has_doubled_is_split_where_it_is_more_than_one():
+    rng = np.random.default_rng(6)
+    known = Components(3, most=4, least=40, relative_cut=1e-7, seed=0)
+    known.join(heap(rng, 0.0, n=100))
+    for _ in range(3):
+        known.join(np.concatenate([heap(rng, place, n=60, width=0.02) for place in (0.8, -0.8)]))
+    assert len(known.parts) >= 3
+    assert len(known.strays) == 0
+    # together they count what joined, up to the rounding of shares
+    assert abs(sum(part.distribution.n for part in known.parts) - 460) <= len(known.parts)
+    assert known.ratios(np.full((1, 3), 0.8))[0] < 0.5
+    assert known.ratios(np.array([[0.8, -0.8, 0.8]]))[0] > known.ratios(np.full((1, 3), 0.8))[0]
+    one = Components(3, most=4, least=40, relative_cut=1e-7, seed=0)
+    for _ in range(6):
+        one.join(heap(rng, 0.0, n=100))
+    assert len(one.parts) == 1
+
+
+def test_centres_of_the_liquid_do_not_cover_what_only_the_mixture_sees(model):
+    covering, liquid, other = model.copy(), melted(80), cell("bcc", 2.86, 0.05, 9)
+    covering.cover(liquid, range(len(liquid)))
+    threshold = covering.auto_threshold()
+    # by the default's rule they reach around the mean, near which the other crystal lies
+    assert covering.base.covered(other, covering.base.auto_threshold()).mean() > 0.5
+    assert not covering.covered(other, threshold).any()
+    covering.cover(other, [3])
+    assert covering.covered(other, threshold)[3]
+
+
 def test_tails_from_all_sides_are_no_component():
     rng = np.random.default_rng(4)
     known = Components(3, most=8, least=40, relative_cut=1e-7, seed=0)

@@ -64,7 +64,7 @@ def frames_of(system: Phases, folder: Path | None) -> dict[str, list[Atoms]]:
 def averaged(soap: SOAP, atoms: Atoms) -> Float:
     """SOAP vectors averaged over neighbours."""
     frame = soap.prepare(atoms)
-    around = Neighbourhoods(frame, np.arange(len(atoms)), soap.r_cut)
+    around = Neighbourhoods(frame, np.arange(len(atoms)), soap.cutoff)
     return around.averages(soap(frame))
 
 

@@ -2,13 +2,13 @@
 
 One Gaussian of a crystal and a liquid reaches over everything between them. Components stay narrow. What joins is merged into
 the nearest component, exactly, as long as it lies within that one's tail. What lies outside all of them is kept apart until
-it is enough for a component of its own.
+it is enough for a component of its own. A component that has doubled is split where its sample is more than one Gaussian.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -44,6 +44,8 @@ class Component:
         Of the same vectors.
     relative_cut
         As :func:`~idealflow.core.left_out.estimate_metric` takes it.
+    examined
+        Distinct vectors there were when it was last seen whether it is to be split.
 
     Examples
     --------
@@ -56,16 +58,18 @@ class Component:
     distribution: Distribution
     sample: DistinctSample
     relative_cut: float
+    examined: int = 0
 
     @classmethod
     def of(cls, rows: Float, relative_cut: float, seed: int) -> Component:
         """The component of ``rows`` (n, d)."""
         empty = cls(Distribution.empty(rows.shape[1]), DistinctSample.empty(rows.shape[1]), relative_cut)
-        return empty.joined(rows, seed)
+        new = empty.joined(rows, seed)
+        return replace(new, examined=new.sample.count)
 
     def joined(self, rows: Float, seed: int) -> Component:
         """Return the component of these rows too."""
-        return Component(self.distribution.joined(rows), self.sample.joined(rows, seed), self.relative_cut)
+        return replace(self, distribution=self.distribution.joined(rows), sample=self.sample.joined(rows, seed))
 
     def merged(self, other: Component, seed: int) -> Component:
         """Return the component of both: moments exactly, samples as of one stream."""
@@ -73,7 +77,27 @@ class Component:
         one, two = sorted((self.sample, other.sample), key=lambda sample: not sample.full)
         sample = one.joined(two.rows, seed)
         sample = DistinctSample(sample.rows, sample.ranks, sample.keys, sample.full or two.full)
-        return Component(Distribution(self.distribution.dimension, moments), sample, self.relative_cut)
+        both = Component(Distribution(self.distribution.dimension, moments), sample, self.relative_cut)
+        return replace(both, examined=sample.count)
+
+    def split(self, most: int, least: int, seed: int) -> list[Component]:
+        """The components that its sample falls into; itself alone if it is one Gaussian.
+
+        Each part has the moments of its share of the sample, counted as often as that share of all vectors.
+        """
+        labels = parts_of(self.sample.rows, most, least, seed)
+        if not labels.any():
+            return [replace(self, examined=self.sample.count)]
+        found = []
+        for label in range(int(labels.max()) + 1):
+            own = labels == label
+            moments = Moments.of(self.sample.rows[own])
+            n = max(moments.n, round(self.distribution.n * own.mean()))
+            scaled = Moments(n, moments.mean, moments.scatter * (n / moments.n))
+            sample = DistinctSample(self.sample.rows[own], self.sample.ranks[own], self.sample.keys[own])
+            new = Component(Distribution(self.distribution.dimension, scaled), sample, self.relative_cut)
+            found.append(replace(new, examined=moments.n))
+        return found
 
     @cached_property
     def metric(self) -> LeftOut:
@@ -157,8 +181,17 @@ class Components:
             self.strays = np.concatenate([self.strays, rows[outside]])
             if len(np.unique(hashes(self.strays, self.seed))) >= self.least:
                 self._open()
+        self._split()
         while len(self.parts) > self.most:
             self._merge()
+
+    def _split(self) -> None:
+        """Split what has doubled since it was last looked at, where its sample is more than one Gaussian."""
+        parts: list[Component] = []
+        for part in self.parts:
+            doubled = part.sample.count >= max(2 * part.examined, 2 * self.least)
+            parts += part.split(self.most, self.least, self.seed) if doubled else [part]
+        self.parts = parts
 
     def ratios(self, rows: Float) -> Float:
         """Smooth least over the components of the distance of ``rows`` (n, d) over the component's threshold, (n,).
@@ -195,6 +228,7 @@ class Components:
                 "n": 0 if part.distribution.folded is None else part.distribution.folded.n,
                 "recent": len(part.distribution.recent),
                 "full": part.sample.full,
+                "examined": part.examined,
             }
             for part in self.parts
         ]
@@ -213,7 +247,8 @@ class Components:
             recent = tuple(arrays[f"{number}/recent/{place}"] for place in range(each["recent"]))
             rows, ranks, keys = (arrays[f"{number}/{name}"] for name in ("rows", "ranks", "keys"))
             sample = DistinctSample(rows, ranks, keys, each["full"])
-            found.parts.append(Component(Distribution(found.dimension, folded, recent), sample, found.relative_cut))
+            distribution = Distribution(found.dimension, folded, recent)
+            found.parts.append(Component(distribution, sample, found.relative_cut, each["examined"]))
         return found
 
     def _each(self, rows: Float) -> Float:

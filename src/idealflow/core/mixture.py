@@ -25,6 +25,10 @@ __all__ = ["MixtureModel"]
 
 _VERSION = 1
 
+#: an environment that the mixture alone finds new is covered up to δ = _REACH · u(c): 1.5, as in the default, reaches around the
+#: mean of one Gaussian, where other phases lie
+_REACH = 0.5
+
 #: exponent of the smooth greatest of the two measures
 _POWER = 8
 
@@ -42,7 +46,8 @@ class MixtureModel(SOAPCoverage):
 
     To be averaged, SOAP vectors are projected onto ``sketch`` random directions, in which distances stay nearly as they were;
     each component then costs the same with any number of species. The cutoff is that of ``base``: what is averaged reaches
-    farther by ``radius``, and a substructure does not keep it exactly. Coverage is that of ``base``.
+    farther by ``radius``, and a substructure does not keep it exactly. Coverage is that of ``base``, with a third of its reach
+    for what ``base`` does not find new.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ class MixtureModel(SOAPCoverage):
     components
         Most Gaussians of a species.
     radius
-        Neighbours up to there are averaged, Å; at most the cutoff. None: the descriptor's ``r_cut``.
+        Neighbours up to there are averaged, Å; at most the cutoff. None: the cutoff.
     sketch
         Directions on which vectors are projected, at most.
     least
@@ -93,7 +98,7 @@ class MixtureModel(SOAPCoverage):
         least: int = 40,
         seed: int = 0,
     ) -> None:
-        reach = base.soap.r_cut if radius is None else float(radius)
+        reach = base.cutoff if radius is None else float(radius)
         for name, value, rule, good in (
             ("components", components, "be at least 1", components >= 1),
             ("radius", radius, f"lie above 0 and up to the cutoff, {base.cutoff:.2f} Å", 0.0 < reach <= base.cutoff),
@@ -219,6 +224,20 @@ class MixtureModel(SOAPCoverage):
 
         positions, cell = self.soap.pull_back(frame, around.members, adjoint)
         return float((w * parts).sum()), positions + in_positions, cell + in_cell
+
+    def covered(
+        self, atoms: Atoms | PreparedFrame, threshold: float, indices: ArrayLike | None = None
+    ) -> NDArray[np.bool_]:
+        """Whether each environment is covered at this threshold, (n,)."""
+        frame = self.soap.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+        found, of_base = self.base.covered(frame, threshold / self.delta_scale, chosen), self.base.auto_threshold()
+        some = np.flatnonzero(found)
+        some = some[self.base(frame, chosen[some]) <= of_base]
+        if len(some):
+            vectors, kinds = self.soap(frame, chosen[some]), frame.kinds[chosen[some]]
+            found[some] = self.base.known.covered(vectors, kinds, threshold / self.delta_scale, _REACH)
+        return found
 
     def _averaged(self, frame: PreparedFrame, chosen: NDArray[np.int64]) -> tuple[Float, Float, Float, Neighbourhoods]:
         """The base's distance of chosen atoms over its threshold, (n,); projected vectors (m, d) and their averages (n, d)."""
