@@ -222,13 +222,16 @@ def test_the_same_seed_gives_the_same_file_and_what_did_not_change_is_not_writte
 
 
 def test_an_update_costs_the_same_after_many():
-    model = MixtureModel.fit(KNOWN[:2], COPPER, components=3, sketch=24)
+    """What is kept, over which an update goes, grows up to full samples and no further."""
+    rng = np.random.default_rng(7)
+    known = Components(3, most=3, least=40, relative_cut=1e-7, seed=0)
     sizes = []
-    for seed in range(12):
-        model.update([melted(100 + seed)])
-        sizes.append(sum(array.nbytes for array in model._known[0].to_arrays()[0].values()))
-    assert model.n_components["Cu"] <= 3
-    assert max(sizes[6:]) < 1.5 * max(sizes[:6]) + 3 * 512 * 24 * 8
+    for _ in range(40):
+        known.join(np.concatenate([heap(rng, 0.0, n=100), heap(rng, 40.0, n=100)]))
+        sizes.append(sum(array.nbytes for array in known.to_arrays()[0].values()))
+    assert len(known.parts) <= 3
+    assert max(sizes[20:]) < 1.1 * max(sizes[:20])
+    assert sum(part.distribution.n for part in known.parts) + len(known.strays) == pytest.approx(8000, abs=8)
 
 
 def test_automatic_thresholds_when_the_distribution_has_grown_tenfold():
