@@ -48,7 +48,7 @@ def parts_of(rows: Float, most: int, least: int, seed: int) -> Labels:
     >>> rng = np.random.default_rng(0)
     >>> rows = np.concatenate([rng.normal(size=(300, 3)) * 0.01, rng.normal(size=(300, 3))])
     >>> labels = parts_of(rows, most=2, least=40, seed=0)
-    >>> (labels[:300] != labels[0]).sum() < 5, (labels[300:] == labels[0]).sum() < 5
+    >>> bool((labels[:300] != labels[0]).sum() < 5), bool((labels[300:] == labels[0]).sum() < 5)
     (True, True)
     """
     _, first = np.unique(hashes(rows, seed), return_index=True)
