@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from idealflow.analysis import CALIBRATION_EDGES, calibrate
+from idealflow.analysis import CALIBRATION_EDGES, calibrate, threshold_for_error
 from idealflow.errors import InputError
 
 PAIRS = st.lists(
@@ -76,3 +76,23 @@ def test_independent_ranks_are_warned_of_nineteen_times_in_twenty() -> None:
 def test_bad_input_names_the_rule(ratio, error, message) -> None:
     with pytest.raises(InputError, match=message):
         calibrate(ratio, error)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 50.0), st.floats(0.0, 1.0)), min_size=20, max_size=60))
+def test_a_threshold_by_error_is_where_the_best_rising_fit_exceeds_it(pairs) -> None:
+    from sklearn.isotonic import isotonic_regression
+
+    u, errors = np.array(pairs).T
+    order = np.argsort(u, kind="stable")
+    fit = isotonic_regression(errors[order])
+    found = threshold_for_error(u, errors, limit=0.3)
+    if np.abs(fit - 0.3).min() > 1e-9:  # else rounding decides
+        above = np.flatnonzero(fit > 0.3)
+        assert found == u[order][above[0] if len(above) else -1]
+
+
+def test_a_threshold_by_error_needs_enough_pairs_and_a_limit() -> None:
+    with pytest.raises(InputError, match=r"force_error: 0.15.* at least 20 .* there are 2; run with `threshold: auto`"):
+        threshold_for_error([1.0, 2.0, np.inf], [0.1, 0.2, 0.3], 0.15)
+    with pytest.raises(InputError, match=r"must be positive, in eV/Å, got 0"):
+        threshold_for_error(range(30), range(30), 0.0)

@@ -13,6 +13,7 @@ from ase.build import bulk
 from ase.io import read, write
 
 from idealflow import cli
+from idealflow.analysis.calibration import threshold_for_error
 from idealflow.core.dynamics import MDState
 from idealflow.errors import IdealflowError
 from idealflow.forcefields import load_force_field
@@ -189,6 +190,37 @@ def test_changes_of_threshold_between_runs(finished: Any, tmp_path: Path) -> Non
     assert state.n_substructures == paused.n_substructures
     versions = {doc.threshold for doc in campaign.screens()}
     assert versions == {paused.threshold, 1e6}
+
+
+def test_a_threshold_by_force_error_comes_from_stored_pairs(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"force_error": 0.05}
+    with pytest.raises(
+        IdealflowError, match=r"force_error: 0.05.* at least 20 .* there are 0; run with `threshold: auto`"
+    ):
+        tiny.run(tmp_path / "new", threshold=wanted)
+    _, campaign = tiny.run(tmp_path / "again", max_rounds=3)
+    rows = campaign.calibration_rows(recompute=False)
+    with pytest.raises(IdealflowError, match=rf"at least 20 .* there are {len(rows)};"):
+        tiny.run(tmp_path / "again", threshold=wanted)
+    monkeypatch.setattr("idealflow.analysis.calibration.FEWEST_PAIRS", len(rows))
+    expected = threshold_for_error(
+        [row["uncertainty"] for row in rows], [row["force_error"] for row in rows], wanted["force_error"]
+    )
+    state, _ = tiny.run(tmp_path / "again", threshold=wanted)
+    assert (state.status, state.threshold) == ("finished", expected)
+    onward = tiny.run(
+        tmp_path / "onward",
+        campaign="onward",
+        bootstrap={"campaign": str(finished.folder)},
+        threshold=wanted,
+        **short(10, 20),
+    )[0]
+    pairs = finished.campaign.calibration_rows(recompute=False)
+    assert onward.threshold == threshold_for_error(
+        [row["uncertainty"] for row in pairs], [row["force_error"] for row in pairs], wanted["force_error"]
+    )
 
 
 def test_a_finished_campaign_grows_with_its_schedule(finished: Any, tmp_path: Path) -> None:

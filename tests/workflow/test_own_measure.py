@@ -34,6 +34,23 @@ def run(folder: Path, **changes: Any) -> Any:
     return tiny.run(folder, segment=segment, evaluation={"n_frames": 2}, **own, **changes)
 
 
+def test_a_whole_campaign_on_the_mixture(tmp_path: Path) -> None:
+    mixture = {"uncertainty": "mixture", "uncertainty_settings": {"components": 3, "sketch": 24}}
+    segment = {"schedule": tiny.schedule(1, 20)[1:]}
+    state, campaign = tiny.run(tmp_path / "whole", segment=segment, evaluation={"n_frames": 2}, bootstrap=mixture)
+    assert state.status == "finished"
+    assert state.n_substructures >= 2
+    last = load_uncertainty(ArtifactStore(state.artifacts).get(state.learner.uncertainty))
+    assert type(last).__name__ == "MixtureModel"
+    assert last.auto_threshold() == state.threshold
+    asked = [(doc.walker, doc.step, doc.atom) for doc in campaign.substructures()]
+    assert len(set(asked)) == len(asked)
+    tiny.run(tmp_path / "parts", segment=segment, evaluation={"n_frames": 2}, bootstrap=mixture, max_rounds=1)
+    again, _ = tiny.run(tmp_path / "parts", segment=segment, evaluation={"n_frames": 2}, bootstrap=mixture)
+    assert again.learner == state.learner
+    assert again.walkers == state.walkers
+
+
 def test_a_whole_campaign_screens_crops_relaxes_and_learns_on_it(tmp_path: Path) -> None:
     state, campaign = run(tmp_path / "whole")
     assert state.status == "finished"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench import detection_tables as detection
 from workbench import force_field_tables
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
@@ -246,6 +247,9 @@ TABLES: dict[str, Callable[..., str]] = {
     "shells": lambda system: shell_table(json.loads((ABLATION / "substructures" / f"{system}-0.json").read_text())),
     "campaigns": campaigns,
     "campaign-parts": lambda system: parts_table(campaign_rows(f"{system}-0")),
+    "detected": detection.detected,
+    "detected-areas": detection.areas,
+    "phase-chain": detection.chain,
     "threshold": measured.threshold,
     "threshold-errors": measured.threshold_errors,
     "volumes": measured.volumes,

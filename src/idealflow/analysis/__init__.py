@@ -2,7 +2,7 @@
 
 from idealflow.analysis.acceleration import Acceleration, acceleration
 from idealflow.analysis.bonds import bond_counts, coordination_numbers
-from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate
+from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate, threshold_for_error
 from idealflow.analysis.environments import map_environments
 from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
 from idealflow.analysis.rdf import RDF, rdf
@@ -20,5 +20,6 @@ __all__ = [
     "map_environments",
     "msd",
     "rdf",
+    "threshold_for_error",
     "unwrap",
 ]

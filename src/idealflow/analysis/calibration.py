@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from idealflow.errors import InputError
 
-__all__ = ["CALIBRATION_EDGES", "Calibration", "calibrate"]
+__all__ = ["CALIBRATION_EDGES", "FEWEST_PAIRS", "Calibration", "calibrate", "threshold_for_error"]
 
 #: edges of the bins of uncertainty / threshold; a label is asked for above 1, or below it after a blow-up
 CALIBRATION_EDGES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, math.inf)
+
+#: with fewer pairs no threshold is taken from them
+FEWEST_PAIRS = 20
 
 _FEWEST = 10  # with fewer pairs no warning is given: chance alone decides
 _ONE_SIDED = 1.645  # standard deviations; independent ranks exceed them once in twenty
@@ -97,6 +100,67 @@ def calibrate(ratio: ArrayLike, force_error: ArrayLike) -> Calibration:
     means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
     correlation = _spearman(x, y)
     return Calibration(len(x), correlation, edges, counts, means, _warning(len(x), correlation))
+
+
+def threshold_for_error(uncertainty: ArrayLike, force_error: ArrayLike, limit: float) -> float:
+    """The uncertainty from which on the force error is expected to exceed a limit.
+
+    The errors' mean, as a function of the uncertainty that never falls, is fitted by least squares (isotonic regression: Barlow
+    et al., Statistical Inference under Order Restrictions, 1972).
+
+    Parameters
+    ----------
+    uncertainty : (n,)
+        At each labelled centre. Infinite ones, of species never seen, are left out.
+    force_error : (n,), eV/Å
+        Of the model there, before it learned the label.
+    limit
+        eV/Å.
+
+    Returns
+    -------
+    float
+        The lowest uncertainty whose expected error exceeds the limit. It lies among those given: the lowest of them where all
+        are expected to exceed it, the highest where none is.
+
+    Raises
+    ------
+    InputError
+        For fewer than 20 pairs of finite uncertainty, or a limit that is not positive.
+
+    Examples
+    --------
+    >>> u = np.linspace(1.0, 20.0, 40)
+    >>> round(threshold_for_error(u, 0.02 * u, limit=0.15), 1)
+    7.8
+    """
+    x, y = np.asarray(uncertainty, dtype=np.float64), np.asarray(force_error, dtype=np.float64)
+    if not limit > 0.0:
+        raise InputError(f"the force error of a threshold must be positive, in eV/Å, got {limit}")
+    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
+    if len(x) < FEWEST_PAIRS:
+        raise InputError(
+            f"threshold: {{force_error: {limit:g}}} needs at least {FEWEST_PAIRS} labelled centres with an uncertainty and the "
+            f"force error that was made there, and there are {len(x)}; run with `threshold: auto` until there are, then set it"
+        )
+    order = np.argsort(x, kind="stable")
+    levels = _never_falling(y[order])
+    above = np.flatnonzero(levels > limit)
+    return float(x[order][above[0] if len(above) else -1])
+
+
+def _never_falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sequence (n,) that never falls and is nearest to the values: neighbours that fall are pooled."""
+    means: list[float] = []
+    counts: list[int] = []
+    for value in values.tolist():
+        means.append(value)
+        counts.append(1)
+        while len(means) > 1 and means[-2] >= means[-1]:
+            n = counts[-2] + counts[-1]
+            means[-2:] = [(means[-2] * counts[-2] + means[-1] * counts[-1]) / n]
+            counts[-2:] = [n]
+    return np.repeat(means, counts)
 
 
 def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from idealflow.core.embedding import Embedded, Objective, Relaxed, RelaxRules, embed, relax_shell
     from idealflow.core.left_out import FEWEST
+    from idealflow.core.mixture import MixtureModel
     from idealflow.core.protocols import (
         FirstEnvironments,
         FollowsForceField,
@@ -62,6 +63,7 @@ __all__ = [
     "ForceFieldUpdate",
     "Limits",
     "MDState",
+    "MixtureModel",
     "Objective",
     "RelaxRules",
     "Relaxed",
@@ -105,6 +107,7 @@ __getattr__, __dir__ = late(
         ),
         "embedding": "Embedded Objective RelaxRules Relaxed embed relax_shell",
         "left_out": "FEWEST",
+        "mixture": "MixtureModel",
         "protocols": "FirstEnvironments FollowsForceField ForceFieldFit ForceFieldUpdate Uncertainty",
         "registry": "available_uncertainties load_uncertainty register_uncertainty uncertainty_class",
         "replay": "draw_replay replay_probabilities",

@@ -81,12 +81,12 @@ class Coverage:
         self.quarantined.clear()
         self._prepared = None
 
-    def covered(self, vectors: Float, whitener: Whitener, threshold: float) -> NDArray[np.bool_]:
-        """Whether each of ``vectors`` (n, d) lies within the reach of a covering centre, (n,)."""
+    def covered(self, vectors: Float, whitener: Whitener, threshold: float, reach: float = REACH) -> NDArray[np.bool_]:
+        """Whether each of ``vectors`` (n, d) lies within the reach of a covering centre, (n,); ``reach`` in place of 1.5."""
         out = np.zeros(len(vectors), dtype=bool)
         if len(vectors) and len(self):
             centres, turned, sizes = self.prepare(whitener)
-            limits = np.minimum(COVER_RADIUS * threshold * whitener.k, REACH * sizes)
+            limits = np.minimum(COVER_RADIUS * threshold * whitener.k, reach * sizes)
             for start in range(0, len(vectors), _BLOCK):
                 part = slice(start, start + _BLOCK)
                 best = nearest(vectors[part] - whitener.mean, turned, sizes, limits)

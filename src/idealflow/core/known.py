@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idealflow.core.coverage import Coverage
+from idealflow.core.coverage import REACH, Coverage
 from idealflow.core.distinct import DistinctSample, alike, hashes
 from idealflow.core.distribution import Distribution, Moments
 from idealflow.core.left_out import FEWEST, LeftOut, estimate_metric
@@ -148,14 +148,14 @@ class KnownEnvironments:
         whitener = self.whitener(self._group(kind))
         return None if whitener is None else whitener(vectors) / np.sqrt(whitener.k)
 
-    def covered(self, vectors: Float, kinds: Kinds, threshold: float) -> NDArray[np.bool_]:
+    def covered(self, vectors: Float, kinds: Kinds, threshold: float, reach: float = REACH) -> NDArray[np.bool_]:
         """Whether each environment is covered (:mod:`idealflow.core.coverage`), (n,)."""
         out = np.zeros(len(vectors), dtype=bool)
         for kind in np.unique(kinds):
             whitener = self.whitener(self._group(kind))
             rows = np.flatnonzero(kinds == kind)
             if whitener is not None:
-                out[rows] = self.coverage[self.species[kind]].covered(vectors[rows], whitener, threshold)
+                out[rows] = self.coverage[self.species[kind]].covered(vectors[rows], whitener, threshold, reach)
         return out
 
     def auto_threshold(self) -> float:

@@ -30,6 +30,7 @@ UNCERTAINTIES = Plugins(
     "register_uncertainty",
     {
         "soap": ("idealflow.core.uncertainty:UncertaintyModel", None),
+        "mixture": ("idealflow.core.mixture:MixtureModel", None),
         "committee": ("idealflow.forcefields.committee:CommitteeUncertainty", None),
     },
 )
@@ -44,7 +45,7 @@ def available_uncertainties() -> list[str]:
 
     Examples
     --------
-    >>> {"soap", "committee"} <= set(available_uncertainties())
+    >>> {"soap", "mixture", "committee"} <= set(available_uncertainties())
     True
     """
     return UNCERTAINTIES.names()

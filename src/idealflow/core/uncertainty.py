@@ -123,6 +123,11 @@ class UncertaintyModel(UncertaintyDefaults):
         return cls.fit(first.frames, first.soap, pooled=first.pooled, seed=first.seed)
 
     @property
+    def known(self) -> KnownEnvironments:
+        """What environments are compared with, for measures that build on this one."""
+        return self._known
+
+    @property
     def device(self) -> str | None:
         """Torch device that computes; None: numba."""
         return None if self._engine.device is None else str(self._engine.device)

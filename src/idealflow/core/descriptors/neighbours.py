@@ -157,15 +157,16 @@ class NeighbourGrid:
         self.cutoff = float(cutoff)
         self.sorted_atoms = _sorted_into_bins(r, h, periodic, cutoff)
 
-    def pairs(self, centres: ArrayLike | None = None) -> Pairs:
-        """Neighbours of the atoms at ``centres``, or of all."""
+    def pairs(self, centres: ArrayLike | None = None, within: float | None = None) -> Pairs:
+        """Neighbours of the atoms at ``centres``, or of all; ``within`` a distance below the cutoff, Å."""
+        cutoff2 = min(self.cutoff, np.inf if within is None else within) ** 2
         wanted = np.arange(self._n_atoms) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
         offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
-        _count(wanted, self.cutoff**2, *self.sorted_atoms[:-2], offsets)
+        _count(wanted, cutoff2, *self.sorted_atoms[:-2], offsets)
         np.cumsum(offsets, out=offsets)
         n = int(offsets[-1])
         pairs = Pairs(offsets, np.empty(n, np.int32), np.empty((n, 3), np.int32), np.empty((n, 3)))
-        _fill(wanted, self.cutoff**2, *self.sorted_atoms, *pairs)
+        _fill(wanted, cutoff2, *self.sorted_atoms, *pairs)
         return pairs
 
 

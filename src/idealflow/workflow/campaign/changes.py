@@ -33,10 +33,10 @@ __all__ = [
 _SITE = ("artifacts", "work", "queues", "launchpad", "bootstrap.dataset_check", "segment.time_limit_s")
 
 _FREE_KEYS = (
-    *_SITE, "threshold", "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
+    *_SITE, "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
     "segment.segment_steps", "segment.trajectory_interval", "segment.max_force", "segment.max_temperature",
 )  # fmt: skip
-_FREE_SECTIONS = ("screen", "crop", "relax", "label", "update", "evaluation")
+_FREE_SECTIONS = ("threshold", "screen", "crop", "relax", "label", "update", "evaluation")
 
 _LONGEST_SHOWN = 160
 

@@ -60,6 +60,7 @@ from idealflow.workflow.jobs.progress import noted
 from idealflow.workflow.jobs.stage import Arguments, named, stage
 from idealflow.workflow.stages.consolidate import ConsolidationMaker
 from idealflow.workflow.stages.relabel import RelabelMaker
+from idealflow.workflow.stages.thresholds import fixed
 
 __all__ = ["IdealMaker"]
 
@@ -315,7 +316,7 @@ class IdealMaker(CampaignSettings):
     @stage(then=_go_on)
     def commit_bootstrap(self, state: CampaignState, bootstrap: BootstrapDoc, remaining: int | None) -> CampaignState:  # noqa: ARG002  # what follows is added by it
         """Commit the state after the bootstrap."""
-        return after_bootstrap(state, bootstrap, None if self.threshold == "auto" else float(self.threshold))
+        return after_bootstrap(state, bootstrap, fixed(self.threshold))
 
     @stage(then=_go_on)
     def commit_round(

@@ -17,13 +17,13 @@ from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
+from idealflow.workflow.stages.thresholds import check_calibration
 
 #: settings that say where, by whom, by how many, under what name and after which checks work is done; they do not change results
 _OF_THE_SITE = (
     "artifacts", "work", "continuation", "max_rounds", "queues", "launchpad", "name", "dataset_check", "workers", "budget",
     "cores", "memory_gb",
 )  # fmt: skip
-
 __all__ = [
     "artifacts_of",
     "context_of",
@@ -91,6 +91,11 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
     notes
         Messages about the input (:func:`~idealflow.workflow.jobs.progress.noted`), kept with the campaign.
 
+    Raises
+    ------
+    InputError
+        If the threshold is to come from force errors of labels that there are not.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -101,6 +106,7 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
     >>> state.round, state.n_atoms, state.learner, [walker.step for walker in state.walkers]
     (0, 108, None, [0])
     """
+    check_calibration(maker.threshold, maker.bootstrap.campaign)
     artifacts = artifacts_of(maker)
     store = ArtifactStore(artifacts)
     walkers = []

@@ -34,6 +34,7 @@ from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.version import load_uncertainty_artifact, store_learner
 from idealflow.workflow.stages.learned_labels import check_choice, learned_labels, left_out, refits
+from idealflow.workflow.stages.thresholds import calibrated, fixed
 
 __all__ = ["reopened"]
 
@@ -102,7 +103,7 @@ def reopened(
         **sorting,
     }
     if changed:
-        changes |= _retaken(maker, state, {entry.key for entry in science})
+        changes |= _retaken(maker, state, {entry.key for entry in science}, Campaign(store, state.campaign))
     elif again:
         changes |= {"status": "running", "reason": "learned labels are made again", "recent_failures": []}
     elif state.status == "paused":
@@ -112,7 +113,7 @@ def reopened(
     return after.model_copy(update={"status": "finished", "reason": action.reason}) if action.kind == "stop" else after
 
 
-def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -> dict[str, object]:
+def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str], campaign: Campaign) -> dict[str, object]:
     """Changes of the state by changed settings: it runs again, under new budgets."""
     steps = maker.segment.plan().n_steps
     lift = (
@@ -150,8 +151,11 @@ def _retaken(maker: CampaignSettings, state: CampaignState, changed: set[str]) -
     }
     if steps != state.schedule_steps or maker.evaluation.n_frames != state.evaluation_frames:
         changes["evaluated"] = False
-    if maker.threshold != "auto":
-        changes["threshold"] = float(maker.threshold)
+    if (number := fixed(maker.threshold)) is not None or (
+        "threshold" in {key.partition(".")[0] for key in changed}
+        and (number := calibrated(maker.threshold, campaign)) is not None
+    ):
+        changes["threshold"] = number
     return changes
 
 

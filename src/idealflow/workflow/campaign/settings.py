@@ -17,6 +17,7 @@ from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.relax import UncertaintyRelaxMaker
 from idealflow.workflow.stages.screen import UncertaintyScreenMaker
 from idealflow.workflow.stages.segment import MDSegmentMaker
+from idealflow.workflow.stages.thresholds import Threshold
 from idealflow.workflow.stages.update import ModelUpdateMaker
 
 __all__ = ["CampaignSettings", "kinds_of_sections"]
@@ -52,7 +53,9 @@ class CampaignSettings(StableName, Maker):
     n_walkers
         Independent walkers that share one learner; each has its own velocities and generator.
     threshold
-        Normalised uncertainty above which an atom triggers, or ``auto``: from the training distribution's tail.
+        Normalised uncertainty above which an atom triggers, or ``auto``: from the training distribution's tail; or
+        ``{force_error: 0.15}``: where the force error, eV/Å, was larger than that at labelled centres of this campaign when it is
+        taken up again, or of the earlier campaign that it begins with.
     n_attempts
         Crops tried per centre before it is quarantined.
     max_failed_labels
@@ -95,7 +98,7 @@ class CampaignSettings(StableName, Maker):
     workers: Annotated[int, Field(ge=1)] | None = None
     budget: dict[Literal["label_core_hours"], Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     n_walkers: Annotated[int, Field(ge=1)] = 1
-    threshold: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    threshold: Threshold = "auto"
     n_attempts: Annotated[int, Field(ge=1)] = 3
     max_failed_labels: Annotated[int, Field(ge=0)] | None = None
     max_failed_fraction: Annotated[float, Field(ge=0, lt=1)] | None = 0.5

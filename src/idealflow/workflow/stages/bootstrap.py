@@ -40,6 +40,7 @@ from idealflow.workflow.stages.dataset_check import check_dataset, check_request
 from idealflow.workflow.stages.first_data import FirstData, of_a_dataset, of_an_earlier_campaign, of_labels
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.pretrained import anchors_of, begun_from, stored_file
+from idealflow.workflow.stages.thresholds import Threshold, calibrated, fixed
 
 __all__ = ["BootstrapMaker"]
 
@@ -195,7 +196,7 @@ class BootstrapMaker(StableName, Maker):
         context: StageContext,
         frame: Atoms,
         label: LabelMaker,
-        threshold: float | Literal["auto"],
+        threshold: Threshold,
         *,
         check: bool = True,
     ) -> Flow:
@@ -258,7 +259,7 @@ class BootstrapMaker(StableName, Maker):
         self,
         context: StageContext,
         species: list[str],
-        threshold: float | str,
+        threshold: Threshold,
         data: FirstData,
         files: Sequence[Artifact | None],
     ) -> str:
@@ -303,7 +304,7 @@ class BootstrapMaker(StableName, Maker):
         self,
         context: StageContext,
         species: list[str],
-        threshold: float | Literal["auto"],
+        threshold: Threshold,
         waits_for: Sequence[object] = (),
         checks: Mapping[str, int] | None = None,
         weights: Artifact | None = None,
@@ -316,7 +317,8 @@ class BootstrapMaker(StableName, Maker):
         species
             Chemical symbols of the frame.
         threshold
-            Normalised uncertainty above which atoms trigger; ``auto`` derives it from the training set.
+            Normalised uncertainty above which atoms trigger; ``auto`` derives it from the training set, ``{force_error: ...}``
+            from the labels of the earlier campaign.
         waits_for
             Outputs of the label jobs, one for each label asked for; the labels themselves are read from the store.
         checks
@@ -339,7 +341,11 @@ class BootstrapMaker(StableName, Maker):
             data.check_enough()
             force_field, uncertainty, ledger, atom_steps = self._learned(context, data, species, weights, anchors)
 
-        value = uncertainty.auto_threshold() if threshold == "auto" else float(threshold)
+        value = fixed(threshold)
+        if value is None and self.source == "campaign":
+            value = calibrated(threshold, Campaign.open(Path(str(self.campaign))))
+        if value is None:
+            value = uncertainty.auto_threshold()
         learner = store_learner(
             store,
             directory,
