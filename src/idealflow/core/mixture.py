@@ -186,6 +186,16 @@ class MixtureModel(SOAPCoverage):
         mean = max(float(plain.mean()), float(np.concatenate(mixed).mean()))
         return max(2.0, 1.0 / mean) if 0.0 < mean < np.inf else self.base.auto_threshold()
 
+    def auto_threshold(self) -> float:
+        """The threshold of the first model, in whose units the measure stays.
+
+        Raises
+        ------
+        InputError
+            If nothing was seen yet.
+        """
+        return self._threshold or self.base.auto_threshold()
+
     def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> Float:
         """Uncertainty of all atoms or of those at ``indices``, (n,); infinite where that of ``base`` is."""
         frame = self.soap.prepare(atoms)
