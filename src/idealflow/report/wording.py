@@ -85,7 +85,7 @@ def _consolidations_line(summary: dict[str, Any]) -> str:
         f", {summary['n_discarded_consolidations']} more discarded" if summary["n_discarded_consolidations"] else ""
     )
     share = summary["consolidation_s"] / summary["wall_s"] if summary["wall_s"] else 0.0
-    return f"  all labels learned together {summary['n_consolidations']} times{discarded}: {share:.1%} of the time"
+    return f"  all labels learned together {counted(summary['n_consolidations'], 'time')}{discarded}: {share:.1%} of the time"
 
 
 def _first(summary: dict[str, Any]) -> str:
