@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from chgnet.model.dynamics import CHGNetCalculator
 
 from idealflow.errors import LabelError
 from idealflow.labelling import AseLabeller, close_workers
@@ -42,6 +41,8 @@ def said(atoms, calculator):
 
 
 def test_it_is_chgnet_in_right_handed_cells(salt):
+    from chgnet.model.dynamics import CHGNetCalculator  # not there when the other tests are collected
+
     salt.set_cell(salt.cell.array * np.sign(np.linalg.det(salt.cell.array)))
     for ours, theirs in zip(
         said(salt, chgnet_calculator()), said(salt, CHGNetCalculator(use_device="cpu")), strict=True

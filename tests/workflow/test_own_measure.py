@@ -87,7 +87,7 @@ def test_a_whole_campaign_screens_crops_relaxes_and_learns_on_it(tmp_path: Path)
     [
         (
             {"uncertainty": "sopa"},
-            r"bootstrap.uncertainty: .*'sopa' \(did you mean 'soap'\?\); available: committee, soap",
+            r"bootstrap.uncertainty: .*'sopa' \(did you mean 'soap'\?\); available: committee, mixture, soap",
         ),
         ({"uncertainty": "nowhere:Mine"}, r"bootstrap.uncertainty: cannot import .*'nowhere:Mine'.* PYTHONPATH"),
         ({"uncertainty": "my_measure:Gone"}, r"bootstrap.uncertainty: cannot import .*'Gone'"),

@@ -22,7 +22,9 @@ from idealflow.forcefields.local.repulsion import repulsion_of
 __all__ = ["energies_and_slopes", "gather_forces"]
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-_part = numba.njit(cache=CACHED, nogil=True, fastmath=_FAST, error_model="numpy")
+#: parts are compiled into the kernel, never called by it: code that is linked from several pieces had other last bits in the
+#: process that compiled it than in those that found it on disk
+_part = numba.njit(cache=CACHED, nogil=True, fastmath=_FAST, error_model="numpy", inline="always")
 
 
 @_part

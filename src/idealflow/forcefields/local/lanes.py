@@ -66,11 +66,12 @@ def _padded(array: Float, *shape: int) -> Float:
 
 
 def weights_of(model: LocalModel) -> Weights:
-    """The parameters of a model.
+    """Arrange the parameters of a model.
 
     Examples
     --------
-    See :class:`Weights`.
+    >>> weights_of(LocalModel(n_species=2, n_radial=4, n_channels=3, hidden=[5])).readout.shape  # padded
+    (2, 8)
     """
     arrays = {name: tensor.detach().double().numpy() for name, tensor in model.state_dict().items()}
     n, n_radial, n_channels = model.n_species, model.n_radial, model.n_channels

@@ -42,7 +42,7 @@ def repulsion_ranges(numbers: Sequence[int]) -> np.ndarray:
     return _OUTER * (radii[:, None] + radii[None, :])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def repulsion_of(r, charge, other, outer):
     """Half the energy of a pair, eV, and its slope, eV/Å.
 
