@@ -154,24 +154,16 @@ def molecules_of(symbols: Sequence[str], bonds: Iterable[Pair], without: Iterabl
     >>> molecules_of(["H", "H", "N", "Ir"], [(0, 1), (2, 3)], without=["Ir"])
     [(0, 1), (2,)]
     """
+    from idealflow.core.cropping.parts import connected_parts  # with numba, which takes a second to import
+
     left_out = set(without)
-    root = list(range(len(symbols)))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
-
-    for i, j in bonds:
-        if symbols[i] not in left_out and symbols[j] not in left_out:
-            a, b = find(i), find(j)
-            root[max(a, b)] = min(a, b)
+    stays = [symbol not in left_out for symbol in symbols]
+    joined = np.array([pair for pair in bonds if stays[pair[0]] and stays[pair[1]]], dtype=np.int64).reshape(-1, 2)
     groups: dict[int, list[int]] = {}
-    for i, symbol in enumerate(symbols):
-        if symbol not in left_out:
-            groups.setdefault(find(i), []).append(i)
-    return [tuple(groups[first]) for first in sorted(groups)]
+    for i, part in enumerate(connected_parts(len(symbols), joined[:, 0], joined[:, 1]).tolist()):
+        if stays[i]:
+            groups.setdefault(part, []).append(i)
+    return sorted(tuple(group) for group in groups.values())
 
 
 def reaction_events(
