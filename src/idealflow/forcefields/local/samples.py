@@ -18,6 +18,7 @@ from idealflow.forcefields.local.gradient import Basis, basis_of
 from idealflow.forcefields.local.kernels import scatter_forces
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.repulsion import repulsion, repulsion_ranges
+from idealflow.forcefields.species import KnownSpecies
 from idealflow.forcefields.toolkit.training import task_key
 
 __all__ = ["VOIGT", "Sample", "pieces", "sample_of", "samples_of"]
@@ -120,7 +121,7 @@ def sample_of(atoms: Atoms, targets: Targets, kind: NDArray[np.int64], cutoff: f
 
 
 def samples_of(
-    dataset: Sequence[Atoms], targets: Sequence[Targets], kinds: NDArray[np.int64], settings: Mapping[str, Any]
+    dataset: Sequence[Atoms], targets: Sequence[Targets], known: KnownSpecies, settings: Mapping[str, Any]
 ) -> list[Sample]:
     """Prepare structures for training. Those that this process prepared lately are taken as they are.
 
@@ -130,8 +131,8 @@ def samples_of(
     ----------
     dataset, targets
         Structures and their labels.
-    kinds : (119,) int64
-        Species index of each atomic number.
+    known
+        The species of the force field.
     settings
         Of the force field: ``species``, ``cutoff``, ``n_radial``.
 
@@ -156,7 +157,7 @@ def samples_of(
         )  # fmt: skip
         sample = _prepared.pop(key, None)
         if sample is None:
-            sample = sample_of(atoms, target, kinds[atoms.numbers], float(settings["cutoff"]), numbers)
+            sample = sample_of(atoms, target, known.of(atoms), float(settings["cutoff"]), numbers)
         n_pairs += len(sample.frame.j)
         if n_pairs <= PAIRS_KEPT:
             _prepared[key] = sample

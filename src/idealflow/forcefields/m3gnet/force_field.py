@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from idealflow.core.setting_types import is_number, is_whole
+from idealflow.core.setting_types import is_number
 from idealflow.errors import InputError, did_you_mean
 from idealflow.forcefields.m3gnet.basis import MOST_DEGREES
 from idealflow.forcefields.m3gnet.network import VARIANTS, M3GNet
 from idealflow.forcefields.message_passing import MessagePassingForceField
+from idealflow.forcefields.toolkit.settings import check_whole
 
 __all__ = ["M3GNetForceField", "SmallM3GNetForceField"]
 
@@ -111,9 +112,7 @@ class SmallM3GNetForceField(M3GNetForceField):
 
 
 def _check(settings: dict[str, Any]) -> None:
-    for label in ("n_blocks", "units", "max_n", "max_l"):
-        if not is_whole(settings[label]) or settings[label] < 1:
-            raise InputError(f"{label} must be a whole number, at least 1, got {settings[label]!r}")
+    check_whole(settings, "n_blocks", "units", "max_n", "max_l")
     if settings["max_l"] > MOST_DEGREES:
         raise InputError(f"max_l must be at most {MOST_DEGREES}, got {settings['max_l']}")
     if not (is_number(settings["three_body_cutoff"]) and 0 < settings["three_body_cutoff"] <= settings["cutoff"]):

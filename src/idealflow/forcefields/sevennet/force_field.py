@@ -10,6 +10,7 @@ from idealflow.errors import InputError, did_you_mean
 from idealflow.forcefields.message_passing import MessagePassingForceField
 from idealflow.forcefields.sevennet.network import CUTOFF_FUNCTIONS, SevenNet
 from idealflow.forcefields.sevennet.weights import from_sevennet, shipped_file
+from idealflow.forcefields.toolkit.settings import check_whole
 
 __all__ = ["SevenNetForceField"]
 
@@ -116,9 +117,7 @@ class SevenNetForceField(MessagePassingForceField):
 
 
 def _check(settings: dict[str, Any]) -> None:
-    for label in ("n_layers", "n_radial"):
-        if not is_whole(settings[label]) or settings[label] < 1:
-            raise InputError(f"{label} must be a whole number, at least 1, got {settings[label]!r}")
+    check_whole(settings, "n_layers", "n_radial")
     for label in ("channels", "radial_hidden"):
         if not settings[label] or not all(is_whole(width) and width >= 1 for width in settings[label]):
             raise InputError(f"{label} must be a list of whole numbers, at least one of them, got {settings[label]!r}")

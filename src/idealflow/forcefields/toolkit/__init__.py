@@ -6,19 +6,28 @@ The built-in force field is made of it, and so can be one of your own (docs/howt
 from idealflow.forcefields.dataset import Targets, absolute_errors, check_dataset, targets_of
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
+from idealflow.forcefields.toolkit.learner import GradientLearner
 from idealflow.forcefields.toolkit.offsets import least_change, species_fractions, species_offsets
+from idealflow.forcefields.toolkit.settings import check_positive, check_rate, check_whole, checked_steps
 from idealflow.forcefields.toolkit.start import Start, labelled_by
+from idealflow.forcefields.toolkit.torch_force_field import TorchForceField
 from idealflow.forcefields.toolkit.training import Course, Training, affordable, falling, rise_and_fall, task_key
 
 __all__ = [
     "Course",
     "Draws",
+    "GradientLearner",
     "Start",
     "Targets",
+    "TorchForceField",
     "Training",
     "absolute_errors",
     "affordable",
     "check_dataset",
+    "check_positive",
+    "check_rate",
+    "check_whole",
+    "checked_steps",
     "falling",
     "labelled_by",
     "least_change",
