@@ -15,10 +15,11 @@ from ase.io import write
 
 from idealflow import cli
 from idealflow.structures import cell_around, particle, slab
+from idealflow.structures.charges import oxidation_states
 from idealflow.workflow.check import check_config
 from idealflow.workflow.config.load import load_config
 from idealflow.workflow.config.templates.for_structure import config_for
-from idealflow.workflow.config.templates.rules import local_volume, oxidation_states
+from idealflow.workflow.config.templates.rules import local_volume
 from support.program import one_line
 
 

@@ -48,6 +48,9 @@ class StageContext(InRound):
         default_factory=dict,
         description="FireWorks category of the workers for each stage; `other` is that of stages not named",
     )
+    charges: dict[str, float] | None = Field(
+        default=None, description="guessed oxidation states by which crops are made neutral; null: there is no guess"
+    )
 
 
 class WalkerState(OfWalker):
@@ -240,4 +243,8 @@ class CampaignState(Document):
     evaluated: bool = Field(default=False, description="the whole-frame evaluation is stored")
     notes: list[str] = Field(
         default_factory=list, description="what became of the input: what was taken, left out, converted"
+    )
+    charges: dict[str, float] | None = Field(
+        default=None,
+        description="oxidation states that were guessed at the start, by which crops are made neutral; null: none were",
     )

@@ -18,6 +18,7 @@ from idealflow.core.structure import totals_of
 from idealflow.errors import Faults, InputError, MissingExtraError
 from idealflow.forcefields import ForceField
 from idealflow.forcefields.pretrained import check_species
+from idealflow.structures.charges import ionic_charges
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_cutoff, earlier_species
 from idealflow.workflow.jobs.keys import child_seed
@@ -25,7 +26,7 @@ from idealflow.workflow.labellers import ExternalLabeller
 from idealflow.workflow.learner.uncertainties import check_choice
 from idealflow.workflow.stages.bootstrap import BootstrapMaker
 
-__all__ = ["check_campaign", "labels_whole", "true_cutoff"]
+__all__ = ["check_campaign", "guessed_charges", "labels_whole", "true_cutoff"]
 
 #: most atoms of a frame that is labelled whole: its document takes some 100 bytes per atom, and MongoDB allows 16 MB
 _LARGEST_WHOLE = 20_000
@@ -158,10 +159,29 @@ def _check_totals(maker: CampaignSettings, atoms: Atoms) -> None:
         )
 
 
+def guessed_charges(maker: CampaignSettings, atoms: Atoms) -> dict[str, float] | None:
+    """Guess oxidation states, if the campaign gives none and is going to crop an ionic crystal; None elsewhere.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow import AseLabeller, CropSearchMaker, IdealMaker, LabelMaker
+    >>> maker = IdealMaker(label=LabelMaker(AseLabeller("ase.calculators.emt.EMT")))
+    >>> salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * 4
+    >>> guessed_charges(maker, salt)
+    {'Cl': -1.0, 'Na': 1.0}
+    >>> maker.crop.oxidation_states = {}
+    >>> guessed_charges(maker, salt) is None
+    True
+    """
+    crops = maker.learn and maker.embedding in ("ides", "crop") and not labels_whole(maker, atoms)
+    return ionic_charges(atoms) if crops and maker.crop.oxidation_states is None else None
+
+
 def _check_charges(maker: CampaignSettings, atoms: Atoms) -> None:
     """Refuse oxidation states that leave a species out: every crop would fail, each after its search."""
     states = maker.crop.oxidation_states
-    if states is None or not maker.learn or maker.embedding == "vacuum" or labels_whole(maker, atoms):
+    if not states or not maker.learn or maker.embedding == "vacuum" or labels_whole(maker, atoms):
         return
     try:
         neutral_table(states, atoms)

@@ -12,6 +12,7 @@ from ase import Atoms
 from idealflow.schemas import CampaignState, StageContext, StoredFrame, WalkerState
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.checks import guessed_charges
 from idealflow.workflow.campaign.queues import categories_of
 from idealflow.workflow.campaign.record import save_settings, settings_of
 from idealflow.workflow.campaign.settings import CampaignSettings
@@ -60,6 +61,7 @@ def context_of(maker: CampaignSettings, state: CampaignState) -> StageContext:
         artifacts=state.artifacts,
         work=_work(maker, state.artifacts),
         categories=categories_of(maker.queues),
+        charges=state.charges,
     )
 
 
@@ -140,6 +142,7 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         consolidate_every=maker.update.consolidate_every,
         consolidation_share=maker.update.consolidation_share,
         notes=list(notes),
+        charges=guessed_charges(maker, atoms),
     )
 
 

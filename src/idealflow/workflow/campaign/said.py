@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ase import Atoms
 
-from idealflow.workflow.campaign.checks import labels_whole
+from idealflow.workflow.campaign.checks import guessed_charges, labels_whole
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.build import build_structure, repeats_to
 from idealflow.workflow.jobs.progress import note
@@ -45,6 +45,13 @@ def say_what_is_done(maker: CampaignSettings, atoms: Atoms) -> None:
                     f"bootstrap: the seed of {len(seed)} atoms is repeated to {repeated}, the first doubling that has "
                     f"bootstrap.min_atoms = {bootstrap.min_atoms}",
                 )
+    if charges := guessed_charges(maker, atoms):
+        shown = ", ".join(f"{symbol} {charge:+g}" for symbol, charge in charges.items())
+        note(
+            "structure",
+            f"crop: cells are made neutral, with oxidation states guessed from the composition ({shown}); "
+            "crop.oxidation_states gives others, {} lets cells be charged",
+        )
     if maker.crop.waive_surface_rule and maker.learn and not labels_whole(maker, atoms):
         note(
             "structure",

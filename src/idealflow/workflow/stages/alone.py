@@ -34,6 +34,7 @@ from idealflow.schemas import (
 )
 from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
+from idealflow.structures.charges import ionic_charges
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.frames.encode import save_frame, to_stored
 from idealflow.workflow.jobs.keys import child_seed
@@ -185,6 +186,7 @@ def crop(
     frame = build_structure(atoms)
     if not 0 <= centre < len(frame):
         raise InputError(f"centre must be the index of one of the {len(frame)} atoms, from 0, got {centre}")
+    context.charges = ionic_charges(frame)
     files = LearnerFiles(uncertainty=_file(store, uncertainty, "uncertainty", ".npz"))
     value = float(load_uncertainty_artifact(store, files)(frame, [centre])[0])
     screened = ScreenDoc(

@@ -59,7 +59,9 @@ class CropSearchMaker(StableName, Maker):
         Composition error that is allowed beyond the one of the frame itself around the centre: the fraction of atoms that
         would have to change species.
     oxidation_states
-        Charge of each species, e. If given, shell atoms are removed until a crop is neutral; crops where that fails are refused.
+        Charge of each species, e: shell atoms are removed until a crop is neutral; crops where that fails are refused. None:
+        guessed from the composition when a campaign of an ionic crystal begins
+        (:func:`~idealflow.structures.charges.ionic_charges`); an empty mapping: crops may be charged.
     vacuum
         Width of the empty space around surfaces in a crop, Å.
     hydrogen_caps
@@ -130,7 +132,9 @@ class CropSearchMaker(StableName, Maker):
         uncertainty = load_uncertainty_artifact(store, learner)
         seed = [context.seed, screen.walker, screen.step, centre.atom]
 
-        crops, refused, failure = self._search(uncertainty, atoms, centre.atom, embedding, child_seed(*seed))
+        crops, refused, failure = self._search(
+            uncertainty, atoms, centre.atom, embedding, child_seed(*seed), self.rules(context.charges)
+        )
         waived = any("surface_rule_waived" in crop.notes for crop in crops)
         message = "no cell keeps the surface; crop.waive_surface_rule allows one without it" if waived else failure
         if message is not None:
@@ -154,13 +158,14 @@ class CropSearchMaker(StableName, Maker):
             **stamp(),
         )
 
-    def rules(self) -> CropRules:
-        """Return what every crop of the search keeps."""
+    def rules(self, guessed: dict[str, float] | None = None) -> CropRules:
+        """Return what every crop of the search keeps; ``guessed`` are the campaign's oxidation states, if none are given."""
+        charges = guessed if self.oxidation_states is None else self.oxidation_states
         return CropRules(
             max_atoms=self.max_atoms,
             whole_if_small=self.whole_if_small,
             max_composition_error=self.max_composition_error,
-            oxidation_states=self.oxidation_states,
+            oxidation_states=charges or None,
             vacuum=self.vacuum,
             hydrogen_caps=self.hydrogen_caps,
             cell_widths=self.cell_widths,
@@ -168,7 +173,7 @@ class CropSearchMaker(StableName, Maker):
         )
 
     def _search(
-        self, uncertainty: Uncertainty, atoms: Atoms, centre: int, embedding: Embedding, seed: int
+        self, uncertainty: Uncertainty, atoms: Atoms, centre: int, embedding: Embedding, seed: int, rules: CropRules
     ) -> tuple[list[Crop], list[CandidateFigures], str | None]:
         """Return crops (best first), figures of refused candidates, and, if there is no crop at all, the reason."""
         if embedding == "frame":
@@ -177,7 +182,7 @@ class CropSearchMaker(StableName, Maker):
             return [vacuum_crop(uncertainty, atoms, centre, vacuum=self.vacuum)], [], None
         rng = np.random.default_rng(seed)
         try:
-            found = crop_search(uncertainty, atoms, centre, self.n_candidates, rng, rules=self.rules())
+            found = crop_search(uncertainty, atoms, centre, self.n_candidates, rng, rules=rules)
         except InputError as refusal:  # a centre that cannot be cropped is a failed label, not a failed campaign
             return [], [], "no crop: " + _SETTINGS.sub(r"crop.\g<0>", str(refusal))
         refused = [_figures(entry.figures, refused=entry.reason) for entry in found.rejected]

@@ -15,11 +15,11 @@ from ase.data import atomic_masses
 from idealflow.core.fixed_atoms import fixed_directions
 from idealflow.errors import InputError
 from idealflow.structures import cell_around
+from idealflow.structures.charges import ionic_charges
 from idealflow.workflow.config.templates.engines import check_engine_name, label_section
 from idealflow.workflow.config.templates.rules import (
     Descriptor,
     kind_of,
-    oxidation_states,
     repeats,
     representatives,
     small_cell,
@@ -112,7 +112,7 @@ def config_for(path: Path, engine: str) -> str:
     check_engine_name(engine)
     atoms = build_structure(path)
     descriptor = Descriptor.of(atoms)
-    states = oxidation_states(atoms)
+    states = ionic_charges(atoms)
     repeat = repeats(atoms, descriptor.cutoff)
     n_frame = len(atoms) * int(np.prod(repeat))
     seeds = _seeds(path, atoms, descriptor, states)
@@ -217,7 +217,7 @@ def _crop(descriptor: Descriptor, states: dict[str, float] | None, n_frame: int,
     ]
     if states is not None:
         lines += [
-            "  # guessed by pymatgen from the composition: every crop is made neutral. Correct them, or remove the line",
+            "  # guessed by pymatgen from the composition: every crop is made neutral. {} would let crops be charged",
             f"  oxidation_states: {_flow(states)}",
         ]
     elif n_species > 1:

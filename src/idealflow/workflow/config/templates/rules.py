@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols, covalent_radii
-from pymatgen.core import Composition, Element
+from pymatgen.core import Element
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from idealflow.core import SOAP
 from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.core.structure import of_the_label
 
-__all__ = ["Descriptor", "kind_of", "local_volume", "oxidation_states", "repeats", "representatives", "small_cell"]
+__all__ = ["Descriptor", "kind_of", "local_volume", "repeats", "representatives", "small_cell"]
 
 _LARGEST_SEED = 60  # atoms of a unit cell that is perturbed and labelled
-_LARGEST_FORMULA = 30  # atoms of a reduced formula whose oxidation states are guessed; the guess takes for ever beyond
 _LOOKED_AT = 500  # atoms of a large frame whose surroundings are compared
 
 
@@ -97,42 +95,6 @@ def local_volume(atoms: Atoms) -> float:
     here = 4.0 / 3.0 * np.pi * reach**3 / most
     whole = atoms.get_volume() / len(atoms) if atoms.cell.rank == 3 and atoms.pbc.all() else np.inf
     return float(min(here, whole))
-
-
-def oxidation_states(atoms: Atoms) -> dict[str, float] | None:
-    """Guess the charges of an ionic compound from its composition (pymatgen); None where that makes no sense.
-
-    It makes none for elements and alloys, structures that are open in some direction, compounds whose anions are bonded to each
-    other (molecules), and where the guess is not a whole number for each species.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> oxidation_states(bulk("NaCl", "rocksalt", a=5.64))
-    {'Cl': -1.0, 'Na': 1.0}
-    >>> oxidation_states(bulk("Cu")) is None
-    True
-    """
-    composition = Composition(atoms.get_chemical_formula()).reduced_composition
-    elements = sorted(symbol.symbol for symbol in composition.elements)
-    if not atoms.pbc.all() or len(elements) < 2 or composition.num_atoms > _LARGEST_FORMULA:
-        return None
-    guesses = composition.oxi_state_guesses(max_sites=-1)
-    if not guesses:
-        return None
-    states = {symbol: float(guesses[0].get(symbol, 0.0)) for symbol in elements}
-    whole = all(state and state.is_integer() for state in states.values())
-    return states if whole and not _bonded_anions(atoms, states) else None
-
-
-def _bonded_anions(atoms: Atoms, states: dict[str, float]) -> bool:
-    anions = [i for i, symbol in enumerate(atoms.symbols) if states[symbol] < 0][:_LOOKED_AT]
-    reach = 2.4 * float(covalent_radii[atoms.numbers].max())
-    offsets, j, _, vectors = neighbour_pairs(atoms.positions, np.asarray(atoms.cell), atoms.pbc, reach, anions)
-    i = np.repeat(anions, np.diff(offsets))
-    bond = 1.2 * (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
-    same = np.array([states[chemical_symbols[atoms.numbers[each]]] < 0 for each in j], dtype=bool)
-    return bool((same & (np.linalg.norm(vectors, axis=1) < bond)).any())
 
 
 def kind_of(atoms: Atoms, states: dict[str, float] | None) -> tuple[str, str]:
