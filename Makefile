@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet notebooks coverage lint types imports docs check-pages benchmarks clean
+.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet test-mace notebooks coverage lint types imports docs check-pages benchmarks clean
 
 help:
 	@echo "make install     the program in .venv, with versions known to work together"
@@ -21,6 +21,7 @@ help:
 	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
 	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make test-sevennet SevenNet against sevenn, with its weights, in an environment of its own, .venv-sevennet; five minutes"
+	@echo "make test-mace   MACE against mace-torch, in an environment of its own, .venv-mace; five minutes"
 	@echo "make test-chgnet CHGNet's labels, in an environment of its own, .venv-chgnet; two minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
@@ -102,13 +103,13 @@ notebooks: $(VENV)/.notebooks
 test-matgl: .venv-matgl/.made
 	.venv-matgl/bin/python -m pytest -o filterwarnings=default -m matgl tests/matgl
 
-.venv-sevennet/.made .venv-chgnet/.made: .venv-%/.made: $(BIN)/idealflow
+.venv-sevennet/.made .venv-chgnet/.made .venv-mace/.made: .venv-%/.made: $(BIN)/idealflow
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --constraint .constraints.txt --editable ".[$*]" pytest hypothesis
 	@touch $@
 
 # a package that warns of what it will change is no error here
-test-sevennet test-chgnet: test-%: .venv-%/.made
+test-sevennet test-chgnet test-mace: test-%: .venv-%/.made
 	.venv-$*/bin/python -m pytest -o filterwarnings=default -m $* tests/with_$*
 
 coverage: $(VENV)/.dev $(VENV)/.gpaw

@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = packages_distributions()
+#: distributions that are not installed beside the tests, of packages with another name
+NAMED_OTHERWISE = {"mace": "mace-torch"}
 
 
 def normalised(name: str) -> str:
@@ -36,9 +38,9 @@ def imported(folder: str) -> dict[str, str]:
     """Top-level packages imported below a folder of the repository, also inside functions, with a file that imports each.
 
     Not those of the standard library, and no scripts that lie in the folder themselves. Tests with packages that
-    `make test-matgl`, `test-sevennet` and `test-chgnet` install in environments of their own are left out.
+    `make test-matgl`, `test-sevennet`, `test-chgnet` and `test-mace` install in environments of their own are left out.
     """
-    left_out = {"_build", "matgl", "with_sevennet", "with_chgnet"} if folder != "src" else {"_build"}
+    left_out = {"_build", "matgl", "with_sevennet", "with_chgnet", "with_mace"} if folder != "src" else {"_build"}
     files = sorted(file for file in (ROOT / folder).rglob("*.py") if not left_out & set(file.parts))
     own = {"idealflow", "support", *(entry.stem for entry in (ROOT / "workflows").iterdir()), *sys.stdlib_module_names}
     if folder != "src":
@@ -55,12 +57,12 @@ def imported(folder: str) -> dict[str, str]:
 
 def distributions_of(package: str) -> set[str]:
     """Distributions that bring a package; where it is not installed, the one of its own name."""
-    return {normalised(name) for name in DISTRIBUTIONS.get(package, [package])}
+    return {normalised(name) for name in DISTRIBUTIONS.get(package, [NAMED_OTHERWISE.get(package, package)])}
 
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("src", ("s3", "tsne", "watch", "chgnet")), ("tests", ("dev",)), ("docs", ("docs",))],
+    [("src", ("s3", "tsne", "watch", "chgnet", "mace")), ("tests", ("dev",)), ("docs", ("docs",))],
 )
 def test_what_is_imported_is_declared(folder, extras):
     allowed = declared(*extras)

@@ -117,7 +117,10 @@ class MessagePassingNetwork(nn.Module, ABC):
         for number in range(self.n_layers):
             received, pairs = self.layer(number, table, pairs, graph, geometry)
             nodes.append(received)
-            table = received if n == len(table) else torch.cat([received, table[n:]])
+            others = received.new_zeros(
+                (len(table) - n, *received.shape[1:])
+            )  # whose states no right result depends on
+            table = received if n == len(table) else torch.cat([received, others])
         return self.scaled(self.readout(nodes, graph.kind[:n]), graph.kind[:n])
 
     def scaled(self, output: Tensor, kind: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from idealflow.forcefields.message_passing import Graph, MessagePassingNetwork
-from idealflow.forcefields.sevennet.coupling import coupling, harmonics
+from idealflow.forcefields.message_passing.coupling import coupling, harmonics
 
 __all__ = ["CUTOFF_FUNCTIONS", "Path", "SevenNet", "paths_of"]
 

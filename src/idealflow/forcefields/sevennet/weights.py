@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from idealflow.errors import ArtifactError, InputError, MissingExtraError, did_you_mean
-from idealflow.forcefields.sevennet.coupling import coupling
+from idealflow.forcefields.message_passing.coupling import coupling
 from idealflow.forcefields.sevennet.network import Path as MessagePath
 from idealflow.forcefields.sevennet.network import paths_of
 

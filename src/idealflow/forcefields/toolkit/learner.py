@@ -158,7 +158,7 @@ class GradientLearner(TorchForceField[S]):
         dataset: Sequence[Atoms],
         *,
         steps: int,
-        lr: float,
+        lr: float = 2e-3,
         seed: int = 0,
         atom_steps: int | None = None,
         progress: Callable[[int, int, float], None] | None = None,

@@ -1,0 +1,5 @@
+"""MACE, whose layers are those of the package ``mace-torch``, as a force field that campaigns can train."""
+
+from idealflow.forcefields.mace.force_field import MACEForceField
+
+__all__ = ["MACEForceField"]
