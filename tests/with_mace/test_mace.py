@@ -102,7 +102,7 @@ def test_it_learns_and_its_file_is_exact(tmp_path):
     cells = copper_cells(8, 1)
     learner = get_force_field("mace", species=["Cu"], **SMALL)
     report = learner.fit(cells, steps=80, seed=1)
-    assert report.loss[-1] < 0.5 * report.loss[0]
+    assert np.mean(report.loss[-10:]) < 0.5 * report.loss[0]
     learner.update(cells[:2], cells[2:], steps=4, seed=2)
     again = load_force_field(learner.save(tmp_path / "mace"))
     assert np.array_equal(again.errors(cells), learner.errors(cells))
