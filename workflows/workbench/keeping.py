@@ -14,7 +14,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     """The option ``--out``."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=lambda name: Path(name).absolute(),  # scripts work in folders of their own
         metavar="FILE.json",
         help="keep the figures there, in place of those of the same parts; pages show those of the folder `results`",
     )
