@@ -7,7 +7,26 @@ from typing import Any
 
 from idealflow.wording import counted
 
-__all__ = ["carried_words", "evaluation_line", "summary_text", "too_few_line"]
+__all__ = ["RELAXATION_ENDED", "SEGMENT_ENDED", "carried_words", "evaluation_line", "summary_text", "too_few_line"]
+
+#: why a segment ended
+SEGMENT_ENDED = {
+    "triggered": "a frame triggered",
+    "schedule_end": "the schedule was done",
+    "segment_end": "the segment's length was done",
+    "wall_time": "its time was up",
+    "blow_up": "the dynamics blew up",
+}
+
+#: why a relaxation ended
+RELAXATION_ENDED = {
+    "in_distribution": "the shell is as the model knows it",
+    "converged": "it converged",
+    "steps": "its steps were spent",
+    "contact": "no step keeps atoms far enough apart",
+    "unchanged": "nothing better than the crop was found",
+    "unknown": "every environment is of a species never seen",
+}
 
 #: failed labels that a text names
 _NAMED = 5

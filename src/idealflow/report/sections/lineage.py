@@ -14,26 +14,11 @@ from idealflow.provenance import Campaign
 from idealflow.report.sections.blocks import Block, figure, line, missing, table, written
 from idealflow.report.sections.frames import load_frame
 from idealflow.report.sections.gallery import PRECISION, Errors
-from idealflow.report.wording import carried_words
+from idealflow.report.wording import RELAXATION_ENDED, SEGMENT_ENDED, carried_words
 
 __all__ = ["Lineages"]
 
 _MOST_IN_FRAME = 1500  # atoms of the frame that are shown, the nearest to the centre
-_ENDED = {
-    "triggered": "a frame triggered",
-    "schedule_end": "the schedule was done",
-    "segment_end": "the segment's length was done",
-    "wall_time": "its time was up",
-    "blow_up": "the dynamics blew up",
-}
-_RELAXED = {
-    "in_distribution": "the shell is as the model knows it",
-    "converged": "it converged",
-    "steps": "its steps were spent",
-    "contact": "no step keeps atoms far enough apart",
-    "unchanged": "nothing better than the crop was found",
-    "unknown": "every environment is of a species never seen",
-}
 _KINDS = {
     "cartesian": "random box",
     "parent": "box along the frame's cell",
@@ -141,7 +126,7 @@ class Lineages:
         """The way of the substructure, as (stage, sentence)."""
         steps = []
         if segment:
-            ended = _ENDED.get(segment["reason"], segment["reason"])
+            ended = SEGMENT_ENDED.get(segment["reason"], segment["reason"])
             steps.append([
                 "dynamics",
                 f"walker {label['walker']}, steps {segment['first_step']} to {segment['last_step']} with model version "
@@ -155,7 +140,7 @@ class Lineages:
                 f"{written(label['uncertainty'])}",
             ])  # fmt: skip
         if relaxation and relaxation["uncertainty_before"] is not None:
-            ended = _RELAXED.get(relaxation["reason"], relaxation["reason"])
+            ended = RELAXATION_ENDED.get(relaxation["reason"], relaxation["reason"])
             steps.append([
                 "relaxation",
                 f"mean uncertainty of the shell {written(relaxation['uncertainty_before'])} → "
