@@ -14,9 +14,10 @@ import pytest
 from idealflow.cli.afterwards import Afterwards
 from idealflow.cli.display import Display, fitted
 from idealflow.cli.event_log import EventLog, lines_of_round
-from idealflow.provenance import sample_campaign
+from idealflow.provenance import Campaign, sample_campaign
 from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
+from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.jobs.progress import Progress
 
 CAUSE = "VASP failed: there is no vasprun.xml"
@@ -200,3 +201,21 @@ def test_status_names_failed_labels_and_says_what_the_threshold_means() -> None:
     text = summary_text(summary | {"failed_labels": failed, "n_failed_labels": 7, "failure_causes": {CAUSE: 7}})
     assert f"    li/0/40/0/0: {CAUSE}\n" in text
     assert "    and 2 more: `status --json` names all\n" in text
+
+
+def test_status_counts_labels_of_cells_without_their_surface() -> None:
+    campaign = sample_campaign()
+    waived = campaign.substructures(state="accepted")[0]
+    directory = CampaignDirectory(campaign.folder.path)
+    store = directory.job_store()
+    found = list(store.query({"uuid": waived.crop_uuid}))
+    for document in found:
+        document["output"]["candidates"][0]["surface_rule_waived"] = 1.0
+    last = max(store.query({"output.kind": "state"}), key=lambda entry: entry["output"]["round"])
+    change = {"round": 2, "key": "crop.waive_surface_rule", "before": "False", "after": "True"}
+    last["output"]["changes"] = [change]
+    store.update([*found, last], key=["uuid", "index"])
+    summary = summarise(Campaign(store, campaign.name, directory))
+    assert summary["n_surface_rule_waived"] == 1
+    assert "  1 label is of a cell without the empty space that its centre looks into" in summary_text(summary)
+    assert summarise(sample_campaign())["n_surface_rule_waived"] == 0

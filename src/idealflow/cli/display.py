@@ -183,7 +183,7 @@ class Display:
         """Parts of the line, each with its weight: where there is no room, the lightest go first."""
         done, total = sum(self._steps.values()), self._state.schedule_steps * max(1, len(self._steps))
         begun = self._state.learner is not None  # before there is a model nothing has moved, and nothing was learned
-        parts = [(f"step {done}/{total}", 9 if begun else 2)]
+        parts: list[tuple[str, float]] = [(f"step {done}/{total}", 9 if begun else 2)]
         if self._last is not None and self._last.temperature is not None:
             parts.append((f"{self._last.temperature:.0f} K", 2))
         if self._last is not None and self._last.uncertainty is not None and self._last.threshold is not None:

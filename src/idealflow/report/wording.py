@@ -7,7 +7,15 @@ from typing import Any
 
 from idealflow.wording import counted
 
-__all__ = ["RELAXATION_ENDED", "SEGMENT_ENDED", "carried_words", "evaluation_line", "summary_text", "too_few_line"]
+__all__ = [
+    "RELAXATION_ENDED",
+    "SEGMENT_ENDED",
+    "carried_words",
+    "evaluation_line",
+    "summary_text",
+    "too_few_line",
+    "waived_line",
+]
 
 #: why a segment ended
 SEGMENT_ENDED = {
@@ -71,6 +79,8 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"  {boxed} labels of version 0.1.0 were made without vacuum, of structures that are not periodic in all directions: "
             "training leaves them out from the next round on; label.other_method: relabel labels them again"
         )
+    if waived := summary.get("n_surface_rule_waived"):
+        lines.append(f"  {waived_line(waived)}")
     if summary["other_method"] is not None:
         lines.append(f"  labels of another method: {_other_labels(summary)}")
     if summary.get("n_consolidations") or summary.get("n_discarded_consolidations"):
@@ -145,6 +155,18 @@ def too_few_line(too_few: dict[str, int]) -> str:
         f"too few distinct environments are known to judge others by ({counts}; {FEWEST} are needed): everything else of these "
         "species is new, and no threshold means anything for them; give the bootstrap structures that differ"
     )
+
+
+def waived_line(n: int) -> str:
+    """Say of how many labels the cell lacks a surface.
+
+    Examples
+    --------
+    >>> print(waived_line(1))
+    1 label is of a cell without the empty space that its centre looks into (crop.waive_surface_rule)
+    """
+    are, centre = ("is of a cell", "its centre looks") if n == 1 else ("are of cells", "their centres look")
+    return f"{counted(n, 'label')} {are} without the empty space that {centre} into (crop.waive_surface_rule)"
 
 
 def evaluation_line(entry: dict[str, Any]) -> str:
