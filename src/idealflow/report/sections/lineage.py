@@ -145,8 +145,7 @@ class Lineages:
                 "relaxation",
                 f"mean uncertainty of the shell {written(relaxation['uncertainty_before'])} → "
                 f"{written(relaxation['uncertainty_after'])}; "
-                f"it ended because {ended}; no core atom got worse than {written(relaxation['core_worsening'])} times "
-                "its value in the frame",
+                f"it ended because {ended}; {_worsened(relaxation['core_worsening'])}",
             ])  # fmt: skip
         if carried := carried_words(label.get("structure") or {}):
             steps.append(["charge and spin", carried])
@@ -217,6 +216,13 @@ def _surroundings(frame: Atoms, centre: int, own: NDArray[np.int64], core: NDArr
         "whole": len(frame),
         "precision": PRECISION,
     }
+
+
+def _worsened(worsening: float) -> str:
+    """What became of the core's uncertainty, whose largest ratio to that in the frame is ``worsening``."""
+    if worsening < 1.005:
+        return "no core atom is less known than in the frame"
+    return f"no core atom got worse than {written(worsening)} times its value in the frame"
 
 
 def _label(label: dict[str, Any]) -> str:
