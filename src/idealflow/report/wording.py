@@ -11,6 +11,7 @@ __all__ = [
     "RELAXATION_ENDED",
     "SEGMENT_ENDED",
     "carried_words",
+    "correlation_words",
     "evaluation_line",
     "summary_text",
     "too_few_line",
@@ -38,6 +39,8 @@ RELAXATION_ENDED = {
 
 #: failed labels that a text names
 _NAMED = 5
+#: centres below which a rank correlation says next to nothing
+_FEW_CENTRES = 8
 
 _CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them out"}
 
@@ -169,6 +172,19 @@ def waived_line(n: int) -> str:
     return f"{counted(n, 'label')} {are} without the empty space that {centre} into (crop.waive_surface_rule)"
 
 
+def correlation_words(correlation: float | None, n: int) -> str:
+    """A rank correlation over ``n`` centres, with a word where these are too few for it.
+
+    Examples
+    --------
+    >>> correlation_words(0.461, 29), correlation_words(1.0, 2), correlation_words(None, 1)
+    ('0.46', '1.00 (too few to tell)', 'undefined')
+    """
+    if correlation is None:
+        return "undefined"
+    return f"{correlation:.2f}" + (" (too few to tell)" if n < _FEW_CENTRES else "")
+
+
 def evaluation_line(entry: dict[str, Any]) -> str:
     """Write one stage of the evaluation, an entry of a summary's ``evaluation``, as a line; signed errors are in brackets.
 
@@ -200,8 +216,7 @@ def _methods(summary: dict[str, Any]) -> str:
 
 
 def _calibration_line(calibration: dict[str, Any]) -> str:
-    correlation = calibration["rank_correlation"]
-    shown = "undefined" if correlation is None else f"{correlation:.2f}"
+    shown = correlation_words(calibration["rank_correlation"], calibration["n"])
     bins = ", ".join(
         f"{_bin(entry)}: {entry['force_error_meV_per_A']:.0f} meV/Å ({entry['n']})" for entry in calibration["bins"]
     )
