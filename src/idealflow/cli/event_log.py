@@ -105,7 +105,8 @@ def lines_of_round(campaign: Campaign, number: int) -> Iterator[str]:
         for each in outputs(kind, "request_key", "state", "cause", "n_atoms", "method", "reused_from"):
             ended = f"failed: {each['cause']}" if each["state"] == "failed" else "accepted"
             again = ", the stored one of the same structure" if each.get("reused_from") else ""
-            yield f"label: {each['request_key']}, {counted(each['n_atoms'], 'atom')} by {each['method']}{again}, {ended}{_time(each)}"
+            what = f"{each['request_key']}, {counted(each['n_atoms'], 'atom')} by {each['method']}"
+            yield f"label: {what}{again}, {ended}{_time(each)}"
     for each in outputs("bootstrap", "n_structures", "threshold"):
         yield f"bootstrap: first model from {each['n_structures']} structures, threshold {each['threshold']:.2f}{_time(each)}"
     for each in outputs("update", "version_after", "decision", "reason", "new_before", "new_after"):
