@@ -92,7 +92,7 @@ notebooks: $(VENV)/.notebooks
 	rm -rf build/notebooks
 	mkdir -p build/notebooks
 	cp notebooks/*.ipynb build/notebooks
-	MPLBACKEND=agg $(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
+	$(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
 
 .venv-matgl/.made: $(BIN)/idealflow
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-matgl

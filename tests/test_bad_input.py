@@ -68,6 +68,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "too hot": ({"segment": {"max_temperature": 1999.0}}, "max_temperature = 1999 K"),
     "too hot at the start": ({"segment": {"start_temperature": 3e4}}, "highest temperature, 30000 K"),
     "long step": ({"segment": {"sampler": {"name": "langevin", "timestep": 2000}}}, "at most 100 fs, got 2000"),
+    "threshold by a wrong name": (
+        {"threshold": "automatic"},
+        "threshold: must be auto, a number above 0, or {force_error: NUMBER} in eV/Å, got 'automatic'",
+    ),
     "infinite threshold": ({"threshold": float("inf")}, "threshold must be a finite number, got inf"),
     "infinite force": ({"segment": {"max_force": float("inf")}}, "segment.max_force must be a finite number"),
     "no calculator": ({"label": {"labeller": {"calculator": "os.system"}}}, "os.system is no ASE calculator"),

@@ -36,6 +36,8 @@ CALCULATOR = {"calculator": tiny.EMT}
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"bootstap": {}}, "unknown key bootstap (did you mean 'bootstrap'?)"),
     ({"max_atoms": 100}, "unknown key max_atoms (it belongs in the section `crop`)"),
+    ({"segment": {"timestep": 1.0}}, "unknown key segment.timestep (it belongs in `segment.sampler`)"),
+    ({"label": {"calculator": "a.B"}}, "unknown key label.calculator (it belongs in `label.labeller`)"),
     ({"crop": {"seed": 1}}, "unknown key crop.seed (it belongs on the top level of the config)"),
     ({"structur": {"element": "Cu"}}, "unknown key structur (did you mean 'structure'?)"),
     ({"segment": {"check_intervall": 5}}, "unknown key segment.check_intervall (did you mean 'check_interval'?)"),

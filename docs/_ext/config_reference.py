@@ -46,9 +46,11 @@ def type_text(hint: Any) -> str:
 def _without_bounds(hint: Any, bounds: list[str]) -> Any:
     if get_origin(hint) is Annotated:
         base, *extra = get_args(hint)
+        if get_origin(base) is dict:  # bounds of what is in it are no bounds of the field
+            return dict[tuple(_without_bounds(arg, []) for arg in get_args(base))]
         for entry in extra:
             bounds += [_bound(bound) for bound in (entry.metadata if isinstance(entry, FieldInfo) else [])]
-        return base
+        return _without_bounds(base, bounds)
     args = get_args(hint)
     if args and get_origin(hint) is not None and any(get_origin(arg) is Annotated for arg in args):
         inner = [_without_bounds(arg, bounds) for arg in args]

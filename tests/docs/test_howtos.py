@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -58,6 +59,13 @@ def test_files_of_commands_exist(page: str) -> None:
     text = (ROOT / "docs" / "howto" / page).read_text()
     named = re.findall(r"(?:docs/examples|workflows|notebooks)/[\w./-]+\.(?:yaml|py|ipynb)", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_pages_after_the_tutorial_count_its_labels() -> None:
+    stored = json.loads((ROOT / "docs" / "examples" / "figures.json").read_text())["native"]["export"][0]
+    n, _, rest = stored.partition(" ")
+    assert f"\n{n} {rest.replace('first', 'labels')}\n" in (ROOT / "docs" / "howto" / "export.md").read_text()
+    assert f", {n} from the earlier campaign" in (ROOT / "docs" / "howto" / "earlier-campaign.md").read_text()
 
 
 def test_examples_that_build_on_the_tutorial_find_it_in_the_root() -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from idealflow.report.sections.blocks import numbers, table, thinned
 from idealflow.report.sections.dynamics import dynamics
 from idealflow.report.sections.gallery import Packing, gallery_rows, most_telling
 from idealflow.report.sections.head import head
+from idealflow.report.sections.settings_words import NAMES, setting_value
 from idealflow.report.sections.troubles import troubles
+from idealflow.workflow.campaign.record import settings_of
+from support import tiny
 from support.stored import in_memory, many
 
 #: kinds of blocks that stand for data
@@ -270,3 +274,46 @@ def test_tables_write_numbers_for_readers() -> None:
     assert table("t", "", [("a", "")], [[0.000123456], [None], [float("inf")], [-3.0], [123456]])["rows"] == [
         ["0.0001235"], ["–"], ["∞"], ["−3"], ["123\u202f456"]
     ]  # fmt: skip
+
+
+def test_every_setting_has_words_and_no_word_is_of_a_setting_that_is_not_there() -> None:
+    maker = tiny.maker(Path("nowhere"))
+    sections = {entry.name: getattr(maker, entry.name) for entry in fields(maker)}
+    known = {
+        f"{section}.{entry.name}"
+        for section, stage in sections.items()
+        if is_dataclass(stage)
+        for entry in fields(stage)
+        if entry.name != "name"
+    }
+    top = {name for name, value in sections.items() if not is_dataclass(value)}
+    assert {key for key in NAMES if "." in key} == known
+    assert {key for key in NAMES if "." not in key} <= top
+    assert {key for key in settings_of(maker) if "." not in key} - set(NAMES) == {
+        "artifacts",
+        "work",
+        "queues",
+        "launchpad",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("segment.schedule", [{"kind": "hold", "temperature": 300, "to": None, "steps": 20}], "300 K for 20 steps"),
+        ("segment.sampler", {"name": "langevin", "timestep": None, "friction": 0.01}, "langevin, friction 0.01 1/fs"),
+        (
+            "bootstrap.seeds",
+            ["POSCAR", {"element": "NaCl", "crystal": "rocksalt", "a": 5.64}],
+            "POSCAR; rocksalt NaCl, a 5.64",
+        ),
+        ("bootstrap.force_field_settings", {}, "as by default"),
+        ("crop.oxidation_states", {"Na": 1, "Cl": -1}, "Na 1, Cl -1"),
+        ("label.labeller", {"@class": "AseLabeller", "calculator": "a.B", "kwargs": {}, "reference": None}, "a.B"),
+        ("label.labeller", {"external": "VASP", "vasp": {"kind": "metal"}}, "VASP, vasp (kind metal)"),
+        ("threshold", {"force_error": 0.15}, "force error 0.15"),
+        ("embedding", "ides", "a crop, relaxed on its uncertainty (ides)"),
+    ],
+)
+def test_settings_are_told_in_words(key: str, value: Any, said: str) -> None:
+    assert setting_value(key, value) == said

@@ -138,6 +138,15 @@ def test_labels_may_come_back_in_parts_and_twice_and_are_never_replaced(
     assert "has a label already (accepted, by EMT of ASE), which is never replaced" in one_line(capsys)
     assert len(Campaign.open(outside.folder).labels(state="awaited")) == 4  # all of a file or none
 
+    stress = frames[4][1].pop("stress")
+    assert outside.bring(frames[4:5], "--engine", ENGINE) == 0
+    assert "1 of them, of periodic cells, came without a stress" in capsys.readouterr().out
+    assert outside.bring(frames[4:5], "--engine", ENGINE) == 0
+    assert "0 labels stored, 1 there already" in capsys.readouterr().out
+    frames[4][1]["stress"] = stress  # what is stored has none: not the same label
+    assert outside.bring(frames[4:5], "--engine", ENGINE) == 2
+    assert "which is never replaced" in one_line(capsys)
+
 
 def test_a_label_that_failed_outside_is_a_failed_label(outside: Outside, capsys: pytest.CaptureFixture[str]) -> None:
     outside.run()

@@ -83,7 +83,7 @@ class Scripted:
     def update(self, *_: object, steps: int, lr: float, seed: int) -> SimpleNamespace:
         self.at[0] += 1
         self.updates.append((steps, round(lr, 6), seed))
-        return SimpleNamespace(atom_steps=10 * steps)
+        return SimpleNamespace(atom_steps=10 * steps, loss=[0.5])
 
 
 KNOWN = Known([], [], ["v"], ["validation"])  # type: ignore[list-item]  # names stand for structures

@@ -145,7 +145,7 @@ def test_the_display_shows_how_many_labels_of_the_round_are_done() -> None:
     stream, state = io.StringIO(), sample_campaign().state()
     with Display(state, stream) as display:
         display(Progress("labels", done=3, total=8))
-    assert "3 of 8 of this round done" in stream.getvalue().splitlines()[-1]
+    assert "round: 3 of 8 labels" in stream.getvalue().splitlines()[-1]
     with Display(state, stream) as display:
         display(Progress("labels", done=8, total=8))
-    assert "of this round" not in stream.getvalue().splitlines()[-1]
+    assert "round: " not in stream.getvalue().splitlines()[-1]

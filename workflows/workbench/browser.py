@@ -97,10 +97,13 @@ class Browser:
         self._session = session
         return sum(float(one["cpuTime"]) for one in found)
 
-    def size(self, width: int, height: int = 900, *, dark: bool = False) -> None:
-        """Set the size of the window in pixels, and the colours that the reader prefers."""
+    def size(self, width: int, height: int = 900, *, dark: bool = False, still: bool = False) -> None:
+        """Set the size of the window in pixels, the colours that the reader prefers, and whether nothing shall move by itself."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"},
+        ]
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def open(self, address: str) -> None:

@@ -73,6 +73,10 @@ def bring(arguments: argparse.Namespace) -> int:
     parts += [f"{done.already} there already"] if done.already else []
     left = f"{done.awaited} still awaited" if done.awaited else "none is awaited any more: `idealflow run` goes on"
     sys.stdout.write(f"campaign {campaign.name}: {', '.join(parts)}; {left}\n")
+    if n := done.without_stress:
+        sys.stdout.write(
+            f"{n} of them, of periodic cells, came without a stress: the model learns no stress from them\n"
+        )
     return 0
 
 

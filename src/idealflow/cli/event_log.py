@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idealflow.report.wording import RELAXATION_ENDED, SEGMENT_ENDED
 from idealflow.schemas import CampaignState
+from idealflow.wording import counted
 from idealflow.workflow.jobs.progress import Progress
 
 if TYPE_CHECKING:
@@ -43,17 +45,24 @@ class EventLog:
 
     def __init__(self, path: Path, campaign: Campaign) -> None:
         self._path, self._campaign = path, campaign
+        self._took = ""
 
     def __call__(self, event: Progress) -> None:
         """Write an event that has a message; steps and counts are for the display alone."""
-        if event.message:
+        if event.stage == "round":
+            self._took = event.message
+        elif event.message:
             self._write([f"{event.stage}: {event.message}"])
 
     def committed(self, state: CampaignState) -> None:
         """Write what the round did that this state ends."""
         version = None if state.learner is None else state.learner.version
-        end = f"round {state.round} is committed: {state.n_substructures} substructures, {state.n_failed_labels} failed labels"
-        self._write([*lines_of_round(self._campaign, state.round - 1), f"{end}, model {version}"])
+        end = (
+            f"round {state.round} is committed: {counted(state.n_substructures, 'substructure')}, "
+            f"{counted(state.n_failed_labels, 'failed label')}, model {version}"
+        )
+        took = f" ({self._took})" if self._took else ""
+        self._write([*lines_of_round(self._campaign, state.round - 1), end + took])
 
     def _write(self, lines: list[str]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -76,11 +85,12 @@ def lines_of_round(campaign: Campaign, number: int) -> Iterator[str]:
         return sorted(found, key=lambda each: [each.get(name) or 0 for name in _PLACE])
 
     for each in outputs("segment", "walker", "first_step", "last_step", "reason", "detail"):
-        why = each["reason"] + (f" ({each['detail']})" if each.get("detail") else "")
+        why = SEGMENT_ENDED.get(each["reason"], each["reason"]) + (f" ({each['detail']})" if each.get("detail") else "")
         yield f"segment: walker {each['walker']} from step {each['first_step']} to {each['last_step']}, {why}{_time(each)}"
     for each in outputs("screen", "walker", "step", "n_triggering", "max_uncertainty", "threshold"):
+        asked = f"{counted(each['n_triggering'], 'atom')} asked for a label"
         yield (
-            f"screen: walker {each['walker']} at step {each['step']}, {each['n_triggering']} atoms trigger, highest uncertainty "
+            f"screen: walker {each['walker']} at step {each['step']}, {asked}, highest uncertainty "
             f"{each['max_uncertainty']:.2f} of {each['threshold']:.2f}{_time(each)}"
         )
     for each in outputs("crop", "walker", "step", "atom", "centre_uncertainty", "failure"):
@@ -89,17 +99,20 @@ def lines_of_round(campaign: Campaign, number: int) -> Iterator[str]:
     for each in outputs("relaxation", *_PLACE, "reason", "uncertainty_before", "uncertainty_after"):
         known = (each.get("uncertainty_before"), each.get("uncertainty_after"))
         shell = "" if None in known else f", shell {known[0]:.2f} → {known[1]:.2f}"
-        yield f"relax: {_place(each)}, {each['reason']}{shell}{_time(each)}"
+        why = RELAXATION_ENDED.get(each["reason"], each["reason"])
+        yield f"relax: {_place(each)}, {why}{shell}{_time(each)}"
     for kind in ("label", "substructure"):
         for each in outputs(kind, "request_key", "state", "cause", "n_atoms", "method", "reused_from"):
             ended = f"failed: {each['cause']}" if each["state"] == "failed" else "accepted"
             again = ", the stored one of the same structure" if each.get("reused_from") else ""
-            yield f"label: {each['request_key']}, {each['n_atoms']} atoms by {each['method']}{again}, {ended}{_time(each)}"
+            what = f"{each['request_key']}, {counted(each['n_atoms'], 'atom')} by {each['method']}"
+            yield f"label: {what}{again}, {ended}{_time(each)}"
     for each in outputs("bootstrap", "n_structures", "threshold"):
         yield f"bootstrap: first model from {each['n_structures']} structures, threshold {each['threshold']:.2f}{_time(each)}"
     for each in outputs("update", "version_after", "decision", "reason", "new_before", "new_after"):
         change = _change("the new labels", each.get("new_before"), each.get("new_after"))
-        yield f"update: {each['decision']}, model {each['version_after']}: {each['reason']}{change}{_time(each)}"
+        decision = each["decision"].replace("_", " ")
+        yield f"update: {decision}, model {each['version_after']}: {each['reason']}{change}{_time(each)}"
     for each in outputs("consolidation", "version_after", "decision", "reason", "all_before", "all_after"):
         change = _change("all labels", each.get("all_before"), each.get("all_after"))
         yield f"consolidation: {each['decision']}, model {each['version_after']}: {each['reason']}{change}{_time(each)}"

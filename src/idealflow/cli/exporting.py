@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from idealflow.cli.bringing import requests
 from idealflow.cli.looking import refuse_ending
 from idealflow.errors import InputError, did_you_mean
+from idealflow.wording import counted
 
 if TYPE_CHECKING:
     from idealflow.workflow.folder.target import Target
@@ -150,7 +151,7 @@ def _trajectory(target: Target, arguments: argparse.Namespace) -> int:
     frames = moved_frames(target.campaign, walker, every, uncertain=not arguments.no_uncertainty)
     with _told(file), replacing(file.resolve()) as draft:
         count = TRAJECTORY_FORMATS[form](draft, frames, walker)
-    sys.stdout.write(f"{count} frames of walker {walker}: {file}\n")
+    sys.stdout.write(f"{counted(count, 'frame')} of walker {walker}: {file}\n")
     return 0
 
 

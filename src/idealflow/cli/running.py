@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     2
     """
     read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
+    from idealflow.cli.afterwards import Afterwards
     from idealflow.cli.display import Display
     from idealflow.cli.event_log import EventLog
     from idealflow.provenance import Campaign
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from idealflow.workflow.campaign.state import next_action
     from idealflow.workflow.config.load import former_maker
     from idealflow.workflow.drivers.local import open_state, run_campaign
-    from idealflow.workflow.drivers.machine import default_workers
+    from idealflow.workflow.drivers.machine import Share, default_workers, labels_side_by_side
     from idealflow.workflow.folder.directory import CampaignDirectory
     from idealflow.workflow.jobs.progress import listening
 
@@ -67,8 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.quiet:
             _tell_changes(state, stored)
 
+        workers = arguments.workers or maker.workers or default_workers()
         with contextlib.ExitStack() as stack:
-            display = None if arguments.quiet else stack.enter_context(Display(state))
+            at_once = labels_side_by_side(workers, Share(maker.label.n_cores, maker.label.memory_gb or 0.0))
+            afterwards = Afterwards(campaign, at_once).seconds
+            display = None if arguments.quiet else stack.enter_context(Display(state, afterwards=afterwards))
             if display is not None:
                 stack.enter_context(listening(display))
             log = EventLog(directory.log_path, campaign)
@@ -86,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
                     structure,
                     store,
                     state=state,
-                    workers=arguments.workers or maker.workers or default_workers(),
+                    workers=workers,
                     on_round=on_round,
                     root_dir=directory.jobs,
                 )

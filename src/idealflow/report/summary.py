@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from idealflow.analysis import acceleration, calibrate
+from idealflow.errors import ArtifactError
 from idealflow.provenance import Campaign
 from idealflow.schemas import BootstrapDoc, CampaignState, EvaluationDoc, FrameErrors
 from idealflow.storage import replacing
 
 __all__ = ["summarise", "write_summary"]
+
+_WAIVE = "crop.waive_surface_rule"
 
 
 def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False) -> dict[str, Any]:
@@ -28,8 +31,8 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
     campaign
         The campaign.
     whole
-        Whether to add ``labels_by_method`` and ``calibration``, for which the documents of all labels are read; without them
-        the cost does not grow with the number of rounds.
+        Whether to add ``labels_by_method``, ``calibration`` and others for which the documents of all labels are read; without
+        them the cost does not grow with the number of rounds.
     recompute
         Whether to compute those errors for ``calibration`` that campaigns of earlier versions have not stored.
 
@@ -91,6 +94,7 @@ def summarise(campaign: Campaign, *, whole: bool = True, recompute: bool = False
     if whole:
         summary["labels_by_method"] = campaign.labels_by_method()
         summary["failed_labels"] = _failed_labels(campaign)
+        summary["n_surface_rule_waived"] = _n_waived(campaign, state)
         summary["calibration"] = _calibration(campaign, recompute)
     if evaluation is not None:
         stages = sorted({frame.stage for frame in evaluation.frames})
@@ -176,6 +180,27 @@ def _failed_labels(campaign: Campaign) -> list[dict[str, str]]:
         found += campaign.outputs(kind, ["request_key", "cause", "round"], state="failed")
     found.sort(key=lambda each: (-each["round"], each["request_key"]))
     return [{"request_key": each["request_key"], "cause": each.get("cause") or "unknown"} for each in found]
+
+
+def _n_waived(campaign: Campaign, state: CampaignState) -> int:
+    """Accepted labels of cells that lack the empty space their centre looks into, as ``crop.waive_surface_rule`` allows."""
+    if not (any(entry.key == _WAIVE for entry in state.changes) or _waives(campaign, state)):
+        return 0
+    where = ("round", "walker", "step", "atom")
+    crops = campaign.outputs("crop", where, **{"candidates.surface_rule_waived": {"$exists": True}})
+    waived = {tuple(crop[name] for name in where) for crop in crops}
+    labels = campaign.outputs("substructure", where, state="accepted")
+    return sum(tuple(label[name] for name in where) in waived for label in labels)
+
+
+def _waives(campaign: Campaign, state: CampaignState) -> bool:
+    """Whether the present settings may waive the rule; also where their file cannot be read, so that the cells are counted."""
+    if state.settings is None:  # version 0.1.0 had no such rule
+        return False
+    try:
+        return bool(json.loads(campaign.fetch(state.settings).read_text()).get(_WAIVE))
+    except ArtifactError:
+        return True
 
 
 def _calibration(campaign: Campaign, recompute: bool) -> dict[str, Any] | None:

@@ -7,10 +7,40 @@ from typing import Any
 
 from idealflow.wording import counted
 
-__all__ = ["carried_words", "evaluation_line", "summary_text", "too_few_line"]
+__all__ = [
+    "RELAXATION_ENDED",
+    "SEGMENT_ENDED",
+    "carried_words",
+    "correlation_words",
+    "evaluation_line",
+    "summary_text",
+    "too_few_line",
+    "waived_line",
+]
+
+#: why a segment ended
+SEGMENT_ENDED = {
+    "triggered": "a frame triggered",
+    "schedule_end": "the schedule was done",
+    "segment_end": "the segment's length was done",
+    "wall_time": "its time was up",
+    "blow_up": "the dynamics blew up",
+}
+
+#: why a relaxation ended
+RELAXATION_ENDED = {
+    "in_distribution": "the shell is as the model knows it",
+    "converged": "it converged",
+    "steps": "its steps were spent",
+    "contact": "no step keeps atoms far enough apart",
+    "unchanged": "nothing better than the crop was found",
+    "unknown": "every environment is of a species never seen",
+}
 
 #: failed labels that a text names
 _NAMED = 5
+#: centres below which a rank correlation says next to nothing
+_FEW_CENTRES = 8
 
 _CHOICES = {"keep": "training uses them too", "leave_out": "training leaves them out"}
 
@@ -52,6 +82,8 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"  {boxed} labels of version 0.1.0 were made without vacuum, of structures that are not periodic in all directions: "
             "training leaves them out from the next round on; label.other_method: relabel labels them again"
         )
+    if waived := summary.get("n_surface_rule_waived"):
+        lines.append(f"  {waived_line(waived)}")
     if summary["other_method"] is not None:
         lines.append(f"  labels of another method: {_other_labels(summary)}")
     if summary.get("n_consolidations") or summary.get("n_discarded_consolidations"):
@@ -128,6 +160,31 @@ def too_few_line(too_few: dict[str, int]) -> str:
     )
 
 
+def waived_line(n: int) -> str:
+    """Say of how many labels the cell lacks a surface.
+
+    Examples
+    --------
+    >>> print(waived_line(1))
+    1 label is of a cell without the empty space that its centre looks into (crop.waive_surface_rule)
+    """
+    are, centre = ("is of a cell", "its centre looks") if n == 1 else ("are of cells", "their centres look")
+    return f"{counted(n, 'label')} {are} without the empty space that {centre} into (crop.waive_surface_rule)"
+
+
+def correlation_words(correlation: float | None, n: int) -> str:
+    """A rank correlation over ``n`` centres, with a word where these are too few for it.
+
+    Examples
+    --------
+    >>> correlation_words(0.461, 29), correlation_words(1.0, 2), correlation_words(None, 1)
+    ('0.46', '1.00 (too few to tell)', 'undefined')
+    """
+    if correlation is None:
+        return "undefined"
+    return f"{correlation:.2f}" + (" (too few to tell)" if n < _FEW_CENTRES else "")
+
+
 def evaluation_line(entry: dict[str, Any]) -> str:
     """Write one stage of the evaluation, an entry of a summary's ``evaluation``, as a line; signed errors are in brackets.
 
@@ -159,8 +216,7 @@ def _methods(summary: dict[str, Any]) -> str:
 
 
 def _calibration_line(calibration: dict[str, Any]) -> str:
-    correlation = calibration["rank_correlation"]
-    shown = "undefined" if correlation is None else f"{correlation:.2f}"
+    shown = correlation_words(calibration["rank_correlation"], calibration["n"])
     bins = ", ".join(
         f"{_bin(entry)}: {entry['force_error_meV_per_A']:.0f} meV/Å ({entry['n']})" for entry in calibration["bins"]
     )

@@ -10,11 +10,11 @@ from typing import Any
 
 from idealflow.errors import ArtifactError
 from idealflow.provenance import Campaign
-from idealflow.report.sections.blocks import Block, Section, missing, note, table, written
+from idealflow.report.sections.blocks import Block, Section, missing, note, table
+from idealflow.report.sections.settings_words import setting_name, setting_value
 
 __all__ = ["about"]
 
-_LONGEST = 300  # characters of a setting's value that are shown
 _ROOMS = {
     "bootstrap": "First model",
     "segment": "Molecular dynamics",
@@ -24,42 +24,6 @@ _ROOMS = {
     "label": "Labels",
     "update": "Model updates",
     "evaluation": "Evaluation",
-}
-#: what a setting is called, where its key does not say it or lacks the unit
-_WORDS = {
-    "seed": "seed of all random numbers",
-    "embedding": "what is labelled around an atom",
-    "threshold": "threshold of the uncertainty",
-    "n_walkers": "walkers",
-    "n_attempts": "cells tried for one atom",
-    "bootstrap.rattle": "displacements of the first structures (Å)",
-    "bootstrap.strain": "largest strain of the first structures",
-    "bootstrap.n_structures": "first structures",
-    "bootstrap.fit_steps": "steps of the first fit",
-    "bootstrap.soap": "SOAP descriptor (r_cut, sigma in Å)",
-    "bootstrap.uncertainty": "measure of uncertainty",
-    "segment.schedule": "schedule (temperatures in K)",
-    "segment.sampler": "sampler (timestep in fs, friction in 1/fs)",
-    "segment.check_interval": "MD steps between two screenings",
-    "segment.segment_steps": "MD steps of a segment",
-    "segment.max_force": "largest force before a blow-up (eV/Å)",
-    "segment.max_temperature": "highest temperature before a blow-up (K)",
-    "segment.start_temperature": "temperature at the start (K)",
-    "segment.time_limit_s": "time limit of a segment (s)",
-    "screen.max_centres": "most atoms labelled of one frame",
-    "crop.n_candidates": "candidate cells for one atom",
-    "crop.max_atoms": "most atoms of a cell",
-    "crop.vacuum": "vacuum where the frame is open (Å)",
-    "crop.max_composition_error": "largest error of the composition",
-    "relax.max_steps": "steps of a relaxation",
-    "relax.max_crops": "crops relaxed before giving up",
-    "relax.cell": "cell relaxed too",
-    "label.labeller": "what computes the labels",
-    "update.n_steps": "training steps of an update",
-    "update.n_replay": "old structures replayed in an update",
-    "update.learning_rate": "learning rate",
-    "update.joins": "atoms that join the distribution",
-    "evaluation.n_frames": "whole frames labelled at the end",
 }
 _PLACES = ("artifacts", "work", "launchpad", "queues")
 
@@ -78,7 +42,7 @@ def about(campaign: Campaign, summary: dict[str, Any]) -> Section:
     section = Section("about", "How it was made", "All that is needed to make the campaign again.")
     section.add(_origin(campaign))
     if changes := summary.get("settings_changes"):
-        rows = [[change["round"], _named(change["key"]), change["before"], change["after"]] for change in changes]
+        rows = [[change["round"], setting_name(change["key"]), change["before"], change["after"]] for change in changes]
         columns = [("from round", ""), ("setting", ""), ("before", ""), ("after", "")]
         section.add(
             table("Settings that later runs changed", "Each with the first round for which it holds.", columns, rows)
@@ -123,7 +87,7 @@ def _settings(campaign: Campaign) -> list[Block]:
     for key, value in sorted(settings.items()):
         if key not in _PLACES and value is not None:
             room = _ROOMS.get(key.partition(".")[0], "Campaign") if "." in key else "Campaign"
-            rooms.setdefault(room, []).append([_named(key), _shown(value), key])
+            rooms.setdefault(room, []).append([setting_name(key), setting_value(key, value), key])
     columns = [("setting", ""), ("value", ""), ("in the config", "its place in the YAML file")]
     order = ["Campaign", *_ROOMS.values()]
     return [
@@ -131,22 +95,3 @@ def _settings(campaign: Campaign) -> list[Block]:
         for room in order
         if room in rooms
     ]
-
-
-def _named(key: str) -> str:
-    """A setting's key in words."""
-    return _WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
-
-
-def _shown(value: Any) -> str:
-    """A setting's value as one reads it, without brackets and quotes."""
-    if isinstance(value, dict):
-        inner = ", ".join(
-            f"{k.replace('_', ' ')} {_shown(v)}" for k, v in value.items() if v is not None and k[:1] != "@"
-        )
-        text = inner or "as by default"
-    elif isinstance(value, list):
-        text = "; ".join(_shown(item) for item in value) or "none"
-    else:
-        text = written(value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from idealflow.errors import ArtifactError
 from idealflow.provenance import Campaign
 from idealflow.report.sections.blocks import Block, Section, figure, line, missing, note, numbers, table
+from idealflow.report.wording import correlation_words
 from idealflow.schemas import EvaluationDoc
+from idealflow.wording import counted
 
 __all__ = ["accuracy"]
 
@@ -145,8 +147,7 @@ def _calibration(campaign: Campaign, found: dict[str, Any] | None) -> list[Block
     rows = [row for row in rows if np.isfinite(row["force_error"])]
     if not found or not rows:
         return [missing(title, "No label is learned yet whose error before learning is stored.")]
-    correlation = found["rank_correlation"]
-    shown = "undefined" if correlation is None else f"{correlation:.2f}"
+    shown = correlation_words(found["rank_correlation"], found["n"])
     points = {
         "type": "scatter", "mode": "markers", "name": "labelled centres", "marker": {"color": "@blue", "size": 6, "opacity": 0.7},
         "x": numbers([row["ratio"] for row in rows]), "y": numbers([1e3 * row["force_error"] for row in rows]),
@@ -155,8 +156,8 @@ def _calibration(campaign: Campaign, found: dict[str, Any] | None) -> list[Block
     }  # fmt: skip
     hint = (
         "At each labelled centre: uncertainty over threshold, and the force error of the model before it "
-        "learned the label. Spearman's "
-        f"rank correlation is {shown} over {found['n']} centres: 1 means that the most uncertain atoms are the most wrong."
+        f"learned the label. Spearman's rank correlation is {shown} over {counted(found['n'], 'centre')}: 1 means that the most "
+        "uncertain atoms are the most wrong."
     )
     drawn = figure("calibration", title, hint, [points], "uncertainty / threshold", "force error (meV/Å)",
                    xaxis={"type": "log"}, yaxis={"rangemode": "tozero"})  # fmt: skip

@@ -17,6 +17,7 @@ from idealflow.report.sections.learning import CYCLE
 
 __all__ = ["dynamics", "thinned_frames"]
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _RDF_FRAMES = 8
 _RDF_R_MAX = 8.0
 _MOST_PAIRS = 6  # pairs of species drawn apart; with more of them the curves cannot be told from each other
@@ -118,12 +119,19 @@ def _msd(frames: list[Atoms]) -> Block:
         values = msd(positions, atoms=symbols == species)
         traces.append(line((time - time[0]) / 1000.0, values, species, CYCLE[number % len(CYCLE)]))
         if len(time) >= 10:
-            found.append(f"{species} {diffusion_coefficient(time - time[0], values):.2g} cm²/s")
+            found.append(f"{species} {_power(diffusion_coefficient(time - time[0], values))} cm²/s")
     hint = "Of walker 0, from its first frame. A crystal levels off, a liquid rises steadily."
     if found:
         hint += f" A sixth of the mean slope between a fifth and four fifths of the time: {', '.join(found)}."
     return figure("msd", "Mean squared displacement", hint, traces, "time (ps)", "mean squared displacement (Å²)",
                   yaxis={"rangemode": "tozero"})  # fmt: skip
+
+
+def _power(value: float) -> str:
+    """A number with two digits and its power of ten, as one writes it by hand."""
+    digits, _, exponent = f"{value:.1e}".replace("-", "\N{MINUS SIGN}").partition("e")
+    raised = str(int(exponent.replace("\N{MINUS SIGN}", "-"))).translate(_RAISED)
+    return f"{digits} · 10{raised}"
 
 
 def _rdf(frames: list[Atoms]) -> Block:

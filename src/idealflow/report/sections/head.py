@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from idealflow.report.sections.blocks import Block, Section, note, written
+from idealflow.report.wording import too_few_line, waived_line
 
 __all__ = ["head"]
 
@@ -69,8 +70,6 @@ def _notes(summary: dict[str, Any]) -> list[Block]:
         counted = ", ".join(f"{n} labels by {method}" for method, n in methods.items())
         found.append(note(f"The labels are by several methods: {counted}.", warning=True))
     if too_few := summary.get("too_few_environments"):
-        from idealflow.report.wording import too_few_line
-
         found.append(note(f"{too_few_line(too_few)}.", warning=True))
     calibration = summary.get("calibration") or {}
     if calibration.get("warning"):
@@ -80,6 +79,8 @@ def _notes(summary: dict[str, Any]) -> list[Block]:
             f"{boxed} labels of version 0.1.0 were made without vacuum, of open structures; training leaves them out."
         )
         found.append(note(text, warning=True))
+    if waived := summary.get("n_surface_rule_waived"):
+        found.append(note(f"{waived_line(waived)}.", warning=True))
     return found + [
         note(f"{message}.") for message in [*summary.get("settings_remarks", []), *summary.get("notes", [])]
     ]

@@ -14,26 +14,11 @@ from idealflow.provenance import Campaign
 from idealflow.report.sections.blocks import Block, figure, line, missing, table, written
 from idealflow.report.sections.frames import load_frame
 from idealflow.report.sections.gallery import PRECISION, Errors
-from idealflow.report.wording import carried_words
+from idealflow.report.wording import RELAXATION_ENDED, SEGMENT_ENDED, carried_words
 
 __all__ = ["Lineages"]
 
 _MOST_IN_FRAME = 1500  # atoms of the frame that are shown, the nearest to the centre
-_ENDED = {
-    "triggered": "a frame triggered",
-    "schedule_end": "the schedule was done",
-    "segment_end": "the segment's length was done",
-    "wall_time": "its time was up",
-    "blow_up": "the dynamics blew up",
-}
-_RELAXED = {
-    "in_distribution": "the shell is as the model knows it",
-    "converged": "it converged",
-    "steps": "its steps were spent",
-    "contact": "no step keeps atoms far enough apart",
-    "unchanged": "nothing better than the crop was found",
-    "unknown": "every environment is of a species never seen",
-}
 _KINDS = {
     "cartesian": "random box",
     "parent": "box along the frame's cell",
@@ -141,7 +126,7 @@ class Lineages:
         """The way of the substructure, as (stage, sentence)."""
         steps = []
         if segment:
-            ended = _ENDED.get(segment["reason"], segment["reason"])
+            ended = SEGMENT_ENDED.get(segment["reason"], segment["reason"])
             steps.append([
                 "dynamics",
                 f"walker {label['walker']}, steps {segment['first_step']} to {segment['last_step']} with model version "
@@ -155,13 +140,12 @@ class Lineages:
                 f"{written(label['uncertainty'])}",
             ])  # fmt: skip
         if relaxation and relaxation["uncertainty_before"] is not None:
-            ended = _RELAXED.get(relaxation["reason"], relaxation["reason"])
+            ended = RELAXATION_ENDED.get(relaxation["reason"], relaxation["reason"])
             steps.append([
                 "relaxation",
                 f"mean uncertainty of the shell {written(relaxation['uncertainty_before'])} → "
                 f"{written(relaxation['uncertainty_after'])}; "
-                f"it ended because {ended}; no core atom got worse than {written(relaxation['core_worsening'])} times "
-                "its value in the frame",
+                f"it ended because {ended}; {_worsened(relaxation['core_worsening'])}",
             ])  # fmt: skip
         if carried := carried_words(label.get("structure") or {}):
             steps.append(["charge and spin", carried])
@@ -232,6 +216,13 @@ def _surroundings(frame: Atoms, centre: int, own: NDArray[np.int64], core: NDArr
         "whole": len(frame),
         "precision": PRECISION,
     }
+
+
+def _worsened(worsening: float) -> str:
+    """What became of the core's uncertainty, whose largest ratio to that in the frame is ``worsening``."""
+    if worsening < 1.005:
+        return "no core atom is less known than in the frame"
+    return f"no core atom got worse than {written(worsening)} times its value in the frame"
 
 
 def _label(label: dict[str, Any]) -> str:

@@ -53,6 +53,9 @@ function coloured(value) {
   return value;
 }
 
+/** A text whose units, such as eV/Å, stay on one line. */
+const unbroken = (text) => text.replace(/\/(?=\S)/g, "/\u2060");
+
 function bytes(text) {
   const raw = atob(text);
   const found = new Uint8Array(raw.length);

@@ -19,7 +19,7 @@ function drawMissing(block) {
 
 function drawFacts(block) {
   const items = block.items.map((fact) =>
-    make("div", { class: "fact" }, make("dt", {}, fact.name), make("dd", {}, fact.value), hint(fact.hint, fact.name)));
+    make("div", { class: "fact" }, make("dt", {}, fact.name), make("dd", {}, unbroken(fact.value)), hint(fact.hint, fact.name)));
   return make("dl", { class: "facts wide" }, ...items);
 }
 
@@ -31,7 +31,7 @@ function drawSteps(block) {
 const NUMBER = /^[-−]?[\d\u202f]+(\.\d+)?(e[-+]?\d+)?$|^[–∞]$/;
 
 function drawTable(block) {
-  const head = make("tr", {}, ...block.columns.map((c) => make("th", { scope: "col" }, c.name, hint(c.hint, c.name))));
+  const head = make("tr", {}, ...block.columns.map((c) => make("th", { scope: "col" }, unbroken(c.name), hint(c.hint, c.name))));
   const rows = block.rows.map((row) => make("tr", {}, ...row.map((text) => make("td", { class: NUMBER.test(text) ? "number" : text.length > 40 ? "long" : null }, text))));
   const whole = make("div", { class: "scroll", tabindex: "0" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
   const caption = block.hint ? make("p", { class: "caption" }, block.hint) : null;

@@ -49,22 +49,25 @@
   };
 
   const draw = async (stamp) => {
-    const { head, status } = await ask("head");
+    const quick = sections.filter((one) => !slow.has(one));
+    // all are asked for at once: answers are made while others are drawn
+    const [first, rows, ...made] = [ask("head"), ask("gallery"), ...quick.map((key) => ask("section", { key }))];
+    for (const one of [rows, ...made]) one.catch(() => {}); // what is wrong is thrown where the answer is awaited
+    const { head, status } = await first;
     drawHead(head, status);
     document.title = `Campaign ${stamp.name}: round ${Math.max(0, stamp.round)}`;
     if (!gallery.element.isConnected) {
       main.append(gallery.element, ...sections.map((key) => make("section", { id: key }, make("p", { class: "about" }, "is being computed …"))));
     }
     asked.forget(); // what a newer model made of them may have changed
-    gallery.update(await ask("gallery"));
-    for (const key of sections.filter((one) => !slow.has(one))) await drawOne(key);
+    gallery.update(await rows);
+    for (const [number, key] of quick.entries()) drawMade(key, await made[number]);
     document.documentElement.dataset.round = stamp.round;
     document.documentElement.dataset.ready = "yes";
     drawSlow(stamp.name);
   };
 
-  const drawOne = async (key) => {
-    const section = await ask("section", { key });
+  const drawMade = (key, section) => {
     titles.set(key, section.title);
     drawSection(section);
     drawContents([{ key: "gallery", title: "Substructures" }, ...sections.filter((one) => titles.has(one)).map((one) => ({ key: one, title: titles.get(one) }))]);
@@ -78,7 +81,7 @@
     try {
       while (again) {
         again = false;
-        for (const key of slow) if (name === chosen || again) await drawOne(key);
+        for (const key of slow) if (name === chosen || again) drawMade(key, await ask("section", { key }));
         name = chosen;
       }
     } catch (error) {

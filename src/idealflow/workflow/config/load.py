@@ -206,8 +206,10 @@ def _validated(kind: type, settings: Any, where: str, faults: Faults) -> Any:
             try:
                 values[key] = TypeAdapter(hints[key]).validate_python(value)
             except ValidationError as error:
-                problem = error.errors()[0]
-                raise InputError(f"{place}: {_lowered(problem['msg'])}, got {problem['input']!r}") from error
+                problems = error.errors()
+                # where a value may be of several kinds, each kind says what is wrong by it
+                told = dict.fromkeys(_lowered(one["msg"]) for one in problems)
+                raise InputError(f"{place}: {' or '.join(told)}, got {problems[0]['input']!r}") from error
     if len(faults.found) > before:
         return None
     try:

@@ -14,6 +14,16 @@ from idealflow.workflow.campaign.ideal import IdealMaker
 
 __all__ = ["advice", "keys_of"]
 
+#: keys of mappings inside a section: where each mapping stands
+_INNER = {
+    "label.labeller": ("calculator", "external", "import_from", "kwargs", "maker", "reference"),
+    "segment.sampler": ("friction", "timestep"),
+    "segment.schedule": ("steps", "temperature"),
+    "bootstrap.soap": ("l_max", "n_max", "r_cut", "sigma"),
+    "structure": ("builder", "crystal", "element", "file", "repeat", "vacancies"),
+    "budget": ("label_core_hours",),
+}
+
 
 def keys_of(kind: type[Maker], section: str = "") -> Iterator[str]:
     """Names of all settings of a Maker and of the stages in it, as ``section.key``.
@@ -49,6 +59,8 @@ def advice(key: object, known: Sequence[str]) -> str:
     unknown key max_atoms (it belongs in the section `crop`)
     >>> print("unknown key crop.seed" + advice("seed", ["max_atoms"]))
     unknown key crop.seed (it belongs on the top level of the config)
+    >>> print("unknown key segment.timestep" + advice("timestep", ["schedule", "sampler"]))
+    unknown key segment.timestep (it belongs in `segment.sampler`)
     >>> print("unknown key structur" + advice("structur", ["seed", "crop"]))
     unknown key structur (did you mean 'structure'?)
     >>> print("unknown key max_atom" + advice("max_atom", ["seed"]))
@@ -60,6 +72,8 @@ def advice(key: object, known: Sequence[str]) -> str:
         if "" in sections:
             return " (it belongs on the top level of the config)"
         return f" (it belongs in the section {' or '.join(f'`{section}`' for section in sections)})"
+    if inner := [place for place, keys in _INNER.items() if key in keys]:
+        return f" (it belongs in {' or '.join(f'`{place}`' for place in inner)})"
     if near := did_you_mean(key, known):
         return near
     elsewhere = {place.rpartition(".")[2]: place for place in reversed(places)}

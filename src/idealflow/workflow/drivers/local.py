@@ -17,14 +17,13 @@ from jobflow import JobStore
 from idealflow.errors import InputError, LabelsAwaitedError
 from idealflow.provenance import Campaign
 from idealflow.schemas import CampaignState, EvaluationDoc, StoredStructure
-from idealflow.settings import Settings
 from idealflow.wording import counted
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.campaign.opening import first_frame, initial_state
 from idealflow.workflow.campaign.reopening import reopened
 from idealflow.workflow.campaign.state import Action, next_action
 from idealflow.workflow.drivers.budget import LabelBudget
-from idealflow.workflow.drivers.machine import Share, cores_at_hand, memory_at_hand_gb
+from idealflow.workflow.drivers.machine import whole_share
 from idealflow.workflow.drivers.pool import Pool
 from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.build import build_structure
@@ -34,6 +33,13 @@ from idealflow.workflow.jobs.progress import Progress, emit, noted
 
 __all__ = ["check_site", "evaluate_campaign", "open_state", "run_campaign"]
 
+_DONE = {
+    "bootstrap": "the bootstrap",
+    "relabel": "relabelling",
+    "round": "it",
+    "consolidate": "consolidation",
+    "evaluate": "evaluation",
+}
 _ASKED_FRAMES = 5  # if neither the call nor the config says how many
 
 
@@ -242,8 +248,7 @@ def _runner(workers: int, store: JobStore, root_dir: Any, budget: LabelBudget | 
     if workers == 1:
         yield FlowRunner(store, str(folder), None, budget)
         return
-    whole = Share(max(cores_at_hand(), workers * Settings().threads), memory_at_hand_gb())
-    with Pool(workers, whole, store, str(folder)) as pool:
+    with Pool(workers, whole_share(workers), store, str(folder)) as pool:
         yield FlowRunner(store, str(folder), pool, budget)
 
 
@@ -340,5 +345,5 @@ def _run_action(
     if after is None or after.round != state.round + 1:
         found = "none" if after is None else after.round
         raise RuntimeError(f"{action.kind} of round {state.round} committed no state (last stored round: {found})")
-    emit(Progress("round", message=f"{action.kind} {state.round} done in {time.perf_counter() - started:.1f} s"))
+    emit(Progress("round", message=f"{_DONE[action.kind]} took {time.perf_counter() - started:.1f} s"))
     return after

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from idealflow.settings import Settings
 
-__all__ = ["Share", "cores_at_hand", "default_workers", "memory_at_hand_gb"]
+__all__ = ["Share", "cores_at_hand", "default_workers", "labels_side_by_side", "memory_at_hand_gb", "whole_share"]
 
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -51,6 +51,31 @@ def default_workers() -> int:
     True
     """
     return max(1, cores_at_hand() // Settings().threads)
+
+
+def whole_share(workers: int) -> Share:
+    """Cores and memory that workers share: those at hand, and never fewer cores than their threads.
+
+    Examples
+    --------
+    >>> whole_share(4).cores >= 4
+    True
+    """
+    return Share(max(cores_at_hand(), workers * Settings().threads), memory_at_hand_gb())
+
+
+def labels_side_by_side(workers: int, label: Share) -> int:
+    """Return how many labels, each of which takes a share, run at the same time.
+
+    Examples
+    --------
+    >>> labels_side_by_side(4, Share(1)), labels_side_by_side(4, Share(1_000_000))
+    (4, 1)
+    """
+    whole, n = whole_share(workers), 1
+    while n < workers and Share(label.cores * (n + 1), label.memory_gb * (n + 1)).within(whole):
+        n += 1
+    return n
 
 
 def cores_at_hand() -> int:

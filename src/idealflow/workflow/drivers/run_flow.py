@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
+from collections.abc import Iterable
 
 from jobflow import Flow, JobStore
 from jobflow.core.job import Response
@@ -72,6 +74,7 @@ class FlowRunner:
         self._store, self._folder, self._pool, self._budget = store, folder, pool, budget
         self._jobs: FlowJobs  # of the flow that is run
         self._running: dict[str, FlowJob] = {}
+        self._told_running: dict[str, int] = {}
         self._claims: dict[str, str] = {}  # geometry that is being labelled → uuid of the job
 
     def run(self, flow: Flow) -> bool:
@@ -94,6 +97,7 @@ class FlowRunner:
                     error = self._told(raised)
             if self._pool is None or not self._running:
                 break
+            self._tell_running(self._running.values())
             for job, outcome in self._pool.ended():
                 if isinstance(outcome, Added):
                     self._take(self._running.pop(job.uuid), outcome)
@@ -132,6 +136,8 @@ class FlowRunner:
                     self._pool.start(found.job, share)
 
     def _run_here(self, found: FlowJob) -> None:
+        if found.stage not in _HERE:
+            self._tell_running([found])
         with contextlib.chdir(self._folder):
             response: Response = found.job.run(store=self._store)
         let_go()
@@ -147,6 +153,13 @@ class FlowRunner:
             labels = [job for job in self._jobs if job.stage in _LABELS]
             n_ended = sum(job.status == "ended" for job in labels)
             emit(Progress("labels", done=n_ended, total=len(labels)))
+
+    def _tell_running(self, running: Iterable[FlowJob]) -> None:
+        """Report what is under way, if that is not what was reported last."""
+        now = dict(Counter(job.stage for job in running))
+        if now != self._told_running:
+            self._told_running = now
+            emit(Progress("jobs", running=now))
 
     def _spent(self) -> bool:
         return self._budget is not None and self._budget.spent

@@ -61,8 +61,9 @@ def _read(path: Path) -> list[Atoms]:
     try:
         return list(iread(path, index=":"))
     except Exception as error:  # readers may raise anything; the cause is passed on
+        why = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"dataset {path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
+            f"{path} cannot be read as labelled structures: {why[:200]}; is it whole, and does its ending say what it is?"
         ) from error
 
 

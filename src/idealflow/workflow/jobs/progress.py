@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,10 +25,11 @@ class Progress:
     Attributes
     ----------
     stage
-        Stage that reports: segment, crop, relax, label, update, bootstrap, evaluate, round; the driver, or the labels of the
-        round (``labels``); or the input that a message is about: structure, dataset, config.
+        Stage that reports: segment, crop, relax, label, update, bootstrap, consolidation, evaluate, round; the driver, the labels
+        of the round (``labels``), or all that is under way (``jobs``); or the input that a message is about: structure, dataset,
+        config.
     walker, step, n_steps
-        Number of the walker, its MD step, and the steps of the whole schedule.
+        Number of the walker, its MD step, and the steps of the whole schedule; of a training its gradient steps.
     temperature
         Instantaneous temperature, K.
     uncertainty, threshold
@@ -37,6 +38,10 @@ class Progress:
         Text to show.
     done, total
         How many of the round's labels have ended, and how many have been asked for so far.
+    loss
+        Loss of a training at this step.
+    running
+        Jobs that are under way, by the name of their stage.
 
     Examples
     --------
@@ -55,6 +60,8 @@ class Progress:
     message: str = ""
     done: int | None = None
     total: int | None = None
+    loss: float | None = None
+    running: Mapping[str, int] | None = None
 
 
 _listeners: list[Callable[[Progress], None]] = []

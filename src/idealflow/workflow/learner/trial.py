@@ -12,6 +12,7 @@ from jobflow import JobStore
 from idealflow.forcefields import ForceField, Startable
 from idealflow.schemas import TrainingErrors
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger, fetch_structures
 
@@ -192,6 +193,9 @@ def train(
     for number, stretch in enumerate(effort.stretches):
         report = trained.update(new, known.replay, steps=stretch, lr=effort.learning_rate, seed=seed + number)
         steps, atom_steps = steps + stretch, atom_steps + report.atom_steps
+        emit(
+            Progress("update", step=steps, n_steps=sum(effort.stretches), loss=report.loss[-1] if report.loss else None)
+        )
         new_after, validation_after = trained.errors(new), _errors(trained, known.validation)
         if not len(validation_after):
             break

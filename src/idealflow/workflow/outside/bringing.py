@@ -22,7 +22,7 @@ from idealflow.workflow.outside.returned import ReturnedLabel
 
 __all__ = ["BroughtLabels", "bring_labels"]
 
-_SAME = 1e-6  # eV, eV/Å; what tells the same label given twice from another one
+_SAME = 1e-6  # eV, eV/Å, eV/Å³; what tells the same label given twice from another one
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class BroughtLabels:
         Labels that were stored before.
     awaited
         Labels of the present round that are still awaited.
+    without_stress
+        Of those that were stored, labels of periodic cells that came without a stress.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class BroughtLabels:
     failed: int
     already: int
     awaited: int
+    without_stress: int = 0
 
 
 def bring_labels(
@@ -112,7 +115,8 @@ def bring_labels(
         raise InputError(f"{found[0]}{more}; mend the labels, or give --accept-doubtful to take them as they are")
     _store(campaign, waiting, new)
     failed = sum(values["state"] == "failed" for values in new.values())
-    return BroughtLabels(len(new) - failed, failed, already, len(awaited(campaign)))
+    stressless = sum(atoms.pbc.all() and new[key]["stress"] is None for key, atoms in labels.items())
+    return BroughtLabels(len(new) - failed, failed, already, len(awaited(campaign)), stressless)
 
 
 def _stored(campaign: Campaign, keys: Sequence[str]) -> dict[str, LabelledDoc]:
@@ -152,9 +156,12 @@ def _is_same(doc: LabelledDoc, values: Mapping[str, Any]) -> bool:
     """Whether a label that is there already is the one that came back."""
     if doc.state != values["state"] or doc.energy is None or doc.forces is None:
         return bool(doc.state == values["state"])
-    return bool(
-        abs(doc.energy - values["energy"]) < _SAME and np.allclose(doc.forces, values["forces"], rtol=0.0, atol=_SAME)
-    )
+    pairs: list[tuple[Any, Any]] = [(doc.energy, values["energy"]), (doc.forces, values["forces"])]
+    if values["stress"] is not None:
+        if doc.stress is None:
+            return False
+        pairs.append((doc.stress, values["stress"]))
+    return all(np.allclose(stored, given, rtol=0.0, atol=_SAME) for stored, given in pairs)
 
 
 def _doubtful(

@@ -136,16 +136,17 @@ def _runs(path: Path, folders: list[Path]) -> list[ReturnedLabel]:
         runs = sorted(folder.glob("vasprun.xml*"))
         if (told := folder / "failed.txt").is_file():
             found.append(
-                ReturnedLabel(key, str(folder), failed=" ".join(told.read_text().split()) or "no cause is told")
+                ReturnedLabel(
+                    key, str(folder), failed=" ".join(told.read_text(errors="replace").split()) or "no cause is told"
+                )
             )
         elif runs:
             found.append(_run(key, folder, runs[0]))
     if len(found) < len(folders):
         note("dataset", f"{path}: {len(folders) - len(found)} of {len(folders)} folders have no vasprun.xml yet")
     if not found:
-        raise InputError(
-            f"{path} has no vasprun.xml in any of its {len(folders)} folders yet; let VASP run in them first"
-        )
+        where = "its one folder" if len(folders) == 1 else f"any of its {len(folders)} folders"
+        raise InputError(f"{path} has no vasprun.xml in {where} yet; let VASP run first")
     return found
 
 

@@ -266,5 +266,5 @@ class BootstrapMaker(BootstrapSettings):
         return load_force_field_artifact(artifacts, learner), uncertainty, ledger
 
 
-def _told(step: int, steps: int, _: float) -> None:
-    emit(Progress("bootstrap", step=step, n_steps=steps))
+def _told(step: int, steps: int, loss: float) -> None:
+    emit(Progress("bootstrap", step=step, n_steps=steps, loss=loss))

@@ -135,8 +135,8 @@ class ConsolidationMaker(StableName, Maker):
         )
 
 
-def _told(step: int, steps: int, _: float) -> None:
-    emit(Progress("consolidation", step=step, n_steps=steps))
+def _told(step: int, steps: int, loss: float) -> None:
+    emit(Progress("consolidation", step=step, n_steps=steps, loss=loss))
 
 
 def _led(uncertainty: Uncertainty, force_field: ForceField) -> Uncertainty:

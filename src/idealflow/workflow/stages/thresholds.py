@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from idealflow.analysis.calibration import threshold_for_error
 from idealflow.provenance import Campaign
@@ -13,12 +14,24 @@ from idealflow.workflow.folder.earlier import open_earlier
 
 __all__ = ["Threshold", "calibrated", "check_calibration", "fixed"]
 
+_RULE = "must be auto, a number above 0, or {force_error: NUMBER} in eV/Å"
+
+
+def _one_of_three(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Validate with one message for all three kinds, in place of one for each."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError("threshold", _RULE) from None
+
+
 #: a number, ``auto``, or ``{force_error: ...}`` in eV/Å
-Threshold = (
+Threshold = Annotated[
     Annotated[float, Field(gt=0)]
     | Literal["auto"]
-    | Annotated[dict[Literal["force_error"], Annotated[float, Field(gt=0)]], Field(min_length=1)]
-)
+    | Annotated[dict[Literal["force_error"], Annotated[float, Field(gt=0)]], Field(min_length=1)],
+    WrapValidator(_one_of_three),
+]
 
 
 def fixed(threshold: Threshold) -> float | None:
