@@ -85,7 +85,8 @@ class SegmentFiles:
     ----------
     trajectory
         File for the frames, one file per segment: those after the starting frame (which belongs to the segment before; step 0 is
-        stored) whose step is a multiple of ``trajectory_interval``. Frames later than the returned state are cut off again.
+        stored when it is passed) whose step is a multiple of ``trajectory_interval``. Frames later than the returned state are
+        cut off again.
     trajectory_interval
         Steps between stored frames. None: ``check_interval``.
     checkpoint

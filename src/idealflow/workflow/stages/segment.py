@@ -34,6 +34,7 @@ from idealflow.former_names import formerly
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
+from idealflow.workflow.frames.screened import save_screened
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
@@ -169,7 +170,7 @@ class MDSegmentMaker(StableName, Maker):
         plan = self.plan()
         calculator = load_force_field_artifact(store, learner).calculator()
         uncertainty = None if learner.uncertainty is None else load_uncertainty_artifact(store, learner)
-        watch = _Watch(uncertainty, threshold, plan, walker.walker)
+        watch = _Watch(uncertainty, threshold, plan, walker.walker, _passed(walker, learner, threshold))
         trajectory = directory / "trajectory.idf"
         run = partial(
             md_segment,
@@ -225,6 +226,7 @@ class MDSegmentMaker(StableName, Maker):
             end_state=end,
             frame=frame,
             frame_step=frame_step,
+            screened=_stored_screen(store, result, threshold),
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
             **stamp(),
@@ -236,20 +238,31 @@ class MDSegmentMaker(StableName, Maker):
 class _Watch:
     """Screens frames for md_segment and reports progress."""
 
-    def __init__(self, uncertainty: Uncertainty | None, threshold: float | None, plan: Schedule, walker: int) -> None:
+    def __init__(
+        self,
+        uncertainty: Uncertainty | None,
+        threshold: float | None,
+        plan: Schedule,
+        walker: int,
+        passed: tuple[int, float] | None,
+    ) -> None:
         self.uncertainty = uncertainty
+        self.passed = passed
         self.threshold = threshold
         self.plan = plan
         self.walker = walker
         self.latest: float | None = None
 
-    def check(self, atoms: Atoms, step: int) -> CheckOutcome:  # noqa: ARG002  # the protocol's signature
+    def check(self, atoms: Atoms, step: int) -> CheckOutcome:
         """Stop at the first frame in which an uncovered atom is above the threshold."""
         if self.threshold is None or self.uncertainty is None:
             return CheckOutcome(stop=False)
+        if self.passed is not None and step == self.passed[0]:
+            self.latest = self.passed[1]
+            return CheckOutcome(stop=False, max_uncertainty=self.latest)
         screened = ScreenedFrame.of(self.uncertainty, atoms, self.threshold, max_centres=1)
         self.latest = float(screened.values.max())
-        return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
+        return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest, data=screened)
 
     def on_step(self, row: Mapping[str, float]) -> None:
         """Report a row of the segment's log."""
@@ -264,6 +277,24 @@ class _Watch:
                 threshold=self.threshold,
             )
         )
+
+
+def _passed(
+    walker: WalkerState, learner: LearnerVersion | LearnerFiles, threshold: float | None
+) -> tuple[int, float] | None:
+    """Step of a frame that this uncertainty and threshold have let pass already, and its highest uncertainty."""
+    by = walker.screened
+    if by is None or learner.uncertainty is None or by.threshold != threshold:
+        return None
+    return (walker.step, by.max_uncertainty) if by.uncertainty == learner.uncertainty.sha256 else None
+
+
+def _stored_screen(store: ArtifactStore, result: SegmentResult, threshold: float | None) -> Artifact | None:
+    """Store what the last check found, for the screen of the same frame."""
+    if result.reason == "blow_up" or result.check is None or threshold is None:
+        return None
+    screened = result.check.data
+    return save_screened(store, screened, threshold) if isinstance(screened, ScreenedFrame) else None
 
 
 def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
