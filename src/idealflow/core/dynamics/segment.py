@@ -116,7 +116,8 @@ def md_segment(
     resumed = checkpoint is not None and Path(checkpoint.path).exists()
     if checkpoint is not None and resumed:
         state, log, n_frames = _load_checkpoint(checkpoint.path, key)
-    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames)
+    form = settings.files.trajectory_format
+    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames, format=form)
     with writer or contextlib.nullcontext():
         return _Run(calculator, state, settings, key=key, log=log, writer=writer, resumed=resumed).go()
 

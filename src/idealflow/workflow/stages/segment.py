@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -43,6 +43,9 @@ from idealflow.workflow.stages import alone
 
 __all__ = ["MDSegmentMaker"]
 
+#: atoms of a frame whose steps take so long that the segment is saved at every check
+_LARGE = 100_000
+
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
 
 
@@ -63,6 +66,10 @@ class MDSegmentMaker(StableName, Maker):
         Steps after which a segment ends and is stored; a multiple of ``check_interval``.
     trajectory_interval
         Steps between stored frames; default: ``check_interval``.
+    trajectory_format
+        ``exact``, or ``single`` (positions and velocities rounded to single precision) or ``positions`` (the same without
+        velocities): 48, 24 and 12 bytes per atom and frame. Dynamics goes on from its exact state, whatever is stored; an evaluation
+        compares models on the frames as they are stored.
     start_temperature
         Temperature of the first velocities, K; default: the schedule's first. It is used at step 0 only.
     fixed_atoms
@@ -100,6 +107,7 @@ class MDSegmentMaker(StableName, Maker):
     check_interval: Annotated[int, Field(ge=1)] = 10
     segment_steps: Annotated[int, Field(ge=1)] = 500
     trajectory_interval: Annotated[int, Field(ge=1)] | None = None
+    trajectory_format: Literal["exact", "single", "positions"] = "exact"
     start_temperature: Annotated[float, Field(ge=0)] | None = None
     fixed_atoms: list[int] = field(default_factory=list)
     max_force: Annotated[float, Field(gt=0)] = 100.0
@@ -121,6 +129,13 @@ class MDSegmentMaker(StableName, Maker):
                 f"segment_steps must be a multiple of check_interval, got {self.segment_steps} and "
                 f"{self.check_interval}; e.g. {self.check_interval * max(1, self.segment_steps // self.check_interval)}"
             )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the MSON form; what earlier versions did not know is left out at its default: hashes equal those without it."""
+        found = super().as_dict()
+        if found["trajectory_format"] == "exact":
+            del found["trajectory_format"]
+        return found
 
     def plan(self) -> Schedule:
         """The temperature schedule."""
@@ -192,7 +207,12 @@ class MDSegmentMaker(StableName, Maker):
             files=SegmentFiles(
                 trajectory=trajectory,
                 trajectory_interval=self.trajectory_interval,
-                checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+                trajectory_format=self.trajectory_format,
+                checkpoint=Checkpoint(
+                    directory / "checkpoint.npz",
+                    interval=self.check_interval if state.n_atoms >= _LARGE else None,
+                    key=f"{learner.version}/{threshold}",
+                ),
             ),
         )
 
