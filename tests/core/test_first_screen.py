@@ -40,7 +40,9 @@ class Screens:
 
 def started(sampler: str = "langevin") -> MDState:
     """Some copper at a step that is no multiple of the check interval."""
-    return md_segment(ExactEMT(), MDState.initial(copper(), 300.0, seed=1), schedule=TEN, sampler=sampler, stop_step=3).state
+    return md_segment(
+        ExactEMT(), MDState.initial(copper(), 300.0, seed=1), schedule=TEN, sampler=sampler, stop_step=3
+    ).state
 
 
 @pytest.mark.parametrize("sampler", ["langevin", "nve", "bussi"])

@@ -70,7 +70,9 @@ def test_a_half_done_one_is_continued_after_a_checkpoint_and_begun_anew_before_i
     assert ("momenta" in joined[0].arrays) == (keep is None)
 
 
-@pytest.mark.parametrize(("name", "per_atom", "momenta"), [("exact", 48, True), ("single", 24, True), ("positions", 12, False)])
+@pytest.mark.parametrize(
+    ("name", "per_atom", "momenta"), [("exact", 48, True), ("single", 24, True), ("positions", 12, False)]
+)
 def test_a_smaller_format_loses_digits_of_atoms_and_nothing_else(
     name: str, per_atom: int, momenta: bool, tmp_path: Path
 ) -> None:
@@ -101,16 +103,16 @@ def test_a_smaller_format_is_continued_and_damage_is_seen(tmp_path: Path) -> Non
     path, odd = tmp_path / "small", copper()
     del odd[0]  # an odd number of atoms: records are filled up to eight bytes
     state = MDState.initial(odd, 300.0, seed=1)
-    with TrajectoryWriter(path, state, format="positions") as writer:
+    with TrajectoryWriter(path, state, form="positions") as writer:
         for step in range(3):
             writer.append(state.atoms(), step, 2.0 * step, -1.0, 300.0)
     whole = path.read_bytes()
-    with TrajectoryWriter(path, state, keep=1, format="positions") as writer:
+    with TrajectoryWriter(path, state, keep=1, form="positions") as writer:
         for step in (1, 2):
             writer.append(state.atoms(), step, 2.0 * step, -1.0, 300.0)
     assert path.read_bytes() == whole
     path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
-    with pytest.raises(ArtifactError, match="frame 2 of .* is damaged"):
+    with pytest.raises(ArtifactError, match=r"frame 2 of .* is damaged"):
         Trajectory(path)[2]
 
 

@@ -1,11 +1,11 @@
-"""A campaign on a polycrystal of a million atoms: what its steps, screens, crops and rounds take, what it keeps, what kills change.
+"""A campaign on a polycrystal of a million atoms: what its steps, screens, crops and rounds take, what it keeps, if killed too.
 
     python workflows/benchmarks/million_atoms.py [--atoms 1025000] [--steps 20] [--kills] [--out FILE.json]
 
 Copper, in a box of randomly turned grains; EMT stands in for DFT and labels cells of some hundred atoms. `idealflow run` does the
 campaign in a process of its own, in which a stopwatch stands (:mod:`workbench.watched`). With ``--kills`` the same campaign is
-run again as far as round ``--until`` in a second folder, killed there with SIGKILL in the middle of a segment, and in the middle
-of a screen and a relaxation, continued each time, and every document is compared with those of the first: MD states, labels and
+run again as far as round ``--until`` in a second folder, killed there with SIGKILL in the middle of a segment, and at a
+screen and at a relaxation, continued each time, and every document is compared with those of the first: MD states, labels and
 models are in them as hashes. ``--atoms 20000`` takes minutes.
 """
 
@@ -72,7 +72,7 @@ def config(n_atoms: int, steps: int, threshold: float) -> dict[str, Any]:
 
 @dataclass
 class Run:
-    """A campaign in a folder, and what was seen of the processes that ran it."""
+    """A campaign in a folder, and what was seen of the processes that ran it, which a file there keeps."""
 
     folder: Path
     settings: dict[str, Any]
@@ -80,6 +80,16 @@ class Run:
     cpu_s: float = 0.0
     peak_gb: float = 0.0
     killed_at: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take up what was seen before."""
+        if self.seen.exists():
+            self.__dict__.update(json.loads(self.seen.read_text()))
+
+    @property
+    def seen(self) -> Path:
+        """Where it is kept what was seen."""
+        return self.folder / "seen.json"
 
     @property
     def campaign(self) -> Path:
@@ -110,12 +120,14 @@ class Run:
         self.wall_s += time.perf_counter() - began
         self.cpu_s += used.ru_utime + used.ru_stime
         self.peak_gb = max(self.peak_gb, used.ru_maxrss / 1e6)
+        kept = ("wall_s", "cpu_s", "peak_gb", "killed_at")
+        self.seen.write_text(json.dumps({name: getattr(self, name) for name in kept}))
         if process.returncode not in ((0,) if kill_at is None else (0, -9)):
             raise SystemExit(f"idealflow run ended with {process.returncode}; see {self.folder / 'output.txt'}")
 
     def _reached(self, process: subprocess.Popen[bytes], before: int, what: str, n: int) -> bool:
         """Wait for the ``n``-th call that begins after so many lines; False if the process ends first."""
-        while process.poll() is None:
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             begun = [row for row in self.read()[before:] if row["what"] == what and not row["end"]]
             if len(begun) >= n:
                 return True
@@ -171,23 +183,33 @@ def kept_on_disk(run: Run) -> dict[str, Any]:
     return {"files": len(files), "gb": size_gb, "largest_document_kb": largest / 1e3}
 
 
-def killed(folder: Path, reference: Run, until: int) -> dict[str, Any]:
-    """Run the same campaign again to a round, through three kills, and compare its documents with the reference's."""
-    again = Run(folder, reference.settings)
-    moments = (("step", 7), ("screen", 1), ("relax", 1))
-    for moment in moments:
-        again.go(until, moment)
-    done = max((doc["round"] for doc in documents(again.campaign).values() if doc["kind"] == "state"), default=0)
-    while done < until:
-        again.go(until - done)
-        done = max(doc["round"] for doc in documents(again.campaign).values() if doc["kind"] == "state")
-    found, expected = documents(again.campaign), documents(reference.campaign)
-    state = Campaign.open(again.campaign).state()
+#: when the second campaign is killed: as the so many-th call of a part begins. The second screen after the first kill is that of
+#: step 5, whose checkpoint stands already
+KILLS = (("step", 3), ("screen", 2), ("relax", 1))
+
+
+def run_killed(run: Run, until: int) -> None:
+    """Run a campaign to a round, through the kills."""
+    for moment in KILLS[len(run.killed_at) :]:
+        run.go(max(1, until - reached(run)), moment)
+    while reached(run) < until:
+        run.go(until - reached(run))
+
+
+def reached(run: Run) -> int:
+    """How many rounds a campaign has committed."""
+    return max((doc["round"] for doc in documents(run.campaign).values() if doc["kind"] == "state"), default=0)
+
+
+def compared(run: Run, reference: Run) -> dict[str, Any]:
+    """Every document of a campaign that was killed beside that of the one that was not."""
+    found, expected = documents(run.campaign), documents(reference.campaign)
+    state = Campaign.open(run.campaign).state()
     assert state is not None and state.learner is not None  # noqa: S101, PT018  # it has run rounds
     return {
-        "killed_in": again.killed_at, "rounds": done, "step": state.walkers[0].step, "documents": len(found),
+        "killed_in": run.killed_at, "rounds": state.round, "step": state.walkers[0].step, "documents": len(found),
         "differing": differing(found, expected), "md_state": state.walkers[0].md_state.sha256,
-        "model": state.learner.force_field.sha256, "peak_gb": again.peak_gb, "wall_s": again.wall_s, "cpu_s": again.cpu_s,
+        "model": state.learner.force_field.sha256, "peak_gb": run.peak_gb, "wall_s": run.wall_s, "cpu_s": run.cpu_s,
     }  # fmt: skip
 
 
@@ -218,6 +240,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threshold", type=float, default=6.0)
     parser.add_argument("--kills", action="store_true", help="run it again, killed, and compare")
+    parser.add_argument("--only-killed", action="store_true", help="only run what is killed; a later call compares")
     parser.add_argument("--until", type=int, default=4, help="rounds of the campaign that is killed")
     parser.add_argument("--folder", type=Path, help="where the campaigns are kept; default: a temporary folder")
     add_out(parser)
@@ -225,14 +248,19 @@ def main() -> int:
     one_thread()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
-        run = Run(folder / "undisturbed", config(arguments.atoms, arguments.steps, arguments.threshold))
+        settings = config(arguments.atoms, arguments.steps, arguments.threshold)
+        run, again = Run(folder / "undisturbed", settings), Run(folder / "killed", settings)
+        if arguments.only_killed:
+            run_killed(again, arguments.until)
+            return 0
         if not (run.campaign / "report.html").exists():
             run.go()
         parts = measured(run)
         keep(arguments.out, **parts)
         print(yaml.safe_dump(parts, sort_keys=False), flush=True)
         if arguments.kills:
-            parts = {"killed": killed(folder / "killed", run, arguments.until)}
+            run_killed(again, arguments.until)
+            parts = {"killed": compared(again, run)}
             keep(arguments.out, **parts)
             print(yaml.safe_dump(parts, sort_keys=False), flush=True)
             return 1 if parts["killed"]["differing"] else 0

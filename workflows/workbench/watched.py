@@ -21,7 +21,11 @@ __all__ = ["watch"]
 
 
 def watch(
-    owner: Any, name: str, what: str | Callable[..., str], log: Callable[..., None], size: Callable[..., int] | None = None
+    owner: Any,
+    name: str,
+    what: str | Callable[..., str],
+    log: Callable[..., None],
+    size: Callable[..., int] | None = None,
 ) -> None:
     """Replace a function of a class or module by itself between two lines of the log.
 
@@ -71,7 +75,9 @@ def main() -> int:
 
         watch(ASEMotion, "step", "step", log, lambda motion, *_: len(motion.atoms))
         watch(LocalCalculator, "calculate", "forces", log, lambda _, atoms, *__: len(atoms))
-        watch(ScreenedFrame, "of", lambda *given, **_: "screen" if len(given) < 5 else "choice", log)  # with values at hand
+        watch(
+            ScreenedFrame, "of", lambda *given, **_: "screen" if len(given) < 5 else "choice", log
+        )  # with values at hand
         watch(crop, "crop_search", "crop", log)
         watch(relax, "embed", "relax", log)
         watch(MDState, "save", "save", log)

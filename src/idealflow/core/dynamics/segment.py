@@ -117,7 +117,7 @@ def md_segment(
     if checkpoint is not None and resumed:
         state, log, n_frames = _load_checkpoint(checkpoint.path, key)
     form = settings.files.trajectory_format
-    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames, format=form)
+    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames, form=form)
     with writer or contextlib.nullcontext():
         return _Run(calculator, state, settings, key=key, log=log, writer=writer, resumed=resumed).go()
 

@@ -54,7 +54,7 @@ class TrajectoryWriter:
         What the file belongs to; an existing file with another key is never overwritten.
     keep
         Number of frames to keep of an existing file, which is cut there and continued in its own format. None starts a new file.
-    format
+    form
         ``exact``, ``single`` or ``positions`` (:mod:`~idealflow.core.dynamics.trajectory`).
 
     Raises
@@ -77,10 +77,10 @@ class TrajectoryWriter:
     """
 
     def __init__(
-        self, path: str | Path, state: MDState, key: str = "", keep: int | None = None, format: str = "exact"
+        self, path: str | Path, state: MDState, key: str = "", keep: int | None = None, form: str = "exact"
     ) -> None:
         self.path = Path(path)
-        self._layout = FORMATS[format] if keep is None else Trajectory(self.path).layout
+        self._layout = FORMATS[form] if keep is None else Trajectory(self.path).layout
         self._header = _header(state, key, self._layout)
         self._size = self._layout.size(state.n_atoms)
         if self.path.exists() and self.path.stat().st_size > 0:

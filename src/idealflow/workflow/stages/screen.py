@@ -89,7 +89,8 @@ class UncertaintyScreenMaker(StableName, Maker):
             max_uncertainty=float(result.values.max()),
             quantiles=dict(zip(("0.5", "0.9", "0.99"), quantiles.tolist(), strict=True)),
             centres=[
-                CentreDoc(atom=int(i), species=frame[i].symbol, uncertainty=float(result.values[i])) for i in result.centres
+                CentreDoc(atom=int(i), species=frame[i].symbol, uncertainty=float(result.values[i]))
+                for i in result.centres
             ],
             **stamp(),
         )

@@ -68,8 +68,8 @@ class MDSegmentMaker(StableName, Maker):
         Steps between stored frames; default: ``check_interval``.
     trajectory_format
         ``exact``, or ``single`` (positions and velocities rounded to single precision) or ``positions`` (the same without
-        velocities): 48, 24 and 12 bytes per atom and frame. Dynamics goes on from its exact state, whatever is stored; an evaluation
-        compares models on the frames as they are stored.
+        velocities): 48, 24 and 12 bytes per atom and frame. Dynamics goes on from its exact state, whatever is stored; an
+        evaluation compares models on the frames as they are stored.
     start_temperature
         Temperature of the first velocities, K; default: the schedule's first. It is used at step 0 only.
     fixed_atoms
