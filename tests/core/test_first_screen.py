@@ -54,10 +54,7 @@ def test_a_starting_frame_that_triggers_costs_no_forces(sampler: str) -> None:
     assert end.state.digest() == start.digest()
     assert end.check is not None
     assert end.check.stop
-    (row,) = end.log
-    assert row["step"] == row["max_uncertainty"] == 3
-    assert math.isnan(row["potential_energy"])
-    assert math.isnan(row["temperature"])
+    assert end.log == []
 
 
 def test_one_that_passes_is_screened_once_and_every_step_has_one_force_call() -> None:

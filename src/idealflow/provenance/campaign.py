@@ -234,7 +234,7 @@ class Campaign(CampaignDocuments):
     def log(self) -> pd.DataFrame:
         """Return the walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty.
 
-        A step that was run or screened again appears once, with the last value of each column that is known.
+        A step that was run again after a blow-up appears once, with its later values.
         """
         import pandas as pd
 
@@ -247,7 +247,9 @@ class Campaign(CampaignDocuments):
         table = pd.concat(parts, ignore_index=True)
         table["step"] = table["step"].astype(int)
         first_screening = table.groupby(["walker", "step"])["max_uncertainty"].max().rename("first_uncertainty")
-        table = table.groupby(["walker", "step"], as_index=False).last()
+        table = table.drop_duplicates(["walker", "step"], keep="last").sort_values(
+            ["walker", "step"], ignore_index=True
+        )
         return table.join(first_screening, on=["walker", "step"])
 
 

@@ -100,7 +100,7 @@ class SegmentDoc(StageOutput, OfWalker):
     trajectory: Artifact | None = Field(description="frames written while it ran (Trajectory); None where none were")
     log: dict[str, list[float]] = Field(
         description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
-        "max_uncertainty (NaN where not screened); temperature and energy are NaN where a first frame triggered"
+        "max_uncertainty (NaN where not screened); no row of a first frame that triggered"
     )
 
 

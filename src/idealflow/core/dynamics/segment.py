@@ -202,18 +202,13 @@ class _Run:
     def _first_screen(self) -> CheckOutcome | None:
         """Screen the starting frame before its forces are computed: if it stops the segment, nobody needs them.
 
-        Its energy and temperature are then unknown, NaN in the log; a frame at step 0 is stored once it is passed. A frame that a
+        It is then not logged, as its energy is unknown; a frame at step 0 is logged and stored when it is passed. A frame that a
         checkpoint resumes from was moved to, with forces.
         """
         if self.resumed or not self._is_check_frame() or self.settings.checks.check is None:
             return None
         self.good = self._capture()
-        outcome = self._screened()
-        if outcome.stop:
-            self.max_uncertainty = float(outcome.max_uncertainty)
-            self.good_check = outcome
-            self.log.append(self._row(Observation(math.nan, None, math.nan)))
-        return outcome
+        return self._screened()
 
     def _screened(self) -> CheckOutcome:
         """Give a copy of the last good frame to the check."""

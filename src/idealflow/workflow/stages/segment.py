@@ -43,7 +43,7 @@ from idealflow.workflow.stages import alone
 
 __all__ = ["MDSegmentMaker"]
 
-#: atoms of a frame whose steps take so long that the segment is saved at every check
+#: atoms from which a frame is large
 _LARGE = 100_000
 
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
@@ -210,7 +210,7 @@ class MDSegmentMaker(StableName, Maker):
                 trajectory_format=self.trajectory_format,
                 checkpoint=Checkpoint(
                     directory / "checkpoint.npz",
-                    interval=self.check_interval if state.n_atoms >= _LARGE else None,
+                    interval=saved_every(state.n_atoms, self.check_interval),
                     key=f"{learner.version}/{threshold}",
                 ),
             ),
@@ -297,6 +297,17 @@ class _Watch:
                 threshold=self.threshold,
             )
         )
+
+
+def saved_every(n_atoms: int, check_interval: int) -> int | None:
+    """Steps after which a segment saves itself: a large frame's steps take so long that it does at every check; None: as usual.
+
+    Examples
+    --------
+    >>> saved_every(1_000_000, check_interval=5), saved_every(500, check_interval=5)
+    (5, None)
+    """
+    return check_interval if n_atoms >= _LARGE else None
 
 
 def _passed(
