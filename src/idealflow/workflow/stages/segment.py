@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -182,6 +183,8 @@ class MDSegmentMaker(StableName, Maker):
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
+        if state.n_atoms >= _LARGE:
+            gc.collect()  # ASE's calculators refer to themselves: a former segment's still holds its list of neighbours
         plan = self.plan()
         calculator = load_force_field_artifact(store, learner).calculator()
         uncertainty = None if learner.uncertainty is None else load_uncertainty_artifact(store, learner)
