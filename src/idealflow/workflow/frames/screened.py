@@ -44,6 +44,14 @@ def load_screened(store: ArtifactStore, artifact: Artifact, threshold: float) ->
     ------
     ArtifactError
         If the file is missing, damaged or foreign.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> campaign = sample_campaign()
+    >>> load_screened(campaign.artifacts, campaign.state().walkers[0].md_state, threshold=2.0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    idealflow.errors.ArtifactError: ... expected 'idealflow screened frame' up to version 1
     """
     arrays, meta = read_archive(store.get(artifact), _FILE_TYPE, _VERSION)
     if meta["threshold"] != threshold:
