@@ -100,6 +100,19 @@ def test_images_around_a_centre_equal_ases(pbc):
     )
 
 
+@pytest.mark.parametrize("pbc", [True, (False, True, True)])
+@pytest.mark.parametrize("centre", [0, 700, 1999])
+def test_images_in_a_frame_much_wider_than_the_radius_are_all_found(pbc, centre):
+    rng = np.random.default_rng(3)
+    cell = np.array([[40.0, 0.0, 0.0], [11.0, 35.0, 0.0], [-6.0, 4.0, 30.0]])
+    atoms = Atoms(np.full(2000, 29), positions=rng.uniform(-1.0, 2.0, (2000, 3)) @ cell, cell=cell, pbc=pbc)
+    index, vector = images_within(atoms, centre, 7.0)
+    i, j, expected = primitive_neighbor_list("ijD", atoms.pbc, cell, atoms.positions, 7.0)
+    order = np.argsort(np.linalg.norm(expected[i == centre], axis=1))
+    assert index[1:].tolist() == j[i == centre][order].tolist()
+    np.testing.assert_allclose(vector[1:], expected[i == centre][order], atol=1e-10)
+
+
 def test_same_generator_gives_the_same_crops():
     frame = rattled(1)
     one, two = (crop_search(Coordination(), frame, 7, 15, np.random.default_rng(5)) for _ in range(2))

@@ -5,6 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from idealflow.core.descriptors import NeighbourGrid, neighbour_pairs
+from idealflow.core.descriptors.binning import sorted_by_bin
 from idealflow.errors import InputError
 
 
@@ -51,6 +52,16 @@ def test_some_centres_have_the_rows_of_all(frame, seed):
         here = slice(*some.offsets[place : place + 2])
         there = slice(*everything.offsets[atom : atom + 2])
         assert all(np.array_equal(a[here], b[there]) for a, b in zip(some[1:], everything[1:], strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=60))
+def test_bins_are_sorted_as_numpy_sorts_them(bins):
+    home = np.array(bins, dtype=np.int32)
+    order, slot, starts = sorted_by_bin(home, 10)
+    assert order.tolist() == np.argsort(home, kind="stable").tolist()
+    assert slot[order].tolist() == list(range(len(home)))
+    assert starts.tolist() == np.searchsorted(home[order], np.arange(11)).tolist()
 
 
 def test_a_cell_smaller_than_the_cutoff_has_own_images():

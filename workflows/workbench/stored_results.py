@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from workbench import detection_tables as detection
-from workbench import force_field_tables
+from workbench import force_field_tables, million_tables
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
     campaign_table,
@@ -272,6 +272,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "queries": measured.queries,
     "vectors": measured.vectors,
     "parallel-labels": parallel_labels_table,
+    "million-parts": million_tables.million_parts,
+    "million-rounds": million_tables.million_rounds,
     "md-speed": force_field_tables.md_speed,
     "force-fields": force_field_tables.force_fields,
     "drifts": force_field_tables.drifts,
@@ -317,5 +319,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
     "parallel-labels": lambda _: str(parallel_labels()["rows"][0]["n_labels"]),
     "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
+    "million": million_tables.million,
+    "million-cpu": million_tables.million_figure,
     "scaling-t-sub": lambda: f"{np.mean([entry['label_core_s'] for entry in scaling_lines('substructures')]):.0f}",
 }

@@ -115,14 +115,12 @@ def _selected(atoms: Atoms, pair: tuple[str, str] | None) -> tuple[NDArray[np.bo
 def _histogram(
     atoms: Atoms, first: NDArray[np.bool_], second: NDArray[np.bool_], edges: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
+    from idealflow.core.descriptors.neighbours import NeighbourGrid  # with numba, which takes a second to import
 
     counts = np.zeros(len(edges) - 1)
-    centres = np.flatnonzero(first)
+    centres, grid = np.flatnonzero(first), NeighbourGrid(atoms.positions, atoms.cell.array, atoms.pbc, float(edges[-1]))
     for start in range(0, len(centres), _CHUNK):
-        _, j, _, vec = neighbour_pairs(
-            atoms.positions, np.asarray(atoms.cell), atoms.pbc, float(edges[-1]), centres[start : start + _CHUNK]
-        )
+        _, j, _, vec = grid.pairs(centres[start : start + _CHUNK])
         distances = np.sqrt((vec[second[j]] ** 2).sum(axis=1))
         counts += np.histogram(distances, bins=edges)[0]
     return counts

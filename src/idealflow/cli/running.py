@@ -14,7 +14,9 @@ from idealflow.config_text import read_config
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from idealflow.schemas import CampaignState, StoredStructure
+    from ase import Atoms
+
+    from idealflow.schemas import CampaignState
     from idealflow.workflow.campaign.ideal import IdealMaker
     from idealflow.workflow.folder.directory import CampaignDirectory
 
@@ -109,18 +111,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checked(
     config: Path, directory: CampaignDirectory, max_rounds: int | None
-) -> tuple[IdealMaker, StoredStructure, dict[str, Any], list[str]]:
+) -> tuple[IdealMaker, Atoms, dict[str, Any], list[str]]:
     """The campaign's Maker, structure, config and notes, refused before anything is written into the folder.
 
     ``max_rounds`` is the command's own, for this run; None: the config's.
     """
     from idealflow.workflow.drivers.local import check_site
-    from idealflow.workflow.frames.encode import to_stored
+    from idealflow.workflow.frames.encode import carried
 
     maker, atoms, settings, notes = checked_config(config)
     directory.check_name(maker.campaign)
     directory.check_files()
-    maker, structure = directory.placed(maker), to_stored(atoms)
+    maker, structure = directory.placed(maker), carried(atoms)
     if max_rounds is not None:
         maker = replace(maker, max_rounds=max_rounds)
     if not directory.exists():

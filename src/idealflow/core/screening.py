@@ -59,8 +59,13 @@ class ScreenedFrame:
         threshold: float,
         max_centres: int | None = None,
         values: ArrayLike | None = None,
+        triggering: ArrayLike | None = None,
     ) -> ScreenedFrame:
-        """Screen a frame atom by atom; parameters and errors are those of :func:`screen`."""
+        """Screen a frame atom by atom; parameters and errors are those of :func:`screen`.
+
+        ``triggering`` (n_atoms,) bool, given with ``values``, is what an earlier screen with the same threshold has found: then
+        only the centres are chosen anew.
+        """
         if not threshold >= 0.0:
             raise InputError(f"the threshold must be at least 0, got {threshold}")
         if max_centres is not None and max_centres < 1:
@@ -69,10 +74,13 @@ class ScreenedFrame:
         found = u(atoms) if values is None else np.asarray(values, dtype=np.float64)
         if found.shape != (len(atoms),):
             raise InputError(f"values must be one per atom, {len(atoms)}, got shape {found.shape}")
-        triggering = found > threshold
-        above = np.flatnonzero(triggering)
-        triggering[above] = ~u.covered(frame, threshold, above)
-        candidates = np.flatnonzero(triggering)
+        if triggering is None or values is None:
+            asking = found > threshold
+            above = np.flatnonzero(asking)
+            asking[above] = ~u.covered(frame, threshold, above)
+        else:
+            asking = np.asarray(triggering, dtype=bool)
+        candidates = np.flatnonzero(asking)
         counts = u.n_samples
         unseen = [atomic_numbers[symbol] for symbol in u.species if not counts.get(symbol, counts.get("pooled", 0))]
         # atoms of equal, infinite uncertainty: species never seen come before those seen in too few environments
@@ -80,7 +88,7 @@ class ScreenedFrame:
             np.lexsort((candidates, ~np.isin(atoms.numbers[candidates], unseen), -found[candidates]))
         ]
         limit = len(candidates) if max_centres is None else max_centres
-        return cls(found, triggering, _picked(u, atoms, frame, candidates, threshold, limit))
+        return cls(found, asking, _picked(u, atoms, frame, candidates, threshold, limit))
 
 
 def screen(

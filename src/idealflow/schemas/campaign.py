@@ -12,6 +12,7 @@ __all__ = [
     "CampaignState",
     "LearnerFiles",
     "LearnerVersion",
+    "ScreenedBy",
     "SettingChange",
     "StageContext",
     "WalkerState",
@@ -53,6 +54,22 @@ class StageContext(InRound):
     )
 
 
+class ScreenedBy(Document):
+    """By what a walker's frame was screened without that an atom triggered.
+
+    The next segment begins at that frame, and does not screen it again if it has the same uncertainty and threshold.
+
+    Examples
+    --------
+    >>> ScreenedBy(uncertainty="7c8f50", threshold=2.5, max_uncertainty=1.9).threshold
+    2.5
+    """
+
+    uncertainty: str = Field(description="SHA-256 of the uncertainty's file")
+    threshold: float = Field(description="normalised uncertainty above which an uncovered atom triggers")
+    max_uncertainty: float = Field(description="highest of the frame")
+
+
 class WalkerState(OfWalker):
     """Where one walker stands: its molecular dynamics state, and why its last segment ended.
 
@@ -68,6 +85,9 @@ class WalkerState(OfWalker):
     md_state: Artifact = Field(description="exact MD state: positions, momenta, step, thermostat, generator")
     reason: str = Field(description="why the last segment ended")
     unresolved: bool = Field(description="the frame triggered and has to be screened again before any step")
+    screened: ScreenedBy | None = Field(
+        default=None, description="by what its frame was screened without a trigger; None where it was not"
+    )
     blow_up_step: int | None = Field(default=None, description="last good step before a blow-up, if one happened")
     finished: bool = Field(default=False, description="the schedule is done and its last frame is resolved")
     failed: bool = Field(default=False, description="it cannot go on; `reason` says why")

@@ -92,10 +92,15 @@ class SegmentDoc(StageOutput, OfWalker):
         description="the screened frame: `end_state`, or after a blow-up the most uncertain since the last good one"
     )
     frame_step: int = Field(description="step of `frame`")
+    screened: Artifact | None = Field(
+        default=None,
+        description="uncertainties of all atoms of `frame`, and which of them trigger, as its last check found them; None "
+        "after a blow-up, without a check, and in documents of earlier versions",
+    )
     trajectory: Artifact | None = Field(description="frames written while it ran (Trajectory); None where none were")
     log: dict[str, list[float]] = Field(
         description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
-        "max_uncertainty (NaN where not screened)"
+        "max_uncertainty (NaN where not screened); no row of a first frame that triggered"
     )
 
 

@@ -22,8 +22,8 @@ def composition_of(numbers: NDArray[np.integer]) -> dict[int, float]:
     >>> composition_of(np.array([8, 13, 8, 8]))
     {8: 0.75, 13: 0.25}
     """
-    species, counts = np.unique(numbers, return_counts=True)
-    return {int(z): int(c) / len(numbers) for z, c in zip(species, counts, strict=True)}
+    counts = np.bincount(numbers)
+    return {int(z): int(counts[z]) / len(numbers) for z in np.flatnonzero(counts)}
 
 
 def judged_locally(sur: Surroundings, reach: float, open_here: bool) -> Surroundings:

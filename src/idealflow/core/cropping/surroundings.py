@@ -139,8 +139,9 @@ def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Float
     (13, np.int64(0), [0.0, 0.0, 0.0])
     """
     cell = np.asarray(atoms.cell.complete().array, dtype=float)
-    delta = atoms.positions - atoms.positions[centre]
     pbc = np.asarray(atoms.pbc, dtype=bool)
+    rows = _rows_near(atoms.positions, centre, cell, pbc, radius)
+    delta = atoms.positions[rows] - atoms.positions[centre]
     frac = delta @ np.linalg.inv(cell)
     whole = np.where(pbc, np.round(frac), 0.0)
     frac -= whole
@@ -159,7 +160,7 @@ def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Float
                 found = np.flatnonzero(m01 & m2)
                 if found.size:
                     shift = np.array([s0, s1, s2], dtype=float) - whole[found]
-                    indices.append(found)
+                    indices.append(rows[found])
                     vectors.append(delta[found] + shift @ cell)
     index, vector = np.concatenate(indices), np.concatenate(vectors)
     distance = np.linalg.norm(vector, axis=1)
@@ -167,6 +168,20 @@ def images_within(atoms: Atoms, centre: int, radius: float) -> tuple[Ints, Float
     near = np.flatnonzero(distance <= radius)
     order = near[np.lexsort((index[near], distance[near]))]
     return index[order].astype(np.int64), np.ascontiguousarray(vector[order])
+
+
+def _rows_near(positions: Floats, centre: int, cell: Floats, pbc: Bools, radius: float) -> Ints:
+    """Indices, in order, of the atoms of which an image may be within a radius: one look at all atoms, axis by axis."""
+    inverse, heights = np.linalg.inv(cell), heights_of(cell)
+    rows = np.arange(len(positions))
+    for axis in np.argsort(-heights):
+        apart = (positions if len(rows) == len(positions) else positions[rows]) @ inverse[:, axis]
+        apart -= positions[centre] @ inverse[:, axis]
+        if pbc[axis]:
+            apart -= np.round(apart)
+        # a little more than the radius: which atoms count is decided by their distance
+        rows = rows[np.abs(apart) * heights[axis] <= radius + FACE_TOLERANCE * (1.0 + radius)]
+    return rows
 
 
 def open_distance(numbers: Ints, nearest: float) -> float:
@@ -228,7 +243,7 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
             gas = np.zeros(seen, dtype=bool)
     else:
         gas = np.zeros(seen, dtype=bool)
-    species, counts = np.unique(atoms.numbers, return_counts=True)
+    counts = np.bincount(atoms.numbers)
     return Surroundings(
         indices=indices,
         numbers=numbers,
@@ -243,7 +258,7 @@ def survey(atoms: Atoms, centre: int, cutoff: float, radius: float, min_contact:
         matter=local_density(vectors[~gas], cutoff, radius, reach),
         open_distance=reach,
         limits=contact_limits(numbers, vectors, min_contact),
-        composition={int(z): int(c) / len(atoms) for z, c in zip(species, counts, strict=True)},
+        composition={int(z): int(counts[z]) / len(atoms) for z in np.flatnonzero(counts)},
         molecule=find_molecules(numbers, vectors, radius),
         gas=gas,
         anchor=anchor,

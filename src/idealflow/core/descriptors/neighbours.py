@@ -17,6 +17,7 @@ import numpy as np
 from ase.geometry import complete_cell
 from numpy.typing import ArrayLike, NDArray
 
+from idealflow.core.descriptors.binning import sorted_by_bin
 from idealflow.errors import InputError
 
 __all__ = ["NeighbourGrid", "Pairs", "SortedAtoms", "neighbour_pairs"]
@@ -202,7 +203,7 @@ def _sorted_into_bins(
     wraps = np.where(periodic, np.floor(fractional), 0.0)
     fractional -= wraps
     low, span = np.zeros(3), np.ones(3)
-    if len(r):
+    if len(r) and not periodic.all():
         low = np.where(periodic, 0.0, fractional.min(axis=0))
         span = np.where(periodic, 1.0, np.ptp(fractional, axis=0))
     extent = span * heights
@@ -215,10 +216,7 @@ def _sorted_into_bins(
     index = np.clip((fractional - low) / np.where(span > 0, span, 1.0) * bins, 0.0, bins - 1.0).astype(np.int32)
     bins = bins.astype(np.int64)
     home = ((index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]).astype(np.int32)
-    order = np.argsort(home, kind="stable").astype(np.int32)
-    slot = np.empty_like(order)
-    slot[order] = np.arange(len(r), dtype=np.int32)
-    starts = np.searchsorted(home[order], np.arange(bins.prod() + 1))
+    order, slot, starts = sorted_by_bin(home, int(bins.prod()))
     kept = np.where(periodic[:, None], h, 0.0)
     x = np.ascontiguousarray((r - wraps @ kept)[order].T)
     return SortedAtoms(kept, periodic, bins, reach, starts, slot, home, x, order, wraps.astype(np.int32))

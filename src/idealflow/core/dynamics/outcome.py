@@ -160,7 +160,8 @@ class SegmentResult:
         What ``check`` returned for the frame of ``state``; None if that frame was not checked.
     log
         One row for each check frame: ``step``, ``time_fs``, ``temperature`` (K), ``potential_energy`` (eV), ``target``
-        (temperature of the schedule, K), ``max_uncertainty`` (NaN without a check).
+        (temperature of the schedule, K), ``max_uncertainty`` (NaN without a check). A starting frame at which a check stops has
+        none, since its energy is not computed.
     suspect_frames
         After a blow-up: the frames since the last good one that have finite positions, oldest first, at most the last 16, with
         ``step`` in info.

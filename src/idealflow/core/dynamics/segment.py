@@ -51,7 +51,7 @@ def md_segment(
 
     Frames whose step is a multiple of ``check_interval`` are *check frames*: they are given to ``check``, logged, and become the
     frame to go back to after a blow-up. The starting frame is one of them if its step is such a multiple; so a frame that
-    triggered is screened again before the walker moves on.
+    triggered is screened again before the walker moves on, and before its forces are computed.
 
     Parameters
     ----------
@@ -113,11 +113,13 @@ def md_segment(
     log: list[dict[str, float]] = []
     n_frames: int | None = None
     trajectory, checkpoint = settings.files.trajectory, settings.files.checkpoint
-    if checkpoint is not None and Path(checkpoint.path).exists():
+    resumed = checkpoint is not None and Path(checkpoint.path).exists()
+    if checkpoint is not None and resumed:
         state, log, n_frames = _load_checkpoint(checkpoint.path, key)
-    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames)
+    form = settings.files.trajectory_format
+    writer = None if trajectory is None else TrajectoryWriter(trajectory, state, key=key, keep=n_frames, form=form)
     with writer or contextlib.nullcontext():
-        return _Run(calculator, state, settings, key=key, log=log, writer=writer).go()
+        return _Run(calculator, state, settings, key=key, log=log, writer=writer, resumed=resumed).go()
 
 
 def _load_checkpoint(path: str | Path, key: str) -> tuple[MDState, list[dict[str, float]], int]:
@@ -143,8 +145,10 @@ class _Run:
         key: str,
         log: list[dict[str, float]],
         writer: TrajectoryWriter | None,
+        resumed: bool,
     ) -> None:
         self.settings = settings
+        self.resumed = resumed
         self.key = key
         self.log = log
         self.writer = writer
@@ -167,6 +171,9 @@ class _Run:
 
     def go(self) -> SegmentResult:
         started = time.monotonic()
+        first = self._first_screen()
+        if first is not None and first.stop:
+            return SegmentResult(self.good, "triggered", first, self.log, n_frames=self._n_frames())
         seen, trouble = self._look()
         while not trouble:
             moved = self.step > self.start
@@ -175,7 +182,8 @@ class _Run:
                 self._store_frame(seen)
             outcome, is_check = None, self._is_check_frame()
             if is_check:
-                outcome = self._check_frame(row, moved)
+                outcome = self._check_frame(row, moved, first)
+                first = None
             if moved and self.settings.checks.on_step is not None:
                 self.settings.checks.on_step(row)
             reason = self._reason_to_stop(outcome, in_time=not (is_check and moved) or not self._spent(started))
@@ -190,6 +198,24 @@ class _Run:
     def _is_check_frame(self) -> bool:
         first = self.settings.checks.check_first and self.step == self.start
         return first or self.step % self.settings.checks.check_interval == 0
+
+    def _first_screen(self) -> CheckOutcome | None:
+        """Screen the starting frame before its forces are computed: if it stops the segment, nobody needs them.
+
+        It is then not logged, as its energy is unknown; a frame at step 0 is logged and stored when it is passed. A frame that a
+        checkpoint resumes from was moved to, with forces.
+        """
+        if self.resumed or not self._is_check_frame() or self.settings.checks.check is None:
+            return None
+        self.good = self._capture()
+        return self._screened()
+
+    def _screened(self) -> CheckOutcome:
+        """Give a copy of the last good frame to the check."""
+        assert self.settings.checks.check is not None  # noqa: S101  # its callers have looked
+        frame = self.good.atoms()
+        frame.info.update(step=self.good.step, time=self.good.step * self.time_step)
+        return self.settings.checks.check(frame, self.good.step)
 
     def _look(self) -> tuple[Observation, str]:
         seen = self.motion.observe()
@@ -228,18 +254,17 @@ class _Run:
     def _capture(self) -> MDState:
         return self.good.advanced(self.atoms, self.step, self.rng, self.motion.memory())
 
-    def _check_frame(self, row: dict[str, float], moved: bool) -> CheckOutcome | None:
-        """Save, screen and log a check frame, which becomes the last good frame."""
+    def _check_frame(self, row: dict[str, float], moved: bool, known: CheckOutcome | None) -> CheckOutcome | None:
+        """Save, screen (unless the outcome is known) and log a check frame, which becomes the last good frame."""
         self.good = self._capture()
         self.good_frames = self._n_frames()
         self.suspects.clear()
         if moved and self.step % self.settings.checkpoint_interval == 0:
             self._save_checkpoint()  # before the screen: a run that continues here screens this frame again
-        outcome = None
-        if self.settings.checks.check is not None:
-            frame = self.good.atoms()
-            frame.info.update(step=self.step, time=self.step * self.time_step)
-            outcome = self.settings.checks.check(frame, self.step)
+        outcome = known
+        if outcome is None and self.settings.checks.check is not None:
+            outcome = self._screened()
+        if outcome is not None:
             self.max_uncertainty = row["max_uncertainty"] = float(outcome.max_uncertainty)
         self.good_check = outcome
         self.log.append(dict(row))

@@ -16,6 +16,7 @@ from idealflow.core.dynamics.protocol import Sampler, sampler_to_dict
 from idealflow.core.dynamics.schedule import Schedule
 from idealflow.core.dynamics.startable import check_atoms
 from idealflow.core.dynamics.state import MDState
+from idealflow.core.dynamics.trajectory import FORMATS
 from idealflow.errors import InputError
 from idealflow.former_names import formerly
 
@@ -85,9 +86,13 @@ class SegmentFiles:
     ----------
     trajectory
         File for the frames, one file per segment: those after the starting frame (which belongs to the segment before; step 0 is
-        stored) whose step is a multiple of ``trajectory_interval``. Frames later than the returned state are cut off again.
+        stored when it is passed) whose step is a multiple of ``trajectory_interval``. Frames later than the returned state are
+        cut off again.
     trajectory_interval
         Steps between stored frames. None: ``check_interval``.
+    trajectory_format
+        ``exact``: the frame that is read is the frame that was computed, 48 bytes per atom. ``single``: positions and momenta
+        rounded to single precision, 24 bytes. ``positions``: the same without momenta, 12 bytes.
     checkpoint
         Where the segment saves itself, and goes on from if it was interrupted.
 
@@ -99,6 +104,7 @@ class SegmentFiles:
 
     trajectory: str | Path | None = None
     trajectory_interval: int | None = None
+    trajectory_format: str = "exact"
     checkpoint: Checkpoint | None = None
 
 
@@ -155,6 +161,9 @@ class Settings:
         for name, value in intervals.items():
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(f"`{name}` must be a whole number of steps, at least 1, got {value!r}")
+        if self.files.trajectory_format not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise InputError(f"`trajectory_format` must be one of {known}, got {self.files.trajectory_format!r}")
         if self.checkpoint_interval % self.checks.check_interval:
             raise InputError(
                 f"`checkpoint.interval` must be a multiple of `check_interval`={self.checks.check_interval}, got "
@@ -184,4 +193,6 @@ class Settings:
             "limits": [self.limits.max_force, self.limits.max_temperature],
             "key": "" if checkpoint is None else checkpoint.key,
         }
+        if self.files.trajectory_format != "exact":
+            parts["trajectory_format"] = self.files.trajectory_format
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,11 @@ temperature in K (float64 each, NaN where undefined), cell (9 float64), position
 ASE's units), checksum of the record (uint32, zlib.crc32) and 4 zero bytes. Positions are unwrapped and in double precision,
 so that a frame that is read is the frame that was computed. If writing was interrupted, only the last, incomplete record is
 lost. Files of the first version, whose magic ends in 01, have no momenta; they are read, and continued without them.
+
+Two layouts are for large frames (:data:`FORMATS`): ``single`` has positions and momenta as float32, ``positions`` has no momenta
+beside that. Their constants are compressed (zlib; the header has the length, and a record is filled up to 8 bytes with zeros).
+What they lose is the precision of atoms: a float32 has 24 bits, so that a coordinate of 250 Å is good to 8e-6 Å; step, time,
+energy, temperature and cell stay exact.
 """
 
 from __future__ import annotations
@@ -26,24 +31,57 @@ from numpy.typing import NDArray
 from idealflow.core.fixed_atoms import set_fixed
 from idealflow.errors import ArtifactError
 
-__all__ = ["AXIS_BITS", "MAGIC", "VERSIONS", "Trajectory", "record_size"]
+__all__ = ["AXIS_BITS", "FORMATS", "LAYOUTS", "MAGIC_LENGTH", "Layout", "Trajectory"]
 
-VERSIONS = {b"IDFTRJ01": False, b"IDFTRJ02": True}  # magic → whether records have momenta
-MAGIC = b"IDFTRJ02"
 _N_SCALARS = 13  # step, time, energy, temperature and the cell, 8 bytes each
 _N_TAIL = 8
 AXIS_BITS = np.array([2, 4, 8])
+MAGIC_LENGTH = 8
 
 
-def record_size(n_atoms: int, momenta: bool) -> int:
-    """Bytes of the record of a frame, with momenta or without.
+@dataclass(frozen=True)
+class Layout:
+    """How the frames of a trajectory file are written.
+
+    Attributes
+    ----------
+    magic
+        First bytes of the file, which tell the layout.
+    real
+        Type of positions and momenta.
+    momenta
+        Whether there are momenta.
+    packed
+        Whether the per-atom constants are compressed.
 
     Examples
     --------
-    >>> record_size(2, momenta=True)
-    208
+    >>> FORMATS["exact"].size(2), FORMATS["positions"].size(2)
+    (208, 136)
     """
-    return 8 * _N_SCALARS + 24 * n_atoms * (1 + momenta) + _N_TAIL
+
+    magic: bytes
+    real: str
+    momenta: bool
+    packed: bool = False
+
+    def size(self, n_atoms: int) -> int:
+        """Bytes of the record of a frame."""
+        return 8 * _N_SCALARS + self.per_atom(n_atoms) + (-self.per_atom(n_atoms) % 8) + _N_TAIL
+
+    def per_atom(self, n_atoms: int) -> int:
+        """Bytes that a frame's atoms take of it."""
+        return 3 * np.dtype(self.real).itemsize * n_atoms * (1 + self.momenta)
+
+
+#: layouts by the name that a writer is given
+FORMATS = {
+    "exact": Layout(b"IDFTRJ02", "<f8", momenta=True),
+    "single": Layout(b"IDFTRJ03", "<f4", momenta=True, packed=True),
+    "positions": Layout(b"IDFTRJ04", "<f4", momenta=False, packed=True),
+}
+#: layouts by their magic, former ones too
+LAYOUTS = {one.magic: one for one in (Layout(b"IDFTRJ01", "<f8", momenta=False), *FORMATS.values())}
 
 
 @dataclass(frozen=True)
@@ -56,7 +94,7 @@ class _Constants:
     pbc: list[bool]
     offset: int
     key: str
-    magic: bytes
+    layout: Layout
 
 
 class Trajectory(Sequence[Atoms]):
@@ -94,36 +132,38 @@ class Trajectory(Sequence[Atoms]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._constants = self._read_constants()
-        self._momenta = VERSIONS[self._constants.magic]
-        self._size = record_size(len(self._constants.numbers), self._momenta)
+        self._size = self.layout.size(len(self._constants.numbers))
         self._n_frames = max(0, self.path.stat().st_size - self._constants.offset) // self._size
 
     def _read_constants(self) -> _Constants:
         try:
             with self.path.open("rb") as file:
-                if (magic := file.read(len(MAGIC))) not in VERSIONS:
+                if (layout := LAYOUTS.get(file.read(MAGIC_LENGTH))) is None:
                     raise ArtifactError(
-                        f"{self.path} is not a trajectory of this or an earlier version; expected it to start with {MAGIC!r}"
+                        f"{self.path} is not a trajectory of this or an earlier version; expected it to start with one of "
+                        f"{', '.join(magic.decode() for magic in LAYOUTS)}"
                     )
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
                 n_atoms = header["n_atoms"]
-                size = n_atoms * (25 if header.get("moments") else 17)
+                size = header["packed"] if layout.packed else n_atoms * (25 if header.get("moments") else 17)
                 body = file.read(size)
+                if layout.packed:
+                    body = zlib.decompress(body)
                 numbers = np.frombuffer(body, dtype="<i8", count=n_atoms).astype(np.int64)
                 masses = np.frombuffer(body, dtype="<f8", count=n_atoms, offset=8 * n_atoms).astype(np.float64)
                 code = np.frombuffer(body, dtype=np.uint8, count=n_atoms, offset=16 * n_atoms)
                 moments = None
                 if header.get("moments"):
                     moments = np.frombuffer(body, dtype="<f8", count=n_atoms, offset=17 * n_atoms).astype(np.float64)
-        except (OSError, ValueError, KeyError, struct.error) as error:
+        except (OSError, ValueError, KeyError, struct.error, zlib.error) as error:
             raise ArtifactError(
                 f"{self.path} is missing, or cut within its header ({type(error).__name__}: {error})"
             ) from error
         fixed = (code[:, None] == 1) | (code[:, None] & AXIS_BITS).astype(bool)
         totals = {name: float(header[name]) for name in ("charge", "spin") if name in header}
-        offset = len(MAGIC) + 8 + length + size + (-size % 8)
-        return _Constants(numbers, masses, fixed, moments, totals, header["pbc"], offset, header["key"], magic)
+        offset = MAGIC_LENGTH + 8 + length + size + (-size % 8)
+        return _Constants(numbers, masses, fixed, moments, totals, header["pbc"], offset, header["key"], layout)
 
     @property
     def key(self) -> str:
@@ -131,9 +171,9 @@ class Trajectory(Sequence[Atoms]):
         return self._constants.key
 
     @property
-    def magic(self) -> bytes:
-        """First eight bytes of the file, which tell its version."""
-        return self._constants.magic
+    def layout(self) -> Layout:
+        """How its frames are written."""
+        return self._constants.layout
 
     def __len__(self) -> int:
         return self._n_frames
@@ -177,13 +217,14 @@ class Trajectory(Sequence[Atoms]):
     def _read(self, file: BinaryIO, index: int) -> Atoms:
         body = self._record(file, index)
         step, time, energy, temperature = struct.unpack_from("<qddd", body)
-        numbers = np.frombuffer(body, dtype="<f8", offset=32)
         known, n_atoms = self._constants, len(self._constants.numbers)
+        cell = np.frombuffer(body, dtype="<f8", count=9, offset=32)
+        per_atom = np.frombuffer(body, dtype=self.layout.real, offset=8 * _N_SCALARS).astype(np.float64)
         atoms = Atoms(
             numbers=known.numbers,
-            positions=numbers[9 : 9 + 3 * n_atoms].reshape(-1, 3),
-            momenta=numbers[9 + 3 * n_atoms :].reshape(-1, 3) if self._momenta else None,
-            cell=numbers[:9].reshape(3, 3),
+            positions=per_atom[: 3 * n_atoms].reshape(-1, 3),
+            momenta=per_atom[3 * n_atoms : 6 * n_atoms].reshape(-1, 3) if self.layout.momenta else None,
+            cell=cell.reshape(3, 3),
             pbc=known.pbc,
             masses=known.masses,
             info={"step": step, "time": time, "energy": energy, "temperature": temperature, **known.totals},
@@ -202,12 +243,13 @@ class Trajectory(Sequence[Atoms]):
             ``step`` (n,), ``time`` (n,) fs, ``energy`` (n,) eV, ``temperature`` (n,) K, ``cell`` (n, 3, 3) Å,
             ``positions`` (n, n_atoms, 3) Å, and where the file has them ``momenta`` (n, n_atoms, 3), ASE's units.
         """
-        per_atom = (len(self._constants.numbers), 3)
+        per_atom, real = (len(self._constants.numbers), 3), self.layout.real
         fields: list[Any] = [("step", "<i8"), ("time", "<f8"), ("energy", "<f8"), ("temperature", "<f8")]
-        fields += [("cell", "<f8", (3, 3)), ("positions", "<f8", per_atom)]
-        record = np.dtype([*fields, ("momenta", "<f8", per_atom)] if self._momenta else fields)
+        fields += [("cell", "<f8", (3, 3)), ("positions", real, per_atom)]
+        record = np.dtype([*fields, ("momenta", real, per_atom)] if self.layout.momenta else fields)
         frames = np.empty(len(self), dtype=record)
         with self.path.open("rb") as file:
             for index in range(len(self)):
-                frames[index] = np.frombuffer(self._record(file, index), dtype=record)[0]
-        return {name: np.ascontiguousarray(frames[name]) for name in record.names or ()}
+                frames[index] = np.frombuffer(self._record(file, index), dtype=record, count=1)[0]
+        found = {name: np.ascontiguousarray(frames[name]) for name in record.names or ()}
+        return {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in found.items()}

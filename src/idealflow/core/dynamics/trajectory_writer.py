@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from idealflow.core.dynamics.state import MDState
-from idealflow.core.dynamics.trajectory import AXIS_BITS, MAGIC, VERSIONS, Trajectory, record_size
+from idealflow.core.dynamics.trajectory import AXIS_BITS, FORMATS, LAYOUTS, Layout, Trajectory
 from idealflow.errors import ArtifactError, OtherSegmentError
 
 __all__ = ["TrajectoryWriter"]
@@ -22,20 +22,23 @@ __all__ = ["TrajectoryWriter"]
 _MOMENTS = "initial_magmoms"
 
 
-def _header(state: MDState, key: str, magic: bytes) -> bytes:
+def _header(state: MDState, key: str, layout: Layout) -> bytes:
     fields: dict[str, Any] = {"key": key, "n_atoms": state.n_atoms, "pbc": state.pbc.tolist(), **state.totals}
     if (moments := state.extra.get(_MOMENTS)) is not None:
         fields["moments"] = True
-    text = json.dumps(fields, sort_keys=True).encode()
-    text += b" " * (-(len(magic) + 8 + len(text)) % 8)  # records start on 8 bytes
     fixed = state.fixed.astype(np.uint8)
     if state.held is not None:
         fixed += (state.held @ AXIS_BITS).astype(np.uint8)
     constants = state.numbers.tobytes() + state.masses.tobytes() + fixed.tobytes()
     if moments is not None:
         constants += moments.astype("<f8").tobytes()
+    if layout.packed:
+        constants = zlib.compress(constants)
+        fields["packed"] = len(constants)
     constants += bytes(-len(constants) % 8)
-    return magic + struct.pack("<Q", len(text)) + text + constants
+    text = json.dumps(fields, sort_keys=True).encode()
+    text += b" " * (-(len(layout.magic) + 8 + len(text)) % 8)  # records start on 8 bytes
+    return layout.magic + struct.pack("<Q", len(text)) + text + constants
 
 
 class TrajectoryWriter:
@@ -50,7 +53,9 @@ class TrajectoryWriter:
     key
         What the file belongs to; an existing file with another key is never overwritten.
     keep
-        Number of frames to keep of an existing file, which is cut there and continued. None starts a new file.
+        Number of frames to keep of an existing file, which is cut there and continued in its own format. None starts a new file.
+    form
+        ``exact``, ``single`` or ``positions`` (:mod:`~idealflow.core.dynamics.trajectory`).
 
     Raises
     ------
@@ -71,17 +76,18 @@ class TrajectoryWriter:
     -1.5
     """
 
-    def __init__(self, path: str | Path, state: MDState, key: str = "", keep: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, state: MDState, key: str = "", keep: int | None = None, form: str = "exact"
+    ) -> None:
         self.path = Path(path)
-        magic = MAGIC if keep is None else Trajectory(self.path).magic
-        self._header = _header(state, key, magic)
-        self._momenta = VERSIONS[magic]
-        self._size = record_size(state.n_atoms, self._momenta)
+        self._layout = FORMATS[form] if keep is None else Trajectory(self.path).layout
+        self._header = _header(state, key, self._layout)
+        self._size = self._layout.size(state.n_atoms)
         if self.path.exists() and self.path.stat().st_size > 0:
             with self.path.open("rb") as existing:
                 start = existing.read(len(self._header))
             # if a run was killed while it wrote the header, the file is the beginning of this header, or of an earlier version's
-            mine = [_header(state, key, known) for known in VERSIONS]
+            mine = [_header(state, key, known) for known in LAYOUTS.values()]
             if start not in mine and not (keep is None and any(header.startswith(start) for header in mine)):
                 raise OtherSegmentError(
                     f"a trajectory file is written once, but {self.path} exists and belongs to something else; move "
@@ -104,11 +110,17 @@ class TrajectoryWriter:
 
     def append(self, atoms: Atoms, step: int, time: float, energy: float, temperature: float) -> None:
         """Add one frame (time in fs, energy in eV, temperature in K)."""
-        scalars = struct.pack("<qddd", step, time, energy, temperature)
-        record = scalars + np.asarray(atoms.cell, dtype="<f8").tobytes() + atoms.positions.astype("<f8").tobytes()
-        if self._momenta:
-            record += atoms.get_momenta().astype("<f8").tobytes()
-        self._file.write(record + struct.pack("<II", zlib.crc32(record), 0))
+        layout = self._layout
+        parts = [struct.pack("<qddd", step, time, energy, temperature), np.asarray(atoms.cell, dtype="<f8").tobytes()]
+        parts.append(atoms.positions.astype(layout.real).tobytes())
+        if layout.momenta:
+            parts.append(atoms.get_momenta().astype(layout.real).tobytes())
+        parts.append(bytes(-layout.per_atom(len(atoms)) % 8))
+        checksum = 0
+        for part in parts:  # one after the other: a frame of a million atoms is not copied together
+            checksum = zlib.crc32(part, checksum)
+            self._file.write(part)
+        self._file.write(struct.pack("<II", checksum, 0))
         self.n_frames += 1
 
     def cut(self, n_frames: int) -> None:

@@ -34,7 +34,8 @@ _SITE = ("artifacts", "work", "queues", "launchpad", "bootstrap.dataset_check", 
 
 _FREE_KEYS = (
     *_SITE, "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
-    "segment.segment_steps", "segment.trajectory_interval", "segment.max_force", "segment.max_temperature",
+    "segment.segment_steps", "segment.trajectory_interval", "segment.trajectory_format", "segment.max_force",
+    "segment.max_temperature",
 )  # fmt: skip
 _FREE_SECTIONS = ("threshold", "screen", "crop", "relax", "label", "update", "evaluation")
 

@@ -15,6 +15,7 @@ from idealflow.schemas import (
     LearnerVersion,
     ModelUpdateDoc,
     ScreenDoc,
+    ScreenedBy,
     SegmentDoc,
     WalkerState,
 )
@@ -56,6 +57,7 @@ def moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -
         "md_state": segment.end_state,
         "reason": segment.reason,
         "unresolved": triggered and segment.reason != "blow_up",
+        "screened": _screened(state, segment, screen),
         "finished": done,
         "failed": False,
     }
@@ -73,6 +75,15 @@ def moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -
     elif segment.last_step > before.step:
         changes["blow_up_step"] = None
     return before.model_copy(update=changes)
+
+
+def _screened(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -> ScreenedBy | None:
+    """By what the frame that a segment ended on was screened, if nothing in it triggered."""
+    if state.learner is None or screen is None or screen.n_triggering or segment.reason == "blow_up":
+        return None
+    return ScreenedBy(
+        uncertainty=state.learner.uncertainty.sha256, threshold=screen.threshold, max_uncertainty=screen.max_uncertainty
+    )
 
 
 def learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[WalkerState]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols
 from jobflow import JobStore
 
@@ -27,7 +29,7 @@ from idealflow.workflow.drivers.machine import whole_share
 from idealflow.workflow.drivers.pool import Pool
 from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.build import build_structure
-from idealflow.workflow.frames.encode import to_atoms, to_stored
+from idealflow.workflow.frames.encode import carried, to_atoms
 from idealflow.workflow.jobs.job_store import is_private
 from idealflow.workflow.jobs.progress import Progress, emit, noted
 
@@ -45,7 +47,7 @@ _ASKED_FRAMES = 5  # if neither the call nor the config says how many
 
 def open_state(
     maker: IdealMaker,
-    structure: StoredStructure,
+    structure: Atoms | StoredStructure,
     store: JobStore,
     notes: Sequence[str] = (),
     former: IdealMaker | None = None,
@@ -78,30 +80,30 @@ def open_state(
     >>> from maggma.stores import MemoryStore
     >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
     >>> from idealflow.workflow.drivers.local import open_state
-    >>> from idealflow.workflow.frames.encode import to_stored
     >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
     >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
-    >>> state = open_state(maker, to_stored(bulk("Cu", cubic=True) * 3), JobStore(MemoryStore()))
+    >>> state = open_state(maker, bulk("Cu", cubic=True) * 3, JobStore(MemoryStore()))
     >>> state.campaign, state.status, state.round, state.n_atoms
     ('copper', 'running', 0, 108)
     """
-    stored, atoms = Campaign(store, maker.campaign).state(), to_atoms(structure)
-    check_site(maker, structure, None if stored is None else next_action(stored))
+    stored = Campaign(store, maker.campaign).state()
+    atoms = to_atoms(structure) if isinstance(structure, StoredStructure) else structure
+    check_site(maker, atoms, None if stored is None else next_action(stored))
     if stored is None:
         return initial_state(maker, atoms, notes)
     opened = reopened(maker, stored, atoms, store, former)
-    check_site(maker, structure, next_action(opened))
+    check_site(maker, atoms, next_action(opened))
     return opened
 
 
-def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | None = None) -> None:
+def check_site(maker: IdealMaker, atoms: Atoms, action: Action | None = None) -> None:
     """Refuse to go on if something will be labelled and this machine cannot do it.
 
     Parameters
     ----------
     maker
         The campaign.
-    structure
+    atoms
         The frame at step 0: its species are those to be labelled.
     action
         The campaign's next action; None: its first.
@@ -116,9 +118,8 @@ def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | N
     >>> from ase.build import bulk
     >>> from idealflow import IdealMaker, LabelMaker, vasp_static
     >>> from idealflow.workflow.drivers.local import check_site
-    >>> from idealflow.workflow.frames.encode import to_stored
     >>> maker = IdealMaker(label=LabelMaker(vasp_static(vasp_cmd="absent_vasp")))
-    >>> check_site(maker, to_stored(bulk("Cu")))  # doctest: +ELLIPSIS
+    >>> check_site(maker, bulk("Cu"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     idealflow.errors.InputError: VASP cannot label on this machine: `absent_vasp` of the command ...
     """
@@ -126,7 +127,7 @@ def check_site(maker: IdealMaker, structure: StoredStructure, action: Action | N
     first = kind == "bootstrap" and maker.bootstrap.source == "structures"
     later = kind != "stop" and (maker.learn or maker.evaluation.n_frames > 0)
     if kind == "relabel" or first or later:
-        maker.label.check_site([chemical_symbols[number] for number in sorted(set(structure.numbers))])
+        maker.label.check_site([chemical_symbols[number] for number in np.unique(atoms.numbers)])
 
 
 def run_campaign(
@@ -194,9 +195,9 @@ def run_campaign(
     idealflow.errors.InputError: continuation = launchpad is for rounds that are submitted to FireWorks, ...
     """
     rounds = _max_rounds(maker, max_rounds)
-    if not isinstance(structure, StoredStructure):
+    if state is None and not isinstance(structure, StoredStructure):
         with noted() as more:
-            structure = to_stored(build_structure(structure))
+            structure = carried(build_structure(structure))
         notes = list(dict.fromkeys([*notes, *more]))
     store.connect()
     _check_workers(workers or maker.workers or 1, store)

@@ -14,6 +14,7 @@ from idealflow.schemas import Artifact, LabelledDoc, StoredStructure
 from idealflow.storage import ArtifactStore
 
 __all__ = [
+    "carried",
     "labelled_atoms",
     "load_frame",
     "save_frame",
@@ -32,6 +33,20 @@ def to_atoms(structure: StoredStructure) -> Atoms:
     array([1.5])
     """
     return from_arrays(dict(structure))
+
+
+def carried(atoms: Atoms) -> Atoms:
+    """Copy what documents and files keep of a structure (:func:`to_stored`), without making a document of it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Cu")
+    >>> atoms.set_tags([3])
+    >>> sorted(carried(atoms).arrays)
+    ['numbers', 'positions']
+    """
+    return from_arrays(to_arrays(atoms))
 
 
 def to_stored(atoms: Atoms) -> StoredStructure:

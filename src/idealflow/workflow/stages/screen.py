@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from ase import Atoms
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import ScreenedFrame
+from idealflow.core import ScreenedFrame, Uncertainty
 from idealflow.former_names import formerly
 from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
+from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame
+from idealflow.workflow.frames.screened import load_screened
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
 from idealflow.workflow.learner.version import load_uncertainty_artifact
@@ -70,11 +73,10 @@ class UncertaintyScreenMaker(StableName, Maker):
         uncertainty = load_uncertainty_artifact(store, learner)
         blown_up = segment.reason == "blow_up"
 
-        result = ScreenedFrame.of(uncertainty, frame, 0.0 if blown_up else threshold, max_centres=self.max_centres)
+        result = self._screened(store, segment, learner, uncertainty, frame, 0.0 if blown_up else threshold)
 
         finite = result.values[np.isfinite(result.values)]
         quantiles = np.quantile(finite, [0.5, 0.9, 0.99]) if finite.size else np.full(3, np.inf)
-        symbols = frame.get_chemical_symbols()
         return ScreenDoc(
             walker=segment.walker,
             step=segment.frame_step,
@@ -87,7 +89,25 @@ class UncertaintyScreenMaker(StableName, Maker):
             max_uncertainty=float(result.values.max()),
             quantiles=dict(zip(("0.5", "0.9", "0.99"), quantiles.tolist(), strict=True)),
             centres=[
-                CentreDoc(atom=int(i), species=symbols[i], uncertainty=float(result.values[i])) for i in result.centres
+                CentreDoc(atom=int(i), species=frame[i].symbol, uncertainty=float(result.values[i]))
+                for i in result.centres
             ],
             **stamp(),
         )
+
+    def _screened(
+        self,
+        store: ArtifactStore,
+        segment: SegmentDoc,
+        learner: LearnerVersion | LearnerFiles,
+        uncertainty: Uncertainty,
+        frame: Atoms,
+        threshold: float,
+    ) -> ScreenedFrame:
+        """Choose centres; what the segment's last check found of the atoms, by this model and threshold, is not found again."""
+        known = None
+        if segment.screened is not None and segment.model_version == learner.version:
+            known = load_screened(store, segment.screened, threshold)
+        if known is None:
+            return ScreenedFrame.of(uncertainty, frame, threshold, self.max_centres)
+        return ScreenedFrame.of(uncertainty, frame, threshold, self.max_centres, known.values, known.triggering)

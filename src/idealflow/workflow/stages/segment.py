@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -34,6 +35,7 @@ from idealflow.former_names import formerly
 from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
+from idealflow.workflow.frames.screened import save_screened
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
@@ -41,6 +43,9 @@ from idealflow.workflow.learner.version import load_force_field_artifact, load_u
 from idealflow.workflow.stages import alone
 
 __all__ = ["MDSegmentMaker"]
+
+#: atoms from which a frame is large
+_LARGE = 100_000
 
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
 
@@ -62,6 +67,10 @@ class MDSegmentMaker(StableName, Maker):
         Steps after which a segment ends and is stored; a multiple of ``check_interval``.
     trajectory_interval
         Steps between stored frames; default: ``check_interval``.
+    trajectory_format
+        ``exact``, or ``single`` (positions and velocities rounded to single precision) or ``positions`` (the same without
+        velocities): 48, 24 and 12 bytes per atom and frame. Dynamics goes on from its exact state, whatever is stored; an
+        evaluation compares models on the frames as they are stored.
     start_temperature
         Temperature of the first velocities, K; default: the schedule's first. It is used at step 0 only.
     fixed_atoms
@@ -99,6 +108,7 @@ class MDSegmentMaker(StableName, Maker):
     check_interval: Annotated[int, Field(ge=1)] = 10
     segment_steps: Annotated[int, Field(ge=1)] = 500
     trajectory_interval: Annotated[int, Field(ge=1)] | None = None
+    trajectory_format: Literal["exact", "single", "positions"] = "exact"
     start_temperature: Annotated[float, Field(ge=0)] | None = None
     fixed_atoms: list[int] = field(default_factory=list)
     max_force: Annotated[float, Field(gt=0)] = 100.0
@@ -120,6 +130,13 @@ class MDSegmentMaker(StableName, Maker):
                 f"segment_steps must be a multiple of check_interval, got {self.segment_steps} and "
                 f"{self.check_interval}; e.g. {self.check_interval * max(1, self.segment_steps // self.check_interval)}"
             )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the MSON form; what earlier versions did not know is left out at its default: hashes equal those without it."""
+        found = super().as_dict()
+        if found["trajectory_format"] == "exact":
+            del found["trajectory_format"]
+        return found
 
     def plan(self) -> Schedule:
         """The temperature schedule."""
@@ -166,10 +183,12 @@ class MDSegmentMaker(StableName, Maker):
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
+        if state.n_atoms >= _LARGE:
+            gc.collect()  # ASE's calculators refer to themselves: a former segment's still holds its list of neighbours
         plan = self.plan()
         calculator = load_force_field_artifact(store, learner).calculator()
         uncertainty = None if learner.uncertainty is None else load_uncertainty_artifact(store, learner)
-        watch = _Watch(uncertainty, threshold, plan, walker.walker)
+        watch = _Watch(uncertainty, threshold, plan, walker.walker, _passed(walker, learner, threshold))
         trajectory = directory / "trajectory.idf"
         run = partial(
             md_segment,
@@ -191,7 +210,12 @@ class MDSegmentMaker(StableName, Maker):
             files=SegmentFiles(
                 trajectory=trajectory,
                 trajectory_interval=self.trajectory_interval,
-                checkpoint=Checkpoint(directory / "checkpoint.npz", key=f"{learner.version}/{threshold}"),
+                trajectory_format=self.trajectory_format,
+                checkpoint=Checkpoint(
+                    directory / "checkpoint.npz",
+                    interval=saved_every(state.n_atoms, self.check_interval),
+                    key=f"{learner.version}/{threshold}",
+                ),
             ),
         )
 
@@ -225,6 +249,7 @@ class MDSegmentMaker(StableName, Maker):
             end_state=end,
             frame=frame,
             frame_step=frame_step,
+            screened=_stored_screen(store, result, threshold),
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
             **stamp(),
@@ -236,20 +261,31 @@ class MDSegmentMaker(StableName, Maker):
 class _Watch:
     """Screens frames for md_segment and reports progress."""
 
-    def __init__(self, uncertainty: Uncertainty | None, threshold: float | None, plan: Schedule, walker: int) -> None:
+    def __init__(
+        self,
+        uncertainty: Uncertainty | None,
+        threshold: float | None,
+        plan: Schedule,
+        walker: int,
+        passed: tuple[int, float] | None,
+    ) -> None:
         self.uncertainty = uncertainty
+        self.passed = passed
         self.threshold = threshold
         self.plan = plan
         self.walker = walker
         self.latest: float | None = None
 
-    def check(self, atoms: Atoms, step: int) -> CheckOutcome:  # noqa: ARG002  # the protocol's signature
+    def check(self, atoms: Atoms, step: int) -> CheckOutcome:
         """Stop at the first frame in which an uncovered atom is above the threshold."""
         if self.threshold is None or self.uncertainty is None:
             return CheckOutcome(stop=False)
+        if self.passed is not None and step == self.passed[0]:
+            self.latest = self.passed[1]
+            return CheckOutcome(stop=False, max_uncertainty=self.latest)
         screened = ScreenedFrame.of(self.uncertainty, atoms, self.threshold, max_centres=1)
         self.latest = float(screened.values.max())
-        return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest)
+        return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest, data=screened)
 
     def on_step(self, row: Mapping[str, float]) -> None:
         """Report a row of the segment's log."""
@@ -264,6 +300,35 @@ class _Watch:
                 threshold=self.threshold,
             )
         )
+
+
+def saved_every(n_atoms: int, check_interval: int) -> int | None:
+    """Steps after which a segment saves itself: a large frame's steps take so long that it does at every check; None: as usual.
+
+    Examples
+    --------
+    >>> saved_every(1_000_000, check_interval=5), saved_every(500, check_interval=5)
+    (5, None)
+    """
+    return check_interval if n_atoms >= _LARGE else None
+
+
+def _passed(
+    walker: WalkerState, learner: LearnerVersion | LearnerFiles, threshold: float | None
+) -> tuple[int, float] | None:
+    """Step of a frame that this uncertainty and threshold have let pass already, and its highest uncertainty."""
+    by = walker.screened
+    if by is None or learner.uncertainty is None or by.threshold != threshold:
+        return None
+    return (walker.step, by.max_uncertainty) if by.uncertainty == learner.uncertainty.sha256 else None
+
+
+def _stored_screen(store: ArtifactStore, result: SegmentResult, threshold: float | None) -> Artifact | None:
+    """Store what the last check found, for the screen of the same frame."""
+    if result.reason == "blow_up" or result.check is None or threshold is None:
+        return None
+    screened = result.check.data
+    return save_screened(store, screened, threshold) if isinstance(screened, ScreenedFrame) else None
 
 
 def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:

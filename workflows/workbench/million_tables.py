@@ -1,0 +1,58 @@
+"""Tables of the campaign on a million atoms (workflows/benchmarks/million_atoms.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.markdown import digits, markdown, thousands
+from workbench.measured_tables import kept
+
+PARTS = {
+    "step": "a step, forces included",
+    "forces": "forces of a step, and of the first frame of a segment",
+    "screen": "a screen of every atom",
+    "choice": "choosing centres",
+    "crop": "a crop search",
+    "relax": "a relaxation",
+    "save": "saving the MD state",
+}
+
+
+def million_parts() -> str:
+    """What each part of the campaign takes, CPU seconds."""
+    rows = []
+    for row in kept("benchmarks", "million_atoms")["calls"]:
+        if row["n"]:
+            median, least, most = row["cpu_s"]
+            spread = f"{digits(median, 2)} ({digits(least, 2)} to {digits(most, 2)})"
+            rows.append([PARTS[row["what"]], str(row["n"]), spread, digits(row["s"], 2)])
+    return markdown(["", "calls", "CPU seconds, median (least to most)", "seconds by the clock, median"], rows)
+
+
+def million_rounds() -> str:
+    """What the rounds did, and the files that each left, MB."""
+    names = {"end_state": "MD state", "trajectory": "trajectory", "screened": "screen", "model": "model"}
+    rows = []
+    for row in kept("benchmarks", "million_atoms")["rounds"]:
+        files = [digits(row["files_mb"][name], 2) if name in row["files_mb"] else "" for name in names]
+        first, last = row["steps"]
+        rows.append([str(row["round"]), f"{first} to {last}", str(row["triggering"]), str(row["labels"]), *files])
+    return markdown(
+        ["round", "steps", "atoms that trigger", "labels", *(f"{name}, MB" for name in names.values())], rows
+    )
+
+
+def million(path: str) -> str:
+    """A figure by its part and name: `campaign/n_atoms`."""
+    found: Any = kept("benchmarks", "million_atoms")
+    for name in path.split("/"):
+        found = found[name]
+    if isinstance(found, list):
+        return str(len(found))
+    return digits(found, 2) if isinstance(found, float) else thousands(found)
+
+
+def million_figure(what: str) -> str:
+    """Median CPU seconds of a part."""
+    row = next(row for row in kept("benchmarks", "million_atoms")["calls"] if row["what"] == what)
+    return digits(row["cpu_s"][0], 2)
