@@ -232,7 +232,8 @@ class Campaign(CampaignDocuments):
         return dict(Counter(sorted(methods)).most_common())
 
     def log(self) -> pd.DataFrame:
-        """Return the walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty.
+        """Return the walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty,
+        volume, pressure.
 
         A step that was run again after a blow-up appears once, with its later values.
         """

@@ -95,7 +95,8 @@ class SegmentDoc(StageOutput, OfWalker):
     trajectory: Artifact | None = Field(description="frames written while it ran (Trajectory); None where none were")
     log: dict[str, list[float]] = Field(
         description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
-        "max_uncertainty (NaN where not screened)"
+        "max_uncertainty (NaN where not screened), volume (Å³, NaN where not periodic), pressure (eV/Å³, NaN where the force "
+        "field gives no stress); campaigns of earlier versions lack the last two"
     )
 
 

@@ -42,7 +42,7 @@ from idealflow.workflow.stages import alone
 
 __all__ = ["MDSegmentMaker"]
 
-_COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
+_COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty", "volume", "pressure")
 
 
 @formerly("category", wall_time_s="time_limit_s")
