@@ -5,6 +5,7 @@ from idealflow.analysis.bonds import bond_counts, coordination_numbers
 from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate, threshold_for_error
 from idealflow.analysis.crystals import CrystalAtRest, relax_crystal
 from idealflow.analysis.environments import map_environments
+from idealflow.analysis.heating import Rung, heat
 from idealflow.analysis.melting import Jump, jump
 from idealflow.analysis.model_errors import FrameError, ModelErrors, compare_on_frames, mean_errors
 from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
@@ -24,6 +25,7 @@ __all__ = [
     "Jump",
     "ModelErrors",
     "ReactionEvent",
+    "Rung",
     "acceleration",
     "bond_counts",
     "bonds_along",
@@ -31,6 +33,7 @@ __all__ = [
     "compare_on_frames",
     "coordination_numbers",
     "diffusion_coefficient",
+    "heat",
     "jump",
     "local_phases",
     "map_environments",
