@@ -23,6 +23,7 @@ from idealflow.schemas import CampaignState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import load_frame, to_atoms
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 from support import tiny
 
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}
@@ -85,6 +86,26 @@ def test_inference_only_is_plain_md_whatever_the_segments(tmp_path: Path) -> Non
         assert log["max_uncertainty"].isna().all()
         ends.append((state.walkers[0].md_state.sha256, log["temperature"].tolist()))
     assert ends[0] == ends[1]
+
+
+def test_a_run_without_learning_tells_what_the_model_does_not_know(
+    finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, campaign = tiny.run(tmp_path / "hot", learn=False, **NO_EVALUATION)
+    hot = [doc for doc in campaign.segments() if doc.unknown is not None]
+    assert [doc.last_step for doc in hot] == [40, 60]  # not the one at 300 K
+    u = load_uncertainty_artifact(ArtifactStore(state.artifacts), state.learner)
+    for doc in hot:  # the oracle: the frame's values and coverage, one after the other
+        atoms = MDState.load(ArtifactStore(state.artifacts).get(doc.end_state)).atoms()
+        above = (u(atoms) > state.threshold) & ~u.covered(atoms, state.threshold)
+        assert (doc.unknown.n_atoms, doc.unknown.of) == (above.sum(), 107)
+        assert doc.unknown.max_uncertainty == pytest.approx(u(atoms).max())
+    told = [note for note in state.notes if "unlike anything the model has learned" in note]
+    assert told == [hot[0].unknown.told(0, 40)]  # once, however long the run
+    assert told[0] in summary_text(summarise(campaign))
+    cold, _ = tiny.run(tmp_path / "cold", learn=False, **short(20, 0))
+    assert cold.notes == []
+    assert all(doc.unknown is None for doc in finished.campaign.segments())
 
 
 def test_inference_md_is_driven_by_the_stored_model(tmp_path: Path) -> None:

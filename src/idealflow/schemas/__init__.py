@@ -26,6 +26,7 @@ from idealflow.schemas.learning import (
     RelabelDoc,
     TrainingErrors,
 )
+from idealflow.schemas.substructures import UNLIKE as UNLIKE
 from idealflow.schemas.substructures import AttemptAtCentre as AttemptAtCentre
 from idealflow.schemas.substructures import (
     CandidateFigures,
@@ -34,6 +35,7 @@ from idealflow.schemas.substructures import (
     RelaxationDoc,
     ScreenDoc,
     SegmentDoc,
+    UnknownAtoms,
 )
 from idealflow.schemas.substructures import CentreOfFrame as CentreOfFrame
 from idealflow.schemas.substructures import RelaxedCrop as RelaxedCrop
@@ -64,6 +66,7 @@ __all__ = [
     "StoredStructure",
     "SubstructureDoc",
     "TrainingErrors",
+    "UnknownAtoms",
     "WalkerState",
 ]
 
