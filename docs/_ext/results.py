@@ -1,13 +1,17 @@
 """Tables and figures of the pages, made from stored results when the documentation is built.
 
-The directive ``{results}`` puts in a table of :mod:`workbench.stored_results`, the role ``{result}`` a single figure.
+The directive ``{results}`` puts in a table of :mod:`workbench.stored_results`, ``{result-picture}`` a picture that matplotlib
+draws of them, the role ``{result}`` a single figure.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from workbench import stored_results
@@ -26,6 +30,29 @@ class Results(SphinxDirective):
         except (KeyError, TypeError, OSError) as error:
             raise self.error(f"no table {self.arguments[0]!r} in the stored results: {error!r}") from error
         return list(self.parse_text_to_nodes(text))
+
+
+class Picture(SphinxDirective):
+    """A picture, by its name and arguments; ``:alt:`` says what it shows."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    option_spec: ClassVar[dict[str, Any]] = {"alt": directives.unchanged_required, "width": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        """The picture, drawn into the folder of generated ones."""
+        name = self.arguments[0]
+        try:
+            picture = stored_results.figure(name)
+            alt = self.options["alt"]
+        except (KeyError, TypeError, OSError) as error:
+            raise self.error(f"no picture {name!r} in the stored results, or no :alt: ({error!r})") from error
+        file = Path(self.env.srcdir) / "reference" / "generated" / f"{name.replace(' ', '-')}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.savefig(file, dpi=150)
+        away = Path(self.env.doc2path(self.env.docname)).parent
+        image = nodes.image(uri=os.path.relpath(file, away), alt=alt, width=self.options.get("width", "100%"))
+        return [image]
 
 
 class Result(SphinxRole):
@@ -51,6 +78,7 @@ def read_again(app: Any, *_: Any) -> list[str]:
 def setup(app: Any) -> dict[str, bool]:
     """Add the directive and the role."""
     app.add_directive("results", Results)
+    app.add_directive("result-picture", Picture)
     app.add_role("result", Result())
     app.connect("env-get-outdated", read_again)
     return {"parallel_read_safe": True}

@@ -13,6 +13,7 @@ from ase.constraints import FixAtoms, FixBondLength
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idealflow.core.archive import read_archive, write_archive
 from idealflow.core.dynamics import (
     CheckOutcome,
     Checkpoint,
@@ -511,3 +512,55 @@ def test_bad_arguments_are_refused_before_any_computation(tmp_path):
     with pytest.raises(InputError, match="without_memory"):
         md_segment(Untouchable(), moved, schedule=HOLD, sampler="npt")
     assert list(tmp_path.iterdir()) == []
+
+
+# volume and pressure
+
+
+def test_the_log_has_volume_and_pressure_of_virial_and_motion():
+    start = MDState.initial(copper(2), temperature=600.0, seed=1)
+    result = md_segment(ExactEMT(), start, schedule=HOLD, sampler="npt", stop_step=20)
+    end = result.state.atoms()
+    end.calc = ExactEMT()
+    with_motion = end.get_stress(include_ideal_gas=True)
+    assert result.log[-1]["step"] == 20
+    assert result.log[-1]["volume"] == pytest.approx(end.get_volume())
+    assert result.log[-1]["pressure"] == pytest.approx(-with_motion[:3].mean())
+    assert len({row["volume"] for row in result.log}) == len(result.log)
+
+
+def test_without_a_periodic_cell_or_a_stress_they_are_not_numbers():
+    slab = copper(2)
+    slab.pbc = (True, True, False)
+    start = MDState.initial(slab, temperature=300.0, seed=1)
+    row = md_segment(ExactEMT(), start, schedule=HOLD, stop_step=10).log[-1]
+    assert math.isnan(row["volume"])
+    assert math.isnan(row["pressure"])
+    springs = Springs(copper(2).positions)
+    springs.calculate = lambda *args, **kwargs: (
+        Springs.calculate(springs, *args, **kwargs),
+        springs.results.pop("stress"),
+    )
+    row = md_segment(springs, MDState.initial(copper(2), temperature=300.0, seed=1), schedule=HOLD, stop_step=10).log[
+        -1
+    ]
+    assert row["volume"] == pytest.approx(copper(2).get_volume())
+    assert math.isnan(row["pressure"])
+
+
+def test_a_checkpoint_of_before_is_continued(tmp_path):
+    start = MDState.initial(copper(2), temperature=300.0, seed=1)
+    file = tmp_path / "md.npz"
+    settings = {"schedule": HOLD, "check_interval": 5, "checkpoint": Checkpoint(file, interval=5)}
+    whole = md_segment(ExactEMT(), start, **settings)
+    arrays, meta = read_archive(file, "idealflow segment checkpoint", 1)
+    arrays["log"] = arrays["log"][:3, :6]  # what it was at step 15, without the two columns
+    early = md_segment(ExactEMT(), start, schedule=HOLD, check_interval=5, stop_step=15).state
+    state_arrays, state_meta = early.to_arrays()
+    write_archive(
+        file, "idealflow segment checkpoint", 1, {**state_arrays, "log": arrays["log"]}, {**meta, **state_meta}
+    )
+    again = md_segment(ExactEMT(), start, **settings)
+    assert [row["potential_energy"] for row in again.log] == [row["potential_energy"] for row in whole.log]
+    assert math.isnan(again.log[2]["volume"])
+    assert again.log[3]["volume"] == whole.log[3]["volume"]

@@ -17,10 +17,13 @@ from idealflow.analysis.calibration import threshold_for_error
 from idealflow.core.dynamics import MDState
 from idealflow.errors import IdealflowError
 from idealflow.forcefields import load_force_field
+from idealflow.provenance import CampaignChain
 from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import load_frame, to_atoms
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 from support import tiny
 
 NO_EVALUATION = {"evaluation": {"n_frames": 0}}
@@ -83,6 +86,26 @@ def test_inference_only_is_plain_md_whatever_the_segments(tmp_path: Path) -> Non
         assert log["max_uncertainty"].isna().all()
         ends.append((state.walkers[0].md_state.sha256, log["temperature"].tolist()))
     assert ends[0] == ends[1]
+
+
+def test_a_run_without_learning_tells_what_the_model_does_not_know(
+    finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, campaign = tiny.run(tmp_path / "hot", learn=False, **NO_EVALUATION)
+    hot = [doc for doc in campaign.segments() if doc.unknown is not None]
+    assert [doc.last_step for doc in hot] == [40, 60]  # not the one at 300 K
+    u = load_uncertainty_artifact(ArtifactStore(state.artifacts), state.learner)
+    for doc in hot:  # the oracle: the frame's values and coverage, one after the other
+        atoms = MDState.load(ArtifactStore(state.artifacts).get(doc.end_state)).atoms()
+        above = (u(atoms) > state.threshold) & ~u.covered(atoms, state.threshold)
+        assert (doc.unknown.n_atoms, doc.unknown.of) == (above.sum(), 107)
+        assert doc.unknown.max_uncertainty == pytest.approx(u(atoms).max())
+    told = [note for note in state.notes if "unlike anything the model has learned" in note]
+    assert told == [hot[0].unknown.told(0, 40)]  # once, however long the run
+    assert told[0] in summary_text(summarise(campaign))
+    cold, _ = tiny.run(tmp_path / "cold", learn=False, **short(20, 0))
+    assert cold.notes == []
+    assert all(doc.unknown is None for doc in finished.campaign.segments())
 
 
 def test_inference_md_is_driven_by_the_stored_model(tmp_path: Path) -> None:
@@ -173,6 +196,60 @@ def test_bootstrap_from_an_earlier_campaign_carries_everything_on(finished: Any,
     assert ours == tiny.known_by(earlier, finished.state.artifacts, tmp_path / "theirs")
     assert campaign.bootstrap().n_structures == 8 + finished.state.n_substructures
     assert finished.campaign.state() == finished.state  # and the earlier one is as it was
+
+    chain = CampaignChain([finished.campaign, campaign])
+    ancestry = chain.ancestry().to_dict("records")
+    assert [row["begins_with"] for row in ancestry] == ["", "tiny"]
+    assert [row["n_carried_labels"] for row in ancestry] == [0, 8 + finished.state.n_substructures]
+    assert [row["n_own_labels"] for row in ancestry] == [8 + finished.state.n_substructures, state.n_substructures]
+    assert [row["chain_time_fs"] for row in ancestry] == [0.0, 120.0]  # 60 steps of 2 fs
+    table, log = chain.table(), chain.log()
+    assert len(table) == sum(len(each.substructures()) for each in chain)
+    ours = table[table["campaign"] == "onward"]
+    assert ours["chain_time_fs"].tolist() == [120.0 + 2.0 * doc.step for doc in campaign.substructures()]
+    assert log["chain_time_fs"].is_monotonic_increasing
+    assert log.groupby("campaign", sort=False)["chain_time_fs"].agg(["min", "max"]).to_numpy().tolist() == [
+        [0.0, 120.0],
+        [120.0, 180.0],
+    ]
+    for made, version in ((chain.first_model(), finished.campaign.model(0)), (chain.last_model(), campaign.model())):
+        assert calculated(made) == calculated(version)
+    assert calculated(chain.first_model()) != calculated(chain.last_model())
+    with pytest.raises(IdealflowError, match=r"has models 0 to \d+, got 99; choose one"):
+        campaign.model(99)
+
+
+def calculated(force_field: Any) -> float:
+    atoms = tiny.frame()
+    atoms.calc = force_field.calculator()
+    return float(atoms.get_potential_energy())
+
+
+def test_a_chain_is_found_from_its_last_folder(finished: Any, tmp_path: Path) -> None:
+    def campaign(name: str, before: str | None) -> Path:
+        folder = tiny.copied(finished.folder, tmp_path / name)
+        settings = tiny.settings() | ({"bootstrap": {"campaign": before}} if before else {})
+        CampaignDirectory(folder).write_config({"structure": "frame", **settings})
+        return folder
+
+    first = campaign("first", None)
+    last = campaign("last", str(first))
+    with pytest.raises(IdealflowError, match="two are called 'tiny'"):  # which shows that both were found
+        CampaignChain.open(last)
+    first.rename(tmp_path / "elsewhere")
+    with pytest.raises(IdealflowError, match="first holds no campaign"):
+        CampaignChain.open(last)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / "elsewhere").rename(moved / "first")
+    last.rename(moved / "last")
+    with pytest.raises(IdealflowError, match="two are called 'tiny'"):
+        CampaignChain.open(moved / "last")
+    assert [each.name for each in CampaignChain.open(moved / "first")] == ["tiny"]
+    with pytest.raises(IdealflowError, match="begins with itself"):
+        CampaignChain.open(campaign("itself", str(tmp_path / "itself")))
+    with pytest.raises(IdealflowError, match="at least one campaign"):
+        CampaignChain([])
 
 
 def test_a_campaign_carried_on_keeps_its_uncertainty(finished: Any, tmp_path: Path) -> None:

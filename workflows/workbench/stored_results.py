@@ -1,4 +1,4 @@
-"""What the pages show of stored results, by name: tables in Markdown, and single figures as text.
+"""What the pages show of stored results, by name: tables in Markdown, pictures, and single figures as text.
 
 `table("ablation cu")` and `value("ablation energy-over-ours vacuum cu")` are what the page's directive ``{results}`` and its role
 ``{result}`` call when the documentation is built; the names are the first words, the others are arguments.
@@ -10,12 +10,12 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench import detection_tables as detection
-from workbench import force_field_tables, million_tables
+from workbench import force_field_tables, melting_tables, million_tables
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
     campaign_table,
@@ -34,6 +34,9 @@ from workbench.power_law import frames_law, read
 from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
 from workbench.surface_tables import surfaces
 from workbench.systems import SYSTEMS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORKFLOWS = Path(__file__).resolve().parents[1]
 ABLATION = WORKFLOWS / "ablation" / "results"
@@ -66,6 +69,18 @@ def value(name: str) -> str:
     """
     first, *arguments = name.split()
     return VALUES[first](*arguments)
+
+
+def figure(name: str) -> Figure:
+    """A figure, drawn and not saved.
+
+    Raises
+    ------
+    KeyError
+        If there is no figure of this name.
+    """
+    first, *arguments = name.split()
+    return FIGURES[first](*arguments)
 
 
 @cache
@@ -266,6 +281,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "kernels": measured.kernels,
     "start-times": measured.start_times,
     "surfaces": surfaces,
+    "li-melting": lambda part, size: melting_tables.TABLES[part](size),
     "kills": measured.kills,
     "report-page": measured.report_page,
     "rockets": measured.rockets,
@@ -303,7 +319,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     "queries": ("benchmarks", "queries", "queries"),
 }
 
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "li-melting": lambda part, size: melting_tables.FIGURES[part](size),
+}
+
 VALUES: dict[str, Callable[..., str]] = {
+    "li-melting": lambda part, size: melting_tables.VALUES[part](size),
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",

@@ -3,32 +3,47 @@
 from idealflow.analysis.acceleration import Acceleration, acceleration
 from idealflow.analysis.bonds import bond_counts, coordination_numbers
 from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate, threshold_for_error
+from idealflow.analysis.crystals import CrystalAtRest, relax_crystal
 from idealflow.analysis.environments import map_environments
+from idealflow.analysis.heating import Rung, heat
 from idealflow.analysis.melting import Jump, jump
+from idealflow.analysis.model_errors import FrameError, ModelErrors, compare_on_frames, mean_errors
 from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
+from idealflow.analysis.phases import PHASES, local_phases, phase_fractions
 from idealflow.analysis.rdf import RDF, rdf
 from idealflow.analysis.reactions import BondRule, ReactionEvent, bonds_along, molecules_of, reaction_events
 
 __all__ = [
     "CALIBRATION_EDGES",
+    "PHASES",
     "RDF",
     "Acceleration",
     "BondRule",
     "Calibration",
+    "CrystalAtRest",
+    "FrameError",
     "Jump",
+    "ModelErrors",
     "ReactionEvent",
+    "Rung",
     "acceleration",
     "bond_counts",
     "bonds_along",
     "calibrate",
+    "compare_on_frames",
     "coordination_numbers",
     "diffusion_coefficient",
+    "heat",
     "jump",
+    "local_phases",
     "map_environments",
+    "mean_errors",
     "molecules_of",
     "msd",
+    "phase_fractions",
     "rdf",
     "reaction_events",
+    "relax_crystal",
     "threshold_for_error",
     "unwrap",
 ]

@@ -71,7 +71,22 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="compare first and present model with the reference now")
     evaluate.add_argument(
-        "folder", type=Path, metavar="DIR", help="the campaign's folder; no process may be running it"
+        "folder", type=Path, metavar="DIR", help="the campaign's folder; without --out no process may be running it"
+    )
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="compare in a folder of its own; the campaign is only read, and may run",
+    )
+    evaluate.add_argument(
+        "--models",
+        nargs=2,
+        metavar=("A", "B"),
+        help="first, last, a version, a campaign's folder, FOLDER:VERSION or a file; default: first last",
+    )
+    evaluate.add_argument(
+        "--on", metavar="DIR|FILE", help="whose frames: another campaign's folder, or a file of structures"
     )
     evaluate.add_argument(
         "--frames", type=_positive, metavar="N", help="whole frames to label; default: the config's, or 5"

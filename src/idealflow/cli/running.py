@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from idealflow.cli.comparing import compare, refuse_without_out
 from idealflow.cli.inputs import checked_config
 from idealflow.config_text import read_config
 
@@ -154,6 +155,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from idealflow.provenance import Campaign, CampaignFolder
 
     CampaignFolder(arguments.folder).require()  # said before the imports below, which take seconds
+    if arguments.out is not None:
+        return compare(arguments)
+    refuse_without_out(arguments)
     from idealflow.report import evaluation_line, summarise, write_summary
     from idealflow.workflow.config.load import kept_maker
     from idealflow.workflow.drivers.local import evaluate_campaign

@@ -2,6 +2,7 @@
 
 from idealflow.provenance.calibration import centre_force_error
 from idealflow.provenance.campaign import Campaign
+from idealflow.provenance.chain import CampaignChain
 from idealflow.provenance.folder import CampaignFolder, signed
 from idealflow.provenance.indexes import COMPOUND_INDEXES, INDEXED_FIELDS, ensure_indexes
 from idealflow.provenance.sample import sample_campaign
@@ -11,6 +12,7 @@ __all__ = [
     "COMPOUND_INDEXES",
     "INDEXED_FIELDS",
     "Campaign",
+    "CampaignChain",
     "CampaignFolder",
     "WalkerTrajectory",
     "centre_force_error",

@@ -187,20 +187,31 @@ class Campaign(CampaignDocuments):
         store = self.artifacts if stored else None
         return WalkerTrajectory([store.get(file) for file in stored] if store is not None else [])
 
-    def model(self) -> ForceField:
-        """Load the last force field; its ``calculator()`` is an ASE calculator.
+    def model(self, version: int | None = None) -> ForceField:
+        """Load a force field of the campaign; its ``calculator()`` is an ASE calculator.
+
+        Parameters
+        ----------
+        version
+            0 is that of the bootstrap, and every accepted update made the next. None: the last one.
 
         Raises
         ------
         InputError
-            Before the bootstrap is done.
+            Before the bootstrap is done, or if there is no such version.
         """
         from idealflow.forcefields import load_force_field
 
         state = self.state()
         if state is None or state.learner is None:
             raise InputError(f"campaign {self.name} has no model yet; let it run at least through its bootstrap")
-        return load_force_field(self.fetch(state.learner.force_field))
+        learner = state.learner
+        if version is not None and version != learner.version:
+            known = self.learners()
+            if version not in known or version > learner.version:
+                raise InputError(f"campaign {self.name} has models 0 to {learner.version}, got {version}; choose one")
+            learner = known[version]
+        return load_force_field(self.fetch(learner.force_field))
 
     def calibration(self, *, recompute: bool = True) -> pd.DataFrame:
         """Compare the model's uncertainty at each labelled centre with its force error there before it learned the label.
@@ -232,7 +243,7 @@ class Campaign(CampaignDocuments):
         return dict(Counter(sorted(methods)).most_common())
 
     def log(self) -> pd.DataFrame:
-        """Return the walkers' logs as one table: walker, step, time_fs, temperature, target, potential_energy, max_uncertainty.
+        """Return the walkers' logs as one table: the columns of :class:`~idealflow.schemas.SegmentDoc`'s log, and the walker.
 
         A step that was run again after a blow-up appears once, with its later values.
         """

@@ -27,6 +27,7 @@ from idealflow.schemas.learning import (
     RelabelDoc,
     TrainingErrors,
 )
+from idealflow.schemas.substructures import UNLIKE as UNLIKE
 from idealflow.schemas.substructures import AttemptAtCentre as AttemptAtCentre
 from idealflow.schemas.substructures import (
     CandidateFigures,
@@ -35,6 +36,7 @@ from idealflow.schemas.substructures import (
     RelaxationDoc,
     ScreenDoc,
     SegmentDoc,
+    UnknownAtoms,
 )
 from idealflow.schemas.substructures import CentreOfFrame as CentreOfFrame
 from idealflow.schemas.substructures import RelaxedCrop as RelaxedCrop
@@ -66,6 +68,7 @@ __all__ = [
     "StoredStructure",
     "SubstructureDoc",
     "TrainingErrors",
+    "UnknownAtoms",
     "WalkerState",
 ]
 

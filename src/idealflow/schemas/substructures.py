@@ -15,6 +15,7 @@ __all__ = [
     "RelaxationDoc",
     "ScreenDoc",
     "SegmentDoc",
+    "UnknownAtoms",
 ]
 
 #: how an environment is made small enough to label
@@ -59,6 +60,35 @@ class AttemptAtCentre(CentreOfFrame):
     )
 
 
+#: words of :meth:`UnknownAtoms.told` by which it is known
+UNLIKE = "unlike anything the model has learned"
+
+
+class UnknownAtoms(Document):
+    """Atoms of a frame that are unlike anything the model has learned, in a campaign that does not learn.
+
+    Examples
+    --------
+    >>> found = UnknownAtoms(n_atoms=37, of=107, max_uncertainty=41.2, threshold=15.3)
+    >>> found.told(walker=0, step=500)
+    'walker 0, step 500: 37 of 107 atoms are unlike anything the model has learned, highest uncertainty 41.2 of 15.3; nothing is \
+labelled without learning, and what the model says of them is a guess'
+    """
+
+    n_atoms: int = Field(description="uncovered atoms above the threshold")
+    of: int = Field(description="atoms in the frame")
+    max_uncertainty: float = Field(description="highest of the frame")
+    threshold: float = Field(description="of the model's campaign")
+
+    def told(self, walker: int, step: int) -> str:
+        """Say it in a sentence; ``walker`` and ``step`` are the frame's."""
+        return (
+            f"walker {walker}, step {step}: {self.n_atoms} of {self.of} atoms are {UNLIKE}, highest uncertainty "
+            f"{self.max_uncertainty:.1f} of {self.threshold:.1f}; nothing is labelled without learning, and what the model says "
+            "of them is a guess"
+        )
+
+
 class SegmentDoc(StageOutput, OfWalker):
     """One MD segment of one walker: where it began and ended, why it ended, and its log.
 
@@ -98,9 +128,14 @@ class SegmentDoc(StageOutput, OfWalker):
         "after a blow-up, without a check, and in documents of earlier versions",
     )
     trajectory: Artifact | None = Field(description="frames written while it ran (Trajectory); None where none were")
+    unknown: UnknownAtoms | None = Field(
+        default=None,
+        description="what is new in its last frame, in a campaign that does not learn; None where nothing is, or it learns",
+    )
     log: dict[str, list[float]] = Field(
         description="columns of equal length: step, time_fs, temperature (K), target (K), potential_energy (eV), "
-        "max_uncertainty (NaN where not screened); no row of a first frame that triggered"
+        "max_uncertainty (NaN where not screened), volume (Å³, NaN where not periodic), pressure (eV/Å³, NaN where the force "
+        "field gives no stress); campaigns of earlier versions lack the last two. No row of a first frame that triggered"
     )
 
 

@@ -131,11 +131,22 @@ class ASEMotion:
         self.integrator.set_temperature(temperature_K=temperature)
 
     def observe(self) -> Observation:
-        """Energy, forces and temperature of the current frame."""
+        """Energy, forces, temperature and pressure of the current frame."""
         forces = self.atoms.get_forces(apply_constraint=False)
         return Observation(
-            float(self.atoms.get_potential_energy(apply_constraint=False)), forces, float(self.atoms.get_temperature())
+            float(self.atoms.get_potential_energy(apply_constraint=False)),
+            forces,
+            float(self.atoms.get_temperature()),
+            self._pressure(),
         )
+
+    def _pressure(self) -> float:
+        """Pressure, eV/Å³, from the stress that came with the forces; it is never computed for this alone."""
+        stress = getattr(self.atoms.calc, "results", {}).get("stress")
+        if stress is None or not self.atoms.pbc.all():
+            return math.nan
+        virial = -float(np.mean(np.asarray(stress)[:3]))
+        return virial + 2.0 * float(self.atoms.get_kinetic_energy()) / (3.0 * float(self.atoms.cell.volume))
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Nothing besides atoms and generator."""

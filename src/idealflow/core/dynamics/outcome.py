@@ -30,6 +30,8 @@ class Observation(NamedTuple):
         On every atom, fixed or not; None if the sampler needs no forces.
     temperature
         K; NaN if there are no velocities.
+    pressure
+        Mean of the three diagonal components, virial and motion of the atoms, eV/Å³; NaN where the calculator gave no stress.
 
     Examples
     --------
@@ -40,6 +42,7 @@ class Observation(NamedTuple):
     potential_energy: float
     forces: NDArray[np.float64] | None
     temperature: float
+    pressure: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,9 @@ class SegmentResult:
         What ``check`` returned for the frame of ``state``; None if that frame was not checked.
     log
         One row for each check frame: ``step``, ``time_fs``, ``temperature`` (K), ``potential_energy`` (eV), ``target``
-        (temperature of the schedule, K), ``max_uncertainty`` (NaN without a check). A starting frame at which a check stops has
-        none, since its energy is not computed.
+        (temperature of the schedule, K), ``max_uncertainty`` (NaN without a check), ``volume`` (Å³; NaN unless the cell is
+        periodic in three directions), ``pressure`` (eV/Å³; NaN unless the calculator gives stress with the forces). A starting
+        frame at which a check stops has none, since its energy is not computed.
     suspect_frames
         After a blow-up: the frames since the last good one that have finite positions, oldest first, at most the last 16, with
         ``step`` in info.

@@ -27,7 +27,8 @@ __all__ = ["md_segment"]
 
 _FILE_TYPE = "idealflow segment checkpoint"
 _VERSION = 1
-_COLUMNS = ("step", "time_fs", "temperature", "potential_energy", "target", "max_uncertainty")
+_COLUMNS = ("step", "time_fs", "temperature", "potential_energy", "target", "max_uncertainty", "volume", "pressure")
+_FORMER_COLUMNS = 6  # of checkpoints before there were volume and pressure
 _MAX_SUSPECTS = 16
 
 
@@ -129,7 +130,10 @@ def _load_checkpoint(path: str | Path, key: str) -> tuple[MDState, list[dict[str
             f"the checkpoint {path} belongs to another segment (its start, schedule, sampler, intervals, limits or key "
             "differ); delete it or choose another path"
         )
-    log = [dict(zip(_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True)) for row in arrays.pop("log")]
+    rows = arrays.pop("log")
+    if rows.shape[1] == _FORMER_COLUMNS:
+        rows = np.pad(rows, ((0, 0), (0, len(_COLUMNS) - _FORMER_COLUMNS)), constant_values=math.nan)
+    log = [dict(zip(_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True)) for row in rows]
     return MDState.from_arrays(arrays, meta), log, meta["n_frames"]
 
 
@@ -241,6 +245,8 @@ class _Run:
             "potential_energy": seen.potential_energy,
             "target": self.settings.schedule.temperature(self.step),
             "max_uncertainty": self.max_uncertainty,
+            "volume": float(self.atoms.cell.volume) if self.atoms.pbc.all() else math.nan,
+            "pressure": seen.pressure,
         }
 
     def _store_frame(self, seen: Observation) -> None:

@@ -172,7 +172,8 @@ class IdealMaker(CampaignSettings):
         jobs: list[Job] = []
         segments, screens, dispatched, frames = [], [], [], {}
         for number in action.walkers:
-            segment = self.segment.make(context, state.walkers[number], learner, threshold)
+            watched = None if self.learn else state.threshold
+            segment = self.segment.make(context, state.walkers[number], learner, threshold, watched)
             jobs.append(named(segment, context, "segment", number))
             segments.append(segment.output)
             if not self.learn:

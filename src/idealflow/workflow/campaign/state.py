@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from idealflow.schemas import (
+    UNLIKE,
     BootstrapDoc,
     CampaignState,
     ConsolidationDoc,
@@ -199,6 +200,9 @@ def after_round(
         changes |= learned(state, update, walkers)
     if failed:
         changes |= {"status": "failed", "reason": failed[0].reason}
+    if not any(UNLIKE in note for note in state.notes):
+        first = [each.unknown.told(each.walker, each.last_step) for each in segments if each.unknown is not None]
+        changes["notes"] = [*state.notes, *first[:1]]
     return _settled(state, **changes)
 
 

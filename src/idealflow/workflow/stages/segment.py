@@ -32,7 +32,15 @@ from idealflow.core.dynamics import (
 from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
 from idealflow.former_names import formerly
-from idealflow.schemas import Artifact, LearnerFiles, LearnerVersion, SegmentDoc, StageContext, WalkerState
+from idealflow.schemas import (
+    Artifact,
+    LearnerFiles,
+    LearnerVersion,
+    SegmentDoc,
+    StageContext,
+    UnknownAtoms,
+    WalkerState,
+)
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import save_frame
 from idealflow.workflow.frames.screened import save_screened
@@ -47,7 +55,7 @@ __all__ = ["MDSegmentMaker"]
 #: atoms from which a frame is large
 _LARGE = 100_000
 
-_COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty")
+_COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty", "volume", "pressure")
 
 
 @formerly("category", wall_time_s="time_limit_s")
@@ -178,8 +186,13 @@ class MDSegmentMaker(StableName, Maker):
         walker: WalkerState,
         learner: LearnerVersion | LearnerFiles,
         threshold: float | None,
+        watched: float | None = None,
     ) -> SegmentDoc:
-        """Run one segment; with ``threshold=None`` nothing is screened, and MD runs on as with any force field."""
+        """Run one segment; with ``threshold=None`` nothing is screened, and MD runs on as with any force field.
+
+        With ``watched`` in its place, a threshold too, the last frame is looked at: what is new in it is told and stored, and
+        changes nothing.
+        """
         store = artifact_store(context)
         directory = work_directory(context, "segment")
         state = MDState.load(store.get(walker.md_state))
@@ -235,6 +248,10 @@ class MDSegmentMaker(StableName, Maker):
         result = _last_frame_checked(result, watch)
         end_state = result.state.save(directory / "end.npz")
 
+        unknown = None
+        if threshold is None and watched is not None and uncertainty is not None:
+            unknown = _unknown(uncertainty, result.state, watched, walker.walker)
+
         end = store.put_file(end_state, suffix=".npz")
         frame, frame_step = _screened_frame(store, end, result, uncertainty)
         doc = SegmentDoc(
@@ -251,6 +268,7 @@ class MDSegmentMaker(StableName, Maker):
             frame_step=frame_step,
             screened=_stored_screen(store, result, threshold),
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
+            unknown=unknown,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
             **stamp(),
         )
@@ -329,6 +347,21 @@ def _stored_screen(store: ArtifactStore, result: SegmentResult, threshold: float
         return None
     screened = result.check.data
     return save_screened(store, screened, threshold) if isinstance(screened, ScreenedFrame) else None
+
+
+def _unknown(uncertainty: Uncertainty, state: MDState, threshold: float, walker: int) -> UnknownAtoms | None:
+    """What is new in the last frame of a segment of a campaign that does not learn; the user is told."""
+    screened = ScreenedFrame.of(uncertainty, state.atoms(), threshold, max_centres=1)
+    if not screened.triggering.any():
+        return None
+    found = UnknownAtoms(
+        n_atoms=int(screened.triggering.sum()),
+        of=state.n_atoms,
+        max_uncertainty=float(screened.values.max()),
+        threshold=threshold,
+    )
+    emit(Progress("segment", walker=walker, message=found.told(walker, state.step)))
+    return found
 
 
 def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:

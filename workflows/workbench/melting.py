@@ -1,0 +1,263 @@
+"""A chain of campaigns that melt one crystal after another: how it is run, and what is measured of it.
+
+Each function measures one thing of a finished chain and returns rows for :mod:`workbench.keeping`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from idealflow.analysis import (
+    compare_on_frames,
+    diffusion_coefficient,
+    heat,
+    jump,
+    local_phases,
+    mean_errors,
+    msd,
+    rdf,
+    relax_crystal,
+)
+from idealflow.cli.main import main as idealflow
+from idealflow.core.dynamics import Checkpoint, MDState, SegmentFiles, Stage, Trajectory, md_segment
+from idealflow.core.dynamics import Schedule as Plan
+from idealflow.labelling import close_workers
+from idealflow.labelling.worker import processor_seconds
+from idealflow.provenance import Campaign, CampaignChain
+from idealflow.report import summarise
+from idealflow.workflow.config.load import kept_maker
+from idealflow.workflow.drivers.comparing import evenly, label_frames
+from idealflow.workflow.frames.build import build_structure
+from idealflow.workflow.labellers import reference_calculator
+
+Rows = list[dict[str, Any]]
+_PER_CAMPAIGN = 120  # points of a campaign in a figure
+
+
+def run_chain(configs: Sequence[Path], folder: Path) -> CampaignChain:
+    """Run campaigns one after another in subfolders, or go on with them; processor seconds are added up in `cpu.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spent_file = folder / "cpu.json"
+    for config in configs:
+        copy, out = folder / config.name, folder / config.stem
+        if not copy.exists():
+            shutil.copyfile(config, copy)
+        before = processor_seconds()
+        failed = idealflow(["run", str(copy), "--out", str(out), "--quiet"])
+        close_workers()
+        spent = json.loads(spent_file.read_text()) if spent_file.exists() else {}
+        spent[config.stem] = spent.get(config.stem, 0.0) + processor_seconds() - before
+        spent_file.write_text(json.dumps(spent))
+        if failed:
+            raise SystemExit(f"the campaign in {out} failed")
+    return CampaignChain.open(folder / configs[-1].stem)
+
+
+def ancestry(chain: CampaignChain, folder: Path) -> Rows:
+    """What each campaign began with and added, what it cost, and how much less than two other ways."""
+    spent = json.loads((folder / "cpu.json").read_text()) if (folder / "cpu.json").exists() else {}
+    rows = []
+    for row, campaign in zip(chain.ancestry().to_dict("records"), chain, strict=True):
+        summary = summarise(campaign)
+        found = {name: summary[name] for name in ("rounds", "t_sub_s", "t_entire_s", "L", "R_AL", "R_FPMD")}
+        cpu = spent.get(campaign.folder.path.name) if campaign.folder else None
+        rows.append(row | found | {"uncertainty_threshold": summary["uncertainty_threshold"], "cpu_s": cpu})
+    return rows
+
+
+def course(chain: CampaignChain) -> Rows:
+    """The dynamics, a row for every point of the figure: its time on the chain's axis, ps, and what the frame was.
+
+    Where a frame was stored it has the mean squared displacement since its campaign began (Å²) and the share of atoms in each
+    crystal; where it was screened, the highest uncertainty over the threshold when it was first met.
+    """
+    log = chain.log()
+    rows: Rows = []
+    for campaign, start in zip(chain, chain.ancestry()["chain_time_fs"], strict=True):
+        state, part = campaign.state(), log[log["campaign"] == campaign.name]
+        frames = campaign.trajectory()
+        numbers = evenly(_PER_CAMPAIGN, len(frames))
+        kept = [frames[i] for i in numbers]
+        moved = msd([frames[0].positions, *(atoms.positions for atoms in kept)])[1:]
+        by_step = part.set_index("step")
+        for atoms, square in zip(kept, moved, strict=True):
+            phases, row = local_phases(atoms), by_step.loc[int(atoms.info["step"])]
+            rows.append(
+                {
+                    "campaign": campaign.name,
+                    "time_ps": (start + atoms.info["time_fs"]) / 1000.0,
+                    "temperature": float(row["temperature"]),
+                    "energy": float(row["potential_energy"]) / len(atoms),
+                    "pressure": float(row["pressure"]),
+                    "ratio": float(row["first_uncertainty"]) / state.threshold,
+                    "msd": float(square),
+                    **{name: float((phases == name).mean()) for name in ("fcc", "hcp", "bcc")},
+                }
+            )
+    return rows
+
+
+def labels(chain: CampaignChain) -> Rows:
+    """When each substructure was labelled, ps on the chain's axis, and how new its centre was."""
+    thresholds = {campaign.name: campaign.state().threshold for campaign in chain}
+    table = chain.table()
+    return [
+        {
+            "campaign": row["campaign"],
+            "time_ps": row["chain_time_fs"] / 1000.0,
+            "ratio": row["uncertainty"] / thresholds[row["campaign"]],
+            "n_atoms": row["n_atoms"],
+        }
+        for row in table[table["state"] == "accepted"].to_dict("records")
+    ]
+
+
+def errors(chain: CampaignChain, folder: Path, n_frames: int) -> Rows:
+    """Errors on frames of each campaign, by stage of its schedule: of the chain's first model, its last, the campaign's own."""
+    rows: Rows = []
+    for campaign in chain:
+        maker = _maker(campaign)
+        frames = campaign.trajectory()
+        drawn = [frames[i] for i in evenly(n_frames, len(frames))]
+        labelled, failed = label_frames(maker.label, drawn, folder / "labels")
+        models = {"first": chain.first_model(), "own": campaign.model(), "last": chain.last_model()}
+        plan = maker.segment.plan()
+        for stage in range(len(maker.segment.schedule)):
+            mine = [atoms for atoms in labelled if atoms is not None and plan.stage(int(atoms.info["step"])) == stage]
+            if not mine:
+                continue
+            found = compare_on_frames({name: model.calculator() for name, model in models.items()}, mine)
+            for name, each in found.items():
+                mean = mean_errors(each)
+                rows.append(
+                    {
+                        "campaign": campaign.name,
+                        "stage": stage,
+                        "temperature": float(np.mean([atoms.info["temperature"] for atoms in mine])),
+                        "model": name,
+                        "n_frames": mean.n_frames,
+                        "n_failed": len(failed),
+                        "energy_mae": 1e3 * mean.energy_mae,
+                        "energy_bias": 1e3 * mean.energy_bias,
+                        "force_mae": 1e3 * mean.force_mae,
+                        "force_rms": 1e3
+                        * float(np.sqrt(np.mean([(atoms.get_forces() ** 2).mean() for atoms in mine]))),
+                    }
+                )
+    return rows
+
+
+def lattices(chain: CampaignChain, crystals: Mapping[str, dict[str, Any]]) -> Rows:
+    """Lattices at rest by the first model, the last and the reference: lengths (Å), volume (Å³ per atom).
+
+    ``energy_error`` is that of a model less that of the reference, ``above`` the energy above the first of the crystals by the
+    same source; both in meV per atom.
+    """
+    reference = reference_calculator(_maker(chain[-1]).label.labeller)
+    calculators = {"first": chain.first_model().calculator(), "last": chain.last_model().calculator()}
+    calculators["reference"] = reference
+    rows: Rows = []
+    for by, calculator in calculators.items():
+        for phase, settings in crystals.items():
+            found = relax_crystal(build_structure(settings), calculator)
+            sizes = {"a": found.lengths[0], "c": found.lengths[2], "volume": found.volume}
+            rows.append({"by": by, "phase": phase, "energy": 1e3 * found.energy, **sizes})
+    by_source = {(row["by"], row["phase"]): row["energy"] for row in rows}
+    for row in rows:
+        energy = row.pop("energy")
+        row["energy_error"] = energy - by_source["reference", row["phase"]]
+        row["above"] = energy - by_source[row["by"], next(iter(crystals))]
+    return rows
+
+
+def liquid(chain: CampaignChain, folder: Path, temperature: float, steps: int, settle: int) -> dict[str, Rows]:
+    """The liquid by the chain's last model and by the reference's own dynamics, both from the last frame of the chain.
+
+    Returned are radial distribution functions, and a row for each of the two runs.
+    """
+    start = chain[-1].trajectory()[-1]
+    calculators = {
+        "last": chain.last_model().calculator(),
+        "reference": reference_calculator(_maker(chain[-1]).label.labeller),
+    }
+    curves: dict[str, Any] = {}
+    runs: Rows = []
+    for name, calculator in calculators.items():
+        frames = hold(calculator, start, temperature, steps, folder / f"liquid-{name}")
+        kept = frames[settle:]
+        curve = rdf(kept, r_max=8.0, n_bins=160)
+        curves[name] = curve.g
+        curves["r"] = curve.r
+        times = [atoms.info["time"] for atoms in kept]
+        moved = msd([atoms.positions for atoms in kept], origins="all")
+        peak = int(curve.g.argmax())
+        runs.append(
+            {
+                "by": name,
+                "n_frames": len(kept),
+                "n_atoms": len(start),
+                "temperature": float(np.mean([atoms.info["temperature"] for atoms in kept])),
+                "energy": 1e3 * float(np.mean([atoms.info["energy"] for atoms in kept])) / len(start),
+                "peak_r": float(curve.r[peak]),
+                "peak_g": float(curve.g[peak]),
+                "diffusion": diffusion_coefficient(np.array(times) - times[0], moved),
+            }
+        )
+    apart = float(np.abs(curves["last"] - curves["reference"])[curves["r"] > 2.0].mean())
+    rows = [dict(zip(curves, point, strict=True)) for point in zip(*curves.values(), strict=True)]
+    return {"rdf": rows, "liquid": [run | {"mean_g_difference": apart} for run in runs]}
+
+
+def hold(calculator: Any, start: Atoms, temperature: float, steps: int, files: Path) -> list[Atoms]:
+    """Frames, every 20 fs, of a run at constant volume and temperature, 1 fs a step; a run that was interrupted goes on."""
+    files.parent.mkdir(parents=True, exist_ok=True)
+    trajectory = files.with_suffix(".idf")
+    result = md_segment(
+        calculator,
+        MDState.initial(start, temperature, seed=1),
+        schedule=Plan([Stage("hold", temperature, steps=steps)]),
+        sampler="langevin",
+        check_interval=20,
+        files=SegmentFiles(trajectory=trajectory, checkpoint=Checkpoint(files.with_suffix(".npz"))),
+    )
+    if result.reason != "schedule_end":
+        raise SystemExit(f"{files.name} ended early: {result.detail or result.reason}")
+    return list(Trajectory(trajectory))
+
+
+def scan(
+    chain: CampaignChain, folder: Path, crystal: dict[str, Any], temperatures: Sequence[float], steps: int
+) -> dict[str, Rows]:
+    """Energy and density along temperatures at no pressure, by the last model and by the reference, and where they jump."""
+    atoms = build_structure(crystal)
+    calculators = {
+        "last": chain.last_model().calculator(),
+        "reference": reference_calculator(_maker(chain[-1]).label.labeller),
+    }
+    ladder: Rows = []
+    jumps: Rows = []
+    for name, calculator in calculators.items():
+        rungs = heat(calculator, atoms, temperatures, steps=steps, checkpoint=folder / f"scan-{name}-{len(atoms)}.npz")
+        for rung in rungs:
+            row = {"by": name, "n_atoms": len(atoms), "target": rung.target, "temperature": rung.temperature}
+            ladder.append(row | {"energy": 1e3 * rung.energy, "density": rung.density})
+        for what in ("energy", "density"):
+            values = [row[what] for row in ladder if row["by"] == name]
+            found = jump([rung.target for rung in rungs], values)
+            about = {"by": name, "n_atoms": len(atoms), "what": what, "temperature": found.temperature}
+            about |= {"uncertainty": found.uncertainty, "size": found.size, "significance": found.significance}
+            jumps.append(about)
+    return {"ladder": ladder, "jumps": jumps}
+
+
+def _maker(campaign: Campaign) -> Any:
+    if campaign.folder is None:
+        raise SystemExit(f"campaign {campaign.name} lies in no folder")
+    return kept_maker(campaign.folder.readable_config)

@@ -1,0 +1,206 @@
+"""Tables and figures of chains of melting campaigns, from what `workflows/li_melting/run.py` kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.markdown import digits, markdown, thousands
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).resolve().parents[1] / "li_melting" / "results"
+SOURCES = {"first": "first model", "last": "last model", "reference": "reference"}
+COLOURS = {"li-9R": "C0", "li-fcc": "C1", "li-bcc": "C2", "li-heating": "C4"}
+
+
+@cache
+def kept(size: str) -> dict[str, Any]:
+    """What was measured at a size, by its parts."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{size}.json").read_text())
+    return found
+
+
+def chain(size: str) -> str:
+    """The campaigns: what each began with, added and cost."""
+    heads = [
+        "campaign", "atoms", "steps", "labels it began with", "its own", "frames labelled", "L", "R_AL", "R_FPMD",
+        "t_sub, s", "t_entire, s", "CPU, minutes",
+    ]  # fmt: skip
+    rows = []
+    for row in kept(size)["ancestry"]:
+        cpu = "–" if row["cpu_s"] is None else f"{row['cpu_s'] / 60:.1f}"
+        rows.append([
+            row["campaign"], str(row["n_atoms"]), thousands(row["n_steps"]), str(row["n_carried_labels"]),
+            str(row["n_own_labels"]), str(row["n_labelled_frames"]), *(number(row[name], 3) for name in ("L", "R_AL")),
+            number(row["R_FPMD"], 2), *(number(row[name], 2) for name in ("t_sub_s", "t_entire_s")), cpu,
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
+def number(value: float | None, significant: int) -> str:
+    """Digits, or a dash for what there is not."""
+    return "–" if value is None else digits(value, significant)
+
+
+def errors(size: str) -> str:
+    """Errors on frames of each campaign and stage: energy with its sign and absolute, meV/atom; forces, meV/Å."""
+    heads = [
+        "frames of",
+        "mean T, K",
+        "frames",
+        "first model",
+        "the campaign's own",
+        "last model",
+        "size of the forces",
+    ]
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in kept(size)["errors"]:
+        found.setdefault((row["campaign"], row["stage"]), {})[row["model"]] = row
+    rows = []
+    for (campaign, _), by_model in found.items():
+        row = by_model["first"]
+        cells = [
+            f"{each['energy_bias']:+.2f} ({each['energy_mae']:.2f}), {each['force_mae']:.1f}"
+            for each in (by_model[name] for name in ("first", "own", "last"))
+        ]
+        rows.append([campaign, f"{row['temperature']:.0f}", str(row["n_frames"]), *cells, f"{row['force_rms']:.0f}"])
+    return markdown(heads, rows)
+
+
+def lattices(size: str) -> str:
+    """Lattices at rest; in brackets the deviation from the reference's, %."""
+    by = {(row["by"], row["phase"]): row for row in kept(size)["lattices"]}
+    rows = []
+    for phase in dict.fromkeys(row["phase"] for row in kept(size)["lattices"]):
+        for name in ("a", "c") if phase == "9R" else ("a",):
+            right = by["reference", phase][name]
+            cells = [
+                f"{by[source, phase][name]:.3f} ({100 * (by[source, phase][name] / right - 1):+.2f} %)"
+                for source in ("first", "last")
+            ]
+            rows.append([f"{phase}, {name}", *cells, f"{right:.3f}"])
+    return markdown(["Å", *SOURCES.values()], rows)
+
+
+def energies(size: str) -> str:
+    """Energies of the crystals at rest above 9R, meV/atom; in brackets the error of the energy itself."""
+    by = {(row["by"], row["phase"]): row for row in kept(size)["lattices"]}
+    rows = []
+    for phase in dict.fromkeys(row["phase"] for row in kept(size)["lattices"]):
+        models = [by[source, phase] for source in ("first", "last")]
+        cells = [f"{row['above']:.1f} ({row['energy_error']:+.1f})" for row in models]
+        rows.append([phase, *cells, f"{by['reference', phase]['above']:.1f}"])
+    return markdown(["meV/atom", *SOURCES.values()], rows)
+
+
+def liquid(size: str) -> str:
+    """The liquid by the last model and by the reference's own dynamics."""
+    heads = ["", "frames", "mean T, K", "energy, meV/atom", "first peak of g(r)", "diffusion, 10⁻⁵ cm²/s"]
+    rows = []
+    for row in kept(size)["liquid"]:
+        peak = f"{row['peak_g']:.2f} at {row['peak_r']:.2f} Å"
+        cells = [f"{row['temperature']:.0f}", f"{row['energy']:.1f}", peak, f"{1e5 * row['diffusion']:.1f}"]
+        rows.append([SOURCES[row["by"]], str(row["n_frames"]), *cells])
+    return markdown(heads, rows)
+
+
+def jumps(size: str) -> str:
+    """Where density and energy jump in the scan of temperatures, K."""
+    heads = ["", "atoms", "by the density", "by the energy"]
+    found: dict[tuple[str, int], list[str]] = {}
+    for row in kept(size)["jumps"]:
+        cell = f"{row['temperature']:.0f} ± {row['uncertainty']:.0f}"
+        found.setdefault((row["by"], row["n_atoms"]), []).append(cell)
+    rows = [[SOURCES[by], str(n), *reversed(cells)] for (by, n), cells in found.items()]
+    return markdown(heads, rows)
+
+
+def cpu_hours(size: str) -> str:
+    """Processor hours of the chain's campaigns."""
+    return f"{sum(row['cpu_s'] for row in kept(size)['ancestry']) / 3600:.1f}"
+
+
+def g_difference(size: str) -> str:
+    """Mean difference of both radial distribution functions beyond 2 Å."""
+    return f"{kept(size)['liquid'][0]['mean_g_difference']:.3f}"
+
+
+def course_figure(size: str) -> Figure:
+    """Temperature, novelty, displacement with labels, and crystals, on the time axis of the chain."""
+    figure, axes = _figure(4, (7.0, 7.0), sharex=True)
+    rows, counted = kept(size)["course"], axes[2].twinx()
+    for campaign in dict.fromkeys(row["campaign"] for row in rows):
+        mine = [row for row in rows if row["campaign"] == campaign]
+        times, colour = [row["time_ps"] for row in mine], COLOURS[campaign]
+        axes[0].plot(times, [row["temperature"] for row in mine], color=colour, lw=1, label=campaign)
+        axes[1].semilogy(times, [row["ratio"] for row in mine], ".", color=colour, ms=3)
+        axes[2].plot(times, [row["msd"] for row in mine], color=colour, lw=1)
+        at = [row["time_ps"] for row in kept(size)["labels"] if row["campaign"] == campaign]
+        before = sum(row["campaign"] != campaign and row["time_ps"] < times[0] for row in kept(size)["labels"])
+        steps = [times[0], *at, times[-1]]
+        counted.step(
+            steps, [before, *(before + n for n in range(1, len(at) + 1)), before + len(at)], "k", where="post", lw=1
+        )
+        close_packed = [row["fcc"] + row["hcp"] for row in mine]
+        axes[3].plot(times, close_packed, color=colour, lw=1)
+        axes[3].plot(times, [row["bcc"] for row in mine], color=colour, lw=1, ls="--")
+    counted.set_ylabel("labels (black)")
+    axes[1].axhline(1.0, color="grey", lw=0.8)
+    axes[0].set(ylabel="temperature, K")
+    axes[1].set(ylabel="highest u/τ")
+    axes[2].set(ylabel="displacement², Å²")
+    axes[3].set(
+        ylabel="share of atoms:\nfcc + hcp, bcc (dashed)", xlabel="time along the chain, ps", ylim=(-0.03, 1.05)
+    )
+    axes[0].legend(frameon=False, ncols=4, fontsize=8, loc="lower right")
+    return figure
+
+
+def rdf_figure(size: str) -> Figure:
+    """Radial distribution functions of the liquid."""
+    figure, (axes,) = _figure(1, (5.0, 3.2))
+    rows = kept(size)["rdf"]
+    axes.plot(
+        [row["r"] for row in rows], [row["reference"] for row in rows], color="k", lw=2.5, alpha=0.35, label="reference"
+    )
+    axes.plot([row["r"] for row in rows], [row["last"] for row in rows], color="C3", lw=1, label="last model")
+    axes.set(xlabel="r, Å", ylabel="g(r)", xlim=(1.5, 8.0))
+    axes.legend(frameon=False)
+    return figure
+
+
+def scan_figure(size: str) -> Figure:
+    """Density and energy along temperatures."""
+    figure, axes = _figure(2, (5.0, 5.0), sharex=True)
+    styles = {"reference": {"color": "k", "marker": "o", "ls": "-"}, "last": {"color": "C3", "marker": "x", "ls": "--"}}
+    for by, style in styles.items():
+        rows = [row for row in kept(size)["ladder"] if row["by"] == by]
+        for axis, what in zip(axes, ("density", "energy"), strict=True):
+            axis.plot(
+                [row["target"] for row in rows], [row[what] for row in rows], lw=1, ms=5, label=SOURCES[by], **style
+            )
+    axes[0].set(ylabel="density, g/cm³")
+    axes[1].set(ylabel="energy, meV/atom", xlabel="temperature, K")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def _figure(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
+    """A figure that no window shows, and its axes one below the other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, 1, squeeze=False, **shared)
+    return figure, [each[0] for each in axes]
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "chain": chain, "errors": errors, "lattices": lattices, "energies": energies, "liquid": liquid, "jumps": jumps,
+}  # fmt: skip
+FIGURES: dict[str, Callable[..., Figure]] = {"course": course_figure, "rdf": rdf_figure, "scan": scan_figure}
+VALUES: dict[str, Callable[..., str]] = {"cpu-hours": cpu_hours, "g-difference": g_difference}
