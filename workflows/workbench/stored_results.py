@@ -316,7 +316,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "start-times": ("benchmarks", "start_times", "commands"),
     "kills": ("checks", "kill_rockets", "kills"),
     "rockets": ("benchmarks", "flat_rockets", "rounds"),
-    "queries": ("benchmarks", "queries", "queries"),
+    "queries": ("benchmarks", "flat_rockets", "queries"),
 }
 
 FIGURES: dict[str, Callable[..., Figure]] = {
