@@ -16,6 +16,7 @@ import numpy as np
 
 from workbench import detection_tables as detection
 from workbench import force_field_tables
+from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
     campaign_table,
@@ -267,7 +268,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "start-times": measured.start_times,
     "surfaces": surfaces,
     "kills": measured.kills,
-    "report-page": measured.report_page,
+    "report-page": looking.report_page,
+    "watch-delay": looking.watch_delay,
     "rockets": measured.rockets,
     "queries": measured.queries,
     "vectors": measured.vectors,
@@ -303,6 +305,7 @@ KEPT: dict[str, tuple[str, ...]] = {
 
 VALUES: dict[str, Callable[..., str]] = {
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
+    "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,
