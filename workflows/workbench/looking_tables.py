@@ -22,11 +22,10 @@ def report_page() -> str:
 def watch_delay() -> str:
     """How soon a new round is told and drawn."""
     row = kept("benchmarks", "watch_delay")["delay"]
-    rows = [
-        [what, f"{row[f'{part}_s']:.2f} s", f"{row[f'{part}_most_s']:.1f} s", f"{row[f'{part}_within']} of {row[f'{part}_rounds']}",
-         f"{row[f'{part}_cpu_s']:.2f} s"]
-        for what, part in (("told by the server", "server"), ("drawn on the page", "page"))
-    ]  # fmt: skip
-    return markdown(
-        ["from the commit of a round until it is", "median", "longest", "within 2 s", "processor time of a round"], rows
-    )
+    heads = ["from the commit of a round until it is", "median", "longest", "within 2 s", "processor time of a round"]
+    rows = []
+    for what, part in (("told by the server", "server"), ("drawn on the page", "page")):
+        within = f"{row[f'{part}_within']} of {row[f'{part}_rounds']}"
+        times = [f"{row[f'{part}_s']:.2f} s", f"{row[f'{part}_most_s']:.1f} s"]
+        rows.append([what, *times, within, f"{row[f'{part}_cpu_s']:.2f} s"])
+    return markdown(heads, rows)
