@@ -18,6 +18,7 @@ from idealflow.workflow.drivers.flow_jobs import Added, FlowJobs
 from idealflow.workflow.drivers.machine import Share
 from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.encode import to_stored
+from idealflow.workflow.jobs.progress import Progress, listening
 from idealflow.workflow.jobs.stage import named
 from support import pool_jobs, tiny
 
@@ -119,3 +120,21 @@ def test_after_an_error_nothing_starts_and_what_runs_is_finished(store: JobStore
     with pytest.raises(OSError, match="No space left"):
         FlowRunner(store, str(tmp_path), LastFirst(store)).run(Flow(jobs))
     assert [store.count({"uuid": job.uuid}) for job in jobs] == [1, 1, 0, 0]
+
+
+def test_what_is_under_way_is_told_before_a_label_counts_as_ended(tmp_path: Path) -> None:
+    events: list[Progress] = []
+    with listening(events.append):
+        tiny.run(tmp_path, max_rounds=2, segment={"schedule": tiny.schedule(20, 20)})
+    told = [event for event in events if event.stage in ("jobs", "labels")]
+    labels = [i for i, event in enumerate(told) if event.stage == "labels"]
+    assert labels
+    assert all(told[i - 1].running == {} for i in labels)
+    under_way = [event.running for event in told if event.running]
+    assert {stage for running in under_way for stage in running} >= {
+        "bootstrap-label",
+        "bootstrap-fit",
+        "segment",
+        "update",
+    }
+    assert all(n == 1 for running in under_way for n in running.values())  # one process does one job at a time

@@ -67,7 +67,7 @@ def told(address: str, first: dict[int, float]) -> None:
 
 
 def delays(commits: dict[int, float], seen: dict[int, float], since: float) -> list[float]:
-    """Seconds from each commit to the moment at which its round or a later one was seen; commits before ``since`` are left out."""
+    """Seconds from each commit after ``since`` to the moment at which its round or a later one was seen."""
     found = []
     for number, moment in sorted(commits.items()):
         after = [at for other, at in seen.items() if other >= number]

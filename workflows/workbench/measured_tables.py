@@ -270,19 +270,6 @@ def start_times() -> str:
     return markdown(["command", "CPU seconds", "before"], rows)
 
 
-def report_page() -> str:
-    """The report of a large campaign, by size and time."""
-    found = kept("benchmarks", "report_page")
-    row = found["page"] | found["opening"]
-    rows = [
-        ["size of the page", f"{row['size_mb']:.1f} MB", "", ""],
-        ["writing it", f"{row['write_wall_s']:.0f} s", f"{row['write_cpu_s']:.0f} s", ""],
-        ["until it is ready", f"{row['ready_s']:.1f} s", f"{row['ready_main_s']:.1f} s", f"{row['ready_all_s']:.1f} s"],
-        ["a pick", *(f"{row[name]:.0f} ms" for name in ("pick_ms", "pick_main_ms", "pick_all_ms"))],
-    ]
-    return markdown(["", "wall time", "processor time", "with the drawing in software"], rows)
-
-
 def kills() -> str:
     """Killed workers by stage."""
     heads = ["stage", "kills", "recovered", "seconds to recovery, median (longest)"]

@@ -16,6 +16,7 @@ import numpy as np
 
 from workbench import detection_tables as detection
 from workbench import force_field_tables, melting_tables, million_tables
+from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
     campaign_table,
@@ -283,7 +284,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "surfaces": surfaces,
     "li-melting": lambda part, size: melting_tables.TABLES[part](size),
     "kills": measured.kills,
-    "report-page": measured.report_page,
+    "report-page": looking.report_page,
+    "watch-delay": looking.watch_delay,
     "rockets": measured.rockets,
     "queries": measured.queries,
     "vectors": measured.vectors,
@@ -326,6 +328,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 VALUES: dict[str, Callable[..., str]] = {
     "li-melting": lambda part, size: melting_tables.VALUES[part](size),
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
+    "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,

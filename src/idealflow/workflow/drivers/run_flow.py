@@ -150,6 +150,7 @@ class FlowRunner:
         if found.stage in _LABELS:
             if self._budget is not None:
                 self._budget.look()
+            self._tell_running(self._running.values())  # without it, before it counts as ended
             labels = [job for job in self._jobs if job.stage in _LABELS]
             n_ended = sum(job.status == "ended" for job in labels)
             emit(Progress("labels", done=n_ended, total=len(labels)))
