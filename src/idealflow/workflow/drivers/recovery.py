@@ -175,8 +175,8 @@ def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
     fireworks = {entry["fw_id"]: entry for entry in _nodes(launchpad, workflow)}
     if missing := sorted(set(workflow["nodes"]) - set(fireworks)):
         raise IdealflowError(
-            f"a workflow of the campaign names firework {missing[0]}, which is not on the launchpad {launchpad.name}; restore the "
-            f"launchpad, or remove the workflow (`lpad delete_wflows -i {min(fireworks, default=missing[0])}`) and submit the "
+            f"a workflow of the campaign names firework {missing[0]}, which is not on the launchpad {launchpad.name}; restore "
+            f"that, or remove the workflow (`lpad delete_wflows -i {min(fireworks, default=missing[0])}`) and submit the "
             "campaign again: no label is lost"
         )
     parents: dict[int, list[int]] = {fw_id: [] for fw_id in fireworks}
