@@ -88,9 +88,7 @@ def test_inference_only_is_plain_md_whatever_the_segments(tmp_path: Path) -> Non
     assert ends[0] == ends[1]
 
 
-def test_a_run_without_learning_tells_what_the_model_does_not_know(
-    finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_without_learning_tells_what_the_model_does_not_know(finished: Any, tmp_path: Path) -> None:
     state, campaign = tiny.run(tmp_path / "hot", learn=False, **NO_EVALUATION)
     hot = [doc for doc in campaign.segments() if doc.unknown is not None]
     assert [doc.last_step for doc in hot] == [40, 60]  # not the one at 300 K

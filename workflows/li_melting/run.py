@@ -35,13 +35,17 @@ def main() -> None:
     parser.add_argument("size", choices=SIZES)
     parser.add_argument("--folder", type=Path, help="where the campaigns lie; default: li-melting-SIZE, here")
     parser.add_argument("--parts", nargs="+", choices=[*PARTS, "scan"], default=PARTS, help="what is measured")
+    parser.add_argument("--no-run", action="store_true", help="measure what has been run so far, also while it runs")
     add_out(parser)
     arguments = parser.parse_args()
     one_thread()
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder or Path(f"li-melting-{arguments.size}")
     out = arguments.out or HERE / "results" / f"{arguments.size}.json"
-    chain = melting.run_chain([HERE / arguments.size / f"{name}.yaml" for name in CAMPAIGNS], folder)
+    if arguments.no_run:
+        chain = melting.chain_so_far([folder / name for name in CAMPAIGNS])
+    else:
+        chain = melting.run_chain([HERE / arguments.size / f"{name}.yaml" for name in CAMPAIGNS], folder)
     measured = {
         "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder)},
         "course": lambda: {"course": melting.course(chain)},

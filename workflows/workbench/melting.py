@@ -30,12 +30,13 @@ from idealflow.core.dynamics import Checkpoint, MDState, SegmentFiles, Stage, Tr
 from idealflow.core.dynamics import Schedule as Plan
 from idealflow.labelling import close_workers
 from idealflow.labelling.worker import processor_seconds
-from idealflow.provenance import Campaign, CampaignChain
+from idealflow.provenance import Campaign, CampaignChain, CampaignFolder
 from idealflow.report import summarise
 from idealflow.workflow.config.load import kept_maker
-from idealflow.workflow.drivers.comparing import evenly, label_frames
+from idealflow.workflow.drivers.comparing import label_frames
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.labellers import reference_calculator
+from idealflow.workflow.stages.evaluation import evenly
 
 Rows = list[dict[str, Any]]
 _PER_CAMPAIGN = 120  # points of a campaign in a figure
@@ -58,6 +59,14 @@ def run_chain(configs: Sequence[Path], folder: Path) -> CampaignChain:
         if failed:
             raise SystemExit(f"the campaign in {out} failed")
     return CampaignChain.open(folder / configs[-1].stem)
+
+
+def chain_so_far(folders: Sequence[Path]) -> CampaignChain:
+    """The campaigns that have been begun."""
+    begun = [folder for folder in folders if CampaignFolder(folder).exists()]
+    if not begun:
+        raise SystemExit(f"no campaign has been begun in {folders[0].parent}")
+    return CampaignChain.open(begun[-1])
 
 
 def ancestry(chain: CampaignChain, folder: Path) -> Rows:

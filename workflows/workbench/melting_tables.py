@@ -157,7 +157,8 @@ def course_figure(size: str) -> Figure:
     axes[3].set(
         ylabel="share of atoms:\nfcc + hcp, bcc (dashed)", xlabel="time along the chain, ps", ylim=(-0.03, 1.05)
     )
-    axes[0].legend(frameon=False, ncols=4, fontsize=8, loc="lower right")
+    axes[0].legend(frameon=False, ncols=4, fontsize=8, loc="upper left")
+    axes[0].set_ylim(top=1250)
     return figure
 
 

@@ -92,7 +92,7 @@ def _frames(campaign: Campaign, on: str | None, n_frames: int) -> list[Atoms]:
     from ase.io import read
 
     from idealflow.provenance import Campaign, CampaignFolder
-    from idealflow.workflow.drivers.comparing import evenly
+    from idealflow.workflow.stages.evaluation import evenly
 
     if on is None or CampaignFolder(on).exists():
         source = campaign if on is None else Campaign.open(Path(on))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from jobflow import Flow
 
@@ -23,7 +22,7 @@ from idealflow.workflow.frames.encode import labelled_atoms, to_stored
 from idealflow.workflow.jobs.stage import named
 from idealflow.workflow.stages.label import LabelMaker
 
-__all__ = ["Comparison", "compare_models", "evenly", "label_frames", "model_of"]
+__all__ = ["Comparison", "compare_models", "label_frames", "model_of"]
 
 _AT_ONCE = 50  # labels of a flow; what a killed process had labelled before is kept in any case
 _NAME = "comparison"
@@ -100,18 +99,6 @@ def _version(text: str) -> tuple[int | None] | None:
     if text in ("first", "last"):
         return (0,) if text == "first" else (None,)
     return (int(text),) if text.isdecimal() else None
-
-
-def evenly(n_frames: int, of: int) -> list[int]:
-    """Numbers of frames from the middles of equal parts: all of them where there are no more.
-
-    Examples
-    --------
-    >>> evenly(3, of=60), evenly(3, of=2)
-    ([10, 30, 50], [0, 1])
-    """
-    n_drawn = min(n_frames, of)
-    return [int(number) for number in (np.arange(n_drawn) + 0.5) * of / max(n_drawn, 1)]
 
 
 def label_frames(label: LabelMaker, frames: Sequence[Atoms], folder: Path) -> tuple[list[Atoms | None], dict[int, str]]:

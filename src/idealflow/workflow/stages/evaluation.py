@@ -30,7 +30,7 @@ from idealflow.workflow.learner.version import load_force_field_artifact
 from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 
-__all__ = ["EvaluationMaker"]
+__all__ = ["EvaluationMaker", "evenly"]
 
 _PARITY_COMPONENTS = 20_000
 
@@ -169,6 +169,18 @@ class EvaluationMaker(StableName, Maker):
         )
 
 
+def evenly(n_frames: int, of: int) -> list[int]:
+    """Numbers of frames from the middles of equal parts: all of them where there are no more.
+
+    Examples
+    --------
+    >>> evenly(3, of=60), evenly(3, of=2)
+    ([10, 30, 50], [0, 1])
+    """
+    n_drawn = min(n_frames, of)
+    return [int(number) for number in (np.arange(n_drawn) + 0.5) * of / max(n_drawn, 1)]
+
+
 class _Parity:
     """Collects what a parity plot shows: energies per atom and a bounded random draw of force components."""
 
@@ -247,10 +259,8 @@ def _drawn(store: JobStore, artifacts: ArtifactStore, campaign: str, n_frames: i
         for walker in sorted({segment.walker for segment in segments})
     }
     points = [(walker, frame) for walker, track in tracks.items() for frame in range(len(track))]
-    n_drawn = min(n_frames, len(points))
-    picked = ((np.arange(n_drawn) + 0.5) * len(points) / max(n_drawn, 1)).astype(int)
     drawn = []
-    for walker, frame in (points[i] for i in picked):
+    for walker, frame in (points[i] for i in evenly(n_frames, len(points))):
         atoms = tracks[walker][frame]
         drawn.append((walker, int(atoms.info["step"]), atoms))
     return drawn
