@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 from fireworks import FWorker
 from fireworks.core.rocket_launcher import launch_rocket
 from jobflow.managers.fireworks import flow_to_workflow
+from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
 from idealflow import Campaign
-from idealflow.errors import CampaignError, InputError
+from idealflow.errors import CampaignError, IdealflowError, InputError
 from idealflow.workflow import IdealMaker
 from idealflow.workflow.drivers.fireworks import pause_campaign, submit_campaign
 from idealflow.workflow.drivers.recovery import Recovered, recover_campaign
@@ -196,7 +198,9 @@ def test_a_lost_label_does_not_stop_the_campaign_and_is_learned_when_it_comes(ro
     assert state.n_substructures == len(learned)
 
 
-def test_recover_mends_what_a_killed_worker_left_in_the_queue(rockets: Rockets, finished: Any) -> None:
+def test_recover_mends_what_a_killed_worker_left_in_the_queue(
+    rockets: Rockets, monkeypatch: pytest.MonkeyPatch, finished: Any
+) -> None:
     file, launchpad = rockets.cluster.launchpad_file, rockets.launchpad
     rockets.submit()
     rockets.run(until=lambda: bool(rockets.ready("screen")))
@@ -225,6 +229,31 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(rockets: Rockets, 
     stray = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "WAITING"}
     launchpad.fireworks.insert_one(stray)
     assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 1, 0, 0)
+
+    # the same, but the server was still storing the workflow when the strays were looked for: they are none
+    document = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "PAUSED"}
+    nodes = launchpad.workflows.find_one({"nodes": screen})["nodes"]
+    for moment, owner in (("sleep", time), ("delete_one", Collection)):
+        launchpad.fireworks.replace_one({"fw_id": 10**6}, document, upsert=True)
+        launchpad.workflows.update_one({"nodes": screen}, {"$set": {"nodes": nodes}})
+        original = getattr(owner, moment)
+
+        def late(*given: Any, original: Any = original) -> Any:
+            result = None if original is time.sleep else original(*given)
+            states = {"fw_states.1000000": "PAUSED", "links.1000000": []}
+            launchpad.workflows.update_one({"nodes": screen}, {"$addToSet": {"nodes": 10**6}, "$set": states})
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, moment, late)
+            assert recover_campaign("tiny", file, lost_after_s=0).stray == 0
+        assert launchpad.fireworks.find_one({"fw_id": 10**6}, {"_id": 0}) == document
+    # a workflow that has lost a job is named, with what to do
+    launchpad.fireworks.delete_one({"fw_id": 10**6})
+    with pytest.raises(IdealflowError, match="names firework 1000000, which is not on the launchpad"):
+        recover_campaign("tiny", file, lost_after_s=0)
+    gone = {"fw_states.1000000": "", "links.1000000": ""}
+    launchpad.workflows.update_one({"nodes": screen}, {"$set": {"nodes": nodes}, "$unset": gone})
 
     # killed at work
     rockets.run(until=lambda: bool(rockets.ready("label")))

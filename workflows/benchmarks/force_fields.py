@@ -30,6 +30,7 @@ from workbench.threads import one_thread
 FORCE_FIELDS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "local": ({}, [300, 1000, 3000]),
     "m3gnet-small": ({"fit_learning_rate": 0.005}, [100, 300, 1000]),
+    "mace": ({}, [100, 300]),  # in its own environment: --force-fields mace
 }
 SETS = ("crystal", "liquid")
 
@@ -72,7 +73,7 @@ def drift(force_field: ForceField, n_steps: int = 1000, timestep: float = 2.0) -
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--force-fields", nargs="+", choices=list(FORCE_FIELDS), default=list(FORCE_FIELDS))
+    parser.add_argument("--force-fields", nargs="+", choices=list(FORCE_FIELDS), default=["local", "m3gnet-small"])
     parser.add_argument("--data", type=Path, default=Path("build/learning"))
     add_out(parser)
     arguments = parser.parse_args()

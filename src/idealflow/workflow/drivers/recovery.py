@@ -9,12 +9,13 @@ what it computes.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idealflow.errors import InputError
+from idealflow.errors import IdealflowError, InputError
 from idealflow.workflow.drivers.fireworks import opened_launchpad
 from idealflow.workflow.drivers.fireworks_internals import refresh
 
@@ -22,6 +23,9 @@ __all__ = ["Recovered", "recover_campaign"]
 
 #: seconds; workers report once an hour that they are alive (FireWorks' PING_TIME_SECS)
 LOST_AFTER_S = 4 * 3600
+
+#: seconds in which a server ends what a dead process had asked of it
+_UNDER_WAY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def recover_campaign(
     ------
     InputError
         If the launchpad file does not exist, or the launchpad holds no such campaign.
+    IdealflowError
+        If a workflow names a firework that there is not.
 
     Examples
     --------
@@ -129,15 +135,27 @@ def _freed(launchpad: Any, mine: dict[str, Any], seconds: float) -> int:
 
 
 def _removed(launchpad: Any, mine: dict[str, Any], seconds: float) -> int:
-    """Remove the fireworks that no workflow holds, since whoever stored them died before it did the workflow; return how many."""
+    """Remove the fireworks that no workflow holds, since whoever stored them died before it did the workflow; return how many.
+
+    The last request of a dead process may still be under way in the server, and be the one that stores the workflow. So they are
+    looked for again after a pause, and brought back if a workflow holds them after all.
+    """
     ended = {"$nin": ["COMPLETED", "ARCHIVED", "DEFUSED"]}
-    removed = 0
-    for firework in list(launchpad.fireworks.find(mine | {"state": ended}, {"spec": 0})):
-        if launchpad.workflows.find_one({"nodes": firework["fw_id"]}, {"_id": 1}) is None and _is_old(
-            firework, seconds
-        ):
-            removed += launchpad.fireworks.delete_one({"fw_id": firework["fw_id"]}).deleted_count
-    return removed
+    found = [one for one in launchpad.fireworks.find(mine | {"state": ended}) if _is_old(one, seconds)]
+    strays = [one for one in found if not _is_held(launchpad, one)]
+    if strays:
+        time.sleep(_UNDER_WAY_S)
+    strays = [one for one in strays if not _is_held(launchpad, one)]
+    for firework in strays:
+        launchpad.fireworks.delete_one({"fw_id": firework["fw_id"]})
+    held = [one for one in strays if _is_held(launchpad, one)]
+    for firework in held:
+        launchpad.fireworks.replace_one({"fw_id": firework["fw_id"]}, firework, upsert=True)
+    return len(strays) - len(held)
+
+
+def _is_held(launchpad: Any, firework: dict[str, Any]) -> bool:
+    return launchpad.workflows.find_one({"nodes": firework["fw_id"]}, {"_id": 1}) is not None
 
 
 def _open_workflows(launchpad: Any, mine: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -155,6 +173,12 @@ def _refreshed(launchpad: Any, workflow: dict[str, Any]) -> int:
     release, nobody does it later.
     """
     fireworks = {entry["fw_id"]: entry for entry in _nodes(launchpad, workflow)}
+    if missing := sorted(set(workflow["nodes"]) - set(fireworks)):
+        raise IdealflowError(
+            f"a workflow of the campaign names firework {missing[0]}, which is not on the launchpad {launchpad.name}; restore the "
+            f"launchpad, or remove the workflow (`lpad delete_wflows -i {min(fireworks, default=missing[0])}`) and submit the "
+            "campaign again: no label is lost"
+        )
     parents: dict[int, list[int]] = {fw_id: [] for fw_id in fireworks}
     for parent, children in workflow["links"].items():
         for child in children:
