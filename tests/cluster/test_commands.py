@@ -19,7 +19,7 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
 from idealflow import Campaign
-from idealflow.errors import CampaignError, IdealflowError, InputError
+from idealflow.errors import CampaignError, InputError
 from idealflow.workflow import IdealMaker
 from idealflow.workflow.drivers.fireworks import pause_campaign, submit_campaign
 from idealflow.workflow.drivers.recovery import Recovered, recover_campaign
@@ -232,10 +232,10 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(
 
     # the same, but the server was still storing the workflow when the strays were looked for: they are none
     document = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "PAUSED"}
-    nodes = launchpad.workflows.find_one({"nodes": screen})["nodes"]
+    workflow = launchpad.workflows.find_one({"nodes": screen})
     for moment, owner in (("sleep", time), ("delete_one", Collection)):
         launchpad.fireworks.replace_one({"fw_id": 10**6}, document, upsert=True)
-        launchpad.workflows.update_one({"nodes": screen}, {"$set": {"nodes": nodes}})
+        launchpad.workflows.update_one({"nodes": screen}, {"$set": {"nodes": workflow["nodes"]}})
         original = getattr(owner, moment)
 
         def late(*given: Any, original: Any = original) -> Any:
@@ -248,12 +248,12 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(
             patch.setattr(owner, moment, late)
             assert recover_campaign("tiny", file, lost_after_s=0).stray == 0
         assert launchpad.fireworks.find_one({"fw_id": 10**6}, {"_id": 0}) == document
-    # a workflow that has lost a job is named, with what to do
+    # killed while it submitted: some jobs of the workflow are not there yet, and it is left to who submits again
     launchpad.fireworks.delete_one({"fw_id": 10**6})
-    with pytest.raises(IdealflowError, match="names firework 1000000, which is not on the launchpad"):
-        recover_campaign("tiny", file, lost_after_s=0)
-    gone = {"fw_states.1000000": "", "links.1000000": ""}
-    launchpad.workflows.update_one({"nodes": screen}, {"$set": {"nodes": nodes}, "$unset": gone})
+    states = {"fw_states.1000000": "WAITING", f"links.{screen}": [10**6], "links.1000000": []}
+    launchpad.workflows.update_one({"nodes": screen}, {"$set": states})
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 0, 0)
+    launchpad.workflows.replace_one({"nodes": screen}, workflow)
 
     # killed at work
     rockets.run(until=lambda: bool(rockets.ready("label")))
