@@ -157,6 +157,8 @@ def rounds(run: Run) -> list[dict[str, Any]]:
     updates = {doc.round: doc for doc in campaign.updates()}
     rows = []
     for doc in campaign.segments():
+        if doc.round not in updates:
+            continue  # the round is under way
         sizes = {"end_state": doc.end_state.size, "screened": 0 if doc.screened is None else doc.screened.size}
         sizes["trajectory"] = 0 if doc.trajectory is None else doc.trajectory.size
         after = updates[doc.round].learner

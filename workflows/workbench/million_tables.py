@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from idealflow.core.dynamics.trajectory import FORMATS
 from workbench.markdown import digits, markdown, thousands
 from workbench.measured_tables import kept
 
@@ -40,6 +41,17 @@ def million_rounds() -> str:
     return markdown(
         ["round", "steps", "atoms that trigger", "labels", *(f"{name}, MB" for name in names.values())], rows
     )
+
+
+def million_sizes() -> str:
+    """What 20 ps of a million atoms take as a trajectory, in steps of 2 fs, by format and interval."""
+    heads = ["`trajectory_format`", "a frame, MB", "every 10 steps, GB", "every 30 steps, GB"]
+    rows = []
+    for name, layout in FORMATS.items():
+        size = layout.size(1_000_000)
+        whole = [digits(size * 10_000 / interval / 1e9, 2) for interval in (10, 30)]
+        rows.append([f"`{name}`", digits(size / 1e6, 2), *whole])
+    return markdown(heads, rows)
 
 
 def million(path: str) -> str:

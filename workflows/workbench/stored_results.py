@@ -292,6 +292,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "parallel-labels": parallel_labels_table,
     "million-parts": million_tables.million_parts,
     "million-rounds": million_tables.million_rounds,
+    "million-sizes": million_tables.million_sizes,
     "md-speed": force_field_tables.md_speed,
     "force-fields": force_field_tables.force_fields,
     "drifts": force_field_tables.drifts,
