@@ -10,7 +10,7 @@ import pytest
 
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.forcefields import CommitteeUncertainty, get_force_field
-from idealflow.forcefields.local import LocalForceField
+from idealflow.forcefields.toolkit import GradientLearner
 from idealflow.forcefields.toolkit import training as training_module
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.guard import judged
@@ -80,7 +80,7 @@ def test_a_consolidation_that_was_killed_goes_on_where_it_was(tmp_path: Path, mo
 
 
 def test_a_force_field_that_cannot_is_left_to_its_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(LocalForceField, "consolidate")
+    monkeypatch.delattr(GradientLearner, "consolidate")
     state, campaign = tiny.run(tmp_path, update=UPDATE, segment={"schedule": tiny.schedule(5, 35)})
     assert state.status == "finished"
     assert campaign.consolidations() == []

@@ -89,8 +89,8 @@ def test_errors_of_jobs_are_raised_as_they_are(pool: Pool, store: JobStore, tmp_
 
 def test_an_interrupt_ends_workers_and_their_engines(store: JobStore, sign: Path, tmp_path: Path) -> None:
     def interrupt(event: Progress) -> None:
-        assert event.message == "begun"
-        raise KeyboardInterrupt
+        if event.message == "begun":  # not what the runner says of the jobs that are under way
+            raise KeyboardInterrupt
 
     reader = os.open(sign, os.O_RDONLY | os.O_NONBLOCK)
     with pytest.raises(KeyboardInterrupt), listening(interrupt), Pool(2, WHOLE, store, str(tmp_path)) as pool:

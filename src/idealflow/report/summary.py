@@ -187,8 +187,14 @@ def _n_waived(campaign: Campaign, state: CampaignState) -> int:
     if not (any(entry.key == _WAIVE for entry in state.changes) or _waives(campaign, state)):
         return 0
     where = ("round", "walker", "step", "atom")
-    crops = campaign.outputs("crop", where, **{"candidates.surface_rule_waived": {"$exists": True}})
-    waived = {tuple(crop[name] for name in where) for crop in crops}
+    crops = campaign.outputs(
+        "crop", (*where, "candidates.surface_rule_waived")
+    )  # no condition that needs MongoDB's filter
+    waived = {
+        tuple(crop[name] for name in where)
+        for crop in crops
+        if any("surface_rule_waived" in candidate for candidate in crop.get("candidates", []))
+    }
     labels = campaign.outputs("substructure", where, state="accepted")
     return sum(tuple(label[name] for name in where) in waived for label in labels)
 

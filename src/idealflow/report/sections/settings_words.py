@@ -51,6 +51,7 @@ NAMES = {
     "segment.segment_steps": "most MD steps of a round",
     "segment.start_temperature": "temperature at the start (K)",
     "segment.time_limit_s": "time limit of a round's dynamics (s)",
+    "segment.trajectory_format": "what a stored frame keeps",
     "segment.trajectory_interval": "MD steps between two stored frames",
     "screen.max_centres": "most atoms labelled of one frame",
     "crop.cell_widths": "widths of cells (Å)",
