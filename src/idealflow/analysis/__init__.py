@@ -1,25 +1,25 @@
 """Analysis of trajectories and campaigns: structure, transport, reactions, melting, environments, and what learning saved.
 
-What computes on atoms is imported when it is first used: looking at a campaign does not need it.
+What computes with force fields is imported when it is first used: looking at a campaign does not need it.
 """
 
 from typing import TYPE_CHECKING
 
 from idealflow.analysis.acceleration import Acceleration, acceleration
+from idealflow.analysis.bonds import bond_counts, coordination_numbers
 from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate, threshold_for_error
+from idealflow.analysis.environments import map_environments
+from idealflow.analysis.melting import Jump, jump
+from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
+from idealflow.analysis.rdf import RDF, rdf
+from idealflow.analysis.reactions import BondRule, ReactionEvent, bonds_along, molecules_of, reaction_events
 from idealflow.late_imports import late
 
 if TYPE_CHECKING:
-    from idealflow.analysis.bonds import bond_counts, coordination_numbers
     from idealflow.analysis.crystals import CrystalAtRest, relax_crystal
-    from idealflow.analysis.environments import map_environments
     from idealflow.analysis.heating import Rung, heat
-    from idealflow.analysis.melting import Jump, jump
     from idealflow.analysis.model_errors import FrameError, ModelErrors, compare_on_frames, mean_errors
-    from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
     from idealflow.analysis.phases import PHASES, local_phases, phase_fractions
-    from idealflow.analysis.rdf import RDF, rdf
-    from idealflow.analysis.reactions import BondRule, ReactionEvent, bonds_along, molecules_of, reaction_events
 
 __all__ = [
     "CALIBRATION_EDGES",
@@ -59,15 +59,9 @@ __all__ = [
 __getattr__, __dir__ = late(
     __name__,
     {
-        "bonds": "bond_counts coordination_numbers",
         "crystals": "CrystalAtRest relax_crystal",
-        "environments": "map_environments",
         "heating": "Rung heat",
-        "melting": "Jump jump",
         "model_errors": "FrameError ModelErrors compare_on_frames mean_errors",
-        "msd": "diffusion_coefficient msd unwrap",
         "phases": "PHASES local_phases phase_fractions",
-        "rdf": "RDF rdf",
-        "reactions": "BondRule ReactionEvent bonds_along molecules_of reaction_events",
     },
 )
