@@ -98,19 +98,12 @@ def test_every_picture_can_be_drawn_and_says_what_its_axes_are(name):
 
 def test_what_is_kept_replaces_its_part_alone(tmp_path):
     file = tmp_path / "figures.json"
-    file.write_text('{"copied": ["a", "b_c"], "a": [1], "b_c": 2}')
+    file.write_text('{"a": [1], "b_c": 2}')
     keep(file, a=[{"n": np.int64(3), "share": np.float64(0.123456)}])
-    assert json.loads(file.read_text()) == {"copied": ["b_c"], "a": [{"n": 3, "share": 0.1235}], "b_c": 2}
+    assert json.loads(file.read_text()) == {"a": [{"n": 3, "share": 0.1235}], "b_c": 2}
     keep(file, **{"b c": {"x": [0.5, float("inf")]}})
     assert json.loads(file.read_text()) == {"a": [{"n": 3, "share": 0.1235}], "b_c": {"x": [0.5, float("inf")]}}
     keep(None, a=[])  # as without --out
-
-
-def test_a_table_says_that_its_figures_were_copied_by_hand(monkeypatch):
-    monkeypatch.setattr(stored_results.measured, "is_copied", lambda *_: True)
-    assert "copied by hand" in stored_results.table("kernels").splitlines()[-1]
-    monkeypatch.setattr(stored_results.measured, "is_copied", lambda *_: False)
-    assert "copied" not in stored_results.table("kernels")
 
 
 def test_every_system_is_shown_and_no_file_of_results_lacks_an_arm():

@@ -21,18 +21,14 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def keep(path: Path | None, **parts: Any) -> None:
-    """Write parts into a JSON file, floats with four digits; its other parts stay. Without a path nothing is written.
-
-    ``copied`` of the file lists the parts that were copied by hand from what a script had printed; those written now leave it.
-    """
+    """Write parts into a JSON file, floats with four digits; its other parts stay. Without a path nothing is written."""
     if path is None:
         return
     kept = json.loads(path.read_text()) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     new = {name.replace(" ", "_"): shortened(part) for name, part in parts.items()}
-    copied = [name for name in kept.pop("copied", []) if name not in new]
-    beside.write_text(text_of(({"copied": copied} if copied else {}) | kept | new))
+    beside.write_text(text_of(kept | new))
     beside.replace(path)
 
 
@@ -51,7 +47,7 @@ def text_of(parts: dict[str, Any]) -> str:
     """JSON with a line for each row of a part."""
     texts = []
     for name, part in parts.items():
-        by_row = isinstance(part, list) and name != "copied"
+        by_row = isinstance(part, list)
         rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in part) if by_row else ""
         texts.append(f" {json.dumps(name)}: " + (f"[\n{rows}\n ]" if rows else json.dumps(part, ensure_ascii=False)))
     return "{\n" + ",\n".join(texts) + "\n}\n"

@@ -38,12 +38,6 @@ def kept(folder: str, name: str) -> dict[str, Any]:
     return found
 
 
-def is_copied(folder: str, name: str, part: str | None = None) -> bool:
-    """Whether a part of what was kept, or any if None, was copied by hand from what the script had printed."""
-    copied = kept(folder, name).get("copied", [])
-    return bool(copied) if part is None else part in copied
-
-
 def named(system: str) -> str:
     """A system as pages write it."""
     return NAMES.get(system, system)
@@ -120,9 +114,7 @@ def coverage() -> str:
         "force error of covered atoms (in distribution)",
     ]  # fmt: skip
     rows = []
-    for name, row in kept("checks", "coverage_rule").items():
-        if name == "copied":
-            continue
+    for row in kept("checks", "coverage_rule").values():
         covered, known = 1e3 * row["covered_error"], 1e3 * row["in_distribution_error"]
         rows.append([
             named(row["system"]),

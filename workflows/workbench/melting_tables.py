@@ -25,6 +25,10 @@ def kept(size: str) -> dict[str, Any]:
     return found
 
 
+#: how many times the residual of one line has to be that of two lines before a jump is called one
+CLEAR = 2.0
+
+
 def chain(size: str) -> str:
     """The campaigns: what each began with, added and cost."""
     heads = [
@@ -104,17 +108,18 @@ def liquid(size: str) -> str:
     rows = []
     for row in kept(size)["liquid"]:
         peak = f"{row['peak_g']:.2f} at {row['peak_r']:.2f} Å"
-        cells = [f"{row['temperature']:.0f}", f"{row['energy']:.1f}", peak, f"{1e5 * row['diffusion']:.1f}"]
+        cells = [f"{row['temperature']:.0f}", f"{row['energy']:.0f}", peak, f"{1e5 * row['diffusion']:.1f}"]
         rows.append([SOURCES[row["by"]], str(row["n_frames"]), *cells])
     return markdown(heads, rows)
 
 
 def jumps(size: str) -> str:
-    """Where density and energy jump in the scan of temperatures, K."""
+    """Where density and energy jump in the scan of temperatures, K, and how clearly."""
     heads = ["", "atoms", "by the density", "by the energy"]
     found: dict[tuple[str, int], list[str]] = {}
     for row in kept(size)["jumps"]:
-        cell = f"{row['temperature']:.0f} ± {row['uncertainty']:.0f}"
+        place = f"{row['temperature']:.0f} ± {row['uncertainty']:.0f}" if row["significance"] >= CLEAR else "none"
+        cell = f"{place} ({row['significance']:.1f})"
         found.setdefault((row["by"], row["n_atoms"]), []).append(cell)
     rows = [[SOURCES[by], str(n), *reversed(cells)] for (by, n), cells in found.items()]
     return markdown(heads, rows)

@@ -54,10 +54,7 @@ def table(name: str) -> str:
         If there is no table of this name.
     """
     first, *arguments = name.split()
-    made = TABLES[first](*arguments)
-    if first in KEPT and measured.is_copied(*KEPT[first]):
-        made += "\n\n(Figures as the script printed them, copied by hand.)"
-    return made
+    return TABLES[first](*arguments)
 
 
 def value(name: str) -> str:
@@ -303,23 +300,6 @@ TABLES: dict[str, Callable[..., str]] = {
     "scaling-acceleration": lambda per_frame: acceleration_table(
         scaling_lines("frames"), scaling_lines("substructures"), float(per_frame)
     ),
-}
-
-#: where tables come from that may have been copied by hand: folder, file, part
-KEPT: dict[str, tuple[str, ...]] = {
-    "threshold": ("checks", "threshold", "caught"),
-    "threshold-errors": ("checks", "threshold", "force_errors"),
-    "coverage": ("checks", "coverage_rule"),
-    "plane-waves": ("checks", "plane_wave_stress", "600_eV"),
-    **{
-        f"engine-{part}": ("benchmarks", "uncertainty_engine", part)
-        for part in ("values", "gradients", "scale", "coverage", "profile")
-    },
-    "kernels": ("benchmarks", "simd", "kernels"),
-    "start-times": ("benchmarks", "start_times", "commands"),
-    "kills": ("checks", "kill_rockets", "kills"),
-    "rockets": ("benchmarks", "flat_rockets", "rounds"),
-    "queries": ("benchmarks", "flat_rockets", "queries"),
 }
 
 FIGURES: dict[str, Callable[..., Figure]] = {
