@@ -10,7 +10,7 @@ from workbench.markdown import markdown, thousands
 from workbench.measured_tables import WORKFLOWS, kept
 
 RESULTS = WORKFLOWS / "benchmarks" / "results"
-NAMES = {"local": "built-in", "m3gnet-small": "M3GNet 2 × 32"}
+NAMES = {"local": "built-in", "m3gnet-small": "M3GNet 2 × 32", "mace": "MACE, 64 channels"}
 
 
 def _rows_of(name: str) -> list[dict[str, Any]]:
