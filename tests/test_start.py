@@ -9,6 +9,7 @@ import tarfile
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -102,3 +103,10 @@ def test_names_imported_late_are_all_there(name):
         )
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018  # looked up, not used
+
+
+def test_functions_of_the_analysis_stay_functions_when_modules_of_their_names_are_imported():
+    package = import_module("idealflow.analysis")
+    for file in Path(package.__file__).parent.glob("[!_]*.py"):
+        import_module(f"idealflow.analysis.{file.stem}")
+    assert [name for name in package.__all__ if isinstance(getattr(package, name), ModuleType)] == []

@@ -92,8 +92,7 @@ def test_parts_and_surroundings_have_the_energies_of_the_whole(salt):
     np.testing.assert_allclose(energies(large, [3, 100]), energies(large)[[3, 100]], rtol=0, atol=1e-10)
 
 
-def test_the_kit_passes(salt):
-    del salt
+def test_the_kit_passes():
     cells = copper_cells(4, 1)
     check_force_field(get_force_field("mace", species=["Cu"], precision="double", **SMALL), cells, steps=3)
 

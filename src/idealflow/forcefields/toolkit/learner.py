@@ -117,7 +117,7 @@ class GradientLearner(TorchForceField[S]):
             )
         if course.finished:
             course.loss += self._settle(samples, "fit")
-        return self._report(course, self._cost(samples), dataset if validation is None else validation)
+        return self._report(course, self._cost(samples), validation or dataset)
 
     def update(
         self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float = 1e-4, seed: int = 0
