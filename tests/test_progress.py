@@ -14,6 +14,7 @@ import pytest
 from idealflow.cli.afterwards import Afterwards
 from idealflow.cli.display import Display, fitted
 from idealflow.cli.event_log import EventLog, lines_of_round
+from idealflow.cli.starting import starting
 from idealflow.provenance import Campaign, sample_campaign
 from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
@@ -219,3 +220,23 @@ def test_status_counts_labels_of_cells_without_their_surface() -> None:
     assert summary["n_surface_rule_waived"] == 1
     assert "  1 label is of a cell without the empty space that its centre looks into" in summary_text(summary)
     assert summarise(sample_campaign())["n_surface_rule_waived"] == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("out", "quiet", "said"), [(Terminal, False, True), (Terminal, True, False), (io.StringIO, False, False)]
+)
+def test_a_terminal_says_that_a_command_starts_and_a_file_does_not(
+    monkeypatch: pytest.MonkeyPatch, out: type[io.StringIO], quiet: bool, said: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stdout = out()
+    monkeypatch.setattr("sys.stdout", stdout)
+    with starting(quiet):
+        pass
+    assert ("starting" in stdout.getvalue()) is said
+    assert said or stdout.getvalue() == ""

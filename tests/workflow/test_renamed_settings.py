@@ -73,7 +73,9 @@ def test_settings_kept_under_the_former_name_are_no_change(tmp_path: Path) -> No
     former = {"update.n_judges" if key == "update.n_validation" else key: value for key, value in kept.items()}
     assert former != kept
     store = ArtifactStore(str(tmp_path / "artifacts"))
-    assert load_settings(store, save_settings(store, former)) == json.loads(json.dumps(kept))
+    stored = store.put_bytes(json.dumps(former).encode(), suffix=".json")
+    assert load_settings(store, stored) == json.loads(json.dumps(kept))
+    assert load_settings(store, save_settings(store, maker)) == json.loads(json.dumps(kept))
     assert science_key(maker) == science_key(maker_from_settings(tiny.settings() | {"update": FORMER}))
 
 

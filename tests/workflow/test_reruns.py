@@ -21,7 +21,10 @@ from jobflow import Maker
 from idealflow import Campaign, cli
 from idealflow.cli.display import Display
 from idealflow.errors import InputError
+from idealflow.forcefields import default_settings
 from idealflow.report import summarise, summary_text
+from idealflow.report.sections.about import about
+from idealflow.report.sections.settings_words import NAMES
 from idealflow.schemas import CampaignState
 from idealflow.workflow.campaign.changes import may_change
 from idealflow.workflow.campaign.record import settings_of
@@ -31,6 +34,7 @@ from idealflow.workflow.folder.directory import CampaignDirectory
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.progress import Progress, listening
 from idealflow.workflow.labellers import AseLabeller
+from idealflow.workflow.stages.update import ModelUpdateMaker
 from support import tiny
 
 STORED = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
@@ -109,6 +113,22 @@ THE_SAME: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", THE_SAME)
 def test_defaults_that_are_written_down_are_no_change(begun: Path, changes: dict[str, Any]) -> None:
     assert opened(begun, **changes).changes == []
+
+
+def test_what_is_left_out_at_its_default_is_stored_for_those_who_ask_what_it_was(begun: Path) -> None:
+    campaign = Campaign(tiny.sqlite(begun), "tiny")
+    settings = campaign.settings()
+    assert settings["update.consolidate_every"] == ModelUpdateMaker().consolidate_every
+    assert settings["bootstrap.force_field_settings"]["n_channels"] == default_settings("local")["n_channels"]
+    assert settings["bootstrap.force_field_settings"]["hidden"] == [8]  # the config's own
+    of_the_run = {"label.cores", "label.memory_gb"}
+    assert {key for key in NAMES if "." in key} - of_the_run <= settings.keys()
+    tables = [
+        block
+        for block in about(campaign, summarise(campaign)).blocks
+        if block.get("title", "").startswith("Settings: ")
+    ]
+    assert {row[2] for block in tables for row in block["rows"]} >= {key for key in NAMES if "." in key} - of_the_run
 
 
 def test_a_copied_folder_with_its_own_places_is_no_change(begun: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from idealflow.cli.starting import starting
 from idealflow.config_text import read_config
 
 __all__ = ["check"]
@@ -25,8 +26,9 @@ def check(arguments: argparse.Namespace) -> int:
     2
     """
     read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
-    from idealflow.workflow.check import check_config
-    from idealflow.workflow.jobs.progress import SPELLING, Progress, listening
+    with starting():
+        from idealflow.workflow.check import check_config
+        from idealflow.workflow.jobs.progress import SPELLING, Progress, listening
 
     def tell(event: Progress) -> None:
         if event.stage == SPELLING:

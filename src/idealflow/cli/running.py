@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from idealflow.cli.comparing import compare, refuse_without_out
 from idealflow.cli.inputs import checked_config
+from idealflow.cli.starting import starting
 from idealflow.config_text import read_config
 
 if TYPE_CHECKING:
@@ -36,20 +37,21 @@ def run(arguments: argparse.Namespace) -> int:
     2
     """
     read_config(arguments.config)  # what is wrong with its text is said before the imports below, which take seconds
-    from idealflow.cli.afterwards import Afterwards
-    from idealflow.cli.display import Display
-    from idealflow.cli.event_log import EventLog
-    from idealflow.provenance import Campaign
-    from idealflow.report import summarise, summary_text, write_report, write_summary
-    from idealflow.workflow.campaign.state import next_action
-    from idealflow.workflow.config.load import former_maker
-    from idealflow.workflow.drivers.local import open_state, run_campaign
-    from idealflow.workflow.drivers.machine import Share, default_workers, labels_side_by_side
-    from idealflow.workflow.folder.directory import CampaignDirectory
-    from idealflow.workflow.jobs.progress import listening
+    with starting(arguments.quiet):
+        from idealflow.cli.afterwards import Afterwards
+        from idealflow.cli.display import Display
+        from idealflow.cli.event_log import EventLog
+        from idealflow.provenance import Campaign
+        from idealflow.report import summarise, summary_text, write_report, write_summary
+        from idealflow.workflow.campaign.state import next_action
+        from idealflow.workflow.config.load import former_maker
+        from idealflow.workflow.drivers.local import open_state, run_campaign
+        from idealflow.workflow.drivers.machine import Share, default_workers, labels_side_by_side
+        from idealflow.workflow.folder.directory import CampaignDirectory
+        from idealflow.workflow.jobs.progress import listening
 
-    directory = CampaignDirectory(arguments.out)
-    maker, structure, settings, notes = _checked(arguments.config, directory, arguments.max_rounds)
+        directory = CampaignDirectory(arguments.out)
+        maker, structure, settings, notes = _checked(arguments.config, directory, arguments.max_rounds)
     with directory.locked():
         store = directory.job_store()
         campaign = Campaign(store, maker.campaign, directory)
@@ -158,11 +160,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         return compare(arguments)
     refuse_without_out(arguments)
-    from idealflow.report import evaluation_line, summarise, write_summary
-    from idealflow.workflow.config.load import kept_maker
-    from idealflow.workflow.drivers.local import evaluate_campaign
-    from idealflow.workflow.drivers.machine import default_workers
-    from idealflow.workflow.folder.directory import CampaignDirectory
+    with starting():
+        from idealflow.report import evaluation_line, summarise, write_summary
+        from idealflow.workflow.config.load import kept_maker
+        from idealflow.workflow.drivers.local import evaluate_campaign
+        from idealflow.workflow.drivers.machine import default_workers
+        from idealflow.workflow.folder.directory import CampaignDirectory
 
     directory = CampaignDirectory(arguments.folder)
     maker = directory.placed(kept_maker(directory.readable_config))

@@ -17,6 +17,7 @@ __all__ = [
     "available_uncertainties",
     "check_registered",
     "check_settings",
+    "default_uncertainty_settings",
     "file_kind",
     "load_uncertainty",
     "missing_members",
@@ -190,6 +191,21 @@ def check_settings(kind: type[Uncertainty], settings: Mapping[str, Any]) -> None
             f"uncertainty {kind.name!r}: {error}{did_you_mean(unknown, known) if unknown else ''}; its settings are "
             f"{', '.join(known) or 'none'}"
         ) from error
+
+
+def default_uncertainty_settings(name: str) -> dict[str, Any]:
+    """Default values of an uncertainty's settings, by name; empty if there is no such uncertainty.
+
+    Examples
+    --------
+    >>> default_uncertainty_settings("committee")
+    {'members': 4}
+    """
+    try:
+        parameters = inspect.signature(uncertainty_class(name).begin).parameters.values()
+    except InputError:
+        return {}
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def file_kind(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from idealflow.provenance.documents import CampaignDocuments
 from idealflow.provenance.folder import CampaignFolder
 from idealflow.provenance.training_labels import given_structures, training_labels
 from idealflow.provenance.trajectory import WalkerTrajectory
-from idealflow.schemas import Artifact, LabelledDoc, SubstructureDoc
+from idealflow.schemas import SETTINGS_IN_FULL, Artifact, LabelledDoc, SubstructureDoc
 from idealflow.storage import ArtifactStore
 
 if TYPE_CHECKING:  # both take seconds to import, and the methods that need them import them
@@ -212,6 +213,24 @@ class Campaign(CampaignDocuments):
                 raise InputError(f"campaign {self.name} has models 0 to {learner.version}, got {version}; choose one")
             learner = known[version]
         return load_force_field(self.fetch(learner.force_field))
+
+    def settings(self) -> dict[str, Any]:
+        """All settings by their place in the config, ``section.name``, with the defaults that nobody wrote down.
+
+        Raises
+        ------
+        InputError
+            If the campaign has stored none yet; those of version 0.1.0 kept only a hash.
+        ArtifactError
+            If the file of settings is lost or damaged.
+        """
+        state = self.state()
+        if state is None or state.settings is None:
+            raise InputError(
+                f"campaign {self.name} has stored no settings yet (version 0.1.0 kept only their hash); run it once"
+            )
+        stored: dict[str, Any] = json.loads(self.fetch(state.settings).read_text())
+        return stored | stored.pop(SETTINGS_IN_FULL, {})
 
     def calibration(self, *, recompute: bool = True) -> pd.DataFrame:
         """Compare the model's uncertainty at each labelled centre with its force error there before it learned the label.

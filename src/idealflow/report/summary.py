@@ -204,7 +204,7 @@ def _waives(campaign: Campaign, state: CampaignState) -> bool:
     if state.settings is None:  # version 0.1.0 had no such rule
         return False
     try:
-        return bool(json.loads(campaign.fetch(state.settings).read_text()).get(_WAIVE))
+        return bool(campaign.settings().get(_WAIVE))
     except ArtifactError:
         return True
 

@@ -7,6 +7,7 @@ Unknown keys are refused. The examples read the small campaign that ships with t
 
 from idealflow.schemas.base import Artifact, StoredFrame, StoredStructure
 from idealflow.schemas.base import Document as Document
+from idealflow.schemas.campaign import SETTINGS_IN_FULL as SETTINGS_IN_FULL
 from idealflow.schemas.campaign import (
     CampaignState,
     LearnerFiles,

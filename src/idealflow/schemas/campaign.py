@@ -9,6 +9,7 @@ from pydantic import Field
 from idealflow.schemas.base import Artifact, Document, InRound, OfWalker
 
 __all__ = [
+    "SETTINGS_IN_FULL",
     "CampaignState",
     "LearnerFiles",
     "LearnerVersion",
@@ -17,6 +18,9 @@ __all__ = [
     "StageContext",
     "WalkerState",
 ]
+
+#: key, in a campaign's file of settings, of the defaults that the settings compared between runs leave out
+SETTINGS_IN_FULL = "@in full"
 
 #: what becomes of learned labels that another method made: they are used, left out of training, or made again
 OtherMethod = Literal["keep", "leave_out", "relabel"]

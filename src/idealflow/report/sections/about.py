@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from idealflow.errors import ArtifactError
+from idealflow.errors import ArtifactError, InputError
 from idealflow.provenance import Campaign
 from idealflow.report.sections.blocks import Block, Section, missing, note, table
 from idealflow.report.sections.settings_words import setting_name, setting_value
@@ -76,16 +75,13 @@ def _origin(campaign: Campaign) -> Block:
 
 
 def _settings(campaign: Campaign) -> list[Block]:
-    state = campaign.state()
-    if state is None or state.settings is None:
-        return [missing("Settings", "The store has none yet; campaigns of version 0.1.0 kept only their hash.")]
     try:
-        settings = json.loads(campaign.fetch(state.settings).read_text())
-    except ArtifactError as error:
-        return [missing("Settings", f"Their file cannot be read: {error}.")]
+        settings = campaign.settings()
+    except (InputError, ArtifactError) as error:
+        return [missing("Settings", f"{error}.")]
     rooms: dict[str, list[list[str]]] = {}
     for key, value in sorted(settings.items()):
-        if key not in _PLACES and value is not None:
+        if key not in _PLACES:
             room = _ROOMS.get(key.partition(".")[0], "Campaign") if "." in key else "Campaign"
             rooms.setdefault(room, []).append([setting_name(key), setting_value(key, value), key])
     columns = [("setting", ""), ("value", ""), ("in the config", "its place in the YAML file")]

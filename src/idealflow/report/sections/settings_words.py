@@ -110,6 +110,11 @@ _CHOICES: dict[str, dict[Any, str]] = {
         "mean": "the mean uncertainty of the shell (mean)",
     },
     "label.other_method": {"keep": "are kept", "leave_out": "are left out of training", "relabel": "are made again"},
+    "segment.trajectory_format": {
+        "exact": "positions and velocities as computed (exact)",
+        "single": "positions and velocities in single precision (single)",
+        "positions": "positions in single precision (positions)",
+    },
     "update.joins": {"all": "all of a substructure", "core": "its core"},
     "update.replay": {"errors": "by their errors", "uniform": "evenly"},
 }

@@ -14,7 +14,7 @@ from idealflow.settings import Settings
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.checks import guessed_charges
 from idealflow.workflow.campaign.queues import categories_of
-from idealflow.workflow.campaign.record import save_settings, settings_of
+from idealflow.workflow.campaign.record import save_settings
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.frames.encode import load_frame, save_frame
 from idealflow.workflow.jobs.keys import child_seed, is_key_of, settings_key
@@ -123,7 +123,7 @@ def initial_state(maker: CampaignSettings, atoms: Atoms, notes: Sequence[str] = 
         status="running",
         reason="starting",
         settings_key=science_key(maker),
-        settings=save_settings(store, settings_of(maker)),
+        settings=save_settings(store, maker),
         threads=Settings().threads,
         artifacts=artifacts,
         seed=maker.seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from monty.json import MontyEncoder
 
 from idealflow.core import SOAP
 from idealflow.core.dynamics import get_sampler, sampler_to_dict
+from idealflow.core.registry import default_uncertainty_settings
 from idealflow.errors import InputError
 from idealflow.forcefields import default_settings, present_settings
 from idealflow.former_names import FORMER
-from idealflow.schemas import Artifact
+from idealflow.schemas import SETTINGS_IN_FULL, Artifact
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.campaign.queues import queues_of_sections
 from idealflow.workflow.campaign.settings import CampaignSettings, kinds_of_sections
@@ -77,31 +78,56 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
     return found
 
 
-def save_settings(store: ArtifactStore, settings: Mapping[str, Any]) -> Artifact:
-    """Store settings as a file of their own, so that the campaign's state does not grow. Equal settings are one file.
+def save_settings(store: ArtifactStore, maker: CampaignSettings) -> Artifact:
+    """Store the settings as a file of their own, so that the campaign's state does not grow. Equal settings are one file.
+
+    Beside what is compared it has what reports show: settings that :func:`settings_of` leaves out where they are at their
+    defaults, and the defaults of the force field, the sampler and the seeds.
 
     Examples
     --------
+    >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
     >>> from idealflow.storage import ArtifactStore
+    >>> label = LabelMaker(AseLabeller("ase.calculators.emt.EMT"))
+    >>> maker = IdealMaker(campaign="copper", label=label, artifacts="memory://copper")
     >>> store = ArtifactStore("memory://copper")
-    >>> save_settings(store, {"seed": 0}) == save_settings(store, {"seed": 0})
+    >>> save_settings(store, maker) == save_settings(store, maker)
     True
     """
-    text = json.dumps(settings, sort_keys=True, indent=1)
+    settings = settings_of(maker)
+    shown = in_full(settings | _left_out(maker, settings))
+    beside = {key: value for key, value in shown.items() if key not in settings or value != settings[key]}
+    text = json.dumps(settings | {SETTINGS_IN_FULL: beside}, sort_keys=True, indent=1, cls=MontyEncoder)
     return store.put_bytes(text.encode(), suffix=".json")
 
 
+def _left_out(maker: CampaignSettings, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that the compared form does not have, since they are at the defaults that older versions lived by."""
+    found = {}
+    for entry in fields(maker):
+        value = getattr(maker, entry.name)
+        if not is_dataclass(value):
+            continue
+        for inner in fields(value):
+            key = f"{entry.name}.{inner.name}"
+            if inner.name != "name" and key not in _OF_THE_RUN and key not in settings:
+                found[key] = getattr(value, inner.name)
+    return found
+
+
 def load_settings(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
-    """The settings that :func:`save_settings` stored, under the names that they have now.
+    """The settings that are compared of those that :func:`save_settings` stored, under the names that they have now.
 
     Examples
     --------
     >>> from idealflow.storage import ArtifactStore
     >>> store = ArtifactStore("memory://copper")
-    >>> load_settings(store, save_settings(store, {"seed": 0, "category": "cpu"}))  # as earlier versions stored it
+    >>> kept = store.put_bytes(b'{"seed": 0, "category": "cpu"}', suffix=".json")  # as earlier versions stored it
+    >>> load_settings(store, kept)
     {'seed': 0, 'queues': {'default': 'cpu'}}
     """
     found: dict[str, Any] = json.loads(store.get(artifact).read_text())
+    found.pop(SETTINGS_IN_FULL, None)
     return _under_present_names(found)
 
 
@@ -179,6 +205,10 @@ def in_full(settings: Mapping[str, Any]) -> dict[str, Any]:
         name = full["bootstrap.force_field"]
         given = present_settings(name, full["bootstrap.force_field_settings"])
         full["bootstrap.force_field_settings"] = default_settings(name) | given
+    if {"bootstrap.uncertainty", "bootstrap.uncertainty_settings"} <= full.keys():
+        defaults = default_uncertainty_settings(full["bootstrap.uncertainty"])
+        defaults.pop("members", None)  # which has a key of its own, bootstrap.committee_size
+        full["bootstrap.uncertainty_settings"] = defaults | full["bootstrap.uncertainty_settings"]
     if full.get("bootstrap.seeds") is not None:
         full["bootstrap.seeds"] = [_whole_seed(entry) for entry in full["bootstrap.seeds"]]
     if full.get("segment.start_temperature", 0.0) is None:

@@ -95,7 +95,7 @@ def reopened(
     changes: dict[str, object] = {
         "artifacts": artifacts,
         "settings_key": science_key(maker),
-        "settings": save_settings(ArtifactStore(artifacts), asked),
+        "settings": save_settings(ArtifactStore(artifacts), maker),
         "changes": [*state.changes, *_recorded(state, differences, threads)],
         "remarks": [*state.remarks, *(remark for remark in remarks if remark not in state.remarks)],
         "threads": threads,
