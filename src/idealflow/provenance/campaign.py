@@ -230,7 +230,8 @@ class Campaign(CampaignDocuments):
                 f"campaign {self.name} has stored no settings yet (version 0.1.0 kept only their hash); run it once"
             )
         stored: dict[str, Any] = json.loads(self.fetch(state.settings).read_text())
-        return stored | stored.pop(SETTINGS_IN_FULL, {})
+        in_full: dict[str, Any] = stored.pop(SETTINGS_IN_FULL, {})
+        return stored | in_full
 
     def calibration(self, *, recompute: bool = True) -> pd.DataFrame:
         """Compare the model's uncertainty at each labelled centre with its force error there before it learned the label.
