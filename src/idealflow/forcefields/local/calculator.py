@@ -27,7 +27,8 @@ class LocalCalculator(Calculator):
 
     Made by :meth:`LocalForceField.calculator <idealflow.forcefields.local.LocalForceField.calculator>`. Results depend on
     the frame alone, to the bit: the list of neighbours that is kept from one frame to the next only saves time
-    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in chunks of 4096, which bounds the memory.
+    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in chunks of 4096, or
+    of 500 for each thread where there are more than eight, which bounds the memory.
 
     Parameters
     ----------
@@ -85,8 +86,9 @@ class LocalCalculator(Calculator):
         forces, virial = np.zeros((n, 3)), np.zeros((3, 3))
         candidates = self.candidates.of(positions, cell, pbc, kind)
         frame = candidates.offsets, candidates.j, candidates.shift, positions, np.where(pbc[:, None], cell, 0.0), kind
-        for start in range(0, n, CENTRES_AT_ONCE):
-            end = min(start + CENTRES_AT_ONCE, n)
+        at_once = kernels.centres_at_once(CENTRES_AT_ONCE)
+        for start in range(0, n, at_once):
+            end = min(start + at_once, n)
             kept, n_centres = int(candidates.offsets[end] - candidates.offsets[start]), end - start
             counts, near, slopes = np.empty(n_centres, np.int64), np.empty(kept, np.int32), np.empty((kept, 3))
             atomic, virials = np.empty(n_centres), np.empty((n_centres, 3, 3))
@@ -97,7 +99,8 @@ class LocalCalculator(Calculator):
                 )  # fmt: skip
             fused.gather_forces(start, end, candidates.offsets, counts, near, slopes, forces)
             energies[start:end] += atomic
-            virial += virials.sum(axis=0)
+            for first in range(0, n_centres, CENTRES_AT_ONCE):  # the same sum, however many there are at once
+                virial += virials[first : first + CENTRES_AT_ONCE].sum(axis=0)
         energy = float(energies.sum())
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if self.atoms.cell.rank == 3:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.descriptors.neighbours import NeighbourGrid
+from idealflow.forcefields.local.kernels import threads_for
 
 __all__ = ["CandidateList", "Candidates"]
 
@@ -31,7 +32,7 @@ class Candidates:
     offsets : (n + 1,) int64
     j : (n_candidates,) int32
         Index of the other atom.
-    shift : (n_candidates, 3) int32
+    shift : (n_candidates, 3) int16, or int32 where an image is more than 32 767 cells away
         Image of the other atom, in cell vectors.
 
     Examples
@@ -43,7 +44,7 @@ class Candidates:
 
     offsets: NDArray[np.int64]
     j: NDArray[np.int32]
-    shift: NDArray[np.int32]
+    shift: NDArray[np.int16] | NDArray[np.int32]
 
 
 class CandidateList:
@@ -129,17 +130,25 @@ def _sorted_candidates(
     reach: float,
 ) -> Candidates:
     grid, n = NeighbourGrid(positions, cell, pbc, reach), len(positions)
-    counts, parts_j, parts_shift = [np.zeros(1, np.int64)], [], []
+    counts, parts_j = [np.zeros(1, np.int64)], []
+    parts_shift: list[NDArray[np.int16] | NDArray[np.int32]] = []
     for start in range(0, n, _CENTRES_AT_ONCE):
         pairs = grid.pairs(np.arange(start, min(start + _CENTRES_AT_ONCE, n)))
         j, shift = np.empty_like(pairs.j), np.empty_like(pairs.shift)
-        _sort(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
+        with threads_for(len(pairs.offsets) - 1):
+            _sort(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
         counts.append(np.diff(pairs.offsets))
         parts_j.append(j)
-        parts_shift.append(shift)
+        parts_shift.append(_short(shift))
     if not parts_j:
-        return Candidates(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty((0, 3), np.int32))
+        return Candidates(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty((0, 3), np.int16))
     return Candidates(np.cumsum(np.concatenate(counts)), np.concatenate(parts_j), np.concatenate(parts_shift))
+
+
+def _short(shift: NDArray[np.int32]) -> NDArray[np.int16] | NDArray[np.int32]:
+    """Images in half the memory, which every step reads, unless one is too far away for it."""
+    limit = np.iinfo(np.int16).max
+    return shift.astype(np.int16) if -limit <= shift.min(initial=0) and shift.max(initial=0) <= limit else shift
 
 
 @numba.njit(cache=True, nogil=True)
@@ -155,37 +164,39 @@ def _comes_first(j, shift, kind, p, q):  # type: ignore[no-untyped-def]  # numba
 
 
 @numba.njit(cache=True, nogil=True)
+def _sort_centre(first, n, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
+    """Sort the n pairs of a centre: by insertion into runs, then by merging runs of twice the length."""
+    order, other = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    for start in range(0, n, 8):
+        for k in range(start, min(start + 8, n)):
+            place = k
+            while place > start and _comes_first(j, shift, kind, first + k, order[place - 1]):
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = first + k
+    run = 8
+    while run < n:
+        for start in range(0, n, 2 * run):
+            a, b = start, min(start + run, n)
+            middle, end = b, min(start + 2 * run, n)
+            for k in range(start, end):
+                if a < middle and (b >= end or not _comes_first(j, shift, kind, order[b], order[a])):
+                    other[k] = order[a]
+                    a += 1
+                else:
+                    other[k] = order[b]
+                    b += 1
+        order, other = other, order
+        run *= 2
+    for k in range(n):
+        p = order[k]
+        sorted_j[first + k] = j[p]
+        for axis in range(3):
+            sorted_shift[first + k, axis] = shift[p, axis]
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _sort(offsets, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
-    """Sort the pairs of every centre: by insertion into runs, then by merging runs of twice the length."""
-    most = 0
-    for c in range(len(offsets) - 1):
-        most = max(most, offsets[c + 1] - offsets[c])
-    order, other = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
-    for c in range(len(offsets) - 1):
-        first, n = offsets[c], offsets[c + 1] - offsets[c]
-        for start in range(0, n, 8):
-            for k in range(start, min(start + 8, n)):
-                place = k
-                while place > start and _comes_first(j, shift, kind, first + k, order[place - 1]):
-                    order[place] = order[place - 1]
-                    place -= 1
-                order[place] = first + k
-        run = 8
-        while run < n:
-            for start in range(0, n, 2 * run):
-                a, b = start, min(start + run, n)
-                middle, end = b, min(start + 2 * run, n)
-                for k in range(start, end):
-                    if a < middle and (b >= end or not _comes_first(j, shift, kind, order[b], order[a])):
-                        other[k] = order[a]
-                        a += 1
-                    else:
-                        other[k] = order[b]
-                        b += 1
-            order, other = other, order
-            run *= 2
-        for k in range(n):
-            p = order[k]
-            sorted_j[first + k] = j[p]
-            for axis in range(3):
-                sorted_shift[first + k, axis] = shift[p, axis]
+    """Sort the pairs of every centre."""
+    for c in numba.prange(len(offsets) - 1):
+        _sort_centre(offsets[c], offsets[c + 1] - offsets[c], j, shift, kind, sorted_j, sorted_shift)
