@@ -20,7 +20,17 @@ def _rows_of(name: str) -> list[dict[str, Any]]:
 
 def md_speed() -> str:
     """Dynamics of copper, µs per atom and step."""
-    heads = ["atoms", "neighbours", "built-in", "as array operations", "times as fast", "LAMMPS' EAM", "times EAM"]
+    heads = [
+        "atoms",
+        "neighbours",
+        "built-in",
+        "as array operations",
+        "times as fast",
+        "LAMMPS' EAM",
+        "times EAM",
+        "on one thread only",
+        "two threads",
+    ]
     rows = [
         [
             thousands(row["n_atoms"]),
@@ -30,6 +40,8 @@ def md_speed() -> str:
             f"{row['ratio_arrays']:.1f}",
             f"{row['lammps_eam_us']:.2f}",
             f"{row['ratio_lammps']:.1f}",
+            f"{100 * row['serial_share']:.0f} %",
+            f"{row['two_threads']:.2f}",
         ]
         for row in kept("benchmarks", "md_speed")["rows"]
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,10 @@ from idealflow.forcefields.local.repulsion import repulsion_ranges
 
 __all__ = ["LocalCalculator"]
 
-CENTRES_AT_ONCE = 4096  # slopes of their pairs take some 10 MB
+CENTRES_AT_ONCE = (
+    1024  # slopes of their pairs take some 2 MB, and are still in the cache when they are added to the forces
+)
+_SUMMED_AT_ONCE = 4096  # atoms whose virials are summed first; another number would change the last bits of a stress
 
 
 class LocalCalculator(Calculator):
@@ -27,8 +31,8 @@ class LocalCalculator(Calculator):
 
     Made by :meth:`LocalForceField.calculator <idealflow.forcefields.local.LocalForceField.calculator>`. Results depend on
     the frame alone, to the bit: the list of neighbours that is kept from one frame to the next only saves time
-    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in chunks of 4096, or
-    of 500 for each thread where there are more than eight, which bounds the memory.
+    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in chunks of some 1024, or
+    of more where there are more than two threads, which bounds the memory.
 
     Parameters
     ----------
@@ -83,25 +87,25 @@ class LocalCalculator(Calculator):
         kind, cell, pbc = self._kinds(self.atoms), self.atoms.cell.array, self.atoms.pbc
         n, positions = len(kind), np.ascontiguousarray(self.atoms.positions)
         energies = self._reference[kind]
-        forces, virial = np.zeros((n, 3)), np.zeros((3, 3))
+        forces, virials = np.zeros((n, 3)), np.empty((n, 3, 3))
         candidates = self.candidates.of(positions, cell, pbc, kind)
         frame = candidates.offsets, candidates.j, candidates.shift, positions, np.where(pbc[:, None], cell, 0.0), kind
-        at_once = kernels.centres_at_once(CENTRES_AT_ONCE)
-        for start in range(0, n, at_once):
-            end = min(start + at_once, n)
+        edges = np.linspace(0, n, max(1, n // kernels.centres_at_once(CENTRES_AT_ONCE)) + 1).astype(int)
+        for start, end in pairwise(edges.tolist()):
             kept, n_centres = int(candidates.offsets[end] - candidates.offsets[start]), end - start
             counts, near, slopes = np.empty(n_centres, np.int64), np.empty(kept, np.int32), np.empty((kept, 3))
-            atomic, virials = np.empty(n_centres), np.empty((n_centres, 3, 3))
+            atomic = np.empty(n_centres)
             with kernels.threads_for(n_centres):
                 fused.energies_and_slopes(
                     blocks_of(kind, start, end), start, *frame, self._cutoff, self._weights,
-                    self._charges, self._ranges, atomic, counts, near, slopes, virials,
+                    self._charges, self._ranges, atomic, counts, near, slopes, virials[start:end],
                 )  # fmt: skip
             fused.gather_forces(start, end, candidates.offsets, counts, near, slopes, forces)
             energies[start:end] += atomic
-            for first in range(0, n_centres, CENTRES_AT_ONCE):  # the same sum, however many there are at once
-                virial += virials[first : first + CENTRES_AT_ONCE].sum(axis=0)
         energy = float(energies.sum())
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if self.atoms.cell.rank == 3:
+            virial = np.zeros((3, 3))
+            for first in range(0, n, _SUMMED_AT_ONCE):
+                virial += virials[first : first + _SUMMED_AT_ONCE].sum(axis=0)
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.cell.volume)
