@@ -306,7 +306,7 @@ def expansion(soap: SOAP, frame: PreparedFrame, pairs: Pairs, block: np.ndarray)
 def invariants(soap: SOAP, coefficients: np.ndarray, n_atoms: int) -> np.ndarray:
     """Their power spectra, (n_atoms, n_features)."""
     out = np.empty((n_atoms, soap.n_features))
-    power_spectrum(coefficients, n_atoms, len(soap.species), soap.n_max, len(soap.at_centre), soap.l_max, out)
+    power_spectrum(coefficients, n_atoms, soap.pairs, soap.n_max, len(soap.at_centre), soap.l_max, out)
     return out
 
 

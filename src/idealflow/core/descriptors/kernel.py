@@ -198,40 +198,53 @@ def density_reverse(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def power_spectrum(coefficients, n_centres, n_species, n_max, n_pad, l_max, out):  # type: ignore[no-untyped-def]
+def power_spectrum(coefficients, n_centres, pairs, n_max, n_pad, l_max, out):  # type: ignore[no-untyped-def]
     """Rotation invariants of every centre into ``out`` (n_centres, n_features), in DScribe's order.
 
-    Order: species Z, Z' ≥ Z; l; n; n' (n' ≥ n where Z' = Z).
+    Order: pairs of densities Z, Z' (n_pairs, 2), of which one past the last is the sum of all
+    (:func:`~idealflow.core.descriptors.compression.density_pairs`); l; n; n' (n' ≥ n where Z' = Z).
 
     Examples
     --------
     With one centre, one species and l = 0 the features are π √8 times the products of the coefficients, here 2 and 3:
 
     >>> coefficients, out = np.array([2.0, 3.0] + [0.0] * 6), np.empty((1, 3))
-    >>> power_spectrum(coefficients, 1, 1, 2, 8, 0, out)
+    >>> power_spectrum(coefficients, 1, np.array([[0, 0]]), 2, 8, 0, out)
     >>> (out[0] / (np.pi * np.sqrt(8.0))).round(9).tolist()
     [4.0, 6.0, 9.0]
     """
     size = (l_max + 1) ** 2 * n_pad
-    block = np.empty(64, dtype=coefficients.dtype)
+    n_densities = len(coefficients) // max(1, n_centres * size)
+    block, total = np.empty(64, dtype=coefficients.dtype), np.empty(size, dtype=coefficients.dtype)
     for i in range(n_centres):
         f = 0
-        for z in range(n_species):
-            for w in range(z, n_species):
-                for l in range(l_max + 1):
-                    scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
-                    one = (i * n_species + z) * size + l * l * n_pad
-                    other = (i * n_species + w) * size + l * l * n_pad
-                    for first in range(0, n_max, 8):
-                        for second in range(first if z == w else 0, n_max, 8):
-                            gram(
-                                block, coefficients, one + first, n_pad, coefficients, other + second, n_pad, 2 * l + 1
-                            )
-                            for n in range(first, min(first + 8, n_max)):
-                                begin, row = _row(n, n_max, z == w)
-                                for k in range(max(second, begin), min(second + 8, n_max)):
-                                    out[i, f + row + k] = scale * block[(n - first) * 8 + k - second]
-                    f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+        if (pairs == n_densities).any():
+            _add_up(coefficients, i * n_densities * size, n_densities, total)
+        for pair in range(len(pairs)):
+            z, w = pairs[pair, 0], pairs[pair, 1]
+            summed = w == n_densities
+            second_of = total if summed else coefficients
+            for l in range(l_max + 1):
+                scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+                one = (i * n_densities + z) * size + l * l * n_pad
+                other = (0 if summed else (i * n_densities + w) * size) + l * l * n_pad
+                for first in range(0, n_max, 8):
+                    for second in range(first if z == w else 0, n_max, 8):
+                        gram(block, coefficients, one + first, n_pad, second_of, other + second, n_pad, 2 * l + 1)
+                        for n in range(first, min(first + 8, n_max)):
+                            begin, row = _row(n, n_max, z == w)
+                            for k in range(max(second, begin), min(second + 8, n_max)):
+                                out[i, f + row + k] = scale * block[(n - first) * 8 + k - second]
+                f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+
+
+@numba.njit(cache=CACHED, nogil=True)
+def _add_up(coefficients, start, n_densities, total):  # type: ignore[no-untyped-def]
+    """Sum of one centre's densities, which begin at ``start``, into ``total``."""
+    total[:] = 0.0
+    for z in range(n_densities):
+        for a in range(len(total)):
+            total[a] += coefficients[start + z * len(total) + a]
 
 
 @numba.njit(cache=CACHED, nogil=True, inline="always")
@@ -244,7 +257,7 @@ def _row(n, n_max, same):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=CACHED, nogil=True)
 def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
-    coefficients, d_features, n_centres, n_species, n_max, n_pad, l_max, out
+    coefficients, d_features, n_centres, pairs, n_max, n_pad, l_max, out
 ):
     """Gradient of a scalar U in the coefficients, from ``d_features`` = dU/dp; ``out`` has the shape of ``coefficients``.
 
@@ -253,44 +266,56 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
     With U the product of both coefficients, the second feature of the example of :func:`power_spectrum`:
 
     >>> coefficients, out = np.array([2.0, 3.0] + [0.0] * 6), np.empty(8)
-    >>> power_spectrum_reverse(coefficients, np.array([[0.0, 1.0, 0.0]]), 1, 1, 2, 8, 0, out)
+    >>> power_spectrum_reverse(coefficients, np.array([[0.0, 1.0, 0.0]]), 1, np.array([[0, 0]]), 2, 8, 0, out)
     >>> (out[:2] / (np.pi * np.sqrt(8.0))).round(9).tolist()
     [3.0, 2.0]
     """
     size = (l_max + 1) ** 2 * n_pad
+    n_densities = len(coefficients) // max(1, n_centres * size)
     forth, back = np.zeros((n_pad, n_pad)), np.zeros((n_pad, n_pad))
+    flat, turned = forth.reshape(-1), back.reshape(-1)
+    total, by_total = np.empty(size), np.empty(size)
     out[:] = 0.0
+    sums = (pairs == n_densities).any()
     for i in range(n_centres):
         f = 0
-        for z in range(n_species):
-            for w in range(z, n_species):
-                for l in range(l_max + 1):
-                    scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+        if sums:
+            _add_up(coefficients, i * n_densities * size, n_densities, total)
+            by_total[:] = 0.0
+        for pair in range(len(pairs)):
+            z, w = pairs[pair, 0], pairs[pair, 1]
+            summed = w == n_densities
+            second_of, by_second = (total, by_total) if summed else (coefficients, out)
+            for l in range(l_max + 1):
+                scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+                for n in range(n_max):
+                    begin, row = _row(n, n_max, z == w)
+                    for k in range(begin, n_max):
+                        forth[n, k] = scale * d_features[i, f + row + k]
+                        back[k, n] = forth[n, k]
+                if z == w:  # p_nk = p_kn is one feature: both factors are the same coefficients
                     for n in range(n_max):
-                        begin, row = _row(n, n_max, z == w)
-                        for k in range(begin, n_max):
-                            forth[n, k] = scale * d_features[i, f + row + k]
-                            back[k, n] = forth[n, k]
-                    if z == w:  # p_nk = p_kn is one feature: both factors are the same coefficients
-                        for n in range(n_max):
-                            for k in range(n):
-                                forth[n, k] = forth[k, n]
-                                back[k, n] = forth[k, n]
-                            forth[n, n] *= 2.0
-                    one = (i * n_species + z) * size + l * l * n_pad
-                    other = (i * n_species + w) * size + l * l * n_pad
-                    flat, turned = forth.reshape(-1), back.reshape(-1)
-                    for first in range(0, n_max, 8):
-                        for second in range(0, n_max, 8):
-                            at = second * n_pad + first
+                        for k in range(n):
+                            forth[n, k] = forth[k, n]
+                            back[k, n] = forth[k, n]
+                        forth[n, n] *= 2.0
+                one = (i * n_densities + z) * size + l * l * n_pad
+                other = (0 if summed else (i * n_densities + w) * size) + l * l * n_pad
+                for first in range(0, n_max, 8):
+                    for second in range(0, n_max, 8):
+                        at, rows = second * n_pad + first, 2 * l + 1
+                        block_product(
+                            by_second, other + first, n_pad, coefficients, one + second, n_pad, flat, at, n_pad, rows
+                        )  # fmt: skip
+                        if z != w:
                             block_product(
-                                out, other + first, n_pad, coefficients, one + second, n_pad, flat, at, n_pad, 2 * l + 1
+                                out, one + first, n_pad, second_of, other + second, n_pad, turned, at, n_pad, rows
                             )  # fmt: skip
-                            if z != w:
-                                block_product(
-                                    out, one + first, n_pad, coefficients, other + second, n_pad, turned, at, n_pad, 2 * l + 1
-                                )  # fmt: skip
-                    f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+                f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+        if sums:
+            for z in range(n_densities):
+                for a in range(size):
+                    out[(i * n_densities + z) * size + a] += by_total[a]
 
 
 @numba.njit(cache=CACHED, nogil=True)
