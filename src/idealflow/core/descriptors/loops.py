@@ -15,7 +15,9 @@ __all__ = [
     "add_product",
     "block_product",
     "gram",
+    "gram_half",
     "set_product",
+    "set_scaled",
     "spline",
     "spline_and_slope",
     "transpose",
@@ -68,6 +70,26 @@ def add_product(out, io, factor, a, ia, b, ib):  # type: ignore[no-untyped-def]
 
 
 @_inlined
+def set_scaled(out, io, so, e, factor, a, ia, rows):  # type: ignore[no-untyped-def]
+    """Rows of a rectangle, or of an upper triangle, into a packed array, times a factor.
+
+    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin one
+    column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
+
+    Examples
+    --------
+    >>> out, a = np.ones(11), np.arange(16.0, dtype=np.float32)
+    >>> set_scaled(out, 0, 3, 0, 0.5, a, 0, 2)
+    >>> out
+    array([0. , 0.5, 1. , 4. , 4.5, 5. , 5.5, 6. , 6.5, 7. , 7.5])
+    """
+    for r in range(rows):
+        place, source = io + r * so - e * (r * (r - 1) // 2), ia + (8 + e) * r
+        for k in range(8):
+            out[_at(place + k)] = factor * a[_at(source + k)]
+
+
+@_inlined
 def _read(a, i):  # type: ignore[no-untyped-def]
     return (
         a[_at(i)], a[_at(i + 1)], a[_at(i + 2)], a[_at(i + 3)],
@@ -112,22 +134,42 @@ def block_product(out, io, so, f, jf, sf, g, ig, sg, rows):  # type: ignore[no-u
 
 
 @_inlined
-def gram(out, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
-    """``out[8·r:8·r+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
+def gram(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    """``out[io+8·r:+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
 
     Examples
     --------
     >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
-    >>> gram(out.ravel(), f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
+    >>> gram(out.ravel(), 0, f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
     >>> bool((out == f.T @ f).all())
     True
     """
-    zero = out.dtype.type(0.0)
     for r in range(8):
-        sums = (zero, zero, zero, zero, zero, zero, zero, zero)
-        for q in range(count):
-            sums = _add(sums, f[_at(jf + q * sf + r)], g, ig + q * sg)
-        _write(out, 8 * r, sums)
+        _gram_row(out, io + 8 * r, f, jf + r, sf, g, ig, sg, count)
+
+
+@_inlined
+def gram_half(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    """:func:`gram` of the first four rows alone: r < 4.
+
+    Examples
+    --------
+    >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
+    >>> gram_half(out.ravel(), 0, f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
+    >>> bool((out[:4] == (f.T @ f)[:4]).all()), bool(out[4:].any())
+    (True, False)
+    """
+    for r in range(4):
+        _gram_row(out, io + 8 * r, f, jf + r, sf, g, ig, sg, count)
+
+
+@_inlined
+def _gram_row(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    zero = out.dtype.type(0.0)
+    sums = (zero, zero, zero, zero, zero, zero, zero, zero)
+    for q in range(count):
+        sums = _add(sums, f[_at(jf + q * sf)], g, ig + q * sg)
+    _write(out, io, sums)
 
 
 @_inlined

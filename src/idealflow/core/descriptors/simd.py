@@ -29,7 +29,9 @@ __all__ = [
     "add_product",
     "block_product",
     "gram",
+    "gram_half",
     "set_product",
+    "set_scaled",
     "spline",
     "spline_and_slope",
     "transpose",
@@ -150,40 +152,115 @@ def block_product(
 
 
 @intrinsic
-def gram(_: BaseContext, out: Array, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type) -> Typed:
-    """``out[8·r:8·r+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
+def set_scaled(
+    _: BaseContext, out: Array, io: Type, so: Type, e: Type, factor: Type, a: Array, ia: Type, rows: Type
+) -> Typed:
+    """Rows of a rectangle, or of an upper triangle, into a packed array, times a factor.
+
+    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin one
+    column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
+
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> @numba.njit
+    ... def call(out, a):
+    ...     set_scaled(out, 0, 3, 0, 0.5, a, 0, 2)
+    >>> out = np.ones(11)
+    >>> call(out, np.arange(16.0, dtype=np.float32))
+    >>> out
+    array([0. , 0.5, 1. , 4. , 4.5, 5. , 5.5, 6. , 6.5, 7. , 7.5])
+    """
+    number = types.intp
+    signature = types.void(out, number, number, number, out.dtype, a, number, number)
+
+    def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
+        target, source = (Memory(context, builder, signature.args[n], args[n], args[n + 1]) for n in (0, 5))
+        factor, widened = splat(builder, args[4]), target.zero().type
+        width = builder.add(args[3], constant(LANES))
+
+        def row(r: ir.Value, _: Values) -> Values:
+            value = source.load(builder.mul(r, width))
+            if value.type != widened:
+                value = builder.fpext(value, widened)
+            shorter = builder.ashr(builder.mul(r, builder.sub(r, constant(1))), constant(1))
+            place = builder.sub(builder.mul(r, args[2]), builder.mul(args[3], shorter))
+            target.store(builder.fmul(factor, value), place)
+            return []
+
+        loop(builder, args[7], [], row)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _gram(n_rows: int) -> Callable[..., Typed]:
+    def typed(
+        _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
+    ) -> Typed:
+        number = types.intp
+        signature = types.void(out, number, f, number, number, g, number, number, number)
+
+        def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
+            target, factors, block = (
+                Memory(context, builder, signature.args[n], args[n], args[n + 1]) for n in (0, 2, 5)
+            )
+
+            def term(q: ir.Value, sums: Values) -> Values:
+                start = builder.mul(q, args[4])
+                row = block.load(builder.mul(q, args[7]))
+                return [
+                    multiply_add(builder, factors.splat(builder.add(start, constant(r))), row, sums[r])
+                    for r in range(n_rows)
+                ]
+
+            for r, value in enumerate(loop(builder, args[8], [target.zero()] * n_rows, term)):
+                target.store(value, constant(LANES * r))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return typed
+
+
+@intrinsic
+def gram(
+    _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
+) -> Typed:
+    """``out[io+8·r:+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
 
     Examples
     --------
     >>> import numba, numpy as np
     >>> @numba.njit
     ... def call(out, f):
-    ...     gram(out, f, 0, 8, f, 0, 8, 2)
+    ...     gram(out, 0, f, 0, 8, f, 0, 8, 2)
     >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
     >>> call(out.ravel(), f.ravel())
     >>> bool((out == f.T @ f).all())
     True
     """
-    number = types.intp
-    signature = types.void(out, f, number, number, g, number, number, number)
+    return _gram(LANES)(_, out, io, f, jf, sf, g, ig, sg, count)
 
-    def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
-        target = Memory(context, builder, signature.args[0], args[0], constant(0))
-        factors, block = (Memory(context, builder, signature.args[n], args[n], args[n + 1]) for n in (1, 4))
 
-        def term(q: ir.Value, sums: Values) -> Values:
-            start = builder.mul(q, args[3])
-            row = block.load(builder.mul(q, args[6]))
-            return [
-                multiply_add(builder, factors.splat(builder.add(start, constant(r))), row, sums[r])
-                for r in range(LANES)
-            ]
+@intrinsic
+def gram_half(
+    _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
+) -> Typed:
+    """:func:`gram` of the first four rows alone: r < 4.
 
-        for r, value in enumerate(loop(builder, args[7], [target.zero()] * LANES, term)):
-            target.store(value, constant(LANES * r))
-        return context.get_dummy_value()
-
-    return signature, generate
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> @numba.njit
+    ... def call(out, f):
+    ...     gram_half(out, 0, f, 0, 8, f, 0, 8, 2)
+    >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
+    >>> call(out.ravel(), f.ravel())
+    >>> bool((out[:4] == (f.T @ f)[:4]).all()), bool(out[4:].any())
+    (True, False)
+    """
+    return _gram(LANES // 2)(_, out, io, f, jf, sf, g, ig, sg, count)
 
 
 @intrinsic

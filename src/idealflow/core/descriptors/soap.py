@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
+from idealflow.core.descriptors.alignment import aligned
 from idealflow.core.descriptors.basis import gto_basis, radial_functions, radial_table
 from idealflow.core.descriptors.compression import density_pairs, n_invariants, n_summed, read_mode
 from idealflow.core.descriptors.harmonics import harmonic_constants
@@ -215,11 +216,7 @@ class SOAP:
         frame = self.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
         out = np.empty((len(chosen), self.n_features))
-
-        def keep(part: slice, vectors: Float) -> None:
-            out[part] = vectors
-
-        for _ in self.map_blocks(frame, chosen, keep):
+        for _ in in_order(lambda part: self._vectors(frame, chosen[part], out[part]), _blocks(len(chosen))):
             pass
         return out
 
@@ -236,11 +233,15 @@ class SOAP:
 
         def block(part: slice) -> Result:
             centres = chosen[part]
-            pairs = frame.grid.pairs(centres)
-            coefficients = self._density(pairs, *self._densities_of(frame, pairs, centres), self.dtype)
-            return work(part, self._features(coefficients, len(centres)))
+            return work(part, self._vectors(frame, centres, np.empty((len(centres), self.n_features))))
 
         return in_order(block, _blocks(len(chosen)))
+
+    def _vectors(self, frame: PreparedFrame, centres: NDArray[np.int64], out: Float) -> Float:
+        """Descriptors of a block of centres, into ``out``."""
+        pairs = frame.grid.pairs(centres)
+        coefficients = self._density(pairs, *self._densities_of(frame, pairs, centres), self.dtype)
+        return self._features(coefficients, out)
 
     def pull_back(
         self,
@@ -271,15 +272,15 @@ class SOAP:
             pairs = frame.grid.pairs(centres)
             kinds, own = self._densities_of(frame, pairs, centres)
             coefficients = self._density(pairs, kinds, own, "float64")
-            d_features = adjoint(part, self._features(coefficients, len(centres)))
-            d_coefficients = np.empty_like(coefficients)
+            d_features = adjoint(part, self._features(coefficients, np.empty((len(centres), self.n_features))))
+            d_coefficients = aligned(len(coefficients), coefficients.dtype)
             power_spectrum_reverse(
                 coefficients, d_features, len(centres), self.pairs, self.n_max, self._pad, self.l_max, d_coefficients
             )  # fmt: skip
             d_pairs = np.empty_like(pairs.vec)
             density_reverse(
                 pairs.offsets, pairs.vec, kinds, table.coefficients, table.origin, table.inverse_step, constants,
-                self.l_max, self._pad, d_coefficients, d_pairs,
+                self.l_max, self.n_max, d_coefficients, d_pairs,
             )  # fmt: skip
             return centres, pairs, d_pairs
 
@@ -298,16 +299,15 @@ class SOAP:
 
     def _density(self, pairs: Pairs, kinds: NDArray[np.int64], own: NDArray[np.int64], dtype: str) -> NDArray[Any]:
         table = self.tables[dtype]
-        coefficients = np.empty(len(own) * self._n_densities * (self.l_max + 1) ** 2 * self._pad, dtype=dtype)
+        coefficients = aligned(len(own) * self._n_densities * (self.l_max + 1) ** 2 * self._pad, dtype)
         density(
             pairs.offsets, pairs.vec, kinds, own, self.at_centre, table.coefficients, table.origin, table.inverse_step,
-            self._constants[dtype], self.l_max, self._pad, coefficients,
+            self._constants[dtype], self.l_max, self.n_max, coefficients,
         )  # fmt: skip
         return coefficients
 
-    def _features(self, coefficients: NDArray[Any], n_centres: int) -> Float:
-        out = np.empty((n_centres, self.n_features))
-        power_spectrum(coefficients, n_centres, self.pairs, self.n_max, self._pad, self.l_max, out)
+    def _features(self, coefficients: NDArray[Any], out: Float) -> Float:
+        power_spectrum(coefficients, len(out), self.pairs, self.n_max, self._pad, self.l_max, out)
         return out
 
 

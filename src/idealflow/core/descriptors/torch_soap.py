@@ -136,8 +136,8 @@ class TorchSOAP:
         n, n_species, degrees = soap.n_max, len(soap.species), soap.l_max + 1
         self._n_max, self._l_max = n, soap.l_max
         table, orders = soap.tables["float64"], SPLINE_DEGREE["float64"] + 1
-        rows = table.coefficients.reshape(-1, orders, degrees, table.width // degrees)[..., :n]
-        by_order = np.ascontiguousarray(rows.reshape(len(rows), orders, -1).swapaxes(0, 1))
+        rows = table.coefficients.reshape(-1, orders, table.width)[..., : degrees * n]
+        by_order = np.ascontiguousarray(rows.swapaxes(0, 1))
         self._table, self._origin, self._inverse_step = (
             torch.from_numpy(by_order).to(device),
             table.origin,
