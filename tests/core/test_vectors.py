@@ -70,7 +70,7 @@ def test_rows_of_a_packed_array(form, dtype, triangle):
     block, out = np.random.default_rng(2).normal(size=72).astype(dtype), np.zeros(60)
     square = block[:64].reshape(8, 8).astype(float)
     compiled(form, "set_scaled", 8)(out, 3, 5, triangle, 0.7, block, 0, 5)
-    upper = np.triu_indices(5) if triangle else np.indices((5, 5)).reshape(2, -1)
+    upper = np.triu_indices(5) if triangle else tuple(np.indices((5, 5)).reshape(2, -1))
     np.testing.assert_array_equal(out[3 : 3 + len(upper[0])], 0.7 * square[upper])
 
 

@@ -82,8 +82,7 @@ def density(  # type: ignore[no-untyped-def]
     Two copper atoms on the z axis; their coefficients of z are opposite, those of x and y vanish:
 
     >>> from idealflow.core import SOAP
-    >>> from idealflow.core.descriptors.alignment import aligned_zeros
-from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
     >>> from idealflow.core.descriptors.neighbours import neighbour_pairs
     >>> soap = SOAP(["Cu"], r_cut=4.0, n_max=2, l_max=1, sigma=0.5)
     >>> table = soap.tables["float64"]
@@ -144,8 +143,7 @@ def density_reverse(  # type: ignore[no-untyped-def]
     With U = c[0, 00, 0] of the first of two atoms, the slope along the bond is Y_00 G'(r):
 
     >>> from idealflow.core.descriptors.basis import gto_basis, radial_functions, radial_table
-    >>> from idealflow.core.descriptors.alignment import aligned_zeros
-from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
     >>> from idealflow.core.descriptors.neighbours import neighbour_pairs
     >>> table = radial_table(4.0, n_max=2, l_max=1, sigma=0.5, cutoff=5.9, taper=0.0, dtype="float64")
     >>> pairs = neighbour_pairs([[0, 0, 0], [0, 0, 2.5]], np.zeros((3, 3)), [False] * 3, 5.9)
@@ -164,7 +162,7 @@ from idealflow.core.descriptors.harmonics import harmonic_constants
     n_species = len(d_coefficients) // max(1, n_centres * n_lm * n_pad)
     members = np.empty(8, dtype=np.int64)
     distances = np.empty(8)
-    xyz, work, force, radial = np.empty(32), np.empty(32), np.empty(24), np.empty(8)
+    xyz, force, radial = aligned_zeros(32, table), aligned_zeros(24, table), aligned_zeros(8, table)
     powers = aligned_zeros(2 * (l_max + 1) * 8, table)
     q, sh = aligned_zeros(n_lm * 8, table), aligned_zeros(n_lm * 8, table)
     weights, along = aligned_zeros(n_lm * 8, table), aligned_zeros(n_lm * 8, table)
@@ -197,7 +195,7 @@ from idealflow.core.descriptors.harmonics import harmonic_constants
                         d, a = start + l * l * n_pad + b, (l * n_max + b) * 8
                         block_product(weights, here, 8, d_coefficients, d, n_pad, g_across, a, 8, rows)
                         block_product(along, here, 8, d_coefficients, d, n_pad, slopes_across, a, 8, rows)
-                harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, force)
+                harmonics_reverse(xyz, constants, l_max, q, powers, weights, force)
                 radial[:] = 0.0
                 for lm in range(0, n_lm * 8, 8):
                     add_product(radial, 0, inverse_step, sh, lm, along, lm)

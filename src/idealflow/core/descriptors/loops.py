@@ -18,6 +18,8 @@ __all__ = [
     "gram_half",
     "set_product",
     "set_scaled",
+    "solid_harmonics",
+    "solid_harmonics_reverse",
     "spline",
     "spline_and_slope",
     "transpose",
@@ -186,6 +188,87 @@ def transpose(out, io, a, ia, sa):  # type: ignore[no-untyped-def]
     for r in range(8):
         for c in range(8):
             out[_at(io + 8 * c + r)] = a[_at(ia + r * sa + c)]
+
+
+@_inlined
+def solid_harmonics(xyz, constants, n, q, powers, out):  # type: ignore[no-untyped-def]
+    """Real solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
+
+    Examples
+    --------
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> xyz, out = np.repeat([0.0, 0.0, 2.0, 4.0], 8), np.zeros(4 * 8)  # eight times the vector (0, 0, 2)
+    >>> solid_harmonics(xyz, harmonic_constants(1), 2, np.zeros(4 * 8), np.zeros(2 * 2 * 8), out)
+    >>> out[::8].round(6).tolist()
+    [0.282095, 0.0, 0.977205, 0.0]
+    """
+    one = constants.dtype.type(1.0)
+    sine = n * 8
+    for p in range(8):
+        powers[p], powers[sine + p] = one, 0.0
+    for m in range(1, n):
+        here, before = m * 8, (m - 1) * 8
+        set_product(powers, here, one, xyz, 0, powers, before)
+        add_product(powers, here, -one, xyz, 8, powers, sine + before)
+        set_product(powers, sine + here, one, xyz, 0, powers, sine + before)
+        add_product(powers, sine + here, one, xyz, 8, powers, before)
+    for m in range(n):
+        for p in range(8):
+            q[(m * n + m) * 8 + p] = constants[0, m, m]
+        for l in range(m + 1, n):
+            here = (l * n + m) * 8
+            set_product(q, here, constants[1, l, m], xyz, 16, q, here - n * 8)
+            if l > m + 1:
+                add_product(q, here, constants[2, l, m], xyz, 24, q, here - 2 * n * 8)
+    for l in range(n):
+        middle = l * l + l
+        set_product(out, middle * 8, one, q, l * n * 8, powers, 0)
+        for m in range(1, l + 1):
+            here = (l * n + m) * 8
+            set_product(out, (middle + m) * 8, one, q, here, powers, m * 8)
+            set_product(out, (middle - m) * 8, one, q, here, powers, sine + m * 8)
+
+
+@_inlined
+def solid_harmonics_reverse(xyz, constants, n, q, powers, weights, out):  # type: ignore[no-untyped-def]
+    """Gradient of a weighted sum of them: what :func:`~idealflow.core.descriptors.harmonics.harmonics_reverse` does.
+
+    Examples
+    --------
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> xyz, weights, out = np.repeat([0.0, 0.0, 2.0, 4.0], 8), np.repeat([0.0, 0.0, 1.0, 0.0], 8), np.zeros(24)
+    >>> q, powers = np.zeros(4 * 8), np.zeros(2 * 2 * 8)
+    >>> solid_harmonics(xyz, harmonic_constants(1), 2, q, powers, np.zeros(4 * 8))
+    >>> solid_harmonics_reverse(xyz, harmonic_constants(1), 2, q, powers, weights, out)
+    >>> (out[::8].round(6) + 0.0).tolist()
+    [0.0, 0.0, 0.488603]
+    """
+    sine = n * 8
+    work = np.zeros(32, dtype=out.dtype)
+    out[:] = 0.0
+    # 0: factor of x and y; 8: angular part; 16, 24: Σ_l Q w of ±m
+    for m in range(n):
+        work[16:] = 0.0
+        for l in range(max(m, 1), n):
+            here = (l * n + m) * 8
+            plus, minus = (l * l + l + m) * 8, (l * l + l - m) * 8
+            set_product(work, 8, 1.0, weights, plus, powers, m * 8)
+            if m > 0:
+                add_product(work, 8, 1.0, weights, minus, powers, sine + m * 8)
+                add_product(work, 16, 1.0, weights, plus, q, here)
+                add_product(work, 24, 1.0, weights, minus, q, here)
+            if m < l - 1:
+                add_product(work, 0, constants[3, l, m], work, 8, q, here - n * 8 + 8)
+            if m < l:
+                add_product(out, 16, constants[4, l, m], work, 8, q, here - n * 8)
+        if m > 0:
+            below = (m - 1) * 8
+            add_product(out, 0, 1.0 * m, work, 16, powers, below)
+            add_product(out, 0, 1.0 * m, work, 24, powers, sine + below)
+            add_product(out, 8, 1.0 * m, work, 24, powers, below)
+            add_product(out, 8, -1.0 * m, work, 16, powers, sine + below)
+    add_product(out, 0, 1.0, work, 0, xyz, 0)
+    add_product(out, 8, 1.0, work, 0, xyz, 8)
 
 
 @_inlined
