@@ -120,6 +120,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown setting of a force field": ({"bootstrap": {"force_field_settings": {"width": 8}}}, "argument 'width'"),
     "species of a force field": ({"bootstrap": {"force_field_settings": {"species": ["Cu"]}}}, "species is the campaign's"),
     "radius in words": ({"bootstrap": {"soap": SOAP | {"r_cut": "3.0x"}}}, "bootstrap.soap: r_cut must exceed 1 Å, got '3.0x'"),
+    "unknown compression": (
+        {"bootstrap": {"soap": SOAP | {"compression": {"mode": "mu3"}}}},
+        "bootstrap.soap: compression must be {mode: mu1nu1 | crossover | mu2}, got {'mode': 'mu3'}",
+    ),
     "angles in words": ({"bootstrap": {"soap": SOAP | {"l_max": "x"}}}, "bootstrap.soap: l_max must be a whole number"),
     "one rattle": ({"bootstrap": {"rattle": 0.1}},
         "bootstrap.rattle: must be a pair [lowest, highest] of standard deviations in Å"),
@@ -133,7 +137,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "misspelt SOAP": (
         {"bootstrap": {"soap": {"n_max": 3, "l_max": 3, "r_cut": 3.0, "sigm": 0.3}}},
-        "bootstrap.soap has r_cut, n_max, l_max and sigma, and got l_max, n_max, r_cut, sigm",
+        "bootstrap.soap has r_cut, n_max, l_max, sigma and compression, and got l_max, n_max, r_cut, sigm",
     ),
     "misspelt force field setting": (
         {"bootstrap": {"force_field_settings": {"cutof": 4.0}}},

@@ -7,10 +7,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from idealflow.core import SOAP
+from idealflow.core.descriptors.compression import MODES
 from idealflow.core.descriptors.oracle import DScribeSOAP
 from idealflow.errors import InputError
 
 SPECIES = ("H", "N", "Cu", "Ir")
+COMPRESSIONS = [None, *({"mode": mode} for mode in MODES)]
 
 
 @st.composite
@@ -24,6 +26,7 @@ def cases(draw):
         n_max=draw(st.integers(1, 7)),
         l_max=draw(st.integers(0, 6)),
         sigma=draw(st.floats(0.2, 0.8)),
+        compression=draw(st.sampled_from(COMPRESSIONS)),
     )
     cell = rng.normal(size=(3, 3)) * draw(st.floats(2.0, 6.0))
     assume(abs(np.linalg.det(cell)) > 8.0)
@@ -121,6 +124,28 @@ def test_gradient_of_some_atoms_only():
     np.testing.assert_allclose(some[1], whole[1], atol=1e-10)
 
 
+@pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
+def test_gradients_are_those_of_dscribe(compression):
+    rng = np.random.default_rng(4)
+    atoms = Atoms(["Cu", "N", "H", "Cu", "Ir"], rng.uniform(0.0, 3.0, (5, 3)) + 2.0 * np.arange(5)[:, None])
+    soap = SOAP(SPECIES, 3.5, 4, 3, 0.4, compression=compression)
+    theirs, vectors = DScribeSOAP(soap).derivatives(atoms)
+    assert vectors.shape == (5, soap.n_features)
+    weights = rng.normal(size=vectors.shape)
+    ours = soap.pull_back(atoms, None, lambda part, _: weights[part])[0]
+    assert relative_error(ours, np.einsum("if,iaxf->ax", weights, theirs)) < 1e-5  # their differences are good to that
+
+
+@pytest.mark.parametrize(("mode", "n_features"), [("mu1nu1", 4 * 4 * 16), ("crossover", 4 * 4 * 10), ("mu2", 4 * 10)])
+def test_compression_is_a_setting_like_others(mode, n_features):
+    soap, whole = (SOAP(SPECIES, 3.5, 4, 3, 0.4, compression=c) for c in ({"mode": mode}, None))
+    assert soap.n_features == n_features
+    assert SOAP.from_dict(soap.to_dict()) == soap
+    assert soap != whole
+    assert whole == SOAP(SPECIES, 3.5, 4, 3, 0.4, compression={"mode": "off"})
+    assert "compression" not in whole.to_dict()
+
+
 def crossing(taper):
     """Descriptor of an atom just before and just after its neighbour crosses the cutoff."""
     soap = SOAP(["Cu"], 4.0, 6, 4, 0.4, taper=taper)
@@ -199,6 +224,9 @@ def test_settings_round_trip():
         ({"sigma": 0.0}, "sigma must be positive"),
         ({"dtype": "float16"}, "dtype"),
         ({"taper": 99.0}, "taper"),
+        ({"compression": {"mode": "mu3"}}, r"compression must be {mode: mu1nu1 \| crossover \| mu2}, got {'mode': 'mu3'}"),
+        ({"compression": {"mode": "mu2", "species_weighting": None}}, "leave it out for the whole descriptor"),
+        ({"compression": "mu2"}, "compression must be"),
     ],
 )
 def test_refuses_impossible_settings(change, message):

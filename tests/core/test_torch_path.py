@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from idealflow.core import SOAP, UncertaintyModel, screen
 from idealflow.core.archive import read_archive, write_archive
+from idealflow.core.descriptors.compression import MODES
 from idealflow.core.descriptors.torch_neighbours import TorchGrid
 from idealflow.core.registry import file_kind
 from idealflow.errors import InputError
@@ -54,7 +55,8 @@ def cases(draw):
     assume(abs(np.linalg.det(cell)) > 12.0)
     assume(np.min(1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)) > 1.2)
     pbc = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
-    soap = SOAP(species, sigma=draw(st.floats(0.3, 0.6)), taper=taper, **basis)
+    mode = draw(st.sampled_from(["off", *MODES]))
+    soap = SOAP(species, sigma=draw(st.floats(0.3, 0.6)), taper=taper, compression={"mode": mode}, **basis)
     training = [frame(rng, species, cell, True, 8) for _ in range(6)]
     model = UncertaintyModel.fit(training, soap, pooled=draw(st.booleans()))
     return model, frame(rng, species, cell, pbc, draw(st.integers(1, 7))), rng

@@ -55,8 +55,23 @@ def test_products_of_blocks(form, dtype):
     compiled(form, "block_product", 10)(out.ravel(), 8, 16, f.ravel(), 2, 20, g.ravel(), 16, 24, 5)
     np.testing.assert_allclose(out, expected, atol=20 * PRECISION[dtype])
     out = np.full(64, np.nan, dtype=dtype)
-    compiled(form, "gram", 8)(out, f.ravel(), 2, 20, g.ravel(), 16, 24, 5)
+    compiled(form, "gram", 9)(out, 0, f.ravel(), 2, 20, g.ravel(), 16, 24, 5)
     np.testing.assert_allclose(out.reshape(8, 8), f[:, 2:10].T @ g[:5, 16:], atol=20 * PRECISION[dtype])
+    half = np.full(40, np.nan, dtype=dtype)
+    compiled(form, "gram_half", 9)(half, 8, f.ravel(), 2, 20, g.ravel(), 16, 24, 5)
+    np.testing.assert_array_equal(half[8:], out[:32])
+    assert np.isnan(half[:8]).all()
+
+
+@FORMS
+@pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize("triangle", [0, 1])
+def test_rows_of_a_packed_array(form, dtype, triangle):
+    block, out = np.random.default_rng(2).normal(size=72).astype(dtype), np.zeros(60)
+    square = block[:64].reshape(8, 8).astype(float)
+    compiled(form, "set_scaled", 8)(out, 3, 5, triangle, 0.7, block, 0, 5)
+    upper = np.triu_indices(5) if triangle else tuple(np.indices((5, 5)).reshape(2, -1))
+    np.testing.assert_array_equal(out[3 : 3 + len(upper[0])], 0.7 * square[upper])
 
 
 @FORMS

@@ -77,6 +77,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"bootstrap": {"strain": 0.03}}, "bootstrap.strain = 0.02, now 0.03"),
     ({"bootstrap": {"force_field_settings": {"cutoff": 4.0, "hidden": [9]}}}, r"force_field_settings.hidden = \[8\], now \[9\]"),
     ({"bootstrap": {"soap": {"r_cut": 3.1, "n_max": 3, "l_max": 3, "sigma": 0.3}}}, "bootstrap.soap.r_cut = 3.0, now 3.1"),
+    (
+        {"bootstrap": {"soap": {"r_cut": 3.0, "n_max": 3, "l_max": 3, "sigma": 0.3, "compression": {"mode": "mu2"}}}},
+        "bootstrap.soap.compression = .*mu2",
+    ),
     ({"bootstrap": {"seeds": [{"element": "Cu", "crystal": "fcc", "a": 3.7}]}}, "bootstrap.seeds = "),
     (
         {"segment": {"sampler": {"name": "langevin", "timestep": 1.0, "friction": 0.02}}},
@@ -104,6 +108,7 @@ THE_SAME: list[dict[str, Any]] = [
     {"bootstrap": {"force_field_settings": {"cutoff": 4, "hidden": [8], "n_radial": 8, "batch_size": 8}}},
     {"bootstrap": {"seeds": [_SEED | {"vacancies": 0, "seed": 0, "repeat": 2}]}},
     {"bootstrap": {"soap": {"r_cut": 3, "n_max": 3, "l_max": 3, "sigma": 0.3}}},
+    {"bootstrap": {"soap": {"r_cut": 3, "n_max": 3, "l_max": 3, "sigma": 0.3, "compression": {"mode": "off"}}}},
     {"bootstrap": {"min_atoms": 32, "rattle": (0.02, 0.08), "uncertainty": "soap"}},
     {"segment": {"start_temperature": 300, "fixed_atoms": []}},
     {"segment": {"sampler": {"name": "langevin", "timestep": 2, "friction": 0.02}}},

@@ -24,6 +24,7 @@ from ase.build import bulk
 
 from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell
 from idealflow.core.descriptors import PreparedFrame
+from idealflow.core.descriptors.alignment import aligned
 from idealflow.core.descriptors.harmonics import harmonic_constants
 from idealflow.core.descriptors.kernel import density, power_spectrum
 from idealflow.core.descriptors.neighbours import Pairs
@@ -295,10 +296,10 @@ def profile(_: bool) -> dict[str, Any]:
 def expansion(soap: SOAP, frame: PreparedFrame, pairs: Pairs, block: np.ndarray) -> np.ndarray:
     """Coefficients of the density of a block's atoms, flat."""
     table, n_pad = soap.tables[soap.dtype], len(soap.at_centre)
-    out = np.empty(len(block) * len(soap.species) * (soap.l_max + 1) ** 2 * n_pad, dtype=soap.dtype)
+    out = aligned(len(block) * len(soap.species) * (soap.l_max + 1) ** 2 * n_pad, soap.dtype)
     density(
         pairs.offsets, pairs.vec, frame.kinds[pairs.j], frame.kinds[block], soap.at_centre,
-        table.coefficients, table.origin, table.inverse_step, harmonic_constants(soap.l_max, soap.dtype), soap.l_max, n_pad, out,
+        table.coefficients, table.origin, table.inverse_step, harmonic_constants(soap.l_max, soap.dtype), soap.l_max, soap.n_max, out,
     )  # fmt: skip
     return out
 
@@ -306,7 +307,7 @@ def expansion(soap: SOAP, frame: PreparedFrame, pairs: Pairs, block: np.ndarray)
 def invariants(soap: SOAP, coefficients: np.ndarray, n_atoms: int) -> np.ndarray:
     """Their power spectra, (n_atoms, n_features)."""
     out = np.empty((n_atoms, soap.n_features))
-    power_spectrum(coefficients, n_atoms, len(soap.species), soap.n_max, len(soap.at_centre), soap.l_max, out)
+    power_spectrum(coefficients, n_atoms, soap.pairs, soap.n_max, len(soap.at_centre), soap.l_max, out)
     return out
 
 

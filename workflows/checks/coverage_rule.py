@@ -78,11 +78,17 @@ def first_force_field(system: str) -> ForceField:
 
 
 def run(
-    system: str, training: list[Atoms], vacancy: list[Atoms], interstitial: list[Atoms], first: ForceField
+    system: str,
+    training: list[Atoms],
+    vacancy: list[Atoms],
+    interstitial: list[Atoms],
+    first: ForceField,
+    compression: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One row of the table."""
+    """One row of the table, with the whole descriptor or a compressed one."""
     species = sorted(set(training[0].get_chemical_symbols()))
-    model = UncertaintyModel.fit(training, SOAP(species, r_cut=4.0, n_max=6, l_max=6, sigma=0.4))
+    soap = SOAP(species, r_cut=4.0, n_max=6, l_max=6, sigma=0.4, compression=compression)
+    model = UncertaintyModel.fit(training, soap)
     threshold = model.auto_threshold()
     force_field, known = first.copy(), [*training[:8]]
     labels, last = 0, 0

@@ -228,7 +228,7 @@ class TorchEngine:
         # what is alive at once: harmonics, radial functions, power spectra; autograd keeps what it will need
         harmonics, radial, spectra = (8, 16, 8) if gradient else (2, 3, 2)
         widths = harmonics * self._degrees**2 + radial * self._degrees * self._n_max
-        products = self._degrees * (self._n_species * self._n_max) ** 2
+        products = self._degrees * (self._soap.n_densities * self._n_max) ** 2
         per_centre = most * (4 * 80 + 8 * widths)  # four candidates a pair
         per_centre += 8 * spectra * (products + 2 * self._n_features)
         return min(max(16, BUDGET[self.device.type] // per_centre), _MOST_CENTRES)

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from idealflow.core.descriptors.vectors import CACHED, add_product, set_product
+from idealflow.core.descriptors.vectors import CACHED, solid_harmonics, solid_harmonics_reverse
 
 __all__ = ["harmonic_constants", "harmonics", "harmonics_reverse"]
 
@@ -54,8 +54,8 @@ def harmonic_constants(l_max: int, dtype: str = "float64") -> NDArray[Any]:
 def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
     """Write S_lm of eight vectors into ``out``.
 
-    ``xyz`` (32,): x, y, z and r² of the eight; ``q`` ((l_max + 1)² · 8,) and ``powers`` (2 · (l_max + 1) · 8,): Q_lm, c_m and
-    s_m, kept for :func:`harmonics_reverse`; ``out`` ((l_max + 1)² · 8,): S_lm at l² + l + m, the eight side by side.
+    ``xyz`` (32,): x, y, z and r² of the eight; ``q`` ((l_max + 1)² · 8,), zeros where m > l, and ``powers`` (2 · (l_max + 1) · 8,):
+    Q_lm, c_m and s_m, kept for :func:`harmonics_reverse`; ``out`` ((l_max + 1)² · 8,): S_lm at l² + l + m, the eight side by side.
 
     Examples
     --------
@@ -65,39 +65,14 @@ def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped
     >>> out[::8].round(6).tolist()  # Y_00, and √(3 / 4π) times y, z and x
     [0.282095, 0.0, 0.977205, 0.0]
     """
-    one = constants.dtype.type(1.0)
-    n = l_max + 1
-    sine = n * 8
-    for p in range(8):
-        powers[p], powers[sine + p] = one, 0.0
-    for m in range(1, n):
-        here, before = m * 8, (m - 1) * 8
-        set_product(powers, here, one, xyz, 0, powers, before)
-        add_product(powers, here, -one, xyz, 8, powers, sine + before)
-        set_product(powers, sine + here, one, xyz, 0, powers, sine + before)
-        add_product(powers, sine + here, one, xyz, 8, powers, before)
-    for m in range(n):
-        for p in range(8):
-            q[(m * n + m) * 8 + p] = constants[0, m, m]
-        for l in range(m + 1, n):
-            here = (l * n + m) * 8
-            set_product(q, here, constants[1, l, m], xyz, 16, q, here - n * 8)
-            if l > m + 1:
-                add_product(q, here, constants[2, l, m], xyz, 24, q, here - 2 * n * 8)
-    for l in range(n):
-        middle = l * l + l
-        set_product(out, middle * 8, one, q, l * n * 8, powers, 0)
-        for m in range(1, l + 1):
-            here = (l * n + m) * 8
-            set_product(out, (middle + m) * 8, one, q, here, powers, m * 8)
-            set_product(out, (middle - m) * 8, one, q, here, powers, sine + m * 8)
+    solid_harmonics(xyz, constants, l_max + 1, q, powers, out)
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, out):  # type: ignore[no-untyped-def]
+def harmonics_reverse(xyz, constants, l_max, q, powers, weights, out):  # type: ignore[no-untyped-def]
     """Write Σ_lm w_lm ∇S_lm of the eight vectors into ``out`` (24,): their x, y and z components.
 
-    ``weights`` has the layout of S_lm; ``work`` (32,) is scratch; the other arrays are as :func:`harmonics` left them.
+    ``weights`` has the layout of S_lm; the other arrays are as :func:`harmonics` left them.
 
     Examples
     --------
@@ -105,33 +80,8 @@ def harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, out):  # 
     >>> q, powers, out = np.zeros(4 * 8), np.zeros(2 * 2 * 8), np.zeros(24)
     >>> harmonics(xyz, constants, 1, q, powers, np.zeros(4 * 8))
     >>> weights = np.repeat([0.0, 0.0, 1.0, 0.0], 8)  # of S_10, √(3 / 4π) z
-    >>> harmonics_reverse(xyz, constants, 1, q, powers, weights, np.zeros(32), out)
+    >>> harmonics_reverse(xyz, constants, 1, q, powers, weights, out)
     >>> (out[::8].round(6) + 0.0).tolist()
     [0.0, 0.0, 0.488603]
     """
-    n = l_max + 1
-    sine = n * 8
-    out[:] = 0.0
-    work[:] = 0.0  # 0: factor of x and y; 8: angular part; 16, 24: Σ_l Q w of ±m
-    for m in range(n):
-        work[16:] = 0.0
-        for l in range(max(m, 1), n):
-            here = (l * n + m) * 8
-            plus, minus = (l * l + l + m) * 8, (l * l + l - m) * 8
-            set_product(work, 8, 1.0, weights, plus, powers, m * 8)
-            if m > 0:
-                add_product(work, 8, 1.0, weights, minus, powers, sine + m * 8)
-                add_product(work, 16, 1.0, weights, plus, q, here)
-                add_product(work, 24, 1.0, weights, minus, q, here)
-            if m < l - 1:
-                add_product(work, 0, constants[3, l, m], work, 8, q, here - n * 8 + 8)
-            if m < l:
-                add_product(out, 16, constants[4, l, m], work, 8, q, here - n * 8)
-        if m > 0:
-            below = (m - 1) * 8
-            add_product(out, 0, 1.0 * m, work, 16, powers, below)
-            add_product(out, 0, 1.0 * m, work, 24, powers, sine + below)
-            add_product(out, 8, 1.0 * m, work, 24, powers, below)
-            add_product(out, 8, -1.0 * m, work, 16, powers, sine + below)
-    add_product(out, 0, 1.0, work, 0, xyz, 0)
-    add_product(out, 8, 1.0, work, 0, xyz, 8)
+    solid_harmonics_reverse(xyz, constants, l_max + 1, q, powers, weights, out)

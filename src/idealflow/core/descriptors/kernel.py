@@ -6,8 +6,9 @@ dU/dc once per centre and to each neighbour's position by one product with the g
 (centres, atoms, 3, features) ever exists.
 
 Neighbours are taken eight at a time. Sums over neighbours and over n are products of small matrices with one side of eight,
-kept in registers; arrays are flat, n fastest and padded to a multiple of eight. Layouts, with n_pad the padded n_max and
-width = (l_max + 1) n_pad: coefficients (n_centres, n_species, (l_max + 1)², n_pad); a block's radial functions (8, width).
+kept in registers; arrays are flat and n is fastest. Layouts, with n_pad and width n_max and (l_max + 1) n_max, each up to the next
+multiple of eight: coefficients (n_centres, n_species, (l_max + 1)², n_pad); a block's radial functions (8, width). What lies
+beyond n_max in the coefficients is of no meaning (it comes from the next degree's functions), and its gradient is zero.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from idealflow.core.descriptors.alignment import aligned_zeros
 from idealflow.core.descriptors.harmonics import harmonics, harmonics_reverse
 from idealflow.core.descriptors.vectors import (
     CACHED,
@@ -22,6 +24,8 @@ from idealflow.core.descriptors.vectors import (
     add_product,
     block_product,
     gram,
+    gram_half,
+    set_scaled,
     spline,
     spline_and_slope,
     transpose,
@@ -31,6 +35,12 @@ __all__ = ["density", "density_reverse", "power_spectrum", "power_spectrum_rever
 
 SPLINE_ORDERS = SPLINE_DEGREE["float64"] + 1
 SPLINE_ORDERS_SINGLE = SPLINE_DEGREE["float32"] + 1
+
+
+@numba.njit(cache=CACHED, nogil=True, inline="always")
+def _up(n):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
+    """The next multiple of eight."""
+    return (n + 7) // 8 * 8
 
 
 @numba.njit(cache=CACHED, nogil=True)
@@ -60,7 +70,7 @@ def _load(vec, members, n, xyz, distances):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=CACHED, nogil=True)
 def density(  # type: ignore[no-untyped-def]
-    offsets, vec, kinds, own, at_centre, table, origin, inverse_step, constants, l_max, n_pad, out
+    offsets, vec, kinds, own, at_centre, table, origin, inverse_step, constants, l_max, n_max, out
 ):
     """Expansion coefficients of every centre into ``out``, flat.
 
@@ -80,22 +90,20 @@ def density(  # type: ignore[no-untyped-def]
     >>> pairs = neighbour_pairs([[0, 0, 0], [0, 0, 2.5]], np.zeros((3, 3)), [False] * 3, soap.cutoff)
     >>> kinds, out = np.zeros(2, dtype=np.int64), np.empty(2 * 4 * 8)
     >>> neighbours = pairs.offsets, pairs.vec, kinds[pairs.j]
-    >>> density(*neighbours, kinds, soap.at_centre, *spline, harmonic_constants(1), 1, 8, out)
+    >>> density(*neighbours, kinds, soap.at_centre, *spline, harmonic_constants(1), 1, 2, out)
     >>> c = out.reshape(2, 4, 8)[:, :, :2]  # centre, lm (1; y, z, x), n
     >>> bool((c[0, 2] == -c[1, 2]).all()), bool(np.allclose(c[:, [1, 3]], 0.0))
     (True, True)
     """
-    n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
+    n_lm, n_pad, width = (l_max + 1) ** 2, _up(n_max), _up((l_max + 1) * n_max)
     stride = (SPLINE_ORDERS_SINGLE if table.itemsize == 4 else SPLINE_ORDERS) * width
     last = len(table) // stride - 1
     n_species = len(out) // max(1, len(own) * n_lm * n_pad)
     members = np.empty(8, dtype=np.int64)
     distances = np.empty(8)
-    xyz = np.empty(32, dtype=table.dtype)
-    q = np.empty(n_lm * 8, dtype=table.dtype)
-    powers = np.empty(2 * (l_max + 1) * 8, dtype=table.dtype)
-    sh = np.empty(n_lm * 8, dtype=table.dtype)
-    g = np.empty(8 * width, dtype=table.dtype)
+    xyz, powers = aligned_zeros(32, table), aligned_zeros(2 * (l_max + 1) * 8, table)
+    q, sh = aligned_zeros(n_lm * 8, table), aligned_zeros(n_lm * 8, table)
+    g = aligned_zeros(8 * width + n_pad, table)
     out[:] = 0.0
     for i in range(len(own)):
         for kind in range(n_species):
@@ -118,13 +126,13 @@ def density(  # type: ignore[no-untyped-def]
                 for l in range(l_max + 1):
                     for b in range(0, n_pad, 8):
                         block_product(
-                            out, start + l * l * n_pad + b, n_pad, sh, l * l * 8, 8, g, l * n_pad + b, width, 2 * l + 1
+                            out, start + l * l * n_pad + b, n_pad, sh, l * l * 8, 8, g, l * n_max + b, width, 2 * l + 1
                         )  # fmt: skip
 
 
 @numba.njit(cache=CACHED, nogil=True)
 def density_reverse(  # type: ignore[no-untyped-def]
-    offsets, vec, kinds, table, origin, inverse_step, constants, l_max, n_pad, d_coefficients, out
+    offsets, vec, kinds, table, origin, inverse_step, constants, l_max, n_max, d_coefficients, out
 ):
     """Gradient of a scalar U in the vector to each neighbour, into ``out`` (n_pairs, 3), from ``d_coefficients`` = dU/dc, flat.
 
@@ -142,24 +150,24 @@ def density_reverse(  # type: ignore[no-untyped-def]
     >>> d_coefficients, out = np.zeros(2 * 4 * 8), np.empty((2, 3))
     >>> d_coefficients[0] = 1.0
     >>> spline, constants = (table.coefficients, table.origin, table.inverse_step), harmonic_constants(1)
-    >>> density_reverse(pairs.offsets, pairs.vec, np.zeros(2, dtype=np.int64), *spline, constants, 1, 8, d_coefficients, out)
+    >>> density_reverse(pairs.offsets, pairs.vec, np.zeros(2, dtype=np.int64), *spline, constants, 1, 2, d_coefficients, out)
     >>> slope = radial_functions(np.array([2.5]), *gto_basis(4.0, 2, 1, 0.5), 5.9, 0.0)[1][0, 0, 0]
     >>> bool(np.allclose(out, [[0.0, 0.0, constants[0, 0, 0] * slope], [0.0, 0.0, 0.0]], atol=1e-8))
     True
     """
-    n_lm, width = (l_max + 1) ** 2, (l_max + 1) * n_pad
+    n_lm, n_pad, width = (l_max + 1) ** 2, _up(n_max), _up((l_max + 1) * n_max)
     stride = SPLINE_ORDERS * width
     last = len(table) // stride - 1
     n_centres = len(offsets) - 1
     n_species = len(d_coefficients) // max(1, n_centres * n_lm * n_pad)
     members = np.empty(8, dtype=np.int64)
     distances = np.empty(8)
-    xyz, work, force, radial = np.empty(32), np.empty(32), np.empty(24), np.empty(8)
-    q, sh = np.empty(n_lm * 8), np.empty(n_lm * 8)
-    powers = np.empty(2 * (l_max + 1) * 8)
-    g, slopes = np.empty(8 * width), np.empty(8 * width)
-    g_across, slopes_across = np.empty(8 * width), np.empty(8 * width)
-    weights, along = np.empty(n_lm * 8), np.empty(n_lm * 8)
+    xyz, force, radial = aligned_zeros(32, table), aligned_zeros(24, table), aligned_zeros(8, table)
+    powers = aligned_zeros(2 * (l_max + 1) * 8, table)
+    q, sh = aligned_zeros(n_lm * 8, table), aligned_zeros(n_lm * 8, table)
+    weights, along = aligned_zeros(n_lm * 8, table), aligned_zeros(n_lm * 8, table)
+    g, slopes = aligned_zeros(8 * width, table), aligned_zeros(8 * width, table)
+    g_across, slopes_across = aligned_zeros(8 * (width + n_pad), table), aligned_zeros(8 * (width + n_pad), table)
     for i in range(n_centres):
         for kind in range(n_species):
             start = (i * n_species + kind) * n_lm * n_pad
@@ -184,10 +192,10 @@ def density_reverse(  # type: ignore[no-untyped-def]
                 for l in range(l_max + 1):
                     rows, here = 2 * l + 1, l * l * 8
                     for b in range(0, n_pad, 8):
-                        d, a = start + l * l * n_pad + b, (l * n_pad + b) * 8
+                        d, a = start + l * l * n_pad + b, (l * n_max + b) * 8
                         block_product(weights, here, 8, d_coefficients, d, n_pad, g_across, a, 8, rows)
                         block_product(along, here, 8, d_coefficients, d, n_pad, slopes_across, a, 8, rows)
-                harmonics_reverse(xyz, constants, l_max, q, powers, weights, work, force)
+                harmonics_reverse(xyz, constants, l_max, q, powers, weights, force)
                 radial[:] = 0.0
                 for lm in range(0, n_lm * 8, 8):
                     add_product(radial, 0, inverse_step, sh, lm, along, lm)
@@ -198,40 +206,83 @@ def density_reverse(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def power_spectrum(coefficients, n_centres, n_species, n_max, n_pad, l_max, out):  # type: ignore[no-untyped-def]
+def power_spectrum(coefficients, n_centres, pairs, n_max, n_pad, l_max, out):  # type: ignore[no-untyped-def]
     """Rotation invariants of every centre into ``out`` (n_centres, n_features), in DScribe's order.
 
-    Order: species Z, Z' ≥ Z; l; n; n' (n' ≥ n where Z' = Z).
+    Order: pairs of densities Z, Z' (n_pairs, 2), of which one past the last is the sum of all
+    (:func:`~idealflow.core.descriptors.compression.density_pairs`); l; n; n' (n' ≥ n where Z' = Z).
 
     Examples
     --------
     With one centre, one species and l = 0 the features are π √8 times the products of the coefficients, here 2 and 3:
 
     >>> coefficients, out = np.array([2.0, 3.0] + [0.0] * 6), np.empty((1, 3))
-    >>> power_spectrum(coefficients, 1, 1, 2, 8, 0, out)
+    >>> power_spectrum(coefficients, 1, np.array([[0, 0]]), 2, 8, 0, out)
     >>> (out[0] / (np.pi * np.sqrt(8.0))).round(9).tolist()
     [4.0, 6.0, 9.0]
     """
     size = (l_max + 1) ** 2 * n_pad
-    block = np.empty(64, dtype=coefficients.dtype)
+    n_densities = len(coefficients) // max(1, n_centres * size)
+    block, total = aligned_zeros(8 * n_pad + 8, coefficients), aligned_zeros(size, coefficients)
+    flat, n_features, last = out.reshape(-1), out.shape[1], (n_max - 1) // 8 * 8
     for i in range(n_centres):
         f = 0
-        for z in range(n_species):
-            for w in range(z, n_species):
-                for l in range(l_max + 1):
-                    scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
-                    one = (i * n_species + z) * size + l * l * n_pad
-                    other = (i * n_species + w) * size + l * l * n_pad
-                    for first in range(0, n_max, 8):
-                        for second in range(first if z == w else 0, n_max, 8):
-                            gram(
-                                block, coefficients, one + first, n_pad, coefficients, other + second, n_pad, 2 * l + 1
-                            )
-                            for n in range(first, min(first + 8, n_max)):
-                                begin, row = _row(n, n_max, z == w)
-                                for k in range(max(second, begin), min(second + 8, n_max)):
-                                    out[i, f + row + k] = scale * block[(n - first) * 8 + k - second]
-                    f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+        if (pairs == n_densities).any():
+            _add_up(coefficients, i * n_densities * size, n_densities, total)
+        for pair in range(len(pairs)):
+            z, w = pairs[pair, 0], pairs[pair, 1]
+            summed = w == n_densities
+            second_of = total if summed else coefficients
+            for l in range(l_max + 1):
+                scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+                one = (i * n_densities + z) * size + l * l * n_pad
+                other = (0 if summed else (i * n_densities + w) * size) + l * l * n_pad
+                here = i * n_features + f
+                for first in range(0, n_max, 8):
+                    lowest, rows = first if z == w else 0, min(8, n_max - first)
+                    for second in range(lowest, n_max, 8):
+                        there, start, other_start = 8 * second, one + first, other + second
+                        if rows > 4:
+                            gram(block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1)
+                        else:
+                            gram_half(
+                                block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1
+                            )  # fmt: skip
+                    # vectors that are longer than what is left of a row are written over by what comes later
+                    if here + (first + rows) * n_max + 8 > len(flat):
+                        _copy(block, scale, first, rows, lowest, n_max, z == w, flat, here)
+                    elif z != w:
+                        for second in range(last, -1, -8):
+                            set_scaled(flat, here + first * n_max + second, n_max, 0, scale, block, 8 * second, rows)
+                    elif lowest == last:
+                        row = _row(first, n_max, True)[1] + first
+                        set_scaled(flat, here + row, n_max - first, 1, scale, block, 8 * last, rows)
+                    else:
+                        for n in range(first, first + rows):
+                            row = _row(n, n_max, True)[1]
+                            for second in range(lowest, n_max, 8):
+                                k = max(second, n)
+                                there = 8 * (second + n - first) + k - second
+                                set_scaled(flat, here + row + k, 0, 0, scale, block, there, 1)
+                f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+
+
+@numba.njit(cache=CACHED, nogil=True)
+def _copy(block, scale, first, rows, lowest, n_max, same, flat, here):  # type: ignore[no-untyped-def]
+    """Rows of a block of products into ``flat``, one number at a time: at its end, where vectors would lie outside."""
+    for n in range(first, first + rows):
+        begin, row = _row(n, n_max, same)
+        for k in range(max(lowest, begin), n_max):
+            flat[here + row + k] = scale * block[8 * (k // 8 * 8 + n - first) + k % 8]
+
+
+@numba.njit(cache=CACHED, nogil=True)
+def _add_up(coefficients, start, n_densities, total):  # type: ignore[no-untyped-def]
+    """Sum of one centre's densities, which begin at ``start``, into ``total``."""
+    total[:] = 0.0
+    for z in range(n_densities):
+        for a in range(len(total)):
+            total[a] += coefficients[start + z * len(total) + a]
 
 
 @numba.njit(cache=CACHED, nogil=True, inline="always")
@@ -244,7 +295,7 @@ def _row(n, n_max, same):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=CACHED, nogil=True)
 def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
-    coefficients, d_features, n_centres, n_species, n_max, n_pad, l_max, out
+    coefficients, d_features, n_centres, pairs, n_max, n_pad, l_max, out
 ):
     """Gradient of a scalar U in the coefficients, from ``d_features`` = dU/dp; ``out`` has the shape of ``coefficients``.
 
@@ -253,44 +304,56 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
     With U the product of both coefficients, the second feature of the example of :func:`power_spectrum`:
 
     >>> coefficients, out = np.array([2.0, 3.0] + [0.0] * 6), np.empty(8)
-    >>> power_spectrum_reverse(coefficients, np.array([[0.0, 1.0, 0.0]]), 1, 1, 2, 8, 0, out)
+    >>> power_spectrum_reverse(coefficients, np.array([[0.0, 1.0, 0.0]]), 1, np.array([[0, 0]]), 2, 8, 0, out)
     >>> (out[:2] / (np.pi * np.sqrt(8.0))).round(9).tolist()
     [3.0, 2.0]
     """
     size = (l_max + 1) ** 2 * n_pad
-    forth, back = np.zeros((n_pad, n_pad)), np.zeros((n_pad, n_pad))
+    n_densities = len(coefficients) // max(1, n_centres * size)
+    flat, turned = aligned_zeros(n_pad * n_pad, coefficients), aligned_zeros(n_pad * n_pad, coefficients)
+    forth, back = flat.reshape((n_pad, n_pad)), turned.reshape((n_pad, n_pad))
+    total, by_total = aligned_zeros(size, coefficients), aligned_zeros(size, coefficients)
     out[:] = 0.0
+    sums = (pairs == n_densities).any()
     for i in range(n_centres):
         f = 0
-        for z in range(n_species):
-            for w in range(z, n_species):
-                for l in range(l_max + 1):
-                    scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+        if sums:
+            _add_up(coefficients, i * n_densities * size, n_densities, total)
+            by_total[:] = 0.0
+        for pair in range(len(pairs)):
+            z, w = pairs[pair, 0], pairs[pair, 1]
+            summed = w == n_densities
+            second_of, by_second = (total, by_total) if summed else (coefficients, out)
+            for l in range(l_max + 1):
+                scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
+                for n in range(n_max):
+                    begin, row = _row(n, n_max, z == w)
+                    for k in range(begin, n_max):
+                        forth[n, k] = scale * d_features[i, f + row + k]
+                        back[k, n] = forth[n, k]
+                if z == w:  # p_nk = p_kn is one feature: both factors are the same coefficients
                     for n in range(n_max):
-                        begin, row = _row(n, n_max, z == w)
-                        for k in range(begin, n_max):
-                            forth[n, k] = scale * d_features[i, f + row + k]
-                            back[k, n] = forth[n, k]
-                    if z == w:  # p_nk = p_kn is one feature: both factors are the same coefficients
-                        for n in range(n_max):
-                            for k in range(n):
-                                forth[n, k] = forth[k, n]
-                                back[k, n] = forth[k, n]
-                            forth[n, n] *= 2.0
-                    one = (i * n_species + z) * size + l * l * n_pad
-                    other = (i * n_species + w) * size + l * l * n_pad
-                    flat, turned = forth.reshape(-1), back.reshape(-1)
-                    for first in range(0, n_max, 8):
-                        for second in range(0, n_max, 8):
-                            at = second * n_pad + first
+                        for k in range(n):
+                            forth[n, k] = forth[k, n]
+                            back[k, n] = forth[k, n]
+                        forth[n, n] *= 2.0
+                one = (i * n_densities + z) * size + l * l * n_pad
+                other = (0 if summed else (i * n_densities + w) * size) + l * l * n_pad
+                for first in range(0, n_max, 8):
+                    for second in range(0, n_max, 8):
+                        at, rows = second * n_pad + first, 2 * l + 1
+                        block_product(
+                            by_second, other + first, n_pad, coefficients, one + second, n_pad, flat, at, n_pad, rows
+                        )  # fmt: skip
+                        if z != w:
                             block_product(
-                                out, other + first, n_pad, coefficients, one + second, n_pad, flat, at, n_pad, 2 * l + 1
+                                out, one + first, n_pad, second_of, other + second, n_pad, turned, at, n_pad, rows
                             )  # fmt: skip
-                            if z != w:
-                                block_product(
-                                    out, one + first, n_pad, coefficients, other + second, n_pad, turned, at, n_pad, 2 * l + 1
-                                )  # fmt: skip
-                    f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+                f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
+        if sums:
+            for z in range(n_densities):
+                for a in range(size):
+                    out[(i * n_densities + z) * size + a] += by_total[a]
 
 
 @numba.njit(cache=CACHED, nogil=True)

@@ -15,7 +15,11 @@ __all__ = [
     "add_product",
     "block_product",
     "gram",
+    "gram_half",
     "set_product",
+    "set_scaled",
+    "solid_harmonics",
+    "solid_harmonics_reverse",
     "spline",
     "spline_and_slope",
     "transpose",
@@ -68,6 +72,26 @@ def add_product(out, io, factor, a, ia, b, ib):  # type: ignore[no-untyped-def]
 
 
 @_inlined
+def set_scaled(out, io, so, e, factor, a, ia, rows):  # type: ignore[no-untyped-def]
+    """Rows of a rectangle, or of an upper triangle, into a packed array, times a factor.
+
+    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin one
+    column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
+
+    Examples
+    --------
+    >>> out, a = np.ones(11), np.arange(16.0, dtype=np.float32)
+    >>> set_scaled(out, 0, 3, 0, 0.5, a, 0, 2)
+    >>> out
+    array([0. , 0.5, 1. , 4. , 4.5, 5. , 5.5, 6. , 6.5, 7. , 7.5])
+    """
+    for r in range(rows):
+        place, source = io + r * so - e * (r * (r - 1) // 2), ia + (8 + e) * r
+        for k in range(8):
+            out[_at(place + k)] = factor * a[_at(source + k)]
+
+
+@_inlined
 def _read(a, i):  # type: ignore[no-untyped-def]
     return (
         a[_at(i)], a[_at(i + 1)], a[_at(i + 2)], a[_at(i + 3)],
@@ -112,22 +136,42 @@ def block_product(out, io, so, f, jf, sf, g, ig, sg, rows):  # type: ignore[no-u
 
 
 @_inlined
-def gram(out, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
-    """``out[8·r:8·r+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
+def gram(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    """``out[io+8·r:+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
 
     Examples
     --------
     >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
-    >>> gram(out.ravel(), f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
+    >>> gram(out.ravel(), 0, f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
     >>> bool((out == f.T @ f).all())
     True
     """
-    zero = out.dtype.type(0.0)
     for r in range(8):
-        sums = (zero, zero, zero, zero, zero, zero, zero, zero)
-        for q in range(count):
-            sums = _add(sums, f[_at(jf + q * sf + r)], g, ig + q * sg)
-        _write(out, 8 * r, sums)
+        _gram_row(out, io + 8 * r, f, jf + r, sf, g, ig, sg, count)
+
+
+@_inlined
+def gram_half(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    """:func:`gram` of the first four rows alone: r < 4.
+
+    Examples
+    --------
+    >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
+    >>> gram_half(out.ravel(), 0, f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
+    >>> bool((out[:4] == (f.T @ f)[:4]).all()), bool(out[4:].any())
+    (True, False)
+    """
+    for r in range(4):
+        _gram_row(out, io + 8 * r, f, jf + r, sf, g, ig, sg, count)
+
+
+@_inlined
+def _gram_row(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    zero = out.dtype.type(0.0)
+    sums = (zero, zero, zero, zero, zero, zero, zero, zero)
+    for q in range(count):
+        sums = _add(sums, f[_at(jf + q * sf)], g, ig + q * sg)
+    _write(out, io, sums)
 
 
 @_inlined
@@ -144,6 +188,87 @@ def transpose(out, io, a, ia, sa):  # type: ignore[no-untyped-def]
     for r in range(8):
         for c in range(8):
             out[_at(io + 8 * c + r)] = a[_at(ia + r * sa + c)]
+
+
+@_inlined
+def solid_harmonics(xyz, constants, n, q, powers, out):  # type: ignore[no-untyped-def]
+    """Real solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
+
+    Examples
+    --------
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> xyz, out = np.repeat([0.0, 0.0, 2.0, 4.0], 8), np.zeros(4 * 8)  # eight times the vector (0, 0, 2)
+    >>> solid_harmonics(xyz, harmonic_constants(1), 2, np.zeros(4 * 8), np.zeros(2 * 2 * 8), out)
+    >>> out[::8].round(6).tolist()
+    [0.282095, 0.0, 0.977205, 0.0]
+    """
+    one = constants.dtype.type(1.0)
+    sine = n * 8
+    for p in range(8):
+        powers[p], powers[sine + p] = one, 0.0
+    for m in range(1, n):
+        here, before = m * 8, (m - 1) * 8
+        set_product(powers, here, one, xyz, 0, powers, before)
+        add_product(powers, here, -one, xyz, 8, powers, sine + before)
+        set_product(powers, sine + here, one, xyz, 0, powers, sine + before)
+        add_product(powers, sine + here, one, xyz, 8, powers, before)
+    for m in range(n):
+        for p in range(8):
+            q[(m * n + m) * 8 + p] = constants[0, m, m]
+        for l in range(m + 1, n):
+            here = (l * n + m) * 8
+            set_product(q, here, constants[1, l, m], xyz, 16, q, here - n * 8)
+            if l > m + 1:
+                add_product(q, here, constants[2, l, m], xyz, 24, q, here - 2 * n * 8)
+    for l in range(n):
+        middle = l * l + l
+        set_product(out, middle * 8, one, q, l * n * 8, powers, 0)
+        for m in range(1, l + 1):
+            here = (l * n + m) * 8
+            set_product(out, (middle + m) * 8, one, q, here, powers, m * 8)
+            set_product(out, (middle - m) * 8, one, q, here, powers, sine + m * 8)
+
+
+@_inlined
+def solid_harmonics_reverse(xyz, constants, n, q, powers, weights, out):  # type: ignore[no-untyped-def]
+    """Gradient of a weighted sum of them: what :func:`~idealflow.core.descriptors.harmonics.harmonics_reverse` does.
+
+    Examples
+    --------
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> xyz, weights, out = np.repeat([0.0, 0.0, 2.0, 4.0], 8), np.repeat([0.0, 0.0, 1.0, 0.0], 8), np.zeros(24)
+    >>> q, powers = np.zeros(4 * 8), np.zeros(2 * 2 * 8)
+    >>> solid_harmonics(xyz, harmonic_constants(1), 2, q, powers, np.zeros(4 * 8))
+    >>> solid_harmonics_reverse(xyz, harmonic_constants(1), 2, q, powers, weights, out)
+    >>> (out[::8].round(6) + 0.0).tolist()
+    [0.0, 0.0, 0.488603]
+    """
+    sine = n * 8
+    work = np.zeros(32, dtype=out.dtype)
+    out[:] = 0.0
+    # 0: factor of x and y; 8: angular part; 16, 24: Σ_l Q w of ±m
+    for m in range(n):
+        work[16:] = 0.0
+        for l in range(max(m, 1), n):
+            here = (l * n + m) * 8
+            plus, minus = (l * l + l + m) * 8, (l * l + l - m) * 8
+            set_product(work, 8, 1.0, weights, plus, powers, m * 8)
+            if m > 0:
+                add_product(work, 8, 1.0, weights, minus, powers, sine + m * 8)
+                add_product(work, 16, 1.0, weights, plus, q, here)
+                add_product(work, 24, 1.0, weights, minus, q, here)
+            if m < l - 1:
+                add_product(work, 0, constants[3, l, m], work, 8, q, here - n * 8 + 8)
+            if m < l:
+                add_product(out, 16, constants[4, l, m], work, 8, q, here - n * 8)
+        if m > 0:
+            below = (m - 1) * 8
+            add_product(out, 0, 1.0 * m, work, 16, powers, below)
+            add_product(out, 0, 1.0 * m, work, 24, powers, sine + below)
+            add_product(out, 8, 1.0 * m, work, 24, powers, below)
+            add_product(out, 8, -1.0 * m, work, 16, powers, sine + below)
+    add_product(out, 0, 1.0, work, 0, xyz, 0)
+    add_product(out, 8, 1.0, work, 0, xyz, 8)
 
 
 @_inlined

@@ -36,7 +36,7 @@ class DScribeSOAP:
             import dscribe.descriptors
         settings: dict[str, Any] = {
             "species": list(soap.species), "r_cut": soap.r_cut, "n_max": soap.n_max, "l_max": soap.l_max,
-            "sigma": soap.sigma, "rbf": "gto",
+            "sigma": soap.sigma, "rbf": "gto", "compression": soap.compression or {"mode": "off"},
         }  # fmt: skip
         self._make = {periodic: dscribe.descriptors.SOAP(periodic=periodic, **settings) for periodic in (False, True)}
 
@@ -53,6 +53,6 @@ class DScribeSOAP:
         frame = atoms.copy()
         frame.wrap(eps=0.0)
         out: tuple[NDArray[np.float64], NDArray[np.float64]] = self._make[bool(atoms.pbc.any())].derivatives(
-            frame, method="numerical", return_descriptor=True
+            frame, method="numerical", attach=True, return_descriptor=True
         )
         return out

@@ -29,7 +29,11 @@ __all__ = [
     "add_product",
     "block_product",
     "gram",
+    "gram_half",
     "set_product",
+    "set_scaled",
+    "solid_harmonics",
+    "solid_harmonics_reverse",
     "spline",
     "spline_and_slope",
     "transpose",
@@ -150,40 +154,115 @@ def block_product(
 
 
 @intrinsic
-def gram(_: BaseContext, out: Array, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type) -> Typed:
-    """``out[8·r:8·r+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
+def set_scaled(
+    _: BaseContext, out: Array, io: Type, so: Type, e: Type, factor: Type, a: Array, ia: Type, rows: Type
+) -> Typed:
+    """Rows of a rectangle, or of an upper triangle, into a packed array, times a factor.
+
+    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin one
+    column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
+
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> @numba.njit
+    ... def call(out, a):
+    ...     set_scaled(out, 0, 3, 0, 0.5, a, 0, 2)
+    >>> out = np.ones(11)
+    >>> call(out, np.arange(16.0, dtype=np.float32))
+    >>> out
+    array([0. , 0.5, 1. , 4. , 4.5, 5. , 5.5, 6. , 6.5, 7. , 7.5])
+    """
+    number = types.intp
+    signature = types.void(out, number, number, number, out.dtype, a, number, number)
+
+    def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
+        target, source = (Memory(context, builder, signature.args[n], args[n], args[n + 1]) for n in (0, 5))
+        factor, widened = splat(builder, args[4]), target.zero().type
+        width = builder.add(args[3], constant(LANES))
+
+        def row(r: ir.Value, _: Values) -> Values:
+            value = source.load(builder.mul(r, width))
+            if value.type != widened:
+                value = builder.fpext(value, widened)
+            shorter = builder.ashr(builder.mul(r, builder.sub(r, constant(1))), constant(1))
+            place = builder.sub(builder.mul(r, args[2]), builder.mul(args[3], shorter))
+            target.store(builder.fmul(factor, value), place)
+            return []
+
+        loop(builder, args[7], [], row)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _gram(n_rows: int) -> Callable[..., Typed]:
+    def typed(
+        _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
+    ) -> Typed:
+        number = types.intp
+        signature = types.void(out, number, f, number, number, g, number, number, number)
+
+        def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
+            target, factors, block = (
+                Memory(context, builder, signature.args[n], args[n], args[n + 1]) for n in (0, 2, 5)
+            )
+
+            def term(q: ir.Value, sums: Values) -> Values:
+                start = builder.mul(q, args[4])
+                row = block.load(builder.mul(q, args[7]))
+                return [
+                    multiply_add(builder, factors.splat(builder.add(start, constant(r))), row, sums[r])
+                    for r in range(n_rows)
+                ]
+
+            for r, value in enumerate(loop(builder, args[8], [target.zero()] * n_rows, term)):
+                target.store(value, constant(LANES * r))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return typed
+
+
+@intrinsic
+def gram(
+    _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
+) -> Typed:
+    """``out[io+8·r:+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
 
     Examples
     --------
     >>> import numba, numpy as np
     >>> @numba.njit
     ... def call(out, f):
-    ...     gram(out, f, 0, 8, f, 0, 8, 2)
+    ...     gram(out, 0, f, 0, 8, f, 0, 8, 2)
     >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
     >>> call(out.ravel(), f.ravel())
     >>> bool((out == f.T @ f).all())
     True
     """
-    number = types.intp
-    signature = types.void(out, f, number, number, g, number, number, number)
+    return _gram(LANES)(_, out, io, f, jf, sf, g, ig, sg, count)
 
-    def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
-        target = Memory(context, builder, signature.args[0], args[0], constant(0))
-        factors, block = (Memory(context, builder, signature.args[n], args[n], args[n + 1]) for n in (1, 4))
 
-        def term(q: ir.Value, sums: Values) -> Values:
-            start = builder.mul(q, args[3])
-            row = block.load(builder.mul(q, args[6]))
-            return [
-                multiply_add(builder, factors.splat(builder.add(start, constant(r))), row, sums[r])
-                for r in range(LANES)
-            ]
+@intrinsic
+def gram_half(
+    _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
+) -> Typed:
+    """:func:`gram` of the first four rows alone: r < 4.
 
-        for r, value in enumerate(loop(builder, args[7], [target.zero()] * LANES, term)):
-            target.store(value, constant(LANES * r))
-        return context.get_dummy_value()
-
-    return signature, generate
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> @numba.njit
+    ... def call(out, f):
+    ...     gram_half(out, 0, f, 0, 8, f, 0, 8, 2)
+    >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
+    >>> call(out.ravel(), f.ravel())
+    >>> bool((out[:4] == (f.T @ f)[:4]).all()), bool(out[4:].any())
+    (True, False)
+    """
+    return _gram(LANES // 2)(_, out, io, f, jf, sf, g, ig, sg, count)
 
 
 @intrinsic
@@ -218,6 +297,157 @@ def transpose(_: BaseContext, out: Array, io: Type, a: Array, ia: Type, sa: Type
                     rows[r + half] = builder.shuffle_vector(a, b, ir.Constant(mask, high))
         for c, row in enumerate(rows):
             target.store(row, constant(LANES * c))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _in_turn(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """``a b + c``, one instruction if the processor has it; sums of them are taken in the order in which they are written."""
+    return multiply_add(builder, a, b, c, ("contract",))
+
+
+@intrinsic
+def solid_harmonics(
+    _: BaseContext, xyz: Array, constants: Array, n: Type, q: Array, powers: Array, out: Array
+) -> Typed:
+    """Real solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
+
+    The recursions run in registers. Memory laid out as there.
+
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> @numba.njit
+    ... def call(xyz, constants, q, powers, out):
+    ...     solid_harmonics(xyz, constants, 2, q, powers, out)
+    >>> xyz, out = np.repeat([0.0, 0.0, 2.0, 4.0], 8), np.zeros(4 * 8)  # eight times the vector (0, 0, 2)
+    >>> call(xyz, harmonic_constants(1), np.zeros(4 * 8), np.zeros(2 * 2 * 8), out)
+    >>> out[::8].round(6).tolist()
+    [0.282095, 0.0, 0.977205, 0.0]
+    """
+    signature = types.void(xyz, constants, types.intp, q, powers, out)
+
+    def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
+        vectors, factors, legendre, turned, target = (
+            Memory(context, builder, signature.args[a], args[a], constant(0)) for a in (0, 1, 3, 4, 5)
+        )
+        n, one, eight = args[2], constant(1), constant(LANES)
+        x, y, z, r2 = (vectors.load(constant(LANES * a)) for a in range(4))
+        minus_y = builder.fneg(y)
+
+        def factor(which: int, l: ir.Value, m: ir.Value) -> ir.Value:
+            return factors.splat(builder.add(builder.mul(builder.add(builder.mul(constant(which), n), l), n), m))
+
+        def order(m: ir.Value, turn: Values) -> Values:
+            cosine, sine = turn
+            turned.store(cosine, builder.mul(m, eight))
+            turned.store(sine, builder.mul(builder.add(n, m), eight))
+
+            def put(l: ir.Value, value: ir.Value) -> None:
+                legendre.store(value, builder.mul(builder.add(builder.mul(l, n), m), eight))
+                middle = builder.add(builder.mul(l, l), l)
+                # the sine first: of order 0 it is nothing, and its place is the cosine's
+                target.store(builder.fmul(value, sine, flags=FAST), builder.mul(builder.sub(middle, m), eight))
+                target.store(builder.fmul(value, cosine, flags=FAST), builder.mul(builder.add(middle, m), eight))
+
+            first = factor(0, m, m)
+            put(m, first)
+
+            def degree(k: ir.Value, last: Values) -> Values:
+                l = builder.add(builder.add(m, one), k)
+                # without flags: the sum below is fused with its own product alone, whatever the compiler prefers
+                value = builder.fmul(builder.fmul(factor(1, l, m), z), last[0])
+                value = _in_turn(builder, builder.fmul(factor(2, l, m), r2), last[1], value)
+                put(l, value)
+                return [value, last[0]]
+
+            loop(builder, builder.sub(builder.sub(n, m), one), [first, vectors.zero()], degree)
+            return [
+                _in_turn(builder, minus_y, sine, builder.fmul(x, cosine)),
+                _in_turn(builder, y, cosine, builder.fmul(x, sine)),
+            ]
+
+        unit = ir.Constant(x.type, [1.0] * LANES)
+        loop(builder, n, [unit, vectors.zero()], order)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def solid_harmonics_reverse(
+    _: BaseContext, xyz: Array, constants: Array, n: Type, q: Array, powers: Array, weights: Array, out: Array
+) -> Typed:
+    """Gradient of a weighted sum of them: what :func:`~idealflow.core.descriptors.harmonics.harmonics_reverse` does.
+
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> from idealflow.core.descriptors.harmonics import harmonic_constants
+    >>> @numba.njit
+    ... def call(xyz, constants, q, powers, weights, out):
+    ...     solid_harmonics(xyz, constants, 2, q, powers, np.zeros(4 * 8))
+    ...     solid_harmonics_reverse(xyz, constants, 2, q, powers, weights, out)
+    >>> xyz, weights, out = np.repeat([0.0, 0.0, 2.0, 4.0], 8), np.repeat([0.0, 0.0, 1.0, 0.0], 8), np.zeros(24)
+    >>> call(xyz, harmonic_constants(1), np.zeros(4 * 8), np.zeros(2 * 2 * 8), weights, out)
+    >>> (out[::8].round(6) + 0.0).tolist()
+    [0.0, 0.0, 0.488603]
+    """
+    signature = types.void(xyz, constants, types.intp, q, powers, weights, out)
+
+    def generate(context: BaseContext, builder: ir.IRBuilder, signature: Signature, args: Args) -> ir.Value:
+        vectors, factors, legendre, turned, weight, target = (
+            Memory(context, builder, signature.args[a], args[a], constant(0)) for a in (0, 1, 3, 4, 5, 6)
+        )
+        n, one, eight = args[2], constant(1), constant(LANES)
+        zero = vectors.zero()
+
+        def factor(which: int, l: ir.Value, m: ir.Value) -> ir.Value:
+            return factors.splat(builder.add(builder.mul(builder.add(builder.mul(constant(which), n), l), n), m))
+
+        def kept(l: ir.Value, m: ir.Value) -> ir.Value:
+            return legendre.load(builder.mul(builder.add(builder.mul(l, n), m), eight))
+
+        def order(m: ir.Value, sums: Values) -> Values:
+            outward, by_x, by_y, by_z = sums
+            cosine = turned.load(builder.mul(m, eight))
+            sine = turned.load(builder.mul(builder.add(n, m), eight))
+            above = builder.select(builder.icmp_signed("==", m, constant(0)), one, m)  # degree 0 has no slope
+
+            def degree(k: ir.Value, sums: Values) -> Values:
+                outward, by_z, plus_sum, minus_sum = sums
+                l = builder.add(above, k)
+                middle, below = builder.add(builder.mul(l, l), l), builder.sub(l, one)
+                plus = weight.load(builder.mul(builder.add(middle, m), eight))
+                minus = weight.load(builder.mul(builder.sub(middle, m), eight))
+                angular = _in_turn(builder, minus, sine, builder.fmul(plus, cosine))
+                here = kept(l, m)
+                next_order = builder.add(m, one)
+                return [
+                    _in_turn(builder, builder.fmul(angular, kept(below, next_order)), factor(3, l, m), outward),
+                    _in_turn(builder, builder.fmul(angular, kept(below, m)), factor(4, l, m), by_z),
+                    _in_turn(builder, plus, here, plus_sum),
+                    _in_turn(builder, minus, here, minus_sum),
+                ]
+
+            start = [outward, by_z, zero, zero]
+            outward, by_z, plus_sum, minus_sum = loop(builder, builder.sub(n, above), start, degree)
+            before = builder.select(builder.icmp_signed("==", m, constant(0)), constant(0), builder.sub(m, one))
+            scale = splat(builder, builder.sitofp(m, zero.type.element))
+            cosine = turned.load(builder.mul(before, eight))
+            sine = turned.load(builder.mul(builder.add(n, before), eight))
+            p, q = builder.fmul(scale, plus_sum), builder.fmul(scale, minus_sum)
+            by_x = _in_turn(builder, q, sine, _in_turn(builder, p, cosine, by_x))
+            by_y = _in_turn(builder, builder.fneg(p), sine, _in_turn(builder, q, cosine, by_y))
+            return [outward, by_x, by_y, by_z]
+
+        outward, by_x, by_y, by_z = loop(builder, n, [zero] * 4, order)
+        x, y = (vectors.load(constant(LANES * a)) for a in range(2))
+        target.store(_in_turn(builder, outward, x, by_x), constant(0))
+        target.store(_in_turn(builder, outward, y, by_y), constant(LANES))
+        target.store(by_z, constant(2 * LANES))
         return context.get_dummy_value()
 
     return signature, generate

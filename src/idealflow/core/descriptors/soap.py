@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,7 +11,9 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
+from idealflow.core.descriptors.alignment import aligned
 from idealflow.core.descriptors.basis import gto_basis, radial_functions, radial_table
+from idealflow.core.descriptors.compression import density_pairs, n_invariants, n_summed, read_mode
 from idealflow.core.descriptors.harmonics import harmonic_constants
 from idealflow.core.descriptors.kernel import (
     density,
@@ -86,6 +88,9 @@ class SOAP:
     taper
         Width, Å, over which neighbours fade out below the cutoff. 0 is DScribe's hard cutoff, where a neighbour that enters
         or leaves changes the descriptor by about 1e-4 of its length.
+    compression
+        ``{"mode": "mu1nu1" | "crossover" | "mu2"}``: a shorter descriptor of many species, as DScribe makes it
+        (:mod:`idealflow.core.descriptors.compression`). None: the whole one.
 
     Raises
     ------
@@ -98,6 +103,10 @@ class SOAP:
         The true cutoff, Å: neighbours count up to r_cut + σ √(−2 ln 0.001) = r_cut + 3.717 σ, as in DScribe.
     n_features
         Length of a descriptor.
+    compression
+        As given, or None.
+    pairs : (n_blocks, 2)
+        The densities whose products are the descriptor's blocks.
     tables
         Splines of the radial functions, by precision.
     at_centre : (n_pad,)
@@ -120,6 +129,7 @@ class SOAP:
         sigma: float,
         dtype: str = "float64",
         taper: float = 0.0,
+        compression: Mapping[str, Any] | None = None,
     ) -> None:
         numbers = sorted({_number(entry) for entry in species})
         for name, value, rule, good in (
@@ -146,9 +156,11 @@ class SOAP:
         self.taper = float(taper)
         if not 0.0 <= self.taper <= self.cutoff:
             raise InputError(f"taper must lie between 0 and the cutoff, {self.cutoff:.2f} Å, got {taper}")
-        n = len(numbers)
-        pairs_same, pairs_other = self.n_max * (self.n_max + 1) // 2, self.n_max**2
-        self.n_features = (self.l_max + 1) * (n * pairs_same + n * (n - 1) // 2 * pairs_other)
+        mode, n = read_mode(compression), len(numbers)
+        self.compression = None if mode is None else {"mode": mode}
+        self.pairs = density_pairs(mode, n)
+        self.n_features = n_invariants(self.pairs, self.n_max, self.l_max)
+        self._n_densities = n_summed(mode, n)
         self._pad = -(-self.n_max // LANES) * LANES
         basis = (self.r_cut, self.n_max, self.l_max, self.sigma)
         self.tables = {name: radial_table(*basis, self.cutoff, self.taper, name) for name in {"float64", dtype}}
@@ -161,10 +173,11 @@ class SOAP:
 
     def to_dict(self) -> dict[str, Any]:
         """Settings from which an equal SOAP can be made: ``SOAP(**settings)``."""
-        return {
+        found = {
             "species": list(self.species), "r_cut": self.r_cut, "n_max": self.n_max, "l_max": self.l_max,
             "sigma": self.sigma, "dtype": self.dtype, "taper": self.taper,
         }  # fmt: skip
+        return found if self.compression is None else found | {"compression": dict(self.compression)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SOAP:
@@ -203,11 +216,7 @@ class SOAP:
         frame = self.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
         out = np.empty((len(chosen), self.n_features))
-
-        def keep(part: slice, vectors: Float) -> None:
-            out[part] = vectors
-
-        for _ in self.map_blocks(frame, chosen, keep):
+        for _ in in_order(lambda part: self._vectors(frame, chosen[part], out[part]), _blocks(len(chosen))):
             pass
         return out
 
@@ -224,11 +233,15 @@ class SOAP:
 
         def block(part: slice) -> Result:
             centres = chosen[part]
-            pairs = frame.grid.pairs(centres)
-            coefficients = self._density(pairs, frame.kinds[pairs.j], frame.kinds[centres], self.dtype)
-            return work(part, self._features(coefficients, len(centres)))
+            return work(part, self._vectors(frame, centres, np.empty((len(centres), self.n_features))))
 
         return in_order(block, _blocks(len(chosen)))
+
+    def _vectors(self, frame: PreparedFrame, centres: NDArray[np.int64], out: Float) -> Float:
+        """Descriptors of a block of centres, into ``out``."""
+        pairs = frame.grid.pairs(centres)
+        coefficients = self._density(pairs, *self._densities_of(frame, pairs, centres), self.dtype)
+        return self._features(coefficients, out)
 
     def pull_back(
         self,
@@ -257,17 +270,17 @@ class SOAP:
         def block(part: slice) -> tuple[NDArray[np.int64], Pairs, Float]:
             centres = chosen[part]
             pairs = frame.grid.pairs(centres)
-            kinds = frame.kinds[pairs.j]
-            coefficients = self._density(pairs, kinds, frame.kinds[centres], "float64")
-            d_features = adjoint(part, self._features(coefficients, len(centres)))
-            d_coefficients = np.empty_like(coefficients)
+            kinds, own = self._densities_of(frame, pairs, centres)
+            coefficients = self._density(pairs, kinds, own, "float64")
+            d_features = adjoint(part, self._features(coefficients, np.empty((len(centres), self.n_features))))
+            d_coefficients = aligned(len(coefficients), coefficients.dtype)
             power_spectrum_reverse(
-                coefficients, d_features, len(centres), len(self.species), self.n_max, self._pad, self.l_max, d_coefficients
+                coefficients, d_features, len(centres), self.pairs, self.n_max, self._pad, self.l_max, d_coefficients
             )  # fmt: skip
             d_pairs = np.empty_like(pairs.vec)
             density_reverse(
                 pairs.offsets, pairs.vec, kinds, table.coefficients, table.origin, table.inverse_step, constants,
-                self.l_max, self._pad, d_coefficients, d_pairs,
+                self.l_max, self.n_max, d_coefficients, d_pairs,
             )  # fmt: skip
             return centres, pairs, d_pairs
 
@@ -276,18 +289,25 @@ class SOAP:
             scatter(pairs.offsets, pairs.j, pairs.shift, centres, d_pairs, positions_gradient, cell_gradient)
         return positions_gradient, cell_gradient
 
+    def _densities_of(
+        self, frame: PreparedFrame, pairs: Pairs, centres: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Into which density neighbours and centres are summed, (n_pairs,) and (n_centres,)."""
+        if self._n_densities == 1:
+            return np.zeros(len(pairs.j), dtype=np.int64), np.zeros(len(centres), dtype=np.int64)
+        return frame.kinds[pairs.j], frame.kinds[centres]
+
     def _density(self, pairs: Pairs, kinds: NDArray[np.int64], own: NDArray[np.int64], dtype: str) -> NDArray[Any]:
         table = self.tables[dtype]
-        coefficients = np.empty(len(own) * len(self.species) * (self.l_max + 1) ** 2 * self._pad, dtype=dtype)
+        coefficients = aligned(len(own) * self._n_densities * (self.l_max + 1) ** 2 * self._pad, dtype)
         density(
             pairs.offsets, pairs.vec, kinds, own, self.at_centre, table.coefficients, table.origin, table.inverse_step,
-            self._constants[dtype], self.l_max, self._pad, coefficients,
+            self._constants[dtype], self.l_max, self.n_max, coefficients,
         )  # fmt: skip
         return coefficients
 
-    def _features(self, coefficients: NDArray[Any], n_centres: int) -> Float:
-        out = np.empty((n_centres, self.n_features))
-        power_spectrum(coefficients, n_centres, len(self.species), self.n_max, self._pad, self.l_max, out)
+    def _features(self, coefficients: NDArray[Any], out: Float) -> Float:
+        power_spectrum(coefficients, len(out), self.pairs, self.n_max, self._pad, self.l_max, out)
         return out
 
 

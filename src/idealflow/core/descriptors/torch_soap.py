@@ -136,8 +136,8 @@ class TorchSOAP:
         n, n_species, degrees = soap.n_max, len(soap.species), soap.l_max + 1
         self._n_max, self._l_max = n, soap.l_max
         table, orders = soap.tables["float64"], SPLINE_DEGREE["float64"] + 1
-        rows = table.coefficients.reshape(-1, orders, degrees, table.width // degrees)[..., :n]
-        by_order = np.ascontiguousarray(rows.reshape(len(rows), orders, -1).swapaxes(0, 1))
+        rows = table.coefficients.reshape(-1, orders, table.width)[..., : degrees * n]
+        by_order = np.ascontiguousarray(rows.swapaxes(0, 1))
         self._table, self._origin, self._inverse_step = (
             torch.from_numpy(by_order).to(device),
             table.origin,
@@ -148,14 +148,16 @@ class TorchSOAP:
         for kind in range(n_species):
             at_centre[kind, 0, kind * n : (kind + 1) * n] = soap.at_centre[:n]
         self._at_centre = torch.from_numpy(at_centre).to(device)
-        width = n_species * n
+        self._mode = None if soap.compression is None else soap.compression["mode"]
+        #: densities that are multiplied: those of the species, their sum, or both
+        self.n_densities = {"mu1nu1": n_species + 1, "mu2": 1}.get(self._mode, n_species)
+        width = self.n_densities * n
         places, scales = [], []
-        for z in range(n_species):
-            for w in range(z, n_species):
-                for l in range(degrees):
-                    a, b = np.triu_indices(n) if z == w else np.indices((n, n)).reshape(2, -1)
-                    places.append((l * width + z * n + a) * width + w * n + b)
-                    scales.append(np.full(len(a), np.pi * np.sqrt(8.0 / (2 * l + 1))))
+        for z, w in soap.pairs.tolist():
+            for l in range(degrees):
+                a, b = np.triu_indices(n) if z == w else np.indices((n, n)).reshape(2, -1)
+                places.append((l * width + z * n + a) * width + w * n + b)
+                scales.append(np.full(len(a), np.pi * np.sqrt(8.0 / (2 * l + 1))))
         self._places = torch.from_numpy(np.concatenate(places)).to(device)
         self._scales = torch.from_numpy(np.concatenate(scales)).to(device)
 
@@ -167,6 +169,9 @@ class TorchSOAP:
             c = torch.cat([densities[l] for densities in by_species], dim=2)
             if l == 0:
                 c = c + self._at_centre[own]
+            if self._mode in ("mu1nu1", "mu2"):
+                total = c.unflatten(2, (-1, self._n_max)).sum(dim=2)
+                c = total if self._mode == "mu2" else torch.cat([c, total], dim=2)
             blocks.append((c.transpose(1, 2) @ c).flatten(1))
         return torch.cat(blocks, dim=1).index_select(1, self._places) * self._scales
 

@@ -114,8 +114,10 @@ def constant(value: int) -> ir.Value:
     return ir.Constant(_INT, value)
 
 
-def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """``a b + c``, which the compiler may make one instruction.
+def multiply_add(
+    builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value, flags: tuple[str, ...] = FAST
+) -> ir.Value:
+    """``a b + c``, which the compiler may make one instruction; with ``("contract",)`` it keeps the order of sums.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -
     >>> print(multiply_add(builder, x, x, x).opname)
     fadd
     """
-    return builder.fadd(builder.fmul(a, b, flags=FAST), c, flags=FAST)
+    return builder.fadd(builder.fmul(a, b, flags=flags), c, flags=flags)
 
 
 def loop(builder: ir.IRBuilder, count: ir.Value, initial: Values, body: Callable[[ir.Value, Values], Values]) -> Values:

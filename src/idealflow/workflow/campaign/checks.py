@@ -227,7 +227,7 @@ def _descriptor(bootstrap: BootstrapMaker, species: Sequence[str]) -> SOAP:
         raise InputError(f"bootstrap.soap: {error}") from error
     except TypeError as error:
         raise InputError(
-            f"bootstrap.soap has r_cut, n_max, l_max and sigma, and got {', '.join(bootstrap.soap)}"
+            f"bootstrap.soap has r_cut, n_max, l_max, sigma and compression, and got {', '.join(bootstrap.soap)}"
         ) from error
 
 

@@ -255,7 +255,8 @@ def _whole_soap(settings: Mapping[str, Any]) -> dict[str, Any]:
         soap = SOAP(species=["H"], **settings)
     except TypeError:  # a misspelt key, which check_campaign names
         return dict(settings)
-    return {name: getattr(soap, name) for name in ("r_cut", "n_max", "l_max", "sigma")}
+    found = {name: getattr(soap, name) for name in ("r_cut", "n_max", "l_max", "sigma")}
+    return found if soap.compression is None else found | {"compression": soap.compression}
 
 
 def _without_versions(data: Any) -> Any:

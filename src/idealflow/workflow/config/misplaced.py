@@ -19,7 +19,7 @@ _INNER = {
     "label.labeller": ("calculator", "external", "import_from", "kwargs", "maker", "reference"),
     "segment.sampler": ("friction", "timestep"),
     "segment.schedule": ("steps", "temperature"),
-    "bootstrap.soap": ("l_max", "n_max", "r_cut", "sigma"),
+    "bootstrap.soap": ("compression", "l_max", "n_max", "r_cut", "sigma"),
     "structure": ("builder", "crystal", "element", "file", "repeat", "vacancies"),
     "budget": ("label_core_hours",),
 }

@@ -71,7 +71,8 @@ class BootstrapSettings(StableName, Maker):
         What holds pretrained weights to what they know: how many small crystals of their species, or a file of structures, are
         learned beside the data with the labels of the weights themselves. 0: nothing.
     soap
-        Settings of the descriptor: ``r_cut`` (Å), ``n_max``, ``l_max``, ``sigma`` (Å); species are added.
+        Settings of the descriptor: ``r_cut`` (Å), ``n_max``, ``l_max``, ``sigma`` (Å); species are added. Of four and more
+        species ``compression: {mode: mu1nu1}`` makes it shorter and screens faster.
     pooled
         One distribution for all species (the paper's form) instead of one for each.
     uncertainty
