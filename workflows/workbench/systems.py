@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from scipy.spatial.transform import Rotation
 
 from idealflow.core import MDState, Schedule, Stage, get_sampler, md_segment
 from workbench.crystals import copper, corundum, nickel_aluminide
-from workbench.matsui import matsui
+from workbench.matsui import Matsui
 
 SOAP_SETTINGS = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.4}
 CU, NI3AL = 3.62, 3.60  # lattice constants of the small crystals, Å
@@ -262,7 +263,7 @@ SYSTEMS = {
             "Al2O3, crystal to liquid",
             "Matsui's rigid-ion model",
             ("O", "Al"),
-            matsui,
+            partial(Matsui, shifted=False),
             lambda rng: perturbed(matsuis_corundum((2, 2, 1)), 48, rng, (0.02, 0.15), 0.03),
             lambda _: matsuis_corundum((4, 4, 2)),
             melting(5000),

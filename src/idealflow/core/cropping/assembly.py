@@ -164,7 +164,7 @@ def assemble(
     """
     box, sel, notes = part_contacts(box, sur, bounds, space, gas)
     before = len(sel.images)
-    sel = fill_seam(sel, box, sur, rng)
+    sel = fill_seam(sel, box, sur, rng, bounds.charges)
     notes["filled"] = len(sel.images) - before
     box = keep_vacuum(box, sel, sur, bounds.vacuum)
     if "vacuum" in box.axes and (floating := int((sur.gas[sel.images] & ~sel.core).sum())):

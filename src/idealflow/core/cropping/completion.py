@@ -87,12 +87,18 @@ def whole_molecules(
     return Selection(images, vectors, nearest_image_distance(vectors, box) <= sur.cutoff), None, notes
 
 
-def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Generator) -> Selection:
+def fill_seam(
+    sel: Selection, box: Box, sur: Surroundings, rng: np.random.Generator, charges: dict[int, float] | None = None
+) -> Selection:
     """Fill the holes that the boundary has left with atoms from just outside the box.
 
     Of an atom near a face and its copy at the opposite face, thermal motion may put both inside (one of them is removed) or
     both outside (a vacancy that the frame does not have). So atoms up to 1.5 Å outside a face are folded back into the box,
     and kept if they touch nothing, stay out of the core's sphere and do not make the crop denser than the frame.
+
+    Where a crop is to be neutral, an atom is taken only if it brings the charge nearer to zero, or leaves it at no more than that
+    of one ion. Small ions fit into holes where large ones touch, so that without this rule cells of a liquid oxide end with
+    cations far too many to be removed again.
 
     Parameters
     ----------
@@ -104,6 +110,8 @@ def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Genera
         What it was cut from.
     rng
         Source of the random order in which the atoms are tried.
+    charges
+        Oxidation state by atomic number, e, if the crop is to be neutral.
 
     Examples
     --------
@@ -148,9 +156,14 @@ def fill_seam(sel: Selection, box: Box, sur: Surroundings, rng: np.random.Genera
     i, j, _, _ = contacts(numbers, vectors, box.cell, sur.limits, sur.molecule[np.concatenate([sel.images, rows])])
     taken = np.zeros(len(vectors), dtype=bool)
     taken[: len(sel.images)] = True
+    charge = np.array([0.0 if charges is None else charges[int(z)] for z in numbers])
+    total, one_ion = float(charge[: len(sel.images)].sum()), float(np.abs(charge).max())
     for new in range(len(sel.images), len(vectors)):
+        if abs(total + charge[new]) > max(one_ion, abs(total) - 1e-9):
+            continue
         if room > 0 and not taken[j[i == new]].any() and not (j[i == new] == new).any():
             taken[new] = True
+            total += float(charge[new])
             room -= 1
     added = np.flatnonzero(taken[len(sel.images) :])
     return Selection(

@@ -1,0 +1,58 @@
+"""Alumina at quick size, by the one command: the bulk and a particle melt, on labels that run out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("alumina")
+    out = folder / "quick.json"
+    script = ROOT / "workflows" / "al2o3" / "run.py"
+    subprocess.run(
+        [sys.executable, script, "quick", "--folder", folder / "chain", "--out", out], cwd=folder, check=True
+    )
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_the_particle_began_with_what_the_bulk_has_learned(measured: dict[str, Any]) -> None:
+    bulk, particle = measured["ancestry"]
+    assert (bulk["begins_with"], particle["begins_with"]) == ("", "al2o3-bulk")
+    assert particle["n_carried_labels"] == bulk["n_own_labels"]
+    assert bulk["n_labelled_frames"] > 0
+    assert particle["n_labelled_frames"] > 0
+    assert measured["refusals"] == []
+
+
+def test_both_melt(measured: dict[str, Any]) -> None:
+    for campaign in ("al2o3-bulk", "al2o3-particle"):
+        last = [row for row in measured["course"] if row["campaign"] == campaign][-1]
+        assert min(last["Al"], last["O"]) > 3.0  # Å²
+
+
+def test_every_cell_is_neutral(measured: dict[str, Any]) -> None:
+    assert {row["charge"] for row in measured["cells"]} == {0}
+
+
+def test_the_last_model_is_right_where_the_first_was_wrong(measured: dict[str, Any]) -> None:
+    by = {(row["campaign"], row["stage"], row["model"]): row for row in measured["errors"]}
+    for stage in (("al2o3-bulk", 1), ("al2o3-particle", 0)):
+        assert by[*stage, "last"]["force_mae"] < 0.7 * by[*stage, "first"]["force_mae"]
+        assert by[*stage, "last"]["energy_mae"] < by[*stage, "first"]["energy_mae"]
+    elsewhere = {row["model"]: row for row in measured["elsewhere"]}
+    assert elsewhere["al2o3-particle"]["force_mae"] < elsewhere["first"]["force_mae"]
+
+
+def test_the_liquids_are_the_references(measured: dict[str, Any]) -> None:
+    assert max(row["apart"] for row in measured["partials"] if row["campaign"] == "al2o3-bulk") < 0.15

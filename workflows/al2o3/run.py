@@ -1,0 +1,84 @@
+"""Alumina melts in bulk and as a particle, the second campaign with all that the first has learned; and what came of it.
+
+    python workflows/al2o3/run.py quick|paper [--folder DIR] [--parts ...] [--no-run]
+
+Runs the campaigns of `quick/` or `paper/` in a folder, or goes on with them, and measures them; what was measured is
+kept in `results/quick.json` or `results/paper.json`, from which the page docs/systems/alumina.md is made. Matsui's model
+stands in for DFT (workbench/matsui.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from idealflow.structures import particle
+from workbench import melting, oxides
+from workbench.keeping import add_out, keep
+from workbench.threads import one_thread
+
+HERE = Path(__file__).parent
+CAMPAIGNS = ("bulk", "particle")
+CORUNDUM = {"element": "Al2O3", "crystal": "corundum", "a": 4.682, "c": 13.110}
+LIQUIDS = {"al2o3-bulk": 9000.0, "al2o3-particle": 3000.0}  # K
+PARTS = ("ancestry", "course", "labels", "cells", "errors", "elsewhere", "liquids", "detection")
+
+
+class Size(NamedTuple):
+    """Frames that the reference labels; atoms of the particle that no campaign meets; MD steps; the scan of temperatures."""
+
+    frames: int
+    other: int
+    steps: int
+    settle: int  # frames of 20 fs
+    scanned: range
+    rung: int  # steps at each temperature
+    repeat: list[int]
+
+
+SIZES = {
+    "quick": Size(20, 120, 1500, 25, range(2200, 4201, 200), 500, [2, 2, 1]),
+    "paper": Size(500, 481, 12000, 100, range(2200, 3501, 50), 20000, [3, 3, 3]),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Alumina: bulk at 9 000 K, then a particle at 3 000 K.")
+    parser.add_argument("size", choices=SIZES)
+    parser.add_argument("--folder", type=Path, help="where the campaigns lie; default: al2o3-SIZE, here")
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "scan"], default=PARTS, help="what is measured")
+    parser.add_argument("--no-run", action="store_true", help="measure what has been run so far, also while it runs")
+    add_out(parser)
+    arguments = parser.parse_args()
+    one_thread()
+    size = SIZES[arguments.size]
+    folder = arguments.folder or Path(f"al2o3-{arguments.size}")
+    out = arguments.out or HERE / "results" / f"{arguments.size}.json"
+    if arguments.no_run:
+        chain = melting.chain_so_far([folder / name for name in CAMPAIGNS])
+    else:
+        chain = melting.run_chain([HERE / arguments.size / f"{name}.yaml" for name in CAMPAIGNS], folder)
+    lattice = {name: CORUNDUM[name] for name in ("a", "c")}
+    other = particle("Al2O3", crystal="corundum", n_atoms=size.other, stoichiometric=False, seed=1, **lattice)
+    liquid = (LIQUIDS, size.steps, size.settle)
+    measured = {
+        "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder), "refusals": oxides.refusals(chain)},
+        "course": lambda: {"course": melting.course(chain, oxides.displacements)},
+        "labels": lambda: {"labels": melting.labels(chain)},
+        "cells": lambda: {"cells": oxides.cells(chain)},
+        "errors": lambda: {"errors": melting.errors(chain, folder, size.frames)},
+        "elsewhere": lambda: {
+            "elsewhere": oxides.elsewhere(chain, folder, other, 3000.0, size.steps, size.settle, size.frames)
+        },
+        "liquids": lambda: oxides.liquids(chain, folder, *liquid),
+        "detection": lambda: {"detection": oxides.detection(chain, folder, size.frames)},
+        "scan": lambda: melting.scan(chain, folder, CORUNDUM | {"repeat": size.repeat}, size.scanned, size.rung),
+    }
+    for part in arguments.parts:
+        print(part, flush=True)
+        keep(out, **measured[part]())
+
+
+if __name__ == "__main__":
+    main()
