@@ -5,8 +5,8 @@
 
 499 copper atoms, labelled by EMT (which stands in for DFT), heated from 300 to 2200 K in 400 steps of 2 fs on M3GNet 2 × 32 with
 a cutoff of 4 Å, so that atoms up to 8 Å away change an atom's energy. The core of a substructure, which stays as it was in the
-frame, is the sphere that SOAP sees: 4.5 Å, one cutoff with a margin, or 7.5 Å, nearly the reach; a third arm has the small core in
-cells as large as those of the large one. First and last model are judged on every twentieth frame of a run with EMT, which no
+frame, is the sphere that SOAP sees: 4.5 Å, one cutoff with a margin, or 7.5 Å, nearly the reach; a third arm has the small core
+in cells as large as those of the large one. First and last model are judged on every twentieth frame of a run with EMT, which no
 campaign saw. One process does all jobs; times are of the processor, on one thread.
 """
 
