@@ -23,7 +23,7 @@ help:
 	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make test-sevennet SevenNet against sevenn, with its weights, in an environment of its own, .venv-sevennet; five minutes"
 	@echo "make test-mace   MACE against mace-torch, in an environment of its own, .venv-mace; two minutes"
-	@echo "make test-chgnet CHGNet's labels, in an environment of its own, .venv-chgnet; two minutes"
+	@echo "make test-chgnet CHGNet against chgnet, and its labels, in an environment of its own, .venv-chgnet; three minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make check-pages the documentation's pages in a headless Chromium, wide and narrow, light and dark"

@@ -50,6 +50,15 @@ def test_a_sound_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_the_reach_of_all_layers_is_told_beside_the_cutoff_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"force_field": "m3gnet-small", "force_field_settings": {"cutoff": 4.0}}
+    assert cli.main(["check", str(write_config(tmp_path, bootstrap=small))]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "4.12 Å, the force field 4.00 Å in each layer and 8.00 Å in all" in said
+
+
 def test_every_fault_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_config(
         tmp_path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from idealflow.core import (
     screen,
 )
 from idealflow.errors import ArtifactError, InputError
-from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, get_force_field
+from idealflow.forcefields import AtomicForceField, CommitteeUncertainty, get_force_field, pretrained_force_field
 from idealflow.forcefields.committee.kept_frames import KEPT, KeptFrames
 from idealflow.testing import check_uncertainty
 from support.labelled_cells import copper_cells, distorted, labelled
@@ -195,7 +197,7 @@ def test_refusals(fitted, cells):
         CommitteeUncertainty(fitted.members[:1], base, cells)
     with pytest.raises(InputError, match="agree on every environment"):
         CommitteeUncertainty(fitted.members[:1] * 2, base, cells)
-    with pytest.raises(InputError, match="same species"):
+    with pytest.raises(InputError, match=r"must know all species of the base, Cu, Ag, and one does not know Ag"):
         CommitteeUncertainty(fitted.members, UncertaintyModel(soap(("Cu", "Ag"))), cells)
     with pytest.raises(InputError, match=r"must see what the members see.*2\.4"):
         CommitteeUncertainty(fitted.members, UncertaintyModel(SOAP(["Cu"], 1.7, 2, 2, 0.2)), cells)
@@ -316,3 +318,48 @@ def test_the_calculator_takes_it(fitted):
     atoms.calc = UncertaintyCalculator(fitted)
     assert atoms.get_potential_energy() == pytest.approx(fitted(atoms).mean())
     np.testing.assert_allclose(-atoms.get_forces(), fitted.value_and_gradient(atoms)[1])
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.fixture(scope="module")
+def universal(cells):
+    """Two pretrained models, of two architectures, that know more than copper."""
+    members = [pretrained_force_field(FIXTURES / file, {}) for file in ("sevennet/small.pth", "chgnet/small.pth.tar")]
+    assert all(set(member.species) > {"Cu"} for member in members)
+    base = UncertaintyModel.fit(cells, SOAP(["Cu"], 3.3, 3, 3, 0.35))
+    return CommitteeUncertainty(members, base, cells)
+
+
+def test_pretrained_models_of_two_architectures_are_a_committee(universal, cells, tmp_path):
+    assert [member.name for member in universal.members] == ["sevennet", "chgnet"]
+    trained = np.concatenate([universal(atoms) for atoms in cells])
+    assert trained.mean() == pytest.approx(1.0)
+    atoms = cells[0].copy()
+    atoms.positions[7] += [0.4, -0.3, 0.2]
+    _, in_positions, _ = universal.value_and_gradient(atoms)
+    values = []
+    for step in (1e-3, -1e-3):
+        moved = atoms.copy()
+        moved.positions[7, 0] += step
+        values.append(universal.value_and_gradient(moved)[0])
+    assert in_positions[7, 0] == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.02)
+    again = CommitteeUncertainty.load(universal.save(tmp_path / "u"))
+    assert np.array_equal(again(atoms), universal(atoms))
+    again.update(cells[:1], learned=ForceFieldUpdate(steps=1, n_replay=1))
+    assert np.isfinite(again(atoms)).all()
+    assert not np.array_equal(again(atoms), universal(atoms))
+
+
+def test_members_begin_from_pretrained_weights_and_none_may_be_frozen_whole(cells):
+    weights = pretrained_force_field(FIXTURES / "sevennet" / "small.pth", {"fit_learning_rate": 1e-3})
+    weights.start_here()
+    base = UncertaintyModel.fit(cells, SOAP(["Cu"], 3.3, 3, 3, 0.35))
+    committee = CommitteeUncertainty.fit(cells, base, weights, members=2, steps=2, seed=1)
+    assert [set(member.species) for member in committee.members] == [{"Al", "Cu"}] * 2
+    before = weights.errors(cells)
+    for member in committee.members:  # two steps from the weights, not from random ones
+        np.testing.assert_allclose(member.errors(cells)[:, 1], before[:, 1], rtol=0.1)
+    with pytest.raises(InputError, match="all parameters are frozen"):
+        CommitteeUncertainty.check(weights.with_settings(freeze=["*"]))

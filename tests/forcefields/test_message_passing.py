@@ -158,6 +158,26 @@ def test_a_fit_that_is_stopped_goes_on_to_the_bit(tmp_path):
         assert torch.equal(value, parts.network.state_dict()[name])
 
 
+def test_an_update_that_is_stopped_goes_on_to_the_bit(tmp_path):
+    cells = copper_cells(3, 7)
+    start = M3GNetForceField(["Cu"], n_blocks=1, units=4, batch_size=2)
+    start.fit(cells, steps=2, seed=1)
+    whole, told = start.copy(), []
+    report = whole.update(cells[:1], cells[1:], steps=3, lr=1e-3, seed=2, progress=lambda *step: told.append(step[:2]))
+    assert told[-1] == (3, 3)
+    for _ in range(3):
+        parts = start.copy()  # as a process that was killed has it
+        stopped = parts.update(
+            cells[:1], cells[1:], steps=3, lr=1e-3, seed=2, checkpoint=tmp_path / "kept", deadline=0.0
+        )
+    assert stopped.finished
+    assert stopped.loss == report.loss
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, parts.network.state_dict()[name])
+    again = [each.save(tmp_path / name).read_bytes() for each, name in ((whole, "a"), (parts, "b"))]
+    assert again[0] == again[1]
+
+
 def test_an_update_sets_the_energies_of_the_species_anew():
     cells = copper_cells(3, 8)
     learner = M3GNetForceField(["Cu"], n_blocks=1, units=4)

@@ -79,3 +79,20 @@ def test_a_force_field_without_atomic_energies_is_refused_before_any_compute(
         check_campaign(made, tiny.frame())
     with pytest.raises(InputError, match="committee_size"):
         tiny.maker(tmp_path, bootstrap={**COMMITTEE, "committee_size": 1})
+
+
+def test_a_committee_of_pretrained_models_that_know_more_species(tmp_path: Path) -> None:
+    weights = Path(__file__).parents[1] / "fixtures" / "sevennet" / "small.pth"
+    bootstrap = {**COMMITTEE, "pretrained": str(weights), "anchor": 2, "fit_steps": 8}
+    bootstrap["force_field_settings"] = {"fit_learning_rate": 0.01}
+    _, campaign = tiny.run(tmp_path / "run", max_rounds=2, bootstrap=bootstrap, evaluation={"n_frames": 0})
+    state = campaign.state()
+    committee = load_uncertainty(ArtifactStore(state.artifacts).get(state.learner.uncertainty))
+    assert isinstance(committee, CommitteeUncertainty)
+    assert [(member.name, set(member.species)) for member in committee.members] == [("sevennet", {"Al", "Cu"})] * 2
+    assert committee.species == ("Cu",)
+    energies = [member.atomic_energies()(tiny.frame()) for member in committee.members]
+    assert not np.allclose(*energies)
+    frozen = tiny.maker(tmp_path / "no", bootstrap={**bootstrap, "freeze": ["*"]})
+    with pytest.raises(InputError, match=r"bootstrap\.uncertainty: all parameters are frozen"):
+        check_campaign(frozen, tiny.frame())

@@ -1,5 +1,6 @@
 """Campaigns that begin from pretrained weights."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from idealflow import cli
+from idealflow.config_text import dump_yaml
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field, load_force_field
 from idealflow.report import summarise, summary_text
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.campaign.changes import compared
 from idealflow.workflow.campaign.checks import check_campaign
+from idealflow.workflow.campaign.record import load_settings, save_settings, settings_of
 from idealflow.workflow.learner.version import load_force_field_artifact
 from support import tiny
 from support.labelled_cells import copper_cells
@@ -112,3 +117,54 @@ def test_hashes_of_settings_without_pretrained_weights_stay(tmp_path):
     stored = tiny.maker(tmp_path).bootstrap.as_dict()
     assert not {"pretrained", "freeze", "anchor"} & set(stored)
     assert np.isclose(stored["held_out"], 0.1)
+
+
+def run_in(folder, config, *more):
+    return cli.main(["run", str(config), "--out", str(folder), "--quiet", *more])
+
+
+def test_a_campaign_goes_on_when_the_file_of_its_weights_is_gone_or_elsewhere(weights, tmp_path, capsys):
+    given, anchors = tmp_path / "copper.ff", tmp_path / "anchors.xyz"
+    given.write_bytes(weights.read_bytes())
+    ase.io.write(anchors, [atoms.copy() for atoms in copper_cells(3, 4)])
+    settings = tiny.settings(
+        **begun_from("copper.ff", anchor="anchors.xyz"),
+        structure={"element": "Cu", "a": 3.62, "cubic": True, "repeat": 3},
+    )
+    config, out = tmp_path / "c.yaml", tmp_path / "out"
+    config.write_text(dump_yaml(settings))
+    assert run_in(out, config, "--max-rounds", "1") == 0
+    given.unlink()
+    anchors.unlink()
+    assert run_in(out, config, "--max-rounds", "2") == 0  # from the campaign's own copy
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["rounds"] >= 2
+    assert summary["settings_changes"] == []
+
+    (tmp_path / "else").mkdir()
+    moved = tmp_path / "else" / "copper.ff"
+    moved.write_bytes(weights.read_bytes())
+    settings["bootstrap"]["pretrained"] = "else/copper.ff"
+    config.write_text(dump_yaml(settings))
+    assert run_in(out, config, "--max-rounds", "1") == 0
+    other = load_force_field(weights)
+    other.fit(copper_cells(4, 3), steps=2, seed=9)
+    other.save(moved)
+    capsys.readouterr()
+    assert run_in(out, config) == 2  # other weights are no continuation
+    assert "has been run with other settings: bootstrap.pretrained = " in capsys.readouterr().err
+
+
+def test_a_new_campaign_without_the_file_is_refused(tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text(dump_yaml(tiny.settings(**begun_from("absent.ff"), structure={"element": "Cu", "repeat": 3})))
+    assert run_in(tmp_path / "out", config) == 2
+    assert "there is no file absent.ff" in capsys.readouterr().err
+
+
+def test_settings_that_former_versions_stored_with_the_bare_name_of_a_file_are_those_of_today(weights, tmp_path):
+    maker = tiny.maker(tmp_path, **begun_from(weights))
+    today = settings_of(maker)
+    former = today | {"bootstrap.pretrained": str(weights)}
+    store = ArtifactStore(str(tmp_path / "artifacts"))
+    assert compared(load_settings(store, save_settings(store, former)), today, done=0) == ([], [])

@@ -3,9 +3,10 @@
     python workflows/benchmarks/force_fields.py [--out workflows/benchmarks/results/force_fields.json]
 
 The labels are those of `learning.py cu`: 40 rattled crystals and 80 cells of a run that melts copper, by ASE's EMT, which stands
-in for first principles. Each force field is fitted from scratch with several numbers of steps, by its own default rates and
-batches, and judged on frames of other runs; beside them is who always predicts the mean of the training energies and no force.
-The last of each moves 108 atoms at 600 K without a thermostat. One thread; times are of the processor.
+in for first principles. Each force field is fitted with several numbers of steps, by its own default rates and batches, from
+scratch, or CHGNet from the weights of its package, and judged on frames of other runs; beside them is who always predicts the
+mean of the training energies and no force. The last of each moves 108 atoms at 600 K without a thermostat. One thread; times are
+of the processor.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ FORCE_FIELDS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "local": ({}, [300, 1000, 3000]),
     "m3gnet-small": ({"fit_learning_rate": 0.005}, [100, 300, 1000]),
     "mace": ({}, [100, 300]),  # in its own environment: --force-fields mace
+    "chgnet": ({}, [30, 100]),  # likewise
 }
 SETS = ("crystal", "liquid")
 
@@ -74,6 +76,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--force-fields", nargs="+", choices=list(FORCE_FIELDS), default=["local", "m3gnet-small"])
+    parser.add_argument("--nve-steps", type=int, default=1000)
     parser.add_argument("--data", type=Path, default=Path("build/learning"))
     add_out(parser)
     arguments = parser.parse_args()
@@ -91,7 +94,7 @@ def main() -> None:
             seconds = time.process_time() - started
             rows.append({"steps": steps, "fit_s": seconds, "errors": errors(force_field, sets)})
             print(name, rows[-1], flush=True)
-        moved = drift(force_field)
+        moved = drift(force_field, arguments.nve_steps)
         print(name, moved, flush=True)
         keep(arguments.out, **{name: {"fits": rows, "nve": moved}})
 

@@ -1,11 +1,12 @@
 """How much a campaign's way of learning keeps of its labels: against a fit from scratch, and by how earlier ones are replayed.
 
-    python workflows/benchmarks/learning.py si cu ni3al [--out workflows/benchmarks/results/learning.json]
+    python workflows/benchmarks/learning.py si cu ni3al ir-gas [--out workflows/benchmarks/results/learning.json]
 
 Labels come in the order in which a campaign meets them: 40 rattled crystals, then 80 cells along a run that heats a crystal with
 vacancies until it is a liquid, two in a round. They are learned by the campaign's own parts (attempts, guard, ledger,
 consolidation) in various ways, and judged on frames of other runs: crystal at 300 K, heating, liquid. References are Stillinger
-and Weber's potential (Si) and ASE's EMT (Cu, Ni3Al), standing in for first principles. One thread; times are of the processor.
+and Weber's potential (Si) and ASE's EMT (Cu, Ni3Al), standing in for first principles. `ir-gas` is a particle of iridium in gas,
+labelled by SevenNet-0 (run it with `.venv-sevennet/bin/python`); its runs are shorter. One thread; times are of the processor.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.structures import gas_around, particle
 from idealflow.workflow.learner.guard import Guard, judged
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.trial import Effort, Known, attempts
@@ -38,12 +40,17 @@ N_FIRST, N_RUN, A_ROUND, HELD_OUT, N_VALIDATION, RATE = 40, 80, 2, 4, 8, 3e-4
 
 @dataclass(frozen=True)
 class System:
-    """A crystal, its reference, and how it is heated: from 300 K to ``hottest``, K, in steps of ``timestep`` fs."""
+    """A crystal, its reference, and how it is heated: from 300 K to ``hottest``, K, in steps of ``timestep`` fs.
+
+    ``missing`` atoms are taken out of it, and runs are ``shorter`` by that factor.
+    """
 
     crystal: Callable[[], Atoms]
     reference: Callable[[], Calculator]
     hottest: float
     timestep: float
+    missing: tuple[int, ...] = (5, 17)
+    shorter: int = 1
 
 
 def _ni3al() -> Atoms:
@@ -52,10 +59,22 @@ def _ni3al() -> Atoms:
     return cell.repeat(2)
 
 
+def _particle_in_gas() -> Atoms:
+    made = particle("Ir", shape="octahedron", length=4, cut=1, vacuum=5.0)
+    filled = gas_around(made, {"N2": 6, "H2": 10}, adsorbed={"N": 4}, seed=1)
+    filled.pbc = True  # the gas stays
+    return filled
+
+
+def _sevennet() -> Calculator:
+    return get_force_field("sevennet", species=["H", "N", "Ir"]).calculator()
+
+
 SYSTEMS = {
     "si": System(lambda: bulk("Si", a=5.431, cubic=True).repeat(2), StillingerWeber, 3500.0, 1.0),
     "cu": System(lambda: bulk("Cu", a=3.62, cubic=True).repeat(2), EMT, 2500.0, 2.0),
     "ni3al": System(_ni3al, EMT, 3000.0, 2.0),
+    "ir-gas": System(_particle_in_gas, _sevennet, 2500.0, 0.5, missing=(), shorter=5),
 }
 
 
@@ -95,9 +114,9 @@ def labelled(atoms: Atoms, reference: Calculator) -> Atoms:
 
 
 def heated(system: System, seed: int, temperatures: np.ndarray, steps: int, taken: np.ndarray) -> list[Atoms]:
-    """Labelled frames of a run of a crystal with two vacancies, ``steps`` at each temperature, after those in ``taken``."""
+    """Labelled frames of a run of a crystal with vacancies, ``steps`` at each temperature, after those in ``taken``."""
     atoms, rng, reference = system.crystal(), np.random.default_rng(seed), system.reference()
-    del atoms[[5, 17]]
+    del atoms[list(system.missing)]
     atoms.calc = reference
     thermalize_momenta(atoms, temperature_K=600, rng=rng)
     motion = Langevin(
@@ -106,7 +125,7 @@ def heated(system: System, seed: int, temperatures: np.ndarray, steps: int, take
     frames = []
     for number, temperature in enumerate(temperatures):
         motion.set_temperature(temperature_K=temperature)
-        motion.run(steps)
+        motion.run(steps // system.shorter)
         if number in taken:
             frames.append(labelled(atoms, reference))
     return frames
@@ -118,11 +137,12 @@ def data(name: str, folder: Path) -> dict[str, list[Atoms]]:
     if (folder / "liquid.traj").exists():  # written last
         return {path.stem: read(path, ":") for path in folder.glob("*.traj")}
     system, rng, first = SYSTEMS[name], np.random.default_rng(1), []
+    reference = system.reference()
     for seed in range(N_FIRST):
         atoms = system.crystal()
         atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.03, 0.03)), scale_atoms=True)
         atoms.rattle(rng.uniform(0.02, 0.15), seed=seed)
-        first.append(labelled(atoms, system.reference()))
+        first.append(labelled(atoms, reference))
     ramp = np.concatenate([np.full(20, 300.0), np.linspace(300, system.hottest, 60), np.full(60, system.hottest)])
     other = np.concatenate([np.linspace(300, system.hottest, 25), np.full(35, system.hottest)])
     hot = heated(system, 4, other, 60, np.arange(60))

@@ -4,12 +4,13 @@
 
 Cells of 64 silicon atoms from runs of the liquid at 3500 K, labelled by Stillinger and Weber's potential, which stands in for
 first principles; models of several widths learn the first 120, 250, 500 and 1000 of them, and are judged on frames of another
-run. One thread; times are of the processor.
+run. Rows that the file of results has are kept. One thread; times are of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,12 @@ def main() -> None:
     learned, judges = data(arguments.data)
     forces = np.concatenate([atoms.get_forces() for atoms in judges])
     print(f"mean absolute force {1e3 * np.abs(forces).mean():.0f} meV/Å", flush=True)
-    rows: list[dict[str, Any]] = []
+    kept = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
+    rows: list[dict[str, Any]] = kept.get("rows", [])
     for size in arguments.sizes:
         for name in arguments.models:
+            if any((row["cells"], row["model"]) == (size, name) for row in rows):
+                continue
             model = get_force_field("local", species=["Si"], **MODELS[name])
             steps = arguments.steps * max(1, size // 500)
             started = time.process_time()

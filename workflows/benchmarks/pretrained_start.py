@@ -1,11 +1,12 @@
-"""SevenNet-0 fine-tuned on a dozen cells of copper, labelled by EMT in DFT's place: what it learns, and what it forgets.
+"""Weights that packages ship, fine-tuned on twelve cells of copper, which EMT labels in DFT's place: what they learn and forget.
 
-    python workflows/benchmarks/pretrained_start.py [--steps 40] [--anchors 36] [--out FILE.json]
+    python workflows/benchmarks/pretrained_start.py [--weights 7net-0] [--steps 40] [--anchors 36] [--out FILE.json]
 
 Fits of the same data from the same weights: without an anchor, with one, and with all but the last two layers frozen. Force
 errors are those on the cells learned and on four more. Force shifts are the mean change of the force components since the start:
 on crystals that no fit learned (those of the package, of 89 species), and on eight compounds and metals set up by hand. It
-needs the package sevenn; run it with `.venv-sevennet/bin/python`, which `make test-sevennet` makes. One thread.
+needs the package that ships the weights; run it with `.venv-sevennet/bin/python` or `.venv-chgnet/bin/python`, which
+`make test-sevennet` and `make test-chgnet` make. One thread.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ from idealflow.forcefields import Startable, pretrained_force_field, weights_fil
 from idealflow.forcefields.pretrained import kept_structures
 from workbench.keeping import add_out, keep
 
-NAME = "7net-0"
-FROZEN = ["embedding", "frequencies", *(f"layers.{layer}.*" for layer in range(3))]
+#: what is frozen so that the last two layers alone learn, by the name of the weights
+FROZEN = {
+    "7net-0": ["embedding", "frequencies", *(f"layers.{layer}.*" for layer in range(3))],
+    "chgnet-0.3.0": [
+        *("atoms.*", "*frequencies", "bonds.*", "weight.*", "near_weight.*", "angles.*", "angle_layers.0.*"),
+        *(f"{kind}_layers.{layer}.*" for kind in ("atom", "bond") for layer in range(2)),
+    ],
+}
 
 
 def labelled(atoms: Atoms) -> Atoms:
@@ -76,11 +83,11 @@ def forces_of(force_field: Any, structures: list[Atoms]) -> list[np.ndarray]:
     return found
 
 
-def fitted(way: str, anchors: int, steps: int, freeze: list[str]) -> dict[str, Any]:
+def fitted(weights: str, way: str, anchors: int, steps: int, freeze: list[str]) -> dict[str, Any]:
     """One fit and its figures, meV/atom and meV/Å."""
     settings = {"fit_learning_rate": 1e-3, **({"freeze": freeze} if freeze else {})}
-    force_field = pretrained_force_field(weights_file(NAME), settings)
-    assert isinstance(force_field, Startable)  # noqa: S101  # SevenNet is
+    force_field = pretrained_force_field(weights_file(weights), settings)
+    assert isinstance(force_field, Startable)  # noqa: S101  # both are
     data, rest = cells(16)[:12], cells(16)[12:]
     before, start = forces_of(force_field, others()), force_field.errors(data)
     force_field.start_here(*kept_structures(force_field, anchors, seed=3))
@@ -90,6 +97,7 @@ def fitted(way: str, anchors: int, steps: int, freeze: list[str]) -> dict[str, A
     after = forces_of(force_field, others())
     learned, new = force_field.errors(data), force_field.errors(rest)
     return {
+        "weights": weights,
         "way": way,
         "anchors": anchors,
         "steps": steps,
@@ -105,18 +113,20 @@ def fitted(way: str, anchors: int, steps: int, freeze: list[str]) -> dict[str, A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", choices=list(FROZEN), default="7net-0")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--anchors", type=int, default=36)
     add_out(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    kept = json.loads(chosen.out.read_text())["fits"] if chosen.out and chosen.out.exists() else []
+    rows = [row for row in kept if row["weights"] != chosen.weights]
     for way, anchors, freeze in (
         ("no anchor", 0, []),
         ("anchor", chosen.anchors, []),
-        ("anchor, two last layers alone learn", chosen.anchors, FROZEN),
+        ("anchor, two last layers alone learn", chosen.anchors, FROZEN[chosen.weights]),
     ):
-        rows.append(fitted(way, anchors, chosen.steps, freeze))
+        rows.append(fitted(chosen.weights, way, anchors, chosen.steps, freeze))
         print(json.dumps(rows[-1]), flush=True)
         keep(chosen.out, fits=rows)
 

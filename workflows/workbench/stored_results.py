@@ -216,7 +216,7 @@ def learning(system: str) -> str:
 
 
 def pretrained_start() -> str:
-    """What SevenNet-0 learned of a dozen cells and forgot of others (workflows/benchmarks/pretrained_start.py)."""
+    """What shipped weights learned of a dozen cells and forgot of others (workflows/benchmarks/pretrained_start.py)."""
     rows = json.loads((BENCHMARKS / "pretrained_start.json").read_text())["fits"]
     heads = [
         "",
@@ -228,9 +228,12 @@ def pretrained_start() -> str:
         "CPU, s",
     ]
     names = ("energy", "force", "force_of_others", "shift", "shift_by_hand")
-    start = ["the weights as they are", "", f"{rows[0]['force_before']:.1f}", "", "0", "0", "0"]
-    fits = [[row["way"], *(f"{row[name]:.1f}" for name in names), f"{row['cpu_s']:.0f}"] for row in rows]
-    return markdown(heads, [start, *fits])
+    lines = []
+    for weights in dict.fromkeys(row["weights"] for row in rows):
+        mine = [row for row in rows if row["weights"] == weights]
+        lines.append([f"{weights} as it is", "", f"{mine[0]['force_before']:.1f}", "", "0", "0", "0"])
+        lines += [[row["way"], *(f"{row[name]:.1f}" for name in names), f"{row['cpu_s']:.0f}"] for row in mine]
+    return markdown(heads, lines)
 
 
 def parallel_labels() -> dict[str, Any]:

@@ -13,8 +13,15 @@ from idealflow.errors import InputError
 __all__ = ["checked_config", "init"]
 
 
-def checked_config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
+def checked_config(path: Path, weights: Path | None = None) -> tuple[Any, Any, dict[str, Any], list[str]]:
     """Read and check a config.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    weights
+        A copy of pretrained weights from the campaign's artifacts, which is taken where the file that the config names is gone.
 
     Returns
     -------
@@ -44,7 +51,7 @@ def checked_config(path: Path) -> tuple[Any, Any, dict[str, Any], list[str]]:
 
     with noted() as notes, listening(tell):
         try:
-            return *load_config(path), notes
+            return *load_config(path, weights), notes
         except InputError:
             sys.stdout.writelines(f"{message}\n" for message in notes)
             raise

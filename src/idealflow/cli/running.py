@@ -120,9 +120,12 @@ def _checked(
     ``max_rounds`` is the command's own, for this run; None: the config's.
     """
     from idealflow.workflow.drivers.local import check_site
+    from idealflow.workflow.folder.earlier import first_weights
     from idealflow.workflow.frames.encode import carried
 
-    maker, atoms, settings, notes = checked_config(config)
+    bootstrap = read_config(config).get("bootstrap")
+    pretrained = isinstance(bootstrap, dict) and "pretrained" in bootstrap
+    maker, atoms, settings, notes = checked_config(config, first_weights(directory) if pretrained else None)
     directory.check_name(maker.campaign)
     directory.check_files()
     maker, structure = directory.placed(maker), carried(atoms)

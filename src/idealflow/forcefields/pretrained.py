@@ -8,12 +8,12 @@ from typing import Any
 
 from ase import Atoms
 
-from idealflow.errors import ArtifactError, InputError, did_you_mean
+from idealflow.errors import ArtifactError, InputError, MissingExtraError, did_you_mean
 from idealflow.forcefields.anchors import varied_crystals
 from idealflow.forcefields.protocol import ForceField, Startable
 from idealflow.forcefields.registry import load_force_field
 
-__all__ = ["check_species", "kept_structures", "pretrained_force_field", "weights_file"]
+__all__ = ["check_species", "is_gone", "is_shipped", "kept_structures", "pretrained_force_field", "weights_file"]
 
 #: how many structures say how far a force field has moved, where they are made
 _OUTSIDE = 24
@@ -25,7 +25,8 @@ def weights_file(pretrained: str) -> Path:
     Parameters
     ----------
     pretrained
-        ``7net-0`` or ``7net-l3i5``, which the package ``sevenn`` ships, or a file.
+        ``7net-0`` or ``7net-l3i5``, which the package ``sevenn`` ships, ``chgnet-0.3.0`` or ``chgnet-r2scan``, which ``chgnet``
+        ships, or a file.
 
     Raises
     ------
@@ -40,35 +41,71 @@ def weights_file(pretrained: str) -> Path:
     Traceback (most recent call last):
     idealflow.errors.InputError: there is no file 7net0, and no weights have that name (did you mean '7net-0'?); known: ...
     """
-    from idealflow.forcefields.sevennet.weights import SHIPPED, shipped_file
+    from idealflow.forcefields import chgnet, sevennet
+    from idealflow.forcefields.chgnet.weights import SHIPPED as OF_CHGNET
+    from idealflow.forcefields.sevennet.weights import SHIPPED as OF_SEVENNET
 
-    if pretrained in SHIPPED:
-        return shipped_file(pretrained)
+    if pretrained in OF_SEVENNET:
+        return sevennet.shipped_file(pretrained)
     path = Path(pretrained)
+    if pretrained in OF_CHGNET or (pretrained.startswith("chgnet-") and not path.is_file()):
+        return chgnet.shipped_file(pretrained)
     if not path.is_file():
-        close = did_you_mean(path.name, SHIPPED)
+        known = [*OF_SEVENNET, *OF_CHGNET]
+        close = did_you_mean(path.name, known)
         raise InputError(
-            f"there is no file {pretrained}, and no weights have that name{close}; known: {', '.join(SHIPPED)}"
+            f"there is no file {pretrained}, and no weights have that name{close}; known: {', '.join(known)}"
         )
     return path.absolute()
 
 
+def is_shipped(pretrained: str) -> bool:
+    """Whether weights are called by the name that their package gives them, and not by a file.
+
+    Examples
+    --------
+    >>> is_shipped("7net-0"), is_shipped("copper.ff")
+    (True, False)
+    """
+    from idealflow.forcefields.chgnet.weights import SHIPPED as OF_CHGNET
+    from idealflow.forcefields.sevennet.weights import SHIPPED as OF_SEVENNET
+
+    return pretrained in OF_SEVENNET or pretrained in OF_CHGNET
+
+
+def is_gone(pretrained: str) -> bool:
+    """Whether weights are neither a file that is there nor those of an installed package.
+
+    Examples
+    --------
+    >>> is_gone("absent.ff")
+    True
+    """
+    try:
+        weights_file(pretrained)
+    except (InputError, MissingExtraError):
+        return True
+    return False
+
+
 def pretrained_force_field(path: str | Path, settings: Mapping[str, Any]) -> ForceField:
-    """Read weights as a force field: a file that a force field saved, or a checkpoint of ``sevenn``.
+    """Read weights as a force field: a file that a force field saved, a checkpoint of ``sevenn`` or ``chgnet``, a model of MACE.
 
     Parameters
     ----------
     path
-        The file; which of both it is stands in it.
+        The file; which of them it is stands in it.
     settings
         Settings to change, such as ``fit_learning_rate`` and ``freeze``; not what decides the shapes of the weights.
 
     Raises
     ------
     ArtifactError
-        If it is neither, or damaged.
+        If it is none of them, or damaged.
     InputError
-        For a setting that the force field does not have, or that asks for other weights.
+        For a setting that the force field does not have, or that asks for other weights; for a model that is not read here.
+    MissingExtraError
+        For a model of MACE where ``mace-torch`` is not installed.
 
     Examples
     --------
@@ -80,21 +117,37 @@ def pretrained_force_field(path: str | Path, settings: Mapping[str, Any]) -> For
     Traceback (most recent call last):
     idealflow.errors.InputError: pretrained weights bring cutoff with them, which cannot be changed; leave it out
     """
-    from idealflow.forcefields.sevennet import SevenNetForceField, from_sevennet
-
     path = Path(path)
     with path.open("rb") as handle:
         ours = handle.read(1) == b"{"
     if ours:
         return _changed(load_force_field(path), settings)
-    try:
-        architecture, weights = from_sevennet(path)
-    except ArtifactError as error:
-        raise ArtifactError(
-            f"{path} holds no weights that can be read: neither a force field that idealflow saved nor a whole checkpoint of "
-            f"sevenn ({error})"
-        ) from error
-    return _changed(SevenNetForceField.with_weights(architecture, weights, pretrained=None), settings)
+    return _changed(_foreign(path), settings)
+
+
+def _foreign(path: Path) -> ForceField:
+    """Weights that another package wrote."""
+    from idealflow.forcefields.chgnet import CHGNetForceField, from_chgnet
+    from idealflow.forcefields.mace import MACEForceField, from_mace
+    from idealflow.forcefields.sevennet import SevenNetForceField, from_sevennet
+
+    readers: list[tuple[Any, Any, dict[str, Any]]] = [
+        (from_sevennet, SevenNetForceField, {"pretrained": None}),
+        (from_chgnet, CHGNetForceField, {"pretrained": None}),
+        (from_mace, MACEForceField, {}),
+    ]
+    for read, kind, others in readers:
+        try:
+            architecture, weights = read(path)
+        except ArtifactError as error:
+            cause = error
+            continue
+        made: ForceField = kind.with_weights(architecture, weights, **others)
+        return made
+    raise ArtifactError(
+        f"{path} holds no weights that can be read: neither a force field that idealflow saved, nor a whole checkpoint of sevenn "
+        f"or chgnet, nor a whole model of mace-torch ({cause})"
+    ) from cause
 
 
 def _changed(force_field: ForceField, settings: Mapping[str, Any]) -> ForceField:

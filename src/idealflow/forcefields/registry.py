@@ -35,6 +35,7 @@ FORCE_FIELDS = Plugins(
         "m3gnet": ("idealflow.forcefields.m3gnet:M3GNetForceField", None),
         "m3gnet-small": ("idealflow.forcefields.m3gnet:SmallM3GNetForceField", None),
         "sevennet": ("idealflow.forcefields.sevennet:SevenNetForceField", "sevennet"),
+        "chgnet": ("idealflow.forcefields.chgnet:CHGNetForceField", "chgnet"),
         "mace": ("idealflow.forcefields.mace:MACEForceField", "mace"),
     },
 )

@@ -15,12 +15,12 @@ __all__ = ["checked_force_field", "checked_members", "resampled"]
 
 
 def checked_force_field(force_field: object) -> AtomicForceField:
-    """Return the force field, if it can tell the energies of single atoms.
+    """Return the force field, if it can tell the energies of single atoms, and learn.
 
     Raises
     ------
     InputError
-        If it has no ``atomic_energies()``.
+        If it has no ``atomic_energies()``, or no parameter that learns.
 
     Examples
     --------
@@ -28,6 +28,16 @@ def checked_force_field(force_field: object) -> AtomicForceField:
     >>> checked_force_field(get_force_field("local", species=["Cu"])).name
     'local'
     """
+    found = _with_atomic_energies(force_field)
+    if getattr(force_field, "n_parameters", 1) == 0:
+        raise InputError(
+            "all parameters are frozen, so the members of a committee would be the same force field; freeze fewer, or use "
+            "uncertainty: soap"
+        )
+    return found
+
+
+def _with_atomic_energies(force_field: object) -> AtomicForceField:
     if not isinstance(force_field, AtomicForceField):
         raise InputError(
             f"a committee needs force fields with atomic_energies(), {getattr(force_field, 'name', force_field)!r} has none; use "
@@ -42,8 +52,8 @@ def checked_members(members: Sequence[object], base: UncertaintyModel) -> list[A
     Raises
     ------
     InputError
-        For fewer than two members, and for members without atomic energies, of other species than ``base``, or with a longer
-        cutoff than its.
+        For fewer than two members, and for members without atomic energies, that do not know all species of ``base``, or with a
+        longer cutoff than its.
 
     Examples
     --------
@@ -57,11 +67,11 @@ def checked_members(members: Sequence[object], base: UncertaintyModel) -> list[A
     if len(members) < 2:
         raise InputError(f"a committee needs at least 2 members, got {len(members)}")
     good: list[AtomicForceField] = []
-    for member in map(checked_force_field, members):
-        if set(member.species) != set(base.species):
+    for member in map(_with_atomic_energies, members):
+        if unknown := [symbol for symbol in base.species if symbol not in member.species]:
             raise InputError(
-                f"members and base must know the same species, got {', '.join(member.species)} and "
-                f"{', '.join(base.species)}; make them with the same"
+                f"members must know all species of the base, {', '.join(base.species)}, and one does not know "
+                f"{', '.join(unknown)}; make it with them"
             )
         if member.cutoff > base.cutoff:
             raise InputError(

@@ -51,8 +51,8 @@ class CommitteeUncertainty(SOAPCoverage):
     Parameters
     ----------
     members
-        At least two trained force fields of the same species, which differ by their seeds or their parts of the data. If one
-        of them drives the dynamics, it comes first.
+        At least two trained force fields that know the species of ``base``, and others perhaps. They differ by their seeds, by
+        their parts of the data, or by their architectures. If one of them drives the dynamics, it comes first.
     base
         SOAP model of the same environments and species; updates change it.
     frames
@@ -65,8 +65,8 @@ class CommitteeUncertainty(SOAPCoverage):
     Raises
     ------
     InputError
-        For fewer than two members, members without atomic energies, of other species or with a longer cutoff than ``base``,
-        members that agree everywhere, or bad structures.
+        For fewer than two members, members without atomic energies, that do not know all species of ``base`` or have a longer
+        cutoff, members that agree everywhere, or bad structures.
 
     Examples
     --------
@@ -153,7 +153,7 @@ class CommitteeUncertainty(SOAPCoverage):
 
     @classmethod
     def check(cls, force_field: object) -> None:
-        """Refuse a force field that does not tell the energies of atoms."""
+        """Refuse a force field that does not tell the energies of atoms, and one of which nothing learns."""
         checked_force_field(force_field)
 
     @classmethod
@@ -228,7 +228,7 @@ class CommitteeUncertainty(SOAPCoverage):
         ------
         InputError
             For no frames, missing labels, unknown species, species that members never saw, positions that are not
-            finite, or a leader of other species; nothing is changed then.
+            finite, or a leader that does not know all species; nothing is changed then.
         """
         check_dataset(frames, self.species)
         how = learned or ForceFieldUpdate()
@@ -252,7 +252,7 @@ class CommitteeUncertainty(SOAPCoverage):
         Raises
         ------
         InputError
-            If it describes other species, or does not tell the energies of atoms.
+            If it does not know all species, or does not tell the energies of atoms.
         """
         made = self.copy()
         members = checked_members([checked_force_field(force_field), *made._members[1:]], made.base)

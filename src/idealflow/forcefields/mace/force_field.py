@@ -17,9 +17,13 @@ from idealflow.forcefields.toolkit.settings import check_whole
 
 __all__ = ["MACEForceField"]
 
+#: settings that are left out of files where they have these values
+_FINE = {"cutoff_power": 5, "residual": True, "distance_transform": None, "reduced": True}
+_TRANSFORMS = (None, "Agnesi", "Soft")
+
 
 class MACEForceField(MessagePassingForceField):
-    """MACE (Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022), learned from scratch.
+    """MACE (Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022), learned from scratch or from a model of ``mace-torch``.
 
     Its layers come with the package ``mace-torch``, which pins an old e3nn: give it an environment of its own (docs, "Your own
     force field"). Messages are divided by the mean number of neighbours in the first training set.
@@ -39,8 +43,15 @@ class MACEForceField(MessagePassingForceField):
         Radial functions, widths of the network that makes weights of messages from them, and of the last readout.
     fit_steps, batch_size, fit_learning_rate
         Defaults of :meth:`fit`: gradient steps, structures per step, highest step size of Adam.
+    cutoff_power
+        Power of the polynomial that takes messages smoothly to zero at the cutoff.
+    residual, distance_transform, reduced
+        Where models of ``mace-torch`` differ: whether an atom's first state goes into its second one (not in those of ``--model
+        MACE``); ``Agnesi`` or ``Soft`` for transformed distances; whether products that depend on each other are left out.
     precision
         In which the calculator computes, ``single`` or ``double``; learning is in single precision.
+    freeze
+        Names of parameters that do not learn, as patterns: ``interactions.0.*``, ``node_embedding.*``, or ``*`` for all.
     device
         Torch device, for instance ``cuda``; None takes ``IDEALFLOW_FORCE_FIELD_DEVICE``, and else the CPU. Files do not have it.
 
@@ -79,6 +90,11 @@ class MACEForceField(MessagePassingForceField):
         fit_learning_rate: float = 5e-3,
         precision: str = "single",
         device: str | None = None,
+        cutoff_power: int = 5,
+        residual: bool = True,
+        distance_transform: str | None = None,
+        reduced: bool = True,
+        freeze: Sequence[str] = (),
     ) -> None:
         settings: dict[str, Any] = {
             "species": species,
@@ -95,9 +111,20 @@ class MACEForceField(MessagePassingForceField):
             "batch_size": batch_size,
             "fit_learning_rate": fit_learning_rate,
             "precision": precision,
+            **({"freeze": freeze if isinstance(freeze, str) else list(freeze)} if freeze else {}),
         }
+        fine = {
+            "cutoff_power": cutoff_power,
+            "residual": residual,
+            "distance_transform": distance_transform,
+            "reduced": reduced,
+        }
+        settings |= {name: value for name, value in fine.items() if value != _FINE[name]}
         check_whole(settings, "channels", "correlation", "n_layers", "n_radial", "readout")
         check_whole(settings, "degree", "l_max", least=0)
+        check_whole(fine, "cutoff_power")
+        if distance_transform not in _TRANSFORMS:
+            raise InputError(f"distance_transform must be Agnesi, Soft or null, got {distance_transform!r}")
         if settings["degree"] > settings["l_max"]:
             raise InputError(f"degree must be at most l_max, {l_max}, got {degree}")
         if not settings["radial_hidden"] or not all(is_whole(width) and width >= 1 for width in radial_hidden):
@@ -120,7 +147,8 @@ class MACEForceField(MessagePassingForceField):
             "readout",
         )
         numbers = [atomic_numbers[symbol] for symbol in self.species]
-        return MACENetwork(numbers, **{name: self.settings[name] for name in own})
+        chosen = {name: self.settings[name] for name in (*own, *_FINE) if name in self.settings}
+        return MACENetwork(numbers, **chosen)
 
     def _begin(self, samples: Sequence[GraphSample], seed: int) -> None:
         super()._begin(samples, seed)

@@ -22,8 +22,8 @@ __all__ = ["MACENetwork"]
 class MACENetwork(MessagePassingNetwork):
     """The network of MACE (Batatia et al., NeurIPS 2022), of the blocks of ``mace-torch``.
 
-    Blocks, and with them the names of their parameters, are those of ``ScaleShiftMACE`` with residual interactions; the order in
-    which they are called is ours, so that large structures are computed layer by layer in parts.
+    Blocks, and with them the names of their parameters, are those of ``ScaleShiftMACE``; the order in which they are called is
+    ours, so that large structures are computed layer by layer in parts.
 
     Parameters
     ----------
@@ -43,6 +43,14 @@ class MACENetwork(MessagePassingNetwork):
         Number of Bessel functions of the distance, and widths of the network that makes weights of messages from them.
     readout
         Width of the last layer's readout.
+    cutoff_power
+        Power of the polynomial that takes messages smoothly to zero at the cutoff.
+    residual
+        Whether an atom's first state goes into its second one beside the messages.
+    distance_transform
+        ``Agnesi`` or ``Soft``: distances are transformed, by the sizes of the atoms, before the radial functions.
+    reduced
+        Whether products that depend on each other are left out.
 
     Raises
     ------
@@ -56,6 +64,7 @@ class MACENetwork(MessagePassingNetwork):
     """
 
     neighbours: Tensor
+    numbers: Tensor
 
     def __init__(
         self,
@@ -69,6 +78,10 @@ class MACENetwork(MessagePassingNetwork):
         n_radial: int = 8,
         radial_hidden: Sequence[int] = (64, 64, 64),
         readout: int = 16,
+        cutoff_power: int = 5,
+        residual: bool = True,
+        distance_transform: str | None = None,
+        reduced: bool = True,
     ) -> None:
         super().__init__(len(numbers))
         self._made_of = (
@@ -82,16 +95,22 @@ class MACENetwork(MessagePassingNetwork):
             n_radial,
             radial_hidden,
             readout,
+            cutoff_power,
+            residual,
+            distance_transform,
+            reduced,
         )
         self.n_layers, self._l_max, self._n_species = n_layers, l_max, len(numbers)
         with _plain_code() as (o3, modules):
             blocks = modules.ScaleShiftMACE(
                 r_max=cutoff,
                 num_bessel=n_radial,
-                num_polynomial_cutoff=5,
+                num_polynomial_cutoff=cutoff_power,
                 max_ell=l_max,
                 interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-                interaction_cls_first=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+                interaction_cls_first=modules.interaction_classes[
+                    "RealAgnosticResidualInteractionBlock" if residual else "RealAgnosticInteractionBlock"
+                ],
                 num_interactions=n_layers,
                 num_elements=len(numbers),
                 hidden_irreps=o3.Irreps("+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(degree + 1))),
@@ -104,10 +123,13 @@ class MACENetwork(MessagePassingNetwork):
                 radial_MLP=list(radial_hidden),
                 atomic_inter_scale=1.0,
                 atomic_inter_shift=0.0,
+                distance_transform=distance_transform or "None",
+                use_reduced_cg=reduced,
             )
         self.node_embedding, self.radial_embedding = blocks.node_embedding, blocks.radial_embedding
         self.interactions, self.products, self.readouts = blocks.interactions, blocks.products, blocks.readouts
         self.register_buffer("neighbours", torch.tensor(36.0, dtype=torch.float64))
+        self.register_buffer("numbers", torch.tensor(list(numbers)), persistent=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A network made anew, with these values: e3nn compiles the code of what is copied otherwise."""
@@ -132,7 +154,8 @@ class MACENetwork(MessagePassingNetwork):
         """Radial functions (n_pairs, n_radial), and spherical harmonics of the directions (n_pairs, (l_max + 1)²)."""
         self._in(dtype)
         r = graph.vec.square().sum(1, keepdim=True).sqrt().to(dtype)
-        radial, _ = self.radial_embedding(r, None, None, None)
+        species = self._species(graph.kind, dtype)
+        radial, _ = self.radial_embedding(r, species, torch.stack([graph.sender, graph.receiver]), self.numbers)
         return radial, torch.cat(harmonics(-graph.vec, self._l_max), 1).to(dtype)
 
     def layer(
@@ -149,7 +172,8 @@ class MACENetwork(MessagePassingNetwork):
             edge_index=torch.stack([graph.sender, graph.receiver]),
         )
         message = message[:n] / self.neighbours.to(nodes.dtype)
-        states: Tensor = self.products[number](node_feats=message, sc=own[:n], node_attrs=species[:n])
+        kept = None if own is None else own[:n]
+        states: Tensor = self.products[number](node_feats=message, sc=kept, node_attrs=species[:n])
         return states, pairs
 
     def readout(self, nodes: Sequence[Tensor], kind: Tensor) -> Tensor:

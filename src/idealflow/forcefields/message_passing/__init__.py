@@ -12,14 +12,16 @@ from idealflow.forcefields.message_passing.graph import (
     parts_of,
     surroundings_of,
 )
-from idealflow.forcefields.message_passing.network import MessagePassingNetwork
+from idealflow.forcefields.message_passing.network import Edges, MessagePassingNetwork, PairStates
 
 __all__ = [
+    "Edges",
     "Evaluator",
     "Frame",
     "Graph",
     "MessagePassingForceField",
     "MessagePassingNetwork",
+    "PairStates",
     "Part",
     "frame_of",
     "graph_of",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idealflow.forcefields.message_passing.graph import Frame, Graph, Part
-from idealflow.forcefields.message_passing.network import MessagePassingNetwork
+from idealflow.forcefields.message_passing.network import Edges, MessagePassingNetwork, PairStates
 
 __all__ = ["DividedPass"]
 
@@ -62,10 +62,16 @@ class DividedPass:
     ) -> None:
         self._network, self._parts, self._dtype, self._device = network, parts, dtype, device
         self._n_pairs = len(frame.pairs.j)
+        self._reverse: Tensor | None = None
+        if network.undirected and frame.reverse is not None:
+            self._reverse = torch.from_numpy(frame.reverse).to(device)
         with torch.no_grad():
             self._geometry = [network.geometry(part.graph, dtype) for part in parts]
             self._nodes = [network.start(torch.from_numpy(frame.kind).to(device), dtype)]
             self._pairs: list[Tensor | None] = [None]
+            self._angles: list[list[Tensor | None]] = [
+                [None] * len(parts)
+            ]  # of each part, since no other part uses them
             for number in range(network.n_layers - 1):
                 self._step(number)
 
@@ -73,8 +79,8 @@ class DividedPass:
         """Energy of each atom relative to its species' reference, eV, (n,)."""
         last, found = self._network.n_layers - 1, []
         with torch.no_grad():
-            for part, geometry in zip(self._parts, self._geometry, strict=True):
-                new, _ = self._layer(last, part.graph, geometry, self._table(last, part), self._before(last, part))
+            for place, (part, geometry) in enumerate(zip(self._parts, self._geometry, strict=True)):
+                new, _ = self._layer(last, part.graph, geometry, self._table(last, part), self._before(last, place))
                 found.append(self._energies([*self._own_states(part), new], part))
         return torch.cat(found)
 
@@ -89,14 +95,16 @@ class DividedPass:
         out: list[Tensor] = []
         for number in reversed(range(network.n_layers)):
             last = number == network.n_layers - 1
-            for part, geometry, kept in zip(self._parts, self._geometry, by_geometry, strict=True):
+            if not last:
+                self._pairs[number + 1] = self._both_ways(self._pairs[number + 1])  # the gradient goes the same way
+            for place, (part, geometry, kept) in enumerate(zip(self._parts, self._geometry, by_geometry, strict=True)):
                 leaves = [each.detach().requires_grad_(each.is_floating_point()) for each in geometry]
                 table = self._table(number, part).requires_grad_()
-                before = self._before(number, part)
+                before = self._before(number, place)
+                states = [each.requires_grad_() for each in _tensors(before)]
                 own = [state.requires_grad_() for state in self._own_states(part)] if last else []
                 rows = part.rows[: part.graph.n_receivers]
                 with torch.enable_grad():
-                    before = None if before is None else before.requires_grad_()
                     new, after = self._layer(number, part.graph, _like(geometry, leaves), table, before)
                     if last:
                         energies = self._energies([*own, new], part)
@@ -104,21 +112,23 @@ class DividedPass:
                         outputs, slopes = [energies], [seeds.index_select(0, rows)]
                     else:
                         outputs, slopes = [new], [by_nodes[number + 1].index_select(0, rows)]
-                        if after is not None and (later := self._pairs[number + 1]) is not None:
-                            outputs.append(after)
-                            slopes.append(later[part.pairs])
+                        for each, later in zip(_tensors(after), _tensors(self._before(number + 1, place)), strict=True):
+                            outputs.append(each)
+                            slopes.append(later)
                 floats = [each for each in leaves if each.requires_grad]
-                inputs = [table, *own, *floats, *([] if before is None else [before])]
+                inputs = [table, *own, *floats, *states]
                 found = list(torch.autograd.grad(outputs, inputs, slopes, allow_unused=True))
                 _add_rows(by_nodes[number], part.rows, found.pop(0))
                 for state in by_nodes if last else []:
                     _add_rows(state, rows, found.pop(0))
-                for place, leaf in enumerate(leaves):
+                for row, leaf in enumerate(leaves):
                     if leaf.requires_grad and (slope := found.pop(0)) is not None:
-                        earlier = kept[place]
-                        kept[place] = slope if earlier is None else earlier + slope
-                if before is not None and (states := self._pairs[number]) is not None:
-                    states[part.pairs] = 0.0 if found[0] is None else found[0]
+                        earlier = kept[row]
+                        kept[row] = slope if earlier is None else earlier + slope
+                if (table_of_pairs := self._pairs[number]) is not None:
+                    table_of_pairs[part.pairs] = 0.0 if found[0] is None else found[0]
+                if isinstance(before, Edges):
+                    self._angles[number][place] = torch.zeros_like(before.angles) if found[1] is None else found[1]
         return torch.cat(out), self._in_vectors(by_geometry)
 
     def _in_vectors(self, by_geometry: Sequence[Sequence[Tensor | None]]) -> Float:
@@ -139,9 +149,12 @@ class DividedPass:
         """States of all atoms and pairs after a layer."""
         received: Tensor | None = None
         states: Tensor | None = None
-        for part, geometry in zip(self._parts, self._geometry, strict=True):
-            before = self._before(number, part)
+        angles: list[Tensor | None] = []
+        for place, (part, geometry) in enumerate(zip(self._parts, self._geometry, strict=True)):
+            before = self._before(number, place)
             new, after = self._layer(number, part.graph, geometry, self._table(number, part), before)
+            after, own = (after.pairs, after.angles) if isinstance(after, Edges) else (after, None)
+            angles.append(own)
             if received is None:
                 received = new.new_empty((len(self._nodes[0]), *new.shape[1:]))
             received[part.rows[: part.graph.n_receivers]] = new
@@ -149,20 +162,29 @@ class DividedPass:
                 states = after.new_empty((self._n_pairs, *after.shape[1:])) if states is None else states
                 states[part.pairs] = after
         self._nodes.append(self._nodes[-1] if received is None else received)
-        self._pairs.append(states)
+        self._pairs.append(self._both_ways(states))
+        self._angles.append(angles)
 
     def _layer(
-        self, number: int, graph: Graph, geometry: tuple[Tensor, ...], table: Tensor, before: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self, number: int, graph: Graph, geometry: tuple[Tensor, ...], table: Tensor, before: PairStates
+    ) -> tuple[Tensor, PairStates]:
         state = self._network.first_pairs(geometry) if number == 0 else before
         return self._network.layer(number, table, state, graph, geometry)
 
     def _table(self, number: int, part: Part) -> Tensor:
         return self._nodes[number].index_select(0, part.rows)
 
-    def _before(self, number: int, part: Part) -> Tensor | None:
-        states = self._pairs[number]
-        return None if states is None else states[part.pairs].clone()
+    def _both_ways(self, states: Tensor | None) -> Tensor | None:
+        if states is None or self._reverse is None:
+            return states
+        return states + states.index_select(0, self._reverse)
+
+    def _before(self, number: int, place: int) -> PairStates:
+        states, angles = self._pairs[number], self._angles[number][place]
+        if states is None:
+            return None
+        own = states[self._parts[place].pairs].clone()
+        return own if angles is None else Edges(own, angles.clone())
 
     def _own_states(self, part: Part) -> list[Tensor]:
         rows = part.rows[: part.graph.n_receivers]
@@ -178,6 +200,12 @@ def _like(geometry: tuple[Tensor, ...], leaves: Sequence[Tensor]) -> tuple[Tenso
     kind: Any = type(geometry)
     made: tuple[Tensor, ...] = tuple(leaves) if kind is tuple else kind(*leaves)
     return made
+
+
+def _tensors(states: PairStates) -> list[Tensor]:
+    if states is None:
+        return []
+    return list(states) if isinstance(states, Edges) else [states]
 
 
 def _add_rows(whole: Tensor, rows: Tensor, slope: Tensor | None) -> None:

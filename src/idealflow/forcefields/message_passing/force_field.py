@@ -187,10 +187,29 @@ class MessagePassingForceField(GradientLearner[GraphSample]):
         if unknown := [symbol for symbol in kept if symbol not in known]:
             raise InputError(f"the weights do not know {', '.join(unknown)}; they know {', '.join(known)}")
         made = cls(**{**settings, **others, "species": kept})
-        rows = [known.index(symbol) for symbol in made.species]
-        of_species = made.network.of_species
-        made.take_weights({name: value[rows] if name in of_species else value for name, value in weights.items()})
+        made._take_species(known, weights)
         return made
+
+    def _begin_with(
+        self,
+        pretrained: str,
+        settings: dict[str, Any],
+        known: list[str],
+        weights: dict[str, Tensor],
+        device: str | None,
+    ) -> None:
+        """What a constructor does for weights that have a name: the base's, with some of the species that they know."""
+        if unknown := [symbol for symbol in settings["species"] if symbol not in known]:
+            raise InputError(f"the weights {pretrained} do not know {', '.join(unknown)}; they know {', '.join(known)}")
+        MessagePassingForceField.__init__(self, settings, device)
+        self._take_species(known, weights)
+        self.start_here()
+
+    def _take_species(self, known: list[str], weights: dict[str, Tensor]) -> None:
+        """Take over the rows of its species from weights that know these."""
+        rows = [known.index(symbol) for symbol in self.species]
+        of_species = self.network.of_species
+        self.take_weights({name: value[rows] if name in of_species else value for name, value in weights.items()})
 
     def save(self, path: str | Path) -> Path:
         """Write weights, scales and the optimiser's state to one file, atomically and exactly; the device is not in it."""
@@ -224,7 +243,7 @@ class MessagePassingForceField(GradientLearner[GraphSample]):
         return type(self)(**settings, device=str(self.device))
 
     def _frame(self, atoms: Atoms, kinds: Callable[[Atoms], NDArray[np.int64]] | None = None) -> Frame:
-        return frame_of(atoms, (kinds or self._known.of)(atoms), self.cutoff)
+        return frame_of(atoms, (kinds or self._known.of)(atoms), self.cutoff, undirected=self.network.undirected)
 
     def _evaluator(self, pairs_at_once: int | None) -> Evaluator:
         precision = _PRECISIONS[self.settings["precision"]]

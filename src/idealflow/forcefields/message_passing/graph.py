@@ -31,6 +31,8 @@ class Frame:
         Neighbours of every atom, in the order of the atoms.
     volume
         Volume of the cell, Å³, positive for left-handed cells too; 0 without a cell in three directions.
+    reverse : (n_pairs,) int64
+        Which pair is the same one seen from its other atom; None where no network asks for it.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class Frame:
     kind: Whole
     pairs: Pairs
     volume: float
+    reverse: Whole | None = None
 
     @property
     def receiver(self) -> Whole:
@@ -50,8 +53,19 @@ class Frame:
         return np.repeat(np.arange(len(self.kind)), np.diff(self.pairs.offsets))
 
 
-def frame_of(atoms: Atoms, kind: Whole, cutoff: float) -> Frame:
+def frame_of(atoms: Atoms, kind: Whole, cutoff: float, *, undirected: bool = False) -> Frame:
     """Find the neighbours of all atoms of a structure, each direction as periodic as it is.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    kind : (n,) int64
+        Species index of each atom.
+    cutoff
+        Distance up to which atoms are neighbours, Å.
+    undirected
+        Whether to find for each pair the same one seen from its other atom, too.
 
     Examples
     --------
@@ -62,7 +76,23 @@ def frame_of(atoms: Atoms, kind: Whole, cutoff: float) -> Frame:
     [-2.5, 2.5]
     """
     pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
-    return Frame(kind, pairs, float(atoms.cell.volume) if atoms.cell.rank == 3 else 0.0)
+    volume = float(atoms.cell.volume) if atoms.cell.rank == 3 else 0.0
+    return Frame(kind, pairs, volume, _reverse(pairs) if undirected else None)
+
+
+def _reverse(pairs: Pairs) -> Whole:
+    """Row of each pair seen from its other atom; its own row where rounding left only one of both within the cutoff."""
+    n, n_atoms, shift = len(pairs.j), len(pairs.offsets) - 1, pairs.shift.astype(np.int64)
+    if not n:
+        return np.zeros(0, dtype=np.int64)
+    i, j = np.repeat(np.arange(n_atoms), np.diff(pairs.offsets)), pairs.j.astype(np.int64)
+    most = int(np.abs(shift).max())
+    images = (2 * most + 1) ** np.arange(3)
+    key = (i * n_atoms + j) * (2 * most + 1) ** 3 + (shift + most) @ images
+    wanted = (j * n_atoms + i) * (2 * most + 1) ** 3 + (most - shift) @ images
+    order = np.argsort(key)
+    found = order[np.searchsorted(key, wanted, sorter=order).clip(max=n - 1)]
+    return np.where(key[found] == wanted, found, np.arange(n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +109,8 @@ class Graph:
         Rows of the table; receivers ascend.
     vec : (n_pairs, 3) float64, Å
         From the receiver to the sender.
+    reverse : (n_pairs,) int64
+        Row of the same pair seen from its other atom, its own row if that atom does not receive; None where no network asks.
 
     Examples
     --------
@@ -93,6 +125,7 @@ class Graph:
     receiver: Tensor
     sender: Tensor
     vec: Tensor
+    reverse: Tensor | None = None
 
     def received(self, messages: Tensor) -> Tensor:
         """Sum of the messages (n_pairs, width) that each receiver gets, (n_receivers, width)."""
@@ -111,7 +144,8 @@ def graph_of(frame: Frame, device: torch.device | None = None) -> Graph:
     """
     arrays = (frame.kind, frame.receiver, frame.pairs.j.astype(np.int64), frame.pairs.vec)
     kind, receiver, sender, vec = (torch.from_numpy(array).to(device) for array in arrays)
-    return Graph(kind, len(frame.kind), receiver, sender, vec)
+    reverse = None if frame.reverse is None else torch.from_numpy(frame.reverse).to(device)
+    return Graph(kind, len(frame.kind), receiver, sender, vec, reverse)
 
 
 def joined(frames: Sequence[Frame], device: torch.device | None = None) -> Graph:
@@ -131,7 +165,10 @@ def joined(frames: Sequence[Frame], device: torch.device | None = None) -> Graph
         np.concatenate([frame.pairs.vec for frame in frames]),
     )
     kind, receiver, sender, vec = (torch.from_numpy(array).to(device) for array in arrays)
-    return Graph(kind, len(kind), receiver, sender, vec)
+    starts = np.cumsum([0, *(len(frame.pairs.j) for frame in frames[:-1])])
+    rows = [f.reverse + start for f, start in zip(frames, starts, strict=True) if f.reverse is not None]
+    reverse = torch.from_numpy(np.concatenate(rows)).to(device) if rows else None
+    return Graph(kind, len(kind), receiver, sender, vec, reverse)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +209,15 @@ def _part(frame: Frame, atoms: Whole, pairs: slice | Whole, device: torch.device
     rows = np.concatenate([atoms, others])
     arrays = (frame.kind[rows], np.repeat(np.arange(len(atoms)), counts), row[senders], frame.pairs.vec[pairs], rows)
     kind, receiver, sender, vec, table = (torch.from_numpy(array).to(device) for array in arrays)
-    chosen = pairs if isinstance(pairs, slice) else torch.from_numpy(pairs)
-    return Part(Graph(kind, len(atoms), receiver, sender, vec), table, chosen)
+    if isinstance(pairs, slice):
+        return Part(Graph(kind, len(atoms), receiver, sender, vec), table, pairs)
+    reverse = None
+    if frame.reverse is not None:
+        place = np.full(len(frame.reverse), -1, dtype=np.int64)
+        place[pairs] = np.arange(len(pairs))
+        found = place[frame.reverse[pairs]]
+        reverse = torch.from_numpy(np.where(found < 0, np.arange(len(pairs)), found)).to(device)
+    return Part(Graph(kind, len(atoms), receiver, sender, vec, reverse), table, torch.from_numpy(pairs))
 
 
 def parts_of(frame: Frame, n_pairs: int, device: torch.device | None = None) -> list[Part]:

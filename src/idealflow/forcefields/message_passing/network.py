@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from idealflow.forcefields.message_passing.graph import Graph
 
-__all__ = ["MessagePassingNetwork"]
+__all__ = ["Edges", "MessagePassingNetwork", "PairStates", "both_ways"]
+
+
+class Edges(NamedTuple):
+    """States of pairs (n_pairs, width), and of what a network makes of several pairs of one receiver, such as angles.
+
+    Examples
+    --------
+    >>> Edges(torch.zeros(6, 4), torch.zeros(10, 4)).angles.shape
+    torch.Size([10, 4])
+    """
+
+    pairs: Tensor
+    angles: Tensor
+
+
+#: what a layer knows of pairs: their states, with those of angles too, or nothing
+PairStates = Tensor | Edges | None
 
 
 class MessagePassingNetwork(nn.Module, ABC):
     """A network that gives the energy of every atom, layer by layer.
 
     An atom's state is a row of numbers. In every layer an atom receives messages of its neighbours, and gets a new state. A
-    pair may have a state too, which only its receiver's messages use. So a layer of some atoms needs the states of these atoms
-    and of their neighbours, and nothing else: that is what lets :mod:`~idealflow.forcefields.message_passing.evaluation` divide
-    large structures.
+    pair may have a state too, which only its receiver's messages use, and so may angles between pairs. So a layer of some atoms
+    needs the states of these atoms and of their neighbours, and nothing else: that is what lets
+    :mod:`~idealflow.forcefields.message_passing.evaluation` divide large structures. Where pairs are ``undirected``, the two
+    directions of a pair share a state: the sum of what the layer gave to each.
 
     Everything must be made of operations that torch can differentiate twice, and of sums whose order does not change from run to
     run: ``index_select``, not ``x[index]``; :meth:`Graph.received <idealflow.forcefields.message_passing.Graph.received>`.
@@ -60,6 +78,8 @@ class MessagePassingNetwork(nn.Module, ABC):
     n_layers: int
     #: names of tensors with a row for each species
     of_species: tuple[str, ...] = ("scale", "reference", "seen")
+    #: whether after each layer but the last the states of a pair and of its reverse are added up
+    undirected: bool = False
 
     reference: Tensor
     scale: Tensor
@@ -79,15 +99,13 @@ class MessagePassingNetwork(nn.Module, ABC):
     def geometry(self, graph: Graph, dtype: torch.dtype) -> Any:
         """A tuple of tensors: what all layers need of the vectors between atoms, such as radial functions."""
 
-    def first_pairs(self, geometry: Any) -> Tensor | None:
-        """First states of pairs, (n_pairs, width); None for networks without."""
+    def first_pairs(self, geometry: Any) -> PairStates:
+        """First states of pairs, (n_pairs, width), with those of angles if there are any; None for networks without."""
         del geometry
         return None
 
     @abstractmethod
-    def layer(
-        self, number: int, nodes: Tensor, pairs: Tensor | None, graph: Graph, geometry: Any
-    ) -> tuple[Tensor, Tensor | None]:
+    def layer(self, number: int, nodes: Tensor, pairs: Any, graph: Graph, geometry: Any) -> tuple[Tensor, PairStates]:
         """New states of the receivers, (n_receivers, width), and of the pairs.
 
         Parameters
@@ -97,7 +115,7 @@ class MessagePassingNetwork(nn.Module, ABC):
         nodes : (n_table, width)
             States of all atoms of the graph's table.
         pairs
-            States of the pairs.
+            States of the pairs, as :meth:`first_pairs` or the layer before gave them.
         """
 
     @abstractmethod
@@ -116,6 +134,8 @@ class MessagePassingNetwork(nn.Module, ABC):
         nodes = [table[:n]]
         for number in range(self.n_layers):
             received, pairs = self.layer(number, table, pairs, graph, geometry)
+            if self.undirected and graph.reverse is not None:
+                pairs = both_ways(pairs, graph.reverse)
             nodes.append(received)
             others = received.new_zeros(
                 (len(table) - n, *received.shape[1:])
@@ -126,3 +146,18 @@ class MessagePassingNetwork(nn.Module, ABC):
     def scaled(self, output: Tensor, kind: Tensor) -> Tensor:
         """Output of the network in eV, relative to the species' references."""
         return output * self.scale.index_select(0, kind)
+
+
+def both_ways(pairs: PairStates, reverse: Tensor) -> PairStates:
+    """Sum of the states of each pair and of its reverse; angles stay.
+
+    Examples
+    --------
+    >>> both_ways(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([1, 0, 2])).tolist()
+    [[3.0], [3.0], [8.0]]
+    """
+    if pairs is None:
+        return None
+    if isinstance(pairs, Edges):
+        return pairs._replace(pairs=pairs.pairs + pairs.pairs.index_select(0, reverse))
+    return pairs + pairs.index_select(0, reverse)

@@ -101,13 +101,7 @@ class SevenNetForceField(MessagePassingForceField):
             return
         architecture, weights = from_sevennet(shipped_file(pretrained))
         known = architecture.pop("species")
-        if unknown := [symbol for symbol in species if symbol not in known]:
-            raise InputError(f"the weights {pretrained} do not know {', '.join(unknown)}; they know {', '.join(known)}")
-        super().__init__({**settings, **architecture, "species": species}, device)
-        rows = [known.index(symbol) for symbol in self.species]
-        kept = self.network.of_species
-        self.take_weights({name: value[rows] if name in kept else value for name, value in weights.items()})
-        self.start_here()
+        self._begin_with(pretrained, {**settings, **architecture, "species": species}, known, weights, device)
 
     def new_network(self) -> SevenNet:
         """A network with random weights, as the settings have it."""

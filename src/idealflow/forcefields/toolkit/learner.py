@@ -120,12 +120,29 @@ class GradientLearner(TorchForceField[S]):
         return self._report(course, self._cost(samples), validation or dataset)
 
     def update(
-        self, new: Sequence[Atoms], replay: Sequence[Atoms], *, steps: int, lr: float = 1e-4, seed: int = 0
+        self,
+        new: Sequence[Atoms],
+        replay: Sequence[Atoms],
+        *,
+        steps: int,
+        lr: float = 1e-4,
+        seed: int = 0,
+        progress: Callable[[int, int, float], None] | None = None,
+        checkpoint: str | Path | None = None,
+        deadline: float | None = None,
     ) -> TrainReport:
         """Continue learning from the stored state of the optimiser; half of every batch is new, half is of the replay.
 
         The step size is ``lr``, and falls linearly to zero over the last third of the steps. Energies are set in closed form to
         what suits all these structures best. If the training diverges, the losses of the report end with one that is not finite.
+        After a stop the same call on a copy from before goes on.
+
+        Parameters
+        ----------
+        new, replay, steps, lr, seed
+            As of :meth:`ForceField.update <idealflow.forcefields.ForceField.update>`.
+        progress, checkpoint, deadline
+            As of :meth:`fit`.
 
         Raises
         ------
@@ -148,8 +165,14 @@ class GradientLearner(TorchForceField[S]):
         parts = [samples[: len(new)], samples[len(new) :], *([anchor] if anchor else [])]
         shares = [n_new, size - n_new, *([size] if anchor else [])]
         draws = Draws([len(part) for part in parts], shares, seed)
-        course = self._run(self._training([*samples, *anchor], optimiser, draws, falling(steps, lr), steps))
-        if not course.diverged:
+        rate = falling(steps, lr)
+        training = self._training([*samples, *anchor], optimiser, draws, rate, steps)
+        task = ""
+        if checkpoint is not None:
+            remembered = _tensors(optimiser.state_dict())
+            task = self._task(samples, [rate(step) for step in range(steps)], seed, len(new), *remembered)
+        course = self._run(training, progress, checkpoint=checkpoint, task=task, deadline=deadline)
+        if course.finished and not course.diverged:
             course.loss += self._settle(samples, "update")
         return self._report(course, self._atoms_of_batch(parts, shares), new)
 
@@ -230,10 +253,11 @@ class GradientLearner(TorchForceField[S]):
         self._optimiser_state = training.optimiser.state_dict()
         return course
 
-    def _task(self, samples: Sequence[S], rates: list[float], seed: int) -> str:
-        """Hash of what a training of the whole set depends on."""
+    def _task(self, samples: Sequence[S], rates: list[float], seed: int, *further: Any) -> str:
+        """Hash of what a training depends on."""
         weights = [value for _, value in sorted(self.module.state_dict().items())]
-        return task_key(self.settings, rates, seed, *weights, *(part for s in samples for part in self._parts(s)))
+        parts = (part for s in samples for part in self._parts(s))
+        return task_key(self.settings, rates, seed, *weights, *parts, *further)
 
     def _report(self, course: Course, cost: float, judged: Sequence[Atoms]) -> TrainReport:
         """What a training did; ``cost`` is the mean number of atoms in a batch."""
@@ -251,3 +275,11 @@ class GradientLearner(TorchForceField[S]):
             for part, share in zip(parts, shares, strict=True)
             if part
         )
+
+
+def _tensors(state: Any) -> list[Tensor]:
+    """All tensors of nested containers, in their order."""
+    if isinstance(state, Tensor):
+        return [state]
+    inner = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return [tensor for each in inner for tensor in _tensors(each)]

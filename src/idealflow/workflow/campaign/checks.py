@@ -17,7 +17,7 @@ from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.core.structure import totals_of
 from idealflow.errors import Faults, InputError, MissingExtraError
 from idealflow.forcefields import ForceField
-from idealflow.forcefields.pretrained import check_species
+from idealflow.forcefields.pretrained import check_species, is_gone
 from idealflow.structures.charges import ionic_charges
 from idealflow.workflow.campaign.settings import CampaignSettings
 from idealflow.workflow.folder.earlier import earlier_cutoff, earlier_species
@@ -34,7 +34,9 @@ _LARGEST_WHOLE = 20_000
 _CORES_COUNTED = 20
 
 
-def check_campaign(maker: CampaignSettings, atoms: Atoms, faults: Faults | None = None) -> None:
+def check_campaign(
+    maker: CampaignSettings, atoms: Atoms, faults: Faults | None = None, weights: Path | None = None
+) -> None:
     """Refuse settings that cannot give a sound campaign.
 
     Parameters
@@ -45,6 +47,8 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms, faults: Faults | None 
         The frame at step 0.
     faults
         Where faults are collected; None: the first is raised.
+    weights
+        A copy of pretrained weights from the campaign's artifacts, which is taken where the file that the config names is gone.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def check_campaign(maker: CampaignSettings, atoms: Atoms, faults: Faults | None 
         with faults.collected():
             _check_earlier(bootstrap, species)
     else:
-        _check_first_model(bootstrap, species, faults)
+        _check_first_model(bootstrap, species, faults, weights)
         with faults.collected():
             _check_first_data(maker, atoms, species)
     if not faults.found:
@@ -199,14 +203,14 @@ def _check_earlier(bootstrap: BootstrapMaker, species: Sequence[str]) -> None:
         )
 
 
-def _check_first_model(bootstrap: BootstrapMaker, species: Sequence[str], faults: Faults) -> None:
+def _check_first_model(bootstrap: BootstrapMaker, species: Sequence[str], faults: Faults, weights: Path | None) -> None:
     """Refuse settings of descriptor, force field and uncertainty that are impossible, alone or together."""
     soap: SOAP | None = None
     force_field: ForceField | None = None
     with faults.collected():
         soap = _descriptor(bootstrap, species)
     with faults.collected():
-        force_field = _force_field(bootstrap, species)
+        force_field = _force_field(bootstrap, species, weights)
     if force_field is None:
         return
     with faults.collected():
@@ -231,13 +235,16 @@ def _descriptor(bootstrap: BootstrapMaker, species: Sequence[str]) -> SOAP:
         ) from error
 
 
-def _force_field(bootstrap: BootstrapMaker, species: Sequence[str]) -> ForceField:
+def _force_field(bootstrap: BootstrapMaker, species: Sequence[str], weights: Path | None) -> ForceField:
     if "species" in bootstrap.force_field_settings:
         raise InputError(
             "bootstrap.force_field_settings: species is the campaign's to give, from all structures; leave it out"
         )
     try:
-        force_field = bootstrap.untrained(species)
+        gone = weights is not None and bootstrap.pretrained is not None and is_gone(bootstrap.pretrained)
+        force_field = bootstrap.untrained(species, weights if gone else None)
+        if weights is not None and isinstance(bootstrap.anchor, str) and not Path(bootstrap.anchor).is_file():
+            return force_field  # the anchors are in the campaign's force field
         if bootstrap.pretrained is not None and not isinstance(anchors := bootstrap.anchors(), int):
             held = sorted({symbol for atoms in anchors for symbol in atoms.get_chemical_symbols()})
             check_species(force_field, held, str(bootstrap.pretrained))

@@ -16,6 +16,7 @@ from idealflow.core.dynamics import get_sampler, sampler_to_dict
 from idealflow.core.registry import default_uncertainty_settings
 from idealflow.errors import InputError
 from idealflow.forcefields import default_settings, present_settings
+from idealflow.forcefields.pretrained import is_shipped
 from idealflow.former_names import FORMER
 from idealflow.schemas import SETTINGS_IN_FULL, Artifact
 from idealflow.storage import ArtifactStore
@@ -73,6 +74,9 @@ def settings_of(maker: CampaignSettings, *, hashed: bool = True) -> dict[str, An
     found["bootstrap.dataset"] = None if bootstrap.dataset is None else _file(bootstrap.dataset, hashed)
     if bootstrap.seeds is not None:
         found["bootstrap.seeds"] = [_seed(entry, hashed) for entry in found["bootstrap.seeds"]]
+    for key in ("bootstrap.pretrained", "bootstrap.anchor"):
+        if key in found:
+            found[key] = _weights(found[key], hashed)
     if bootstrap.campaign is not None:
         found["bootstrap.campaign"] = {"file": Path(bootstrap.campaign).name, "sha256": None}
     return found
@@ -142,6 +146,8 @@ def _under_present_names(stored: Mapping[str, Any]) -> dict[str, Any]:
             categories[section or "default"] = value
         elif key == "bootstrap.force_field_settings":
             kept[key] = present_settings(stored["bootstrap.force_field"], value)
+        elif key in ("bootstrap.pretrained", "bootstrap.anchor"):
+            kept[key] = _weights(value, hashed=False)
         else:
             present = FORMER.get(kinds.get(section, ""), {}).get(name, name)
             kept[f"{section}.{present}" if section else present] = value
@@ -240,6 +246,11 @@ def _file(name: str, hashed: bool) -> dict[str, Any]:
         return {"file": name, "sha256": None}
     with path.open("rb") as content:
         return {"file": name, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _weights(entry: Any, hashed: bool) -> Any:
+    """A file of weights or structures; a name of shipped weights, and a number of structures, are what they are."""
+    return _file(entry, hashed) if isinstance(entry, str) and not is_shipped(entry) else entry
 
 
 def _seed(entry: Any, hashed: bool) -> Any:

@@ -10,6 +10,7 @@ from ase.data import covalent_radii
 
 from idealflow.core.descriptors.neighbours import neighbour_pairs
 from idealflow.errors import InputError
+from idealflow.forcefields import reach_of
 from idealflow.workflow.campaign.checks import labels_whole, true_cutoff
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.check.costs import LabelCosts, duration, measured_labels
@@ -122,6 +123,8 @@ def _sizes(maker: IdealMaker, atoms: Atoms, findings: Findings) -> tuple[CellSiz
     if bootstrap.source != "campaign":
         force_field = bootstrap.untrained(species)
         sees += f", the force field {force_field.cutoff:.2f} Å"
+        if (reach := reach_of(force_field)) > force_field.cutoff:
+            sees += f" in each layer and {reach:.2f} Å in all"
     findings.say("cutoffs", f"{sees}; a cell is at least {2 * cutoff:.2f} Å wide")
     if not maker.learn:
         findings.say("learning", "off: nothing is labelled on the way")

@@ -24,13 +24,15 @@ from idealflow.workflow.jobs.progress import SPELLING, Progress, emit
 __all__ = ["examine_config", "former_maker", "kept_maker", "load_config", "maker_from_settings"]
 
 
-def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
+def load_config(path: str | Path, weights: Path | None = None) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     r"""Read and check a config file.
 
     Parameters
     ----------
     path
         The YAML file. File names in it are relative to its folder.
+    weights
+        A copy of pretrained weights from the campaign's artifacts, which is taken where the file that the config names is gone.
 
     Returns
     -------
@@ -56,12 +58,14 @@ def load_config(path: str | Path) -> tuple[IdealMaker, Atoms, dict[str, Any]]:
     >>> maker.campaign, len(atoms), maker.label.method
     ('copper', 108, 'EMT')
     """
-    maker, atoms, settings = examine_config(Path(path), Faults(first_only=True))
+    maker, atoms, settings = examine_config(Path(path), Faults(first_only=True), weights)
     assert maker is not None and atoms is not None  # noqa: S101, PT018  # the first fault would have been raised
     return maker, atoms, settings
 
 
-def examine_config(path: Path, faults: Faults) -> tuple[IdealMaker | None, Atoms | None, dict[str, Any]]:
+def examine_config(
+    path: Path, faults: Faults, weights: Path | None = None
+) -> tuple[IdealMaker | None, Atoms | None, dict[str, Any]]:
     r"""Read and check a config file to the end, whatever is wrong with it.
 
     Parameters
@@ -70,6 +74,8 @@ def examine_config(path: Path, faults: Faults) -> tuple[IdealMaker | None, Atoms
         The YAML file.
     faults
         Where what is wrong is collected, or raised.
+    weights
+        As of :func:`load_config`.
 
     Returns
     -------
@@ -116,7 +122,7 @@ def examine_config(path: Path, faults: Faults) -> tuple[IdealMaker | None, Atoms
         with faults.collected():
             atoms = build_structure(settings["structure"])
     if maker is not None and atoms is not None:
-        check_campaign(maker, atoms, faults)
+        check_campaign(maker, atoms, faults, weights)
     return maker, atoms, settings
 
 

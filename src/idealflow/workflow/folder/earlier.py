@@ -11,7 +11,7 @@ from idealflow.schemas import LearnerVersion
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 
-__all__ = ["earlier_cutoff", "earlier_species", "open_earlier"]
+__all__ = ["earlier_cutoff", "earlier_species", "first_weights", "open_earlier"]
 
 
 def open_earlier(path: Path) -> tuple[Any, ArtifactStore, LearnerVersion]:
@@ -72,3 +72,19 @@ def earlier_cutoff(path: Path) -> float:
     """
     _, artifacts, learner = open_earlier(path)
     return float(load_uncertainty_artifact(artifacts, learner).cutoff)
+
+
+def first_weights(folder: CampaignFolder) -> Path | None:
+    """Return the campaign's own copy of the pretrained weights that it began from; None if it has none, or has not begun.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> first_weights(sample_campaign().folder) is None  # it began from random weights
+    True
+    """
+    if not folder.exists():
+        return None
+    campaign = Campaign.open(folder.path)
+    first = campaign.bootstrap()
+    return None if first is None or first.weights is None else campaign.fetch(first.weights)

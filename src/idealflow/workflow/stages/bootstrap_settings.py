@@ -62,8 +62,9 @@ class BootstrapSettings(StableName, Maker):
         Registered name of the architecture and its settings. Pretrained weights bring theirs with them; settings of learning,
         such as ``fit_learning_rate``, may be changed.
     pretrained
-        Weights to begin from: ``7net-0`` or ``7net-l3i5``, which ``pip install 'idealflow[sevennet]'`` brings, a checkpoint of
-        sevenn, or a force field that idealflow saved or exported. They are copied into the campaign's artifacts.
+        Weights to begin from: ``7net-0`` or ``7net-l3i5``, which ``pip install 'idealflow[sevennet]'`` brings, ``chgnet-0.3.0``
+        or ``chgnet-r2scan`` (``idealflow[chgnet]``), a checkpoint of sevenn or chgnet, a model of mace-torch, or a force field
+        that idealflow saved or exported. They are copied into the campaign's artifacts.
     freeze
         Parameters of pretrained weights that do not learn, by patterns of their names; ``["*"]`` leaves all as they are, and
         only the energies of the species are fitted.

@@ -47,6 +47,9 @@ _LARGER = 2
 class CropSearchMaker(StableName, Maker):
     """Search for the best periodic cell around one uncertain atom.
 
+    The core, which stays as it was in the frame, is the sphere that the uncertainty sees: all that the first layer of a force
+    field that passes messages sees of the atom. Further layers see the shell too.
+
     Attributes
     ----------
     n_candidates

@@ -29,6 +29,8 @@ __all__ = ["UncertaintyScreenMaker"]
 class UncertaintyScreenMaker(StableName, Maker):
     """Screen one frame and choose the centres of its substructures.
 
+    The uncertainty looks as far as one layer of a force field that passes messages, and not as far as all of its layers reach.
+
     Attributes
     ----------
     max_centres
