@@ -178,3 +178,32 @@ def test_positions_that_are_not_finite_are_refused() -> None:
     candidates = CandidateList(CUTOFF)
     with pytest.raises(InputError, match="positions must be finite"):
         candidates.of(np.full((2, 3), np.nan), np.zeros((3, 3)), np.zeros(3, dtype=bool), np.zeros(2, dtype=np.int64))
+
+
+def test_an_atom_that_left_its_cell_far_behind_is_where_it_is() -> None:
+    near = bulk("Cu", a=3.7, cubic=True).repeat(2)
+    near.rattle(0.1, seed=0)
+    cells, forces = (2, 40_000), []
+    for away, kept in zip(cells, (np.int16, np.int32), strict=True):
+        frame = near.copy()
+        frame.positions[5] += away * frame.cell[0]
+        calculator = LocalCalculator(random_model(0), [29], CUTOFF, one_kind)
+        frame.calc = calculator
+        forces.append(frame.get_forces())
+        found = calculator.candidates.of(frame.positions, frame.cell.array, frame.pbc, one_kind(frame))
+        assert found.shift.dtype == kept
+        assert abs(found.shift).max() >= away - 1
+    assert np.allclose(*forces, rtol=0.0, atol=1e-6)  # positions of 300 000 Å have an absolute precision of 6e-11 Å
+
+
+@pytest.mark.parametrize("n_pieces", [1, 9])
+def test_pieces_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, n_pieces: int) -> None:
+    frame = alloy(1, 3)
+    frame.calc = LocalCalculator(random_model(1, 3), NUMBERS, CUTOFF, kinds)
+    expected = frame.get_potential_energy(), frame.get_forces(), frame.get_stress()
+    monkeypatch.setattr("idealflow.forcefields.local.kernels.centres_at_once", lambda _: 32 // n_pieces)
+    frame.calc = LocalCalculator(random_model(1, 3), NUMBERS, CUTOFF, kinds)
+    for found, whole in zip(
+        (frame.get_potential_energy(), frame.get_forces(), frame.get_stress()), expected, strict=True
+    ):
+        assert np.array_equal(found, whole)

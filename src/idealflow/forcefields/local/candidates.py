@@ -142,7 +142,10 @@ def _sorted_candidates(
         parts_shift.append(_short(shift))
     if not parts_j:
         return Candidates(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty((0, 3), np.int16))
-    return Candidates(np.cumsum(np.concatenate(counts)), np.concatenate(parts_j), np.concatenate(parts_shift))
+    # one that does not fit makes all of them wide
+    wide = np.int16 if all(part.dtype == np.int16 for part in parts_shift) else np.int32
+    shift = np.concatenate(parts_shift, dtype=wide)
+    return Candidates(np.cumsum(np.concatenate(counts)), np.concatenate(parts_j), shift)
 
 
 def _short(shift: NDArray[np.int32]) -> NDArray[np.int16] | NDArray[np.int32]:
