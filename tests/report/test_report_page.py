@@ -317,3 +317,20 @@ def test_every_setting_has_words_and_no_word_is_of_a_setting_that_is_not_there()
 )
 def test_settings_are_told_in_words(key: str, value: Any, said: str) -> None:
     assert setting_value(key, value) == said
+
+
+def test_a_campaign_by_monte_carlo_has_no_time_and_no_velocities(tmp_path: Path) -> None:
+    sampler = {"name": "monte-carlo", "max_displacement": 0.2, "n_moved": 20}
+    state, campaign = tiny.run(tmp_path, segment={"sampler": sampler}, evaluation={"n_frames": 3})
+    assert state.status == "finished"
+    page = write_report(campaign, campaign.fetch, tmp_path / "report.html", tmp_path / "figures")
+    json.dumps(report_data(campaign), allow_nan=False)  # a page cannot read NaN
+    assert page.exists()
+    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"temperature", "rdf", "errors"} <= drawn
+    assert "msd" not in drawn
+    shown = {block["title"]: block for block in dynamics(campaign).blocks}
+    assert [trace["name"] for trace in shown["Temperature"]["data"]] == ["target"]
+    assert shown["Mean squared displacement"]["layout"]["xaxis"]["title"]["text"] == "step"
+    assert "cm²/s" not in shown["Mean squared displacement"]["hint"]
+    json.dumps(summarise(campaign), allow_nan=False)

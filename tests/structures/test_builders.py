@@ -51,6 +51,12 @@ def test_nine_layers_of_lithium() -> None:
 
 
 @IGNORED
+def test_ordered_alloys_have_their_symmetry() -> None:
+    assert space_group(crystal("CuAu", "L1_0", a=3.96, c=3.67)) == "P4/mmm"
+    assert space_group(crystal("Ni3Al", "L1_2", a=3.57)) == "Pm-3m"
+
+
+@IGNORED
 def test_corundum_is_aluminas_structure() -> None:
     atoms = crystal("Al2O3", "corundum")
     assert atoms.get_chemical_formula() == "Al12O18"
@@ -192,6 +198,9 @@ def test_the_papers_polycrystal() -> None:
         ({"builder": "particle", "element": "Ir", "shape": "octahedron", "length": 4, "cut": 2}, "cut must be at most"),
         ({"builder": "particle", "element": "Ir", "n_atoms": 50, "box": 6.0}, "box = 6.0 Å is too small"),
         ({"builder": "crystal", "element": "NaCl", "crystal": "9R"}, "crystal 9R is of one element"),
+        ({"builder": "crystal", "element": "Ni3Al", "crystal": "L1_0", "a": 3.6}, "crystal L1_0 is of a formula XY"),
+        ({"builder": "crystal", "element": "CuAu", "crystal": "L1_0"}, "crystal L1_0 needs a, the edge"),
+        ({"builder": "crystal", "element": "Ni3Al", "crystal": "L1_2", "a": 3.6, "c": 3.7}, "it is cubic and has no c"),
         ({"builder": "crystal", "element": "NaCl", "crystal": "corundum"}, "of a formula X2Y3"),
         ({"builder": "crystal", "element": "NaCl", "crystal": "rocksalt"}, "cannot build NaCl as rocksalt"),
         ({"builder": "slab", "element": "Cu", "layers": 2, "fixed_layers": 9}, "fixed_layers must be below"),

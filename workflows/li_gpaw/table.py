@@ -2,7 +2,7 @@
 
     python workflows/li_gpaw/table.py DIR
 
-DIR is what `idealflow run workflows/li_gpaw/li-gpaw.yaml --out DIR` wrote.
+DIR is what `idealflow run workflows/li_gpaw/li-gpaw.yaml --out DIR` wrote, or the same with li-vacancy.yaml.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from jobflow import JobStore
 
 from idealflow import Campaign
 from idealflow.analysis import acceleration
-from idealflow.provenance import INDEXED_FIELDS
-from idealflow.storage import SQLiteStore
 from workbench.power_law import frames_law, read
 
 SCALING = Path(__file__).parent.parent / "scaling"
@@ -27,12 +24,10 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--frames", type=Path, default=SCALING / "frames.jsonl")
     arguments = parser.parse_args()
-    store = JobStore(SQLiteStore(str(arguments.directory / "store.sqlite"), index_fields=INDEXED_FIELDS))
-    store.connect()
-    campaign = Campaign(store, "li-gpaw")
+    campaign = Campaign.open(arguments.directory)
     state = campaign.state()
     if state is None:
-        raise SystemExit(f"{arguments.directory} holds no state of the campaign li-gpaw; run it first")
+        raise SystemExit(f"{arguments.directory} holds no state of a campaign; run it first")
     docs = campaign.substructures(state="accepted")
     seconds = np.array([doc.core_seconds for doc in docs])
     sizes = np.array([doc.n_atoms for doc in docs])

@@ -11,6 +11,7 @@ from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calib
 from idealflow.analysis.environments import map_environments
 from idealflow.analysis.melting import Jump, jump
 from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
+from idealflow.analysis.order import short_range_order
 from idealflow.analysis.rdf import RDF, rdf
 from idealflow.analysis.reactions import BondRule, ReactionEvent, bonds_along, molecules_of, reaction_events
 from idealflow.late_imports import late
@@ -52,6 +53,7 @@ __all__ = [
     "rdf",
     "reaction_events",
     "relax_crystal",
+    "short_range_order",
     "threshold_for_error",
     "unwrap",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -212,9 +213,9 @@ def _last_times(campaign: Campaign) -> list[float]:
 
 
 def _time_step(campaign: Campaign) -> float:
-    """Time of a step, fs, from the log; 0 before the first step."""
+    """Time of a step, fs, from the log; 0 before the first step, and where steps have no time (Monte Carlo)."""
     for output in campaign.outputs("segment", ["log.step", "log.time_fs"]):
         for step, time in zip(output["log"]["step"], output["log"]["time_fs"], strict=True):
             if step > 0:
-                return float(time / step)
+                return float(time / step) if math.isfinite(time) else 0.0
     return 0.0

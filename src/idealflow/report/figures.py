@@ -175,12 +175,13 @@ def temperature_figure(log: pd.DataFrame, path: str | Path, *, title: str = "") 
     >>> path.exists()
     True
     """
-    for name in ("step", "temperature", "target"):
+    for name in ("step", "target"):
         column(log, name, "the log")
     with drawing(path) as (ax,):
         for number, rows in enumerate(walkers(log)):
             labels = ("instantaneous", "target") if number == 0 else (None, None)
-            ax.plot(rows["step"], rows["temperature"], color=BLUE, lw=0.9, label=labels[0])
+            if np.isfinite(rows["temperature"]).any():  # Monte Carlo has no velocities
+                ax.plot(rows["step"], rows["temperature"], color=BLUE, lw=0.9, label=labels[0])
             ax.plot(rows["step"], rows["target"], color=RED, ls="--", label=labels[1])
         ax.yaxis.set_major_formatter(thousands)
         ax.set_ylabel("temperature (K)")

@@ -85,7 +85,8 @@ def _trajectory_figures(campaign: Campaign, figures: Path) -> list[Path]:
     positions = np.array([atoms.positions for atoms in frames])
     symbols = np.array(frames[0].get_chemical_symbols())
     curves = {species: msd(positions, atoms=symbols == species) for species in sorted(set(symbols))}
-    drawn = [msd_figure(time - time[0], curves, figures / "msd.png")]
+    timed = bool(np.isfinite(time).all())  # steps of Monte Carlo have no time
+    drawn = [msd_figure(time - time[0], curves, figures / "msd.png")] if timed else []
     if frames[0].cell.rank < 3:  # without a volume there is no density to compare with
         return drawn
     n = min(_RDF_FRAMES, len(frames) // 2)

@@ -257,7 +257,11 @@ def _stage_errors(evaluation: EvaluationDoc, stage: int) -> dict[str, Any]:
     errors = {"first": [_per_atom(frame, frame.energy_first) for frame in frames]}
     errors["last"] = [_per_atom(frame, frame.energy_last) for frame in frames]
     # documents of earlier versions know the target alone
-    had = [frame.temperature if frame.temperature_md is None else frame.temperature_md for frame in frames]
+    # Monte Carlo has no velocities, and so the target alone
+    had = [
+        frame.temperature if frame.temperature_md is None or math.isnan(frame.temperature_md) else frame.temperature_md
+        for frame in frames
+    ]
     return {
         "stage": stage,
         "n_frames": len(frames),

@@ -22,7 +22,7 @@ _CORUNDUM = {"z": 0.3522, "x": 0.3063, "a": 4.759, "c": 12.991}
 _LITHIUM_A = 3.0
 
 #: prototypes that are built here; all others are ASE's
-PROTOTYPES = ("9R", "corundum")
+PROTOTYPES = ("9R", "corundum", "L1_0", "L1_2")
 
 
 def crystal(
@@ -42,9 +42,11 @@ def crystal(
         Chemical symbol, or the formula of a compound.
     crystal
         ``9R`` (hexagonal R-3m, nine close-packed layers ABCBCACAB: martensite of lithium and sodium), ``corundum`` (hexagonal
-        R-3c, formula X2Y3), or a name that :func:`ase.build.bulk` knows. None: the element's own at room temperature.
+        R-3c, formula X2Y3), ``L1_0`` (formula XY, layers along z) and ``L1_2`` (X3Y, with Y on the corners) on the four sites of
+        the cubic cell of fcc, or a name that :func:`ase.build.bulk` knows. None: the element's own at room temperature.
     a, c
         Lattice constants, Å. Default: ASE's; of 9R that of lithium with ideal close packing, of corundum those of alumina.
+        ``L1_0`` and ``L1_2`` have none for a; c of ``L1_0`` is a.
     cubic
         Make a cubic cell, where ASE has one.
     repeat
@@ -71,6 +73,8 @@ def crystal(
         atoms = _nine_layers(element, counts, a, c)
     elif crystal == "corundum":
         atoms = _corundum(counts, a, c)
+    elif crystal in ("L1_0", "L1_2"):
+        atoms = _ordered(crystal, element, counts, a, c)
     else:
         optional = {name: value for name, value in (("a", a), ("c", c)) if value is not None}
         try:
@@ -172,6 +176,21 @@ def _corundum(counts: dict[str, int], a: float | None, c: float | None) -> Atoms
         cellpar=[width, width, height, 90, 90, 120],
         pbc=True,
     )
+
+
+def _ordered(kind: str, element: str, counts: dict[str, int], a: float | None, c: float | None) -> Atoms:
+    """Two elements on the four sites of the cubic cell of fcc."""
+    ratio, formula = ([1, 1], "XY") if kind == "L1_0" else ([1, 3], "X3Y")
+    if sorted(counts.values()) != ratio:
+        raise InputError(f"crystal {kind} is of a formula {formula} of two elements, got {element!r}")
+    if a is None or (kind == "L1_2" and c is not None):
+        raise InputError(
+            f"crystal {kind} needs a, the edge of its cell in Å{'; it is cubic and has no c' if a else ''}"
+        )
+    few, many = sorted(counts, key=lambda symbol: counts[symbol])
+    symbols = [few, few, many, many] if kind == "L1_0" else [few, many, many, many]
+    sites = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]])
+    return Atoms(symbols, scaled_positions=sites, cell=[a, a, a if c is None else c], pbc=True)
 
 
 def _conventional(element: str, kind: str | None, a: float | None, c: float | None) -> Atoms:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from numpy.typing import NDArray
 
 from idealflow.analysis import diffusion_coefficient, msd, rdf
 from idealflow.errors import ArtifactError
@@ -17,6 +18,7 @@ from idealflow.report.sections.learning import CYCLE
 
 __all__ = ["dynamics", "thinned_frames"]
 
+_TIME = "time (ps)"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _RDF_FRAMES = 8
 _RDF_R_MAX = 8.0
@@ -76,7 +78,8 @@ def _temperature(log: pd.DataFrame) -> Block:
     for walker in sorted(set(log["walker"].astype(int))):
         rows = log[log["walker"] == walker]
         of = "" if log["walker"].nunique() == 1 else f", walker {walker}"
-        traces.append(line(rows["step"], rows["temperature"], f"instantaneous{of}", CYCLE[walker % len(CYCLE)]))
+        if np.isfinite(rows["temperature"]).any():  # Monte Carlo has no velocities
+            traces.append(line(rows["step"], rows["temperature"], f"instantaneous{of}", CYCLE[walker % len(CYCLE)]))
     rows = log[log["walker"] == log["walker"].min()]
     traces.append(line(rows["step"], rows["target"], "target", "@orange", line={"dash": "dash"}))
     hint = "Of the atoms at the logged steps, and the temperature that the schedule asks for."
@@ -98,32 +101,40 @@ def _energy(log: pd.DataFrame, campaign: Campaign) -> Block:
     return figure("energy", title, hint, traces, "MD step", "energy (eV/atom)")
 
 
+def _axis(frames: list[Atoms]) -> tuple[NDArray[np.float64], str]:
+    """What frames are drawn along, and its name: time in ps, or the step where steps have no time (Monte Carlo)."""
+    time = np.array([atoms.info["time_fs"] for atoms in frames], dtype=float)
+    if np.isfinite(time).all():
+        return time / 1000.0, _TIME
+    return np.array([atoms.info["step"] for atoms in frames], dtype=float), "step"
+
+
 def _density(frames: list[Atoms]) -> Block:
     title = "Density"
     if frames[0].cell.rank < 3 or not frames[0].pbc.all():
         why = "The structure is open in some direction, so it has no volume of its own and no density."
         return missing(title, why)
-    time = [atoms.info["time_fs"] / 1000.0 for atoms in frames]
+    along, axis = _axis(frames)
     density = [_GRAM_PER_CM3 * atoms.get_masses().sum() / atoms.cell.volume for atoms in frames]
     hint = "Mass over the volume of the cell; constant where the dynamics keeps the volume."
-    return figure("density", title, hint, [line(time, density, "density", "@blue")], "time (ps)", "density (g/cm³)",
+    return figure("density", title, hint, [line(along, density, "density", "@blue")], axis, "density (g/cm³)",
                   yaxis={"rangemode": "normal"} if np.ptp(density) > 1e-9 else {"rangemode": "tozero"})  # fmt: skip
 
 
 def _msd(frames: list[Atoms]) -> Block:
-    time = np.array([atoms.info["time_fs"] for atoms in frames])
+    along, axis = _axis(frames)
     positions = np.array([atoms.positions for atoms in frames])
     symbols = np.array(frames[0].get_chemical_symbols())
     traces, found = [], []
     for number, species in enumerate(sorted(set(symbols))):
         values = msd(positions, atoms=symbols == species)
-        traces.append(line((time - time[0]) / 1000.0, values, species, CYCLE[number % len(CYCLE)]))
-        if len(time) >= 10:
-            found.append(f"{species} {_power(diffusion_coefficient(time - time[0], values))} cm²/s")
+        traces.append(line(along - along[0], values, species, CYCLE[number % len(CYCLE)]))
+        if len(along) >= 10 and axis == _TIME:
+            found.append(f"{species} {_power(diffusion_coefficient(1000.0 * (along - along[0]), values))} cm²/s")
     hint = "Of walker 0, from its first frame. A crystal levels off, a liquid rises steadily."
     if found:
         hint += f" A sixth of the mean slope between a fifth and four fifths of the time: {', '.join(found)}."
-    return figure("msd", "Mean squared displacement", hint, traces, "time (ps)", "mean squared displacement (Å²)",
+    return figure("msd", "Mean squared displacement", hint, traces, axis, "mean squared displacement (Å²)",
                   yaxis={"rangemode": "tozero"})  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""An alloy loses its order by Monte Carlo, at quick size, by the one command: the disorder is learned on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("cuau-order")
+    out = folder / "quick.json"
+    script = ROOT / "workflows" / "cuau_order" / "run.py"
+    subprocess.run([sys.executable, script, "quick", "--folder", folder / "run", "--out", out], cwd=folder, check=True)
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_order_is_lost_on_the_way(measured: dict[str, Any]) -> None:
+    orders = [row["order"] for row in measured["course"]]
+    assert orders[0] == pytest.approx(-1 / 3, abs=1e-3)
+    assert orders[-1] > -0.15
+    assert measured["labels"]
+
+
+def test_the_last_model_knows_the_disorder_that_the_first_did_not(measured: dict[str, Any]) -> None:
+    last_part = {row["model"]: row for row in measured["errors"] if row["part"] == 3}
+    assert last_part["last"]["energy_mae"] < 0.2 * last_part["first"]["energy_mae"]
+    assert last_part["last"]["force_mae"] < 0.3 * last_part["first"]["force_mae"]
+
+
+def test_the_last_models_order_is_the_references(measured: dict[str, Any]) -> None:
+    rows = {(row["by"], row["temperature"]): row for row in measured["ladder"]}
+    hottest = max(temperature for _, temperature in rows)
+    assert abs(rows["last", hottest]["order"] - rows["reference", hottest]["order"]) < 0.08
+    assert abs(rows["last", hottest]["energy"] - rows["reference", hottest]["energy"]) < 3.0
