@@ -85,7 +85,9 @@ class Program:
 
 def with_images(atoms: Atoms, cutoff: float) -> tuple[Atoms, np.ndarray]:
     """An open structure of the cell's atoms and every image within the cutoff of one; the atom each is an image of."""
-    pairs = SOAP(["H"], **BASIS).prepare(Atoms("H" * len(atoms), atoms.positions, cell=atoms.cell, pbc=True)).grid.pairs()
+    pairs = (
+        SOAP(["H"], **BASIS).prepare(Atoms("H" * len(atoms), atoms.positions, cell=atoms.cell, pbc=True)).grid.pairs()
+    )
     assert cutoff <= SOAP(["H"], **BASIS).cutoff
     images = np.unique(np.column_stack([pairs.j, pairs.shift]), axis=0)
     images = images[images[:, 1:].any(axis=1)]
@@ -121,7 +123,9 @@ def values(python: str, quick: bool) -> list[dict[str, Any]]:
         soap = SOAP(species_of(atoms), **BASIS)
         oracle = DScribeSOAP(soap)
         calls = {"dscribe": lambda o=oracle, a=atoms: cpu_seconds(lambda: o(a))}
-        rows.append(in_turns(python, name, atoms, soap, "values", lambda s=soap, a=atoms: s(a), calls, 1e6 / len(atoms)))
+        rows.append(
+            in_turns(python, name, atoms, soap, "values", lambda s=soap, a=atoms: s(a), calls, 1e6 / len(atoms))
+        )
     return rows
 
 
@@ -175,7 +179,10 @@ def in_turns(
         if key != "ours":
             ratios = np.array([turn[key] / turn["ours"] for turn in turns])
             row[f"{key}_ratio"] = spread(ratios)
-            print(f"{name:12s}{len(atoms):6d} {what:10s} {key:18s}{row[key]:10.1f}{row['ours']:9.2f}  {ratio_text(ratios)}", flush=True)
+            print(
+                f"{name:12s}{len(atoms):6d} {what:10s} {key:18s}{row[key]:10.1f}{row['ours']:9.2f}  {ratio_text(ratios)}",
+                flush=True,
+            )
     return row
 
 

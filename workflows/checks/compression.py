@@ -109,7 +109,10 @@ def alloy(quick: bool) -> list[dict[str, Any]]:
             f"{kind} {100 * row['above'][kind]:.1f} % ({row['auc'][kind]:.3f})" if kind in row["auc"] else
             f"{kind} {100 * row['above'][kind]:.1f} %" for kind in values
         )  # fmt: skip
-        print(f"{row['mode']:10s}{soap.n_features:6d}{row['directions']:5d}{soap_us:7.1f}{all_us:7.1f}  {shares}", flush=True)
+        print(
+            f"{row['mode']:10s}{soap.n_features:6d}{row['directions']:5d}{soap_us:7.1f}{all_us:7.1f}  {shares}",
+            flush=True,
+        )
         rows.append(row)
     return rows
 
@@ -131,8 +134,7 @@ def coverage(quick: bool) -> list[dict[str, Any]]:
     for mode in ALL_MODES:
         compression = None if mode is None else {"mode": mode}
         rows.append(
-            {"mode": "off" if mode is None else mode}
-            | run(system, training, vacancy, interstitial, first, compression)
+            {"mode": "off" if mode is None else mode} | run(system, training, vacancy, interstitial, first, compression)
         )
     return rows
 
