@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import detection_tables as detection
-from workbench import force_field_tables, melting_tables, million_tables, ordering_tables, oxide_tables
+from workbench import force_field_tables, grain_tables, melting_tables, million_tables, ordering_tables, oxide_tables
 from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
@@ -285,6 +285,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "li-melting": lambda part, size: melting_tables.TABLES[part](size),
     "alumina": lambda part, size: oxide_tables.TABLES[part](size),
     "cuau-order": lambda part, size: ordering_tables.TABLES[part](size),
+    "li-polycrystal": lambda part, size: grain_tables.TABLES[part](size),
     "kills": measured.kills,
     "report-page": looking.report_page,
     "watch-delay": looking.watch_delay,
@@ -311,12 +312,14 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "li-melting": lambda part, size: melting_tables.FIGURES[part](size),
     "alumina": lambda part, size: oxide_tables.FIGURES[part](size),
     "cuau-order": lambda part, size: ordering_tables.FIGURES[part](size),
+    "li-polycrystal": lambda part, size: grain_tables.FIGURES[part](size),
 }
 
 VALUES: dict[str, Callable[..., str]] = {
     "li-melting": lambda part, size: melting_tables.VALUES[part](size),
     "alumina": lambda part, size: oxide_tables.VALUES[part](size),
     "cuau-order": ordering_tables.value,
+    "li-polycrystal": grain_tables.value,
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
     "engine": engine_figure,

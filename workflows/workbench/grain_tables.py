@@ -1,0 +1,86 @@
+"""Tables and figures of the polycrystal that melts, from what `workflows/li_polycrystal/run.py` kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench import melting_tables as of_melting
+from workbench.grains import DEPTHS
+from workbench.markdown import thousands
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).resolve().parents[1] / "li_polycrystal" / "results"
+
+
+@cache
+def kept(size: str) -> dict[str, Any]:
+    """What was measured at a size, by its parts."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{size}.json").read_text())
+    return found
+
+
+def depth_names() -> list[str]:
+    """What the ranges of depths are called."""
+    names = [f"{low:.0f} to {high:.0f} Å deep" for low, high in pairwise(DEPTHS)]
+    return [*names[:-1], f"deeper than {DEPTHS[-2]:.0f} Å"]
+
+
+def course_figure(size: str) -> Figure:
+    """Temperature, crystal by depth, and novelty with labels, against time."""
+    figure, axes = of_melting.stacked(3, (7.0, 6.0), sharex=True)
+    rows, counted = kept(size)["course"], axes[2].twinx()
+    times = [row["time_ps"] for row in rows]
+    axes[0].plot(times, [row["temperature"] for row in rows], color="C3", lw=1)
+    axes[1].plot(times, [row["crystal"] for row in rows], color="k", lw=1.6, label="all atoms")
+    for number, name in enumerate(depth_names()):
+        axes[1].plot(times, [row[f"depth_{number}"] for row in rows], color=f"C{number}", lw=1, label=name)
+    axes[2].semilogy(times, [row["ratio"] for row in rows], ".", color="C1", ms=3)
+    axes[2].axhline(1.0, color="grey", lw=0.8)
+    at = [row["time_ps"] for row in kept(size)["labels"]]
+    counted.step([0, *at, times[-1]], [*range(len(at) + 1), len(at)], "k", where="post", lw=1)
+    counted.set_ylabel("labels (black)")
+    axes[0].set(ylabel="temperature, K")
+    axes[1].set(ylabel="share of atoms in bcc", ylim=(-0.03, 1.05))
+    axes[1].legend(frameon=False, fontsize=8, ncols=2, loc="upper right")
+    axes[2].set(ylabel="highest u/τ", xlabel="time, ps")
+    return figure
+
+
+def rdf_figure(size: str) -> Figure:
+    """Radial distribution functions at the end of the run."""
+    figure, (axes,) = of_melting.stacked(1, (5.0, 3.2))
+    rows = kept(size)["rdf"]
+    radii = [row["r"] for row in rows]
+    axes.plot(radii, [row["reference"] for row in rows], color="k", lw=2.5, alpha=0.35, label="reference")
+    axes.plot(radii, [row["last"] for row in rows], color="C3", lw=1, label="last model")
+    axes.set(xlabel="r, Å", ylabel="g(r)", xlim=(1.5, 8.0))
+    axes.legend(frameon=False)
+    return figure
+
+
+def value(part: str, name: str, size: str) -> str:
+    """A number: of the first row of a part, `ancestry n_own_labels`; or where the share of crystal began and ended."""
+    if part == "crystal":
+        shares = [row["crystal"] for row in kept(size)["course"]]
+        return f"{100 * {'most': max(shares), 'end': float(np.mean(shares[-3:]))}[name]:.0f} %"
+    found = kept(size)[part][0][name]
+    if found is None:
+        return "–"
+    return thousands(round(found)) if abs(found) >= 10 else f"{found:.3f}"
+
+
+TABLES: dict[str, Callable[[str], str]] = {
+    "chain": lambda size: of_melting.chain(kept(size)["ancestry"]),
+    "errors": lambda size: of_melting.errors(kept(size)["errors"]),
+    "liquid": lambda size: of_melting.liquid_runs(kept(size)["liquid"]),
+}
+FIGURES: dict[str, Callable[[str], Figure]] = {"course": course_figure, "rdf": rdf_figure}
