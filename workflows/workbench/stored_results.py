@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import detection_tables as detection
-from workbench import force_field_tables, melting_tables, million_tables
+from workbench import engine_tables, force_field_tables, melting_tables, million_tables
 from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
@@ -272,6 +272,12 @@ TABLES: dict[str, Callable[..., str]] = {
     "plane-waves": measured.plane_waves,
     "engine-values": measured.engine_values,
     "engine-gradients": measured.engine_gradients,
+    "engine-bases": engine_tables.bases,
+    "engine-basis-gradients": engine_tables.gradients,
+    "engine-threads": engine_tables.threads,
+    "other-descriptors": engine_tables.others,
+    "compressed-alloy": engine_tables.compressed_alloy,
+    "compressed-coverage": engine_tables.compressed_coverage,
     "many-species": measured.many_species,
     "engine-scale": measured.engine_scale,
     "engine-coverage": measured.engine_coverage,
