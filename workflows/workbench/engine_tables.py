@@ -45,16 +45,20 @@ def gradients() -> str:
 
 def threads() -> str:
     """One thread and two."""
-    heads = ["species", "atoms", "", "one thread, s", "two, s", "ratio", "the calling thread's share, %"]
+    heads = ["species", "atoms", "", "one thread, s", "two, s", "ratio", "load of the machine"]
+    heads += ["the calling thread's share, %", "CPU, two over one", "ratio by these, alone"]
     rows = [
         [
             str(row["n_species"]),
             thousands(row["n_atoms"]),
             row["what"],
-            f"{row['one_s']:.3f}",
-            f"{row['two_s']:.3f}",
+            f"{row['one_s']:.2f}",
+            f"{row['two_s']:.2f}",
             ratio(row["ratio"], 2),
+            f"{row['load']:.1f}",
             f"{100 * row['serial']:.1f}",
+            f"{row['cpu_ratio']:.2f}",
+            f"{row['at_best']:.2f}",
         ]
         for row in kept("benchmarks", "engine_bases")["threads"]
     ]
