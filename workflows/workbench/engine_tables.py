@@ -99,6 +99,19 @@ def compressed_alloy() -> str:
     return markdown(heads, rows)
 
 
+def area(mode: str, kind: str) -> str:
+    """How well a mode tells a kind of environment (its blanks as hyphens) from new solid solution."""
+    (row,) = (row for row in kept("checks", "compression")["alloy"] if row["mode"] == mode)
+    return f"{row['auc'][kind.replace('-', ' ')]:.2f}"
+
+
+def at_n(n_species: str, n_max: str) -> str:
+    """Median ratio of value and gradient to DScribe's, of so many species and radial functions."""
+    rows = kept("benchmarks", "engine_bases")["gradients"]
+    (row,) = (row for row in rows if (row["n_species"], row["n_max"]) == (int(n_species), int(n_max)))
+    return f"{row['ratio'][0]:.0f}"
+
+
 def compressed_coverage() -> str:
     """The coverage rule by mode."""
     heads = ["compression", "labels in 72 vacancy frames", "interstitial atoms that trigger", "largest hidden"]

@@ -316,6 +316,8 @@ VALUES: dict[str, Callable[..., str]] = {
     "li-melting": lambda part, size: melting_tables.VALUES[part](size),
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
+    "compressed-area": engine_tables.area,
+    "gradient-over-dscribe": engine_tables.at_n,
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,
