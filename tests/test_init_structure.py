@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from ase.build import bulk
 from ase.io import write
 
 from idealflow import cli
+from idealflow.core import SOAP
 from idealflow.structures import cell_around, particle, slab
 from idealflow.structures.charges import oxidation_states
 from idealflow.workflow.check import check_config
@@ -48,6 +50,19 @@ def test_a_unit_cell_is_repeated_and_passes_every_check(tmp_path: Path, capsys: 
     assert maker.label.method == "EMT (stands in for DFT)"
     assert maker.crop.max_atoms == 230
     assert cli.main(["check", str(config)]) == 0
+
+
+def test_of_four_species_it_names_a_shorter_descriptor(tmp_path: Path) -> None:
+    atoms = bulk("Cu", cubic=True) * 3
+    atoms.symbols[:4] = ["Ni", "Pd", "Pt", "Ni"]
+    text = written(tmp_path, atoms).read_text()
+    assert "`compression: {mode: mu1nu1}`" in text
+    # added as the comment says, it is a setting
+    soap = re.search(r"^  soap: (\{.*\})$", text, re.MULTILINE)
+    settings = yaml.safe_load(soap[1][:-1] + ", compression: {mode: mu1nu1}}")
+    assert SOAP(["Ni", "Cu", "Pd", "Pt"], **settings).compression == {"mode": "mu1nu1"}
+    atoms.symbols[:4] = ["Ni", "Pd", "Pd", "Ni"]
+    assert "compression" not in written(tmp_path, atoms).read_text()
 
 
 def test_it_runs(tmp_path: Path) -> None:

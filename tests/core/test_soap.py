@@ -224,7 +224,10 @@ def test_settings_round_trip():
         ({"sigma": 0.0}, "sigma must be positive"),
         ({"dtype": "float16"}, "dtype"),
         ({"taper": 99.0}, "taper"),
-        ({"compression": {"mode": "mu3"}}, r"compression must be {mode: mu1nu1 \| crossover \| mu2}, got {'mode': 'mu3'}"),
+        (
+            {"compression": {"mode": "mu3"}},
+            r"compression must be {mode: mu1nu1 \| crossover \| mu2}, got {'mode': 'mu3'}",
+        ),
         ({"compression": {"mode": "mu2", "species_weighting": None}}, "leave it out for the whole descriptor"),
         ({"compression": "mu2"}, "compression must be"),
     ],

@@ -1,12 +1,14 @@
 """Squared lengths and slopes without whitened vectors, against the whitened vectors themselves."""
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idealflow.core.distinct import DistinctSample
-from idealflow.core.distribution import Moments
+from idealflow.core.distribution import Distribution, Moments
+from idealflow.core.known import KnownEnvironments
 from idealflow.core.left_out import FEWEST, estimate_metric
 from idealflow.core.residuals import CANCELLED
 from idealflow.core.torch_metric import TorchMetric
@@ -105,3 +107,37 @@ def test_where_the_difference_cancels_the_residual_vector_is_taken():
     np.testing.assert_allclose(whitener.slopes(vectors), slopes, atol=1e-8 * np.abs(slopes).max())
     np.testing.assert_allclose(on_torch(whitener, vectors)[1], slopes, atol=1e-8 * np.abs(slopes).max())
     assert np.abs((vectors**2).sum(axis=1) - ((vectors @ directions.T) ** 2).sum(axis=1) - expected).max() > 1e-4
+
+
+def decaying(rng, n, d):
+    """Rows whose variance falls from direction to direction."""
+    return rng.normal(size=(n, d)) @ (0.99 ** np.arange(d)[:, None] * np.linalg.qr(rng.normal(size=(d, d)))[0]) + 5.0
+
+
+def test_directions_of_many_rows_are_those_of_a_singular_value_decomposition():
+    rows = decaying(np.random.default_rng(0), n=730, d=1_500)
+    sample = DistinctSample.empty(1_500).joined(rows, seed=0)
+    assert sample.full
+    found = estimate_metric(Distribution.empty(1_500).joined(rows), sample, relative_cut=1e-7).whitener
+    sizes, across = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)[1:]
+    m = len(found.directions)
+    assert m > 60
+    np.testing.assert_allclose(found.scales, np.sqrt(729.0) / sizes[:m], rtol=1e-10)
+    np.testing.assert_allclose(np.abs(np.einsum("ij,ij->i", found.directions, across[:m])), 1.0, rtol=1e-10)
+
+
+def test_metrics_of_several_species_do_not_depend_on_threads():
+    rng = np.random.default_rng(1)
+    rows, kinds = decaying(rng, n=120, d=40), np.repeat([0, 1], 60)
+    before, found = numba.get_num_threads(), []
+    try:
+        for n in {1, numba.config.NUMBA_NUM_THREADS}:
+            numba.set_num_threads(n)
+            known = KnownEnvironments(("Cu", "Au"), 40, pooled=False, relative_cut=1e-7, seed=0)
+            known.join(rows, kinds)
+            found.append(known.metrics_to_arrays()[0])
+    finally:
+        numba.set_num_threads(before)
+    for arrays in found:
+        assert arrays.keys() == found[0].keys()
+        assert all(np.array_equal(array, found[0][name]) for name, array in arrays.items())

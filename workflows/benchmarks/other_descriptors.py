@@ -3,11 +3,11 @@
     python workflows/benchmarks/other_descriptors.py --python ENV/bin/python [--quick]
         [--out workflows/benchmarks/results/other_descriptors.json]
 
-``ENV`` is an environment with `featomic` and `quippy-ase` (`pip install featomic quippy-ase`), which are asked in processes of their own,
-in turns with ours and DScribe's; CPU time, one thread. SOAP of r_cut 5 Å, n_max 8, l_max 6, sigma 0.5 Å; the others, whose basis is
-another one, have as many functions and the same true cutoff. DScribe differentiates periodic cells by differences. Its analytic
-derivatives are of open structures: they are taken with every image within the cutoff as an atom, and added up; they are
-compared with ours to 1e-6. Other programs return the derivative of every feature, which we never make: ours is that of
+``ENV`` is an environment with `featomic` and `quippy-ase` (`pip install featomic quippy-ase`), which are asked in processes of
+their own, in turns with ours and DScribe's; CPU time, one thread. SOAP of r_cut 5 Å, n_max 8, l_max 6, sigma 0.5 Å; the others,
+whose basis is another one, have as many functions and the same true cutoff. DScribe differentiates periodic cells by differences.
+Its analytic derivatives are of open structures: they are taken with every image within the cutoff as an atom, and added up;
+they are compared with ours to 1e-6. Other programs return the derivative of every feature, which we never make: ours is that of
 one scalar of all of them, as relaxation needs it, with the cell's.
 """
 
@@ -30,6 +30,7 @@ from many_species import frame_of
 from uncertainty_engine import BASIS, alumina, lithium_cell, species_of
 
 from idealflow.core import SOAP
+from idealflow.core.descriptors import neighbour_pairs
 from idealflow.core.descriptors.oracle import DScribeSOAP
 from workbench import other_soap
 from workbench.keeping import add_out, keep
@@ -77,18 +78,17 @@ class Program:
 
     def seconds(self, what: str) -> float:
         """CPU seconds of one call."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{what}\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        asked, answers = self._process.stdin, self._process.stdout
+        if asked is None or answers is None:
+            raise RuntimeError("the process has no pipes")
+        asked.write(f"{what}\n")
+        asked.flush()
+        return float(answers.readline())
 
 
 def with_images(atoms: Atoms, cutoff: float) -> tuple[Atoms, np.ndarray]:
     """An open structure of the cell's atoms and every image within the cutoff of one; the atom each is an image of."""
-    pairs = (
-        SOAP(["H"], **BASIS).prepare(Atoms("H" * len(atoms), atoms.positions, cell=atoms.cell, pbc=True)).grid.pairs()
-    )
-    assert cutoff <= SOAP(["H"], **BASIS).cutoff
+    pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     images = np.unique(np.column_stack([pairs.j, pairs.shift]), axis=0)
     images = images[images[:, 1:].any(axis=1)]
     positions = atoms.positions[images[:, 0]] + images[:, 1:] @ atoms.cell.array
@@ -179,10 +179,8 @@ def in_turns(
         if key != "ours":
             ratios = np.array([turn[key] / turn["ours"] for turn in turns])
             row[f"{key}_ratio"] = spread(ratios)
-            print(
-                f"{name:12s}{len(atoms):6d} {what:10s} {key:18s}{row[key]:10.1f}{row['ours']:9.2f}  {ratio_text(ratios)}",
-                flush=True,
-            )
+            line = f"{name:12s}{len(atoms):6d} {what:10s} {key:18s}{row[key]:10.1f}{row['ours']:9.2f}"
+            print(line, ratio_text(ratios), flush=True)
     return row
 
 

@@ -299,7 +299,8 @@ def expansion(soap: SOAP, frame: PreparedFrame, pairs: Pairs, block: np.ndarray)
     out = aligned(len(block) * len(soap.species) * (soap.l_max + 1) ** 2 * n_pad, soap.dtype)
     density(
         pairs.offsets, pairs.vec, frame.kinds[pairs.j], frame.kinds[block], soap.at_centre,
-        table.coefficients, table.origin, table.inverse_step, harmonic_constants(soap.l_max, soap.dtype), soap.l_max, soap.n_max, out,
+        table.coefficients, table.origin, table.inverse_step, harmonic_constants(soap.l_max, soap.dtype),
+        soap.l_max, soap.n_max, out,
     )  # fmt: skip
     return out
 

@@ -5,8 +5,8 @@
 EMT stands in for DFT. ``alloy``: random solid solutions of Ni, Cu, Pd and Pt at 500 K are known; met are new ones, the
 neighbours of a vacancy, an interstitial, atoms within a cluster of one species, and the liquid. Printed for each mode: features,
 directions, microseconds of CPU an atom for descriptors and for uncertainties, the share of these atoms above the threshold, and
-the area under the curve that tells them from new solid solution. ``coverage``: the check of ``coverage_rule.py`` on Ni3Al with 3 000
-environments, by mode.
+the area under the curve that tells them from new solid solution. ``coverage``: the check of ``coverage_rule.py`` on Ni3Al with
+3 000 environments, by mode.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def alloy(quick: bool) -> list[dict[str, Any]]:
         usual = values["solution, new"]
         frame = soap.prepare(frames_of_large())
         soap_us, all_us = (
-            1e6 * min(cpu_seconds(lambda w=work: w(frame)) for _ in range(7)) / len(frame) for work in (soap, model)
+            1e6 * min(cpu_seconds(lambda w=work, f=frame: w(f)) for _ in range(7)) / len(frame)
+            for work in (soap, model)
         )
         row: dict[str, Any] = {
             "mode": "off" if mode is None else mode, "features": soap.n_features, "known": sum(map(len, known)),

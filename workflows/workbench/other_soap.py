@@ -2,8 +2,8 @@
 
     PYTHON other_soap.py featomic|quippy STRUCTURE.extxyz cutoff n_max l_max sigma
 
-`workflows/benchmarks/other_descriptors.py` starts it with the Python of an environment that has the program; a line is ``values`` or
-``gradients``. It imports nothing of this project.
+`workflows/benchmarks/other_descriptors.py` starts it with the Python of an environment that has the program; a line is ``values``
+or ``gradients``. It imports nothing of this project.
 """
 
 from __future__ import annotations

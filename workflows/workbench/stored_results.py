@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import detection_tables as detection
-from workbench import force_field_tables, grain_tables, melting_tables, million_tables, ordering_tables, oxide_tables
+from workbench import (
+    engine_tables,
+    force_field_tables,
+    grain_tables,
+    melting_tables,
+    million_tables,
+    ordering_tables,
+    oxide_tables,
+)
 from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
@@ -275,6 +283,12 @@ TABLES: dict[str, Callable[..., str]] = {
     "plane-waves": measured.plane_waves,
     "engine-values": measured.engine_values,
     "engine-gradients": measured.engine_gradients,
+    "engine-bases": engine_tables.bases,
+    "engine-basis-gradients": engine_tables.gradients,
+    "engine-threads": engine_tables.threads,
+    "other-descriptors": engine_tables.others,
+    "compressed-alloy": engine_tables.compressed_alloy,
+    "compressed-coverage": engine_tables.compressed_coverage,
     "many-species": measured.many_species,
     "engine-scale": measured.engine_scale,
     "engine-coverage": measured.engine_coverage,
@@ -322,6 +336,8 @@ VALUES: dict[str, Callable[..., str]] = {
     "li-polycrystal": grain_tables.value,
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
+    "compressed-area": engine_tables.area,
+    "gradient-over-dscribe": engine_tables.at_n,
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",
     "engine-over-floor": over_floor,

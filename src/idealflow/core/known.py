@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.coverage import REACH, Coverage
+from idealflow.core.descriptors.threads import in_order
 from idealflow.core.distinct import DistinctSample, alike, hashes
 from idealflow.core.distribution import Distribution, Moments
 from idealflow.core.left_out import FEWEST, LeftOut, estimate_metric
@@ -278,16 +279,16 @@ class KnownEnvironments:
         """
         if self._judged is None:
             seen = [group for group, distribution in self.distributions.items() if distribution.n]
-            for group in seen:
-                if group not in self._alone:
-                    self._alone[group] = estimate_metric(
-                        self.distributions[group], self.samples[group], self.relative_cut
-                    )
+            new = [group for group in seen if group not in self._alone]
+            self._alone |= dict(zip(new, in_order(self._estimated, new), strict=True))
             highest = max((self._alone[group].threshold for group in seen if not self._alone[group].few), default=0.0)
             self._judged = {
                 group: found.at_least(highest) if found.few else found for group, found in self._alone.items()
             }
         return self._judged
+
+    def _estimated(self, group: str) -> LeftOut:
+        return estimate_metric(self.distributions[group], self.samples[group], self.relative_cut)
 
     def _group(self, kind: int) -> str:
         return _POOLED if self.pooled else self.species[kind]

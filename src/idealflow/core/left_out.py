@@ -36,7 +36,7 @@ _TAIL_QUANTILE = 0.99
 #: variances below this fraction of |mean|² are rounding noise of the descriptor
 _NOISE = 1e-12
 
-#: covariance matrices of at most this size are decomposed whole
+#: matrices of at most this size are decomposed whole
 _DENSE = 700
 
 #: variance, as a fraction of |mean|², allowed to a feature that never varied: what a neighbour that enters a hard cutoff changes
@@ -196,25 +196,27 @@ def _from_rows(rows: Float, most: int, relative_cut: float, noise: float) -> _Re
     centred = rows - mean
     if len(rows) >= rows.shape[1]:
         return _from_scatter(mean, centred.T @ centred / (len(rows) - 1), most, relative_cut, noise)
-    values, vectors = np.linalg.eigh(centred @ centred.T / (len(rows) - 1))
-    values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
+    values, vectors = _largest(centred @ centred.T / (len(rows) - 1), most)
     kept = values > max(relative_cut * values[0], noise)
     values = values[kept]
     return _Retained(mean, (vectors[:, kept] / np.sqrt(values * (len(rows) - 1))).T @ centred, values)
 
 
 def _from_scatter(mean: Float, covariance: Float, most: int, relative_cut: float, noise: float) -> _Retained:
-    d = len(covariance)
-    if d <= _DENSE:
-        values, vectors = np.linalg.eigh(covariance)
-    else:  # the first few of many: two thirds of the time
-        first = max(0, d - most)
-        values, vectors = scipy.linalg.eigh(
-            covariance, subset_by_index=(first, d - 1), driver="evr", check_finite=False
-        )
-    values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
+    values, vectors = _largest(covariance, most)
     kept = values > max(relative_cut * values[0], noise)
     return _Retained(mean, vectors[:, kept].T.copy(), values[kept])
+
+
+def _largest(matrix: Float, most: int) -> tuple[Float, Float]:
+    """The ``most`` largest eigenvalues of a symmetric matrix (d, d), the largest first, and their vectors in columns."""
+    d = len(matrix)
+    if d <= _DENSE:
+        values, vectors = np.linalg.eigh(matrix)
+    else:  # the first few of many: two thirds of the time
+        first = max(0, d - most)
+        values, vectors = scipy.linalg.eigh(matrix, subset_by_index=(first, d - 1), driver="evr", check_finite=False)
+    return values[::-1][:most], vectors[:, ::-1][:, :most]
 
 
 def _left_out_in_turn(rows: Float, most: int, relative_cut: float, noise: float) -> tuple[Float, Float]:

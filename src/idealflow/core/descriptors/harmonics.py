@@ -54,8 +54,9 @@ def harmonic_constants(l_max: int, dtype: str = "float64") -> NDArray[Any]:
 def harmonics(xyz, constants, l_max, q, powers, out):  # type: ignore[no-untyped-def]  # numba compiles it for what it meets
     """Write S_lm of eight vectors into ``out``.
 
-    ``xyz`` (32,): x, y, z and r² of the eight; ``q`` ((l_max + 1)² · 8,), zeros where m > l, and ``powers`` (2 · (l_max + 1) · 8,):
-    Q_lm, c_m and s_m, kept for :func:`harmonics_reverse`; ``out`` ((l_max + 1)² · 8,): S_lm at l² + l + m, the eight side by side.
+    ``xyz`` (32,): x, y, z and r² of the eight; ``q`` ((l_max + 1)² · 8,), zeros where m > l, and ``powers``
+    (2 · (l_max + 1) · 8,): Q_lm, c_m and s_m, kept for :func:`harmonics_reverse`; ``out`` ((l_max + 1)² · 8,): S_lm at
+    l² + l + m, the eight side by side.
 
     Examples
     --------

@@ -6,7 +6,7 @@ dU/dc once per centre and to each neighbour's position by one product with the g
 (centres, atoms, 3, features) ever exists.
 
 Neighbours are taken eight at a time. Sums over neighbours and over n are products of small matrices with one side of eight,
-kept in registers; arrays are flat and n is fastest. Layouts, with n_pad and width n_max and (l_max + 1) n_max, each up to the next
+kept in registers; arrays are flat and n is fastest. Layouts, with n_pad and width n_max and (l_max + 1) n_max up to the next
 multiple of eight: coefficients (n_centres, n_species, (l_max + 1)², n_pad); a block's radial functions (8, width). What lies
 beyond n_max in the coefficients is of no meaning (it comes from the next degree's functions), and its gradient is zero.
 """
@@ -224,7 +224,7 @@ def power_spectrum(coefficients, n_centres, pairs, n_max, n_pad, l_max, out):  #
     size = (l_max + 1) ** 2 * n_pad
     n_densities = len(coefficients) // max(1, n_centres * size)
     block, total = aligned_zeros(8 * n_pad + 8, coefficients), aligned_zeros(size, coefficients)
-    flat, n_features, last = out.reshape(-1), out.shape[1], (n_max - 1) // 8 * 8
+    flat, n_features = out.reshape(-1), out.shape[1]
     for i in range(n_centres):
         f = 0
         if (pairs == n_densities).any():
@@ -239,8 +239,8 @@ def power_spectrum(coefficients, n_centres, pairs, n_max, n_pad, l_max, out):  #
                 other = (0 if summed else (i * n_densities + w) * size) + l * l * n_pad
                 here = i * n_features + f
                 for first in range(0, n_max, 8):
-                    lowest, rows = first if z == w else 0, min(8, n_max - first)
-                    for second in range(lowest, n_max, 8):
+                    rows = min(8, n_max - first)
+                    for second in range(first if z == w else 0, n_max, 8):
                         there, start, other_start = 8 * second, one + first, other + second
                         if rows > 4:
                             gram(block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1)
@@ -248,32 +248,39 @@ def power_spectrum(coefficients, n_centres, pairs, n_max, n_pad, l_max, out):  #
                             gram_half(
                                 block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1
                             )  # fmt: skip
-                    # vectors that are longer than what is left of a row are written over by what comes later
                     if here + (first + rows) * n_max + 8 > len(flat):
-                        _copy(block, scale, first, rows, lowest, n_max, z == w, flat, here)
-                    elif z != w:
-                        for second in range(last, -1, -8):
-                            set_scaled(flat, here + first * n_max + second, n_max, 0, scale, block, 8 * second, rows)
-                    elif lowest == last:
-                        row = _row(first, n_max, True)[1] + first
-                        set_scaled(flat, here + row, n_max - first, 1, scale, block, 8 * last, rows)
+                        _copy(block, scale, first, rows, n_max, z == w, flat, here)
                     else:
-                        for n in range(first, first + rows):
-                            row = _row(n, n_max, True)[1]
-                            for second in range(lowest, n_max, 8):
-                                k = max(second, n)
-                                there = 8 * (second + n - first) + k - second
-                                set_scaled(flat, here + row + k, 0, 0, scale, block, there, 1)
+                        _copy_vectors(block, scale, first, rows, n_max, z == w, flat, here)
                 f += n_max * (n_max + 1) // 2 if z == w else n_max * n_max
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def _copy(block, scale, first, rows, lowest, n_max, same, flat, here):  # type: ignore[no-untyped-def]
+def _copy(block, scale, first, rows, n_max, same, flat, here):  # type: ignore[no-untyped-def]
     """Rows of a block of products into ``flat``, one number at a time: at its end, where vectors would lie outside."""
     for n in range(first, first + rows):
         begin, row = _row(n, n_max, same)
-        for k in range(max(lowest, begin), n_max):
+        for k in range(begin, n_max):
             flat[here + row + k] = scale * block[8 * (k // 8 * 8 + n - first) + k % 8]
+
+
+@numba.njit(cache=CACHED, nogil=True)
+def _copy_vectors(block, scale, first, rows, n_max, same, flat, here):  # type: ignore[no-untyped-def]
+    """The same eight numbers at a time. What a vector has beyond the end of its row is written over by what comes later."""
+    last = (n_max - 1) // 8 * 8
+    if not same:
+        for second in range(last, -1, -8):
+            set_scaled(flat, here + first * n_max + second, n_max, 0, scale, block, 8 * second, rows)
+    elif first == last:
+        row = _row(first, n_max, True)[1] + first
+        set_scaled(flat, here + row, n_max - first, 1, scale, block, 8 * last, rows)
+    else:
+        for n in range(first, first + rows):
+            row = _row(n, n_max, True)[1]
+            for second in range(first, n_max, 8):
+                k = max(second, n)
+                there = 8 * (second + n - first) + k - second
+                set_scaled(flat, here + row + k, 0, 0, scale, block, there, 1)
 
 
 @numba.njit(cache=CACHED, nogil=True)
@@ -294,7 +301,7 @@ def _row(n, n_max, same):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its loops are the formula's sums
+def power_spectrum_reverse(  # type: ignore[no-untyped-def]
     coefficients, d_features, n_centres, pairs, n_max, n_pad, l_max, out
 ):
     """Gradient of a scalar U in the coefficients, from ``d_features`` = dU/dp; ``out`` has the shape of ``coefficients``.
@@ -312,6 +319,7 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
     n_densities = len(coefficients) // max(1, n_centres * size)
     flat, turned = aligned_zeros(n_pad * n_pad, coefficients), aligned_zeros(n_pad * n_pad, coefficients)
     forth, back = flat.reshape((n_pad, n_pad)), turned.reshape((n_pad, n_pad))
+    slopes, n_features = d_features.reshape(-1), d_features.shape[1]
     total, by_total = aligned_zeros(size, coefficients), aligned_zeros(size, coefficients)
     out[:] = 0.0
     sums = (pairs == n_densities).any()
@@ -326,17 +334,11 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
             second_of, by_second = (total, by_total) if summed else (coefficients, out)
             for l in range(l_max + 1):
                 scale = np.pi * np.sqrt(8.0 / (2 * l + 1))
-                for n in range(n_max):
-                    begin, row = _row(n, n_max, z == w)
-                    for k in range(begin, n_max):
-                        forth[n, k] = scale * d_features[i, f + row + k]
-                        back[k, n] = forth[n, k]
-                if z == w:  # p_nk = p_kn is one feature: both factors are the same coefficients
-                    for n in range(n_max):
-                        for k in range(n):
-                            forth[n, k] = forth[k, n]
-                            back[k, n] = forth[k, n]
-                        forth[n, n] *= 2.0
+                if n_max == 8 and z != w:
+                    set_scaled(flat, 0, 8, 0, scale, slopes, i * n_features + f, 8)
+                    transpose(turned, 0, flat, 0, 8)
+                else:
+                    _square(d_features, i, f, scale, n_max, z == w, forth, back)
                 one = (i * n_densities + z) * size + l * l * n_pad
                 other = (0 if summed else (i * n_densities + w) * size) + l * l * n_pad
                 for first in range(0, n_max, 8):
@@ -354,6 +356,22 @@ def power_spectrum_reverse(  # type: ignore[no-untyped-def]  # noqa: C901  # its
             for z in range(n_densities):
                 for a in range(size):
                     out[(i * n_densities + z) * size + a] += by_total[a]
+
+
+@numba.njit(cache=CACHED, nogil=True)
+def _square(d_features, i, f, scale, n_max, same, forth, back):  # type: ignore[no-untyped-def]
+    """One block of dU/dp, which begins at feature ``f`` of centre ``i``, into a square matrix, and that transposed."""
+    for n in range(n_max):
+        begin, row = _row(n, n_max, same)
+        for k in range(begin, n_max):
+            forth[n, k] = scale * d_features[i, f + row + k]
+            back[k, n] = forth[n, k]
+    if same:  # p_nk = p_kn is one feature: both factors are the same coefficients
+        for n in range(n_max):
+            for k in range(n):
+                forth[n, k] = forth[k, n]
+                back[k, n] = forth[k, n]
+            forth[n, n] *= 2.0
 
 
 @numba.njit(cache=CACHED, nogil=True)

@@ -75,8 +75,8 @@ def add_product(out, io, factor, a, ia, b, ib):  # type: ignore[no-untyped-def]
 def set_scaled(out, io, so, e, factor, a, ia, rows):  # type: ignore[no-untyped-def]
     """Rows of a rectangle, or of an upper triangle, into a packed array, times a factor.
 
-    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin one
-    column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
+    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin
+    one column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def transpose(out, io, a, ia, sa):  # type: ignore[no-untyped-def]
 
 @_inlined
 def solid_harmonics(xyz, constants, n, q, powers, out):  # type: ignore[no-untyped-def]
-    """Real solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
+    """Solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
 
     Examples
     --------

@@ -159,8 +159,8 @@ def set_scaled(
 ) -> Typed:
     """Rows of a rectangle, or of an upper triangle, into a packed array, times a factor.
 
-    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin one
-    column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
+    ``out[io + r·so − e·r(r−1)/2 : +8] = factor · a[ia + (8 + e)·r : +8]`` for r < rows; e is 1 for a triangle, whose rows begin
+    one column later and are one number shorter each, else 0. ``out`` and the factor are of double precision, ``a`` may be single.
 
     Examples
     --------
@@ -311,7 +311,7 @@ def _in_turn(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir
 def solid_harmonics(
     _: BaseContext, xyz: Array, constants: Array, n: Type, q: Array, powers: Array, out: Array
 ) -> Typed:
-    """Real solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
+    """Solid harmonics of degrees below n of eight vectors: what :func:`~idealflow.core.descriptors.harmonics.harmonics` does.
 
     The recursions run in registers. Memory laid out as there.
 

@@ -275,7 +275,8 @@ class SOAP:
             d_features = adjoint(part, self._features(coefficients, np.empty((len(centres), self.n_features))))
             d_coefficients = aligned(len(coefficients), coefficients.dtype)
             power_spectrum_reverse(
-                coefficients, d_features, len(centres), self.pairs, self.n_max, self._pad, self.l_max, d_coefficients
+                coefficients, np.ascontiguousarray(d_features), len(centres), self.pairs, self.n_max, self._pad,
+                self.l_max, d_coefficients,
             )  # fmt: skip
             d_pairs = np.empty_like(pairs.vec)
             density_reverse(

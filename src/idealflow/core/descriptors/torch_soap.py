@@ -150,7 +150,7 @@ class TorchSOAP:
         self._at_centre = torch.from_numpy(at_centre).to(device)
         self._mode = None if soap.compression is None else soap.compression["mode"]
         #: densities that are multiplied: those of the species, their sum, or both
-        self.n_densities = {"mu1nu1": n_species + 1, "mu2": 1}.get(self._mode, n_species)
+        self.n_densities = {"mu1nu1": n_species + 1, "mu2": 1}.get(self._mode or "", n_species)
         width = self.n_densities * n
         places, scales = [], []
         for z, w in soap.pairs.tolist():

@@ -28,6 +28,10 @@ from idealflow.workflow.frames.build import build_structure
 
 __all__ = ["config_for"]
 
+#: of four and more species
+_MANY_SPECIES = """
+  # of so many species `compression: {mode: mu1nu1}` in it screens in half the time, but sees less of what is new in chemistry"""
+
 _TEXT = """\
 # {name}: {formula}, labelled by {engine}. Written by `idealflow init --structure`; each value was chosen by the rule beside it.
 # Next: `idealflow check` this file, with --label for one tiny label, then `idealflow run` it.
@@ -48,7 +52,7 @@ bootstrap:
   rattle: [0.02, 0.2]  # Å
   strain: 0.04
   # r_cut: 1.78 times the mean spacing of atoms, {spacing:.2f} Å, but between 4 and 5.2 Å; the true cutoff,
-  # r_cut + 3.717 sigma, is {cutoff:.2f} Å
+  # r_cut + 3.717 sigma, is {cutoff:.2f} Å{many_species}
   soap: {{r_cut: {r_cut}, n_max: {n_max}, l_max: 6, sigma: {sigma}}}
   force_field: local
   force_field_settings: {{cutoff: {ff}}}   # Å: not beyond what the uncertainty sees
@@ -130,6 +134,7 @@ def config_for(path: Path, engine: str) -> str:
         min_atoms=30,
         spacing=descriptor.volume ** (1.0 / 3.0),
         cutoff=descriptor.cutoff,
+        many_species=_MANY_SPECIES if len(set(atoms.numbers)) >= 4 else "",
         r_cut=descriptor.r_cut,
         n_max=descriptor.n_max,
         sigma=descriptor.sigma,
