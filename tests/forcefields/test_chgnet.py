@@ -13,6 +13,7 @@ from ase.build import bulk
 from idealflow.errors import ArtifactError, InputError, MissingExtraError
 from idealflow.forcefields import get_force_field, load_force_field
 from idealflow.forcefields.chgnet import CHGNetForceField, from_chgnet
+from idealflow.forcefields.message_passing import Evaluator, frame_of, graph_of
 from support.labelled_cells import copper_cells
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "chgnet"
@@ -77,6 +78,15 @@ def test_parts_and_surroundings_have_the_energies_of_the_whole(known):
     lone = bulk("Cu", cubic=True) * (12, 2, 2)
     lone.rattle(0.1, seed=2)
     np.testing.assert_allclose(energies(lone, [0]), energies(lone)[[0]], rtol=0, atol=1e-10)
+
+
+def test_frames_without_the_reverse_of_pairs_are_refused(known):
+    network = made_of(known, ["Cu"]).network
+    frame = frame_of(bulk("Cu"), np.zeros(1, dtype=np.int64), cutoff=4.5)
+    with pytest.raises(InputError, match=r"frame_of\(\.\.\., undirected=True\)"):
+        network(graph_of(frame))
+    with pytest.raises(InputError, match=r"frame_of\(\.\.\., undirected=True\)"):
+        Evaluator(network, 4.5, pairs_at_once=10).with_slopes(frame)
 
 
 def test_bonds_beyond_those_that_form_angles_and_lonely_atoms_are_no_exception(known):

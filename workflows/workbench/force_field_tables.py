@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from workbench.markdown import markdown, thousands
+from workbench.markdown import digits, markdown, thousands
 from workbench.measured_tables import WORKFLOWS, kept
 
 RESULTS = WORKFLOWS / "benchmarks" / "results"
@@ -113,3 +113,36 @@ def parts_of_frames() -> str:
         for row in _rows_of("message_passing_parts")
     ]
     return markdown(heads, rows)
+
+
+def core_radius() -> str:
+    """Campaigns with cores of two sizes (ablation/core_radius.py)."""
+    heads = ["core, Å", "cells", "labels", "atoms a label", "first model", "last model", "last, hot half", "CPU, s"]
+    arms = {"cutoff": "small", "cutoff, large cells": "large", "reach": "large"}
+    stored = kept("ablation", "core_radius")["campaigns"]
+    rows = [
+        [
+            f"{row['core_A']:.1f}",
+            arms[row["arm"]],
+            str(row["labels"]),
+            f"{row['atoms_a_label']:.0f}",
+            *(f"{row[name][0]:.2f} \\| {row[name][1]:.1f}" for name in ("first", "last", "last_hot")),
+            f"{row['cpu_s']:.0f}",
+        ]
+        for row in sorted(stored, key=lambda row: (list(arms).index(row["arm"]), row["seed"]))
+    ]
+    return markdown(heads, rows)
+
+
+def core_radius_ratio(what: str) -> str:
+    """How many times as much the large core has of something as the small one: ``atoms`` labelled, ``forces`` off, ``time``."""
+    small, large = (
+        next(row for row in kept("ablation", "core_radius")["campaigns"] if row["arm"] == arm and row["seed"] == 0)
+        for arm in ("cutoff", "reach")
+    )
+    figures = {
+        "atoms": [row["labels"] * row["atoms_a_label"] for row in (small, large)],
+        "forces": [row["last"][1] for row in (small, large)],
+        "time": [row["cpu_s"] for row in (small, large)],
+    }[what]
+    return digits(figures[1] / figures[0], 2)

@@ -62,16 +62,14 @@ class DividedPass:
     ) -> None:
         self._network, self._parts, self._dtype, self._device = network, parts, dtype, device
         self._n_pairs = len(frame.pairs.j)
-        self._reverse: Tensor | None = None
-        if network.undirected and frame.reverse is not None:
-            self._reverse = torch.from_numpy(frame.reverse).to(device)
+        reverse = network.needed(frame.reverse)
+        self._reverse = None if reverse is None else torch.from_numpy(reverse).to(device)
         with torch.no_grad():
             self._geometry = [network.geometry(part.graph, dtype) for part in parts]
             self._nodes = [network.start(torch.from_numpy(frame.kind).to(device), dtype)]
             self._pairs: list[Tensor | None] = [None]
-            self._angles: list[list[Tensor | None]] = [
-                [None] * len(parts)
-            ]  # of each part, since no other part uses them
+            # of each part, since no other part uses them
+            self._angles: list[list[Tensor | None]] = [[None] * len(parts)]
             for number in range(network.n_layers - 1):
                 self._step(number)
 

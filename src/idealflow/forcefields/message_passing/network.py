@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from idealflow.errors import InputError
 from idealflow.forcefields.message_passing.graph import Graph
 
 __all__ = ["Edges", "MessagePassingNetwork", "PairStates", "both_ways"]
+
+
+R = TypeVar("R")
 
 
 class Edges(NamedTuple):
@@ -130,18 +134,32 @@ class MessagePassingNetwork(nn.Module, ABC):
         """
         dtype, n = self.scale.dtype, graph.n_receivers
         geometry = self.geometry(graph, dtype)
-        table, pairs = self.start(graph.kind, dtype), self.first_pairs(geometry)
+        table, pairs, reverse = self.start(graph.kind, dtype), self.first_pairs(geometry), self.needed(graph.reverse)
         nodes = [table[:n]]
         for number in range(self.n_layers):
             received, pairs = self.layer(number, table, pairs, graph, geometry)
-            if self.undirected and graph.reverse is not None:
-                pairs = both_ways(pairs, graph.reverse)
+            if reverse is not None:
+                pairs = both_ways(pairs, reverse)
             nodes.append(received)
             others = received.new_zeros(
                 (len(table) - n, *received.shape[1:])
             )  # whose states no right result depends on
             table = received if n == len(table) else torch.cat([received, others])
         return self.scaled(self.readout(nodes, graph.kind[:n]), graph.kind[:n])
+
+    def needed(self, reverse: R) -> R | None:
+        """Reverses of pairs, or None where :attr:`undirected` is False.
+
+        Raises
+        ------
+        InputError
+            If they are needed and not there.
+        """
+        if self.undirected and reverse is None:
+            raise InputError(
+                "this network needs the reverse of each pair; make frames by frame_of(..., undirected=True)"
+            )
+        return reverse if self.undirected else None
 
     def scaled(self, output: Tensor, kind: Tensor) -> Tensor:
         """Output of the network in eV, relative to the species' references."""
