@@ -65,7 +65,11 @@ REFUSED = {
     "unscreened log": (lambda p: figures.uncertainty_figure(NAN, p, threshold=3.0), "no finite value"),
     "no threshold": (lambda p: figures.uncertainty_figure(LOG, p, threshold=np.inf), "threshold"),
     "missing column": (lambda p: figures.temperature_figure(LOG.drop(columns="target"), p), "'target'"),
-    "no temperature": (lambda p: figures.temperature_figure(NAN, p), "no finite value"),
+    "no temperature": (lambda p: figures.temperature_figure(NAN.assign(target=np.nan), p), "no finite value"),
+    "no column of temperatures": (
+        lambda p: figures.temperature_figure(LOG.drop(columns="temperature"), p),
+        "'temperature'",
+    ),
     "no labels": (lambda p: figures.labels_figure([], p, n_steps=10), "no finite value"),
     "no msd": (lambda p: figures.msd_figure(STEPS, {}, p), "no MSD"),
     "msd of other length": (lambda p: figures.msd_figure(STEPS, {"Cu": [1.0]}, p), "one value"),

@@ -175,7 +175,7 @@ def temperature_figure(log: pd.DataFrame, path: str | Path, *, title: str = "") 
     >>> path.exists()
     True
     """
-    for name in ("step", "target"):
+    for name in ("step", "target", *(() if "temperature" in log else ("temperature",))):
         column(log, name, "the log")
     with drawing(path) as (ax,):
         for number, rows in enumerate(walkers(log)):
