@@ -26,9 +26,10 @@ from idealflow.core import SOAP, UncertaintyModel, crop_search, relax_shell
 from idealflow.core.descriptors import PreparedFrame
 from idealflow.core.descriptors.alignment import aligned
 from idealflow.core.descriptors.harmonics import harmonic_constants
-from idealflow.core.descriptors.kernel import density, power_spectrum
+from idealflow.core.descriptors.kernel import density
 from idealflow.core.descriptors.neighbours import Pairs
 from idealflow.core.descriptors.oracle import DScribeSOAP
+from idealflow.core.descriptors.spectrum import power_spectrum
 from idealflow.core.known import KnownEnvironments
 from workbench import crystals
 from workbench.crystals import rattled, repeated

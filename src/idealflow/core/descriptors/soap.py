@@ -15,14 +15,9 @@ from idealflow.core.descriptors.alignment import aligned
 from idealflow.core.descriptors.basis import gto_basis, radial_functions, radial_table
 from idealflow.core.descriptors.compression import density_pairs, n_invariants, n_summed, read_mode
 from idealflow.core.descriptors.harmonics import harmonic_constants
-from idealflow.core.descriptors.kernel import (
-    density,
-    density_reverse,
-    power_spectrum,
-    power_spectrum_reverse,
-    scatter,
-)
+from idealflow.core.descriptors.kernel import density, density_reverse, scatter
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs
+from idealflow.core.descriptors.spectrum import power_spectrum, power_spectrum_reverse
 from idealflow.core.descriptors.threads import in_order
 from idealflow.core.descriptors.vectors import LANES
 from idealflow.core.setting_types import is_number, is_whole

@@ -78,12 +78,11 @@ if SIMD:
         gram_half,
         set_product,
         set_scaled,
-        solid_harmonics,
-        solid_harmonics_reverse,
         spline,
         spline_and_slope,
         transpose,
     )
+    from idealflow.core.descriptors.simd_harmonics import solid_harmonics, solid_harmonics_reverse
 else:
     from idealflow.core.descriptors.loops import (
         add_product,
