@@ -10,12 +10,7 @@ from workbench.markdown import digits, markdown, thousands
 from workbench.measured_tables import WORKFLOWS, kept
 
 RESULTS = WORKFLOWS / "benchmarks" / "results"
-NAMES = {
-    "local": "built-in",
-    "m3gnet-small": "M3GNet 2 × 32",
-    "mace": "MACE, 64 channels",
-    "chgnet": "CHGNet, from its weights",
-}
+NAMES = {"local": "built-in", "m3gnet-small": "M3GNet 2 × 32", "mace": "MACE, 64 channels"}
 
 
 def _rows_of(name: str) -> list[dict[str, Any]]:
@@ -59,7 +54,7 @@ def force_fields() -> str:
     heads = ["", "steps", "training, s", "crystal, meV/atom", "crystal, meV/Å", "liquid, meV/atom", "liquid, meV/Å"]
     rows = [["the mean energy, no force", "", "", *_four(stored["mean"])]]
     for name, title in NAMES.items():
-        fits = stored.get(name, {"fits": []})["fits"]
+        fits = stored[name]["fits"]
         rows.extend([title, str(fit["steps"]), f"{fit['fit_s']:.0f}", *_four(fit["errors"])] for fit in fits)
     return markdown(heads, rows)
 
@@ -77,7 +72,6 @@ def drifts() -> str:
     rows = [
         [title, f"{1e3 * moved['drift_meV_per_ps']:.2f}", f"{1e3 * moved['scatter_meV']:.1f}"]
         for name, title in NAMES.items()
-        if name in stored
         for moved in [stored[name]["nve"]]
     ]
     return markdown(heads, rows)
