@@ -11,7 +11,6 @@ from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calib
 from idealflow.analysis.environments import map_environments
 from idealflow.analysis.melting import Jump, jump
 from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
-from idealflow.analysis.order import short_range_order
 from idealflow.analysis.rdf import RDF, rdf
 from idealflow.analysis.reactions import BondRule, ReactionEvent, bonds_along, molecules_of, reaction_events
 from idealflow.late_imports import late
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from idealflow.analysis.crystals import CrystalAtRest, relax_crystal
     from idealflow.analysis.heating import Rung, heat
     from idealflow.analysis.model_errors import FrameError, ModelErrors, compare_on_frames, mean_errors
+    from idealflow.analysis.order import short_range_order
     from idealflow.analysis.phases import PHASES, local_phases, phase_fractions
 
 __all__ = [
@@ -64,6 +64,7 @@ __getattr__, __dir__ = late(
         "crystals": "CrystalAtRest relax_crystal",
         "heating": "Rung heat",
         "model_errors": "FrameError ModelErrors compare_on_frames mean_errors",
+        "order": "short_range_order",
         "phases": "PHASES local_phases phase_fractions",
     },
 )
