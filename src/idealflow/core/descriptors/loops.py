@@ -15,6 +15,7 @@ __all__ = [
     "add_product",
     "block_product",
     "gram",
+    "gram_at",
     "gram_half",
     "set_product",
     "set_scaled",
@@ -136,13 +137,28 @@ def block_product(out, io, so, f, jf, sf, g, ig, sg, rows):  # type: ignore[no-u
 
 
 @_inlined
-def gram(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+def gram(out, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
+    """:func:`gram_at` the beginning of ``out``.
+
+    Examples
+    --------
+    >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
+    >>> gram(out.ravel(), f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
+    >>> bool((out == f.T @ f).all())
+    True
+    """
+    for r in range(8):
+        _gram_row(out, 8 * r, f, jf + r, sf, g, ig, sg, count)
+
+
+@_inlined
+def gram_at(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
     """``out[io+8·r:+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
 
     Examples
     --------
     >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
-    >>> gram(out.ravel(), 0, f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
+    >>> gram_at(out.ravel(), 0, f.ravel(), 0, 8, f.ravel(), 0, 8, 2)
     >>> bool((out == f.T @ f).all())
     True
     """
@@ -152,7 +168,7 @@ def gram(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
 
 @_inlined
 def gram_half(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
-    """:func:`gram` of the first four rows alone: r < 4.
+    """:func:`gram_at` of the first four rows alone: r < 4.
 
     Examples
     --------

@@ -29,6 +29,7 @@ __all__ = [
     "add_product",
     "block_product",
     "gram",
+    "gram_at",
     "gram_half",
     "set_product",
     "set_scaled",
@@ -224,7 +225,32 @@ def _gram(n_rows: int) -> Callable[..., Typed]:
 
 
 @intrinsic
-def gram(
+def gram(_: BaseContext, out: Array, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type) -> Typed:
+    """:func:`gram_at` the beginning of ``out``.
+
+    Examples
+    --------
+    >>> import numba, numpy as np
+    >>> @numba.njit
+    ... def call(out, f):
+    ...     gram(out, f, 0, 8, f, 0, 8, 2)
+    >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
+    >>> call(out.ravel(), f.ravel())
+    >>> bool((out == f.T @ f).all())
+    True
+    """
+    whole, generate = _gram(LANES)(_, out, types.intp, f, jf, sf, g, ig, sg, count)
+    number = types.intp
+    short = types.void(out, f, number, number, g, number, number, number)
+
+    def call(context: BaseContext, builder: ir.IRBuilder, _: Signature, args: Args) -> ir.Value:
+        return generate(context, builder, whole, (args[0], constant(0), *args[1:]))
+
+    return short, call
+
+
+@intrinsic
+def gram_at(
     _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
 ) -> Typed:
     """``out[io+8·r:+8] = Σ_{q<count} f[jf + q·sf + r] · g[ig + q·sg : +8]`` for r < 8.
@@ -234,7 +260,7 @@ def gram(
     >>> import numba, numpy as np
     >>> @numba.njit
     ... def call(out, f):
-    ...     gram(out, 0, f, 0, 8, f, 0, 8, 2)
+    ...     gram_at(out, 0, f, 0, 8, f, 0, 8, 2)
     >>> out, f = np.zeros((8, 8)), np.arange(16.0).reshape(2, 8)
     >>> call(out.ravel(), f.ravel())
     >>> bool((out == f.T @ f).all())
@@ -247,7 +273,7 @@ def gram(
 def gram_half(
     _: BaseContext, out: Array, io: Type, f: Array, jf: Type, sf: Type, g: Array, ig: Type, sg: Type, count: Type
 ) -> Typed:
-    """:func:`gram` of the first four rows alone: r < 4.
+    """:func:`gram_at` of the first four rows alone: r < 4.
 
     Examples
     --------

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from idealflow.core.descriptors.alignment import aligned_zeros
-from idealflow.core.descriptors.vectors import CACHED, block_product, gram, gram_half, set_scaled, transpose
+from idealflow.core.descriptors.vectors import CACHED, block_product, gram_at, gram_half, set_scaled, transpose
 
 __all__ = ["power_spectrum", "power_spectrum_reverse"]
 
@@ -54,7 +54,7 @@ def power_spectrum(coefficients, n_centres, pairs, n_max, n_pad, l_max, out):  #
                     for second in range(first if z == w else 0, n_max, 8):
                         there, start, other_start = 8 * second, one + first, other + second
                         if rows > 4:
-                            gram(block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1)
+                            gram_at(block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1)
                         else:
                             gram_half(
                                 block, there, coefficients, start, n_pad, second_of, other_start, n_pad, 2 * l + 1
