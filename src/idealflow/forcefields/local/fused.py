@@ -79,7 +79,7 @@ def _channels(group, radial, harmonic, contraction, density, block, lane, a):
         for n in range(width // LANES):
             for half in range(2):
                 of_harmonic, of_radial = begin * N_LM + LANES * half, begin * width + LANES * n
-                gram(block, 0, harmonic, of_harmonic, N_LM, radial, of_radial, width, count)
+                gram(block, harmonic, of_harmonic, N_LM, radial, of_radial, width, count)
                 for r in range(LANES):
                     for c in range(LANES):
                         density[LANES * half + r, s * width + LANES * n + c] = block[LANES * r + c]
@@ -100,7 +100,7 @@ def _invariants(a, lane, n_channels, full, block, x):
         scale, start = 1.0 / math.sqrt(2 * l + 1.0), (lane * N_LM + l * l) * width
         for rows in range(width // LANES):
             for columns in range(rows, width // LANES):
-                gram(block, 0, a, start + LANES * rows, width, a, start + LANES * columns, width, 2 * l + 1)
+                gram(block, a, start + LANES * rows, width, a, start + LANES * columns, width, 2 * l + 1)
                 for r in range(LANES):
                     for c in range(LANES):
                         full[LANES * rows + r, LANES * columns + c] = block[LANES * r + c]
@@ -140,7 +140,7 @@ def _pull(a, by, lane, n_channels, full, block, out):
 def _transposed_product(out, matrix, start, rows, columns, vectors, block):
     """A matrix (rows, columns), at ``start`` of a flat array, transposed, times ``vectors`` (rows, 8), in ``out``."""
     for u in range(columns // LANES):
-        gram(block, 0, matrix, start + LANES * u, columns, vectors, 0, LANES, rows)
+        gram(block, matrix, start + LANES * u, columns, vectors, 0, LANES, rows)
         for r in range(LANES):
             for c in range(LANES):
                 out[LANES * u + r, c] = block[LANES * r + c]

@@ -95,7 +95,7 @@ def density_of_pairs(groups, n_species, radial, harmonic, out):
             for b in range(width // LANES):
                 for half in range(2):
                     first = start * N_LM + LANES * half
-                    gram(block, 0, harmonic, first, N_LM, radial, start * width + LANES * b, width, end - start)
+                    gram(block, harmonic, first, N_LM, radial, start * width + LANES * b, width, end - start)
                     for r in range(LANES):
                         for c in range(LANES):
                             out[i, LANES * half + r, s * width + LANES * b + c] = block[LANES * r + c]
@@ -214,7 +214,7 @@ def along_motion(vec, groups, j, n_species, radial, slope, harmonic, graph, by_a
                     radially[n_pairs + q, n] = longer * slope[p, n]
             for b in range(width // LANES):
                 for half in range(2):
-                    gram(block, 0, angular, LANES * half, N_LM, radially, LANES * b, width, 2 * n_pairs)
+                    gram(block, angular, LANES * half, N_LM, radially, LANES * b, width, 2 * n_pairs)
                     for r in range(LANES):
                         for c in range(LANES):
                             out[i, LANES * half + r, s * width + LANES * b + c] = block[LANES * r + c]
@@ -257,7 +257,7 @@ def invariants(a, b, n_channels, factor, out):
             start = (i * N_LM + l * l) * width
             for rows in range(width // LANES):
                 for columns in range(width // LANES):
-                    gram(block, 0, a, start + LANES * rows, width, b, start + LANES * columns, width, 2 * l + 1)
+                    gram(block, a, start + LANES * rows, width, b, start + LANES * columns, width, 2 * l + 1)
                     for r in range(LANES):
                         for c in range(LANES):
                             full[LANES * rows + r, LANES * columns + c] = block[LANES * r + c]
