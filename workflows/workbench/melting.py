@@ -26,7 +26,7 @@ from idealflow.analysis import (
     relax_crystal,
 )
 from idealflow.cli.main import main as idealflow
-from idealflow.core.dynamics import Checkpoint, MDState, SegmentFiles, Stage, Trajectory, md_segment
+from idealflow.core.dynamics import Checkpoint, Limits, MDState, SegmentFiles, Stage, Trajectory, md_segment
 from idealflow.core.dynamics import Schedule as Plan
 from idealflow.labelling import close_workers
 from idealflow.labelling.worker import processor_seconds
@@ -245,6 +245,7 @@ def hold(calculator: Any, start: Atoms, temperature: float, steps: int, files: P
         schedule=Plan([Stage("hold", temperature, steps=steps)]),
         sampler="langevin",
         check_interval=20,
+        limits=Limits(max_temperature=max(10000.0, 2.0 * temperature)),
         files=SegmentFiles(trajectory=trajectory, checkpoint=Checkpoint(files.with_suffix(".npz"))),
     )
     if result.reason != "schedule_end":
