@@ -103,7 +103,7 @@ def course(chain: CampaignChain, more: Callable[[Atoms, Atoms], dict[str, float]
         moved = msd([frames[0].positions, *(atoms.positions for atoms in kept)])[1:]
         by_step = part.set_index("step")
         for atoms, square in zip(kept, moved, strict=True):
-            row = by_step.loc[int(atoms.info["step"])]
+            row = by_step.loc[: int(atoms.info["step"])].iloc[-1]  # a frame may lie between two screenings
             rows.append(
                 {
                     "campaign": campaign.name,
