@@ -19,7 +19,7 @@ from workbench.threads import one_thread
 HERE = Path(__file__).parent
 PARTS = ("ancestry", "course", "labels", "errors", "liquid")
 #: frames that the reference labels; steps of the melt by model and reference, and frames of 20 fs that it settles
-SIZES = {"quick": (8, 600, 10), "paper": (40, 2000, 25)}
+SIZES = {"quick": (6, 300, 5), "paper": (40, 2000, 25)}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from idealflow.analysis import local_phases
 from idealflow.provenance import CampaignChain
 from workbench.melting import Rows, course, maker_of
 
-DEPTHS = (0.0, 4.0, 8.0, np.inf)  # Å below a boundary
+DEPTHS = (0.0, 3.0, 6.0, np.inf)  # Å below a boundary
 
 
 def depths(atoms: Atoms, phase: str = "bcc") -> NDArray[np.float64]:
