@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from idealflow.core.descriptors.neighbours import NeighbourGrid
 from idealflow.forcefields.local.kernels import threads_for
 
-__all__ = ["CandidateList", "Candidates"]
+__all__ = ["CandidateList", "Candidates", "sort_pairs"]
 
 SKIN = 0.8  # Å; at 1000 K a list lasts some twenty steps
 _CENTRES_AT_ONCE = 4096
@@ -136,7 +136,7 @@ def _sorted_candidates(
         pairs = grid.pairs(np.arange(start, min(start + _CENTRES_AT_ONCE, n)))
         j, shift = np.empty_like(pairs.j), np.empty_like(pairs.shift)
         with threads_for(len(pairs.offsets) - 1):
-            _sort(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
+            sort_pairs(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
         counts.append(np.diff(pairs.offsets))
         parts_j.append(j)
         parts_shift.append(_short(shift))
@@ -199,7 +199,25 @@ def _sort_centre(first, n, j, shift, kind, sorted_j, sorted_shift):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _sort(offsets, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
-    """Sort the pairs of every centre."""
+def sort_pairs(offsets, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
+    """Sort the pairs of every centre by species, index and image of the neighbour.
+
+    Parameters
+    ----------
+    offsets, j, shift
+        Pairs as :class:`Candidates` has them, in any order.
+    kind : (n,) int64
+        Species index of each atom.
+    sorted_j, sorted_shift
+        Filled.
+
+    Examples
+    --------
+    >>> j, images = np.array([1, 0], dtype=np.int32), np.zeros((2, 3), dtype=np.int32)
+    >>> found = np.empty_like(j), np.empty_like(images)
+    >>> sort_pairs(np.array([0, 2]), j, images, np.zeros(2, dtype=np.int64), *found)
+    >>> found[0].tolist()
+    [0, 1]
+    """
     for c in numba.prange(len(offsets) - 1):
         _sort_centre(offsets[c], offsets[c + 1] - offsets[c], j, shift, kind, sorted_j, sorted_shift)
