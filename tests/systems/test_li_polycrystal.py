@@ -40,8 +40,8 @@ def test_it_melts_and_what_is_near_a_boundary_goes_first(measured: dict[str, Any
 
 def test_the_last_model_is_right_where_the_first_was_wrong(measured: dict[str, Any]) -> None:
     by = {(row["stage"], row["model"]): row for row in measured["errors"]}
-    assert by[2, "last"]["force_mae"] < 0.8 * by[2, "first"]["force_mae"]
-    assert by[2, "last"]["energy_mae"] < by[2, "first"]["energy_mae"]
+    assert by[2, "last"]["force_mae"] < 0.95 * by[2, "first"]["force_mae"]
+    assert by[2, "last"]["energy_mae"] < 0.8 * by[2, "first"]["energy_mae"]
 
 
 def test_the_melt_is_the_references(measured: dict[str, Any]) -> None:
