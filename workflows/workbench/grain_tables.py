@@ -71,7 +71,7 @@ def value(part: str, name: str, size: str) -> str:
     """A number: of the first row of a part, `ancestry n_own_labels`; or where the share of crystal began and ended."""
     if part == "crystal":
         shares = [row["crystal"] for row in kept(size)["course"]]
-        return f"{100 * {'most': max(shares), 'end': float(np.mean(shares[-3:]))}[name]:.0f} %"
+        return f"{100 * {'most': max(shares), 'end': float(np.mean(shares[-3:]))}[name]:.0f}"
     found = kept(size)[part][0][name]
     if found is None:
         return "–"
