@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from idealflow.errors import ArtifactError, InputError, MissingExtraError, did_you_mean
+from idealflow.errors import InputError
+from idealflow.forcefields.shipped import ShippedWeights, read_as_data, translated_as
 
 __all__ = ["SHIPPED", "from_chgnet", "shipped_file"]
 
@@ -86,18 +85,7 @@ def shipped_file(name: str) -> Path:
     """
     if name == "chgnet-0.2.0":
         raise InputError(_OLD)
-    if name not in SHIPPED:
-        known = list(SHIPPED)
-        raise InputError(
-            f"no weights of CHGNet are called {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
-        )
-    found = find_spec("chgnet")
-    if found is None or found.origin is None or not found.submodule_search_locations:
-        raise MissingExtraError(f"the weights {name} come with a package: pip install 'idealflow[chgnet]'")
-    path = Path(next(iter(found.submodule_search_locations))) / "pretrained" / SHIPPED[name]
-    if not path.is_file():
-        raise InputError(f"this version of chgnet ships no {name} ({path}); pip install 'idealflow[chgnet]'")
-    return path
+    return ShippedWeights("CHGNet", "chgnet", "chgnet", "pretrained", SHIPPED).path(name)
 
 
 def from_chgnet(path: str | Path) -> tuple[dict[str, Any], Weights]:
@@ -130,23 +118,12 @@ def from_chgnet(path: str | Path) -> tuple[dict[str, Any], Weights]:
     Traceback (most recent call last):
     idealflow.errors.ArtifactError: absent.pth.tar does not exist; expected chgnet's checkpoint
     """
-    config, state = _read(Path(path))
-    try:
-        return _translated(config, state, str(path))
-    except (KeyError, IndexError, RuntimeError) as error:
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path} is no model of CHGNet that can be read here: {cause}") from error
+    return translated_as("CHGNet", path, _translated, *read_as_data(Path(path), _READ, _read))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Weights]:
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist; expected {_READ}")
-    try:
-        model = torch.load(path, map_location="cpu", weights_only=True)["model"]
-        return dict(model["model_args"]), dict(model["state_dict"])
-    except (RuntimeError, OSError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise ArtifactError(f"{path} is not {_READ}, or is damaged ({cause}); give a whole one") from error
+    model = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    return dict(model["model_args"]), dict(model["state_dict"])
 
 
 def _translated(config: Mapping[str, Any], state: Mapping[str, Tensor], path: str) -> tuple[dict[str, Any], Weights]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,11 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from idealflow.errors import ArtifactError, InputError, MissingExtraError, did_you_mean
+from idealflow.errors import InputError
 from idealflow.forcefields.message_passing.coupling import coupling
 from idealflow.forcefields.sevennet.network import Path as MessagePath
 from idealflow.forcefields.sevennet.network import paths_of
+from idealflow.forcefields.shipped import ShippedWeights, read_as_data, translated_as
 
 __all__ = ["SHIPPED", "from_sevennet", "shipped_file"]
 
@@ -57,18 +56,7 @@ def shipped_file(name: str) -> Path:
     Traceback (most recent call last):
     idealflow.errors.InputError: no weights of SevenNet are called '7net-1' (did you mean '7net-0'?); known: 7net-0, ...
     """
-    if name not in SHIPPED:
-        known = list(SHIPPED)
-        raise InputError(
-            f"no weights of SevenNet are called {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
-        )
-    found = find_spec("sevenn")
-    if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(f"the weights {name} come with a package: pip install 'idealflow[sevennet]'")
-    path = Path(next(iter(found.submodule_search_locations))) / "pretrained_potentials" / SHIPPED[name]
-    if not path.is_file():
-        raise InputError(f"this version of sevenn ships no {name} ({path}); pip install 'idealflow[sevennet]'")
-    return path
+    return ShippedWeights("SevenNet", "sevenn", "sevennet", "pretrained_potentials", SHIPPED).path(name)
 
 
 def from_sevennet(path: str | Path) -> tuple[dict[str, Any], Weights]:
@@ -101,27 +89,16 @@ def from_sevennet(path: str | Path) -> tuple[dict[str, Any], Weights]:
     Traceback (most recent call last):
     idealflow.errors.ArtifactError: absent.pth does not exist; expected sevenn's checkpoint
     """
-    config, state = _read(Path(path))
-    try:
-        return _translated(config, state, str(path))
-    except (KeyError, IndexError, RuntimeError) as error:
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path} is no model of SevenNet that can be read here: {cause}") from error
+    return translated_as("SevenNet", path, _translated, *read_as_data(Path(path), _READ, _read))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Weights]:
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist; expected {_READ}")
     rebuild = np.empty(0).__reduce__()[0]  # arrays among the settings, by the name that numpy 1 gave what makes them
     harmless: list[Any] = [np.dtype, np.ndarray, (rebuild, "numpy.core.multiarray._reconstruct")]
     harmless += [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
-    try:
-        with torch.serialization.safe_globals(harmless):
-            whole = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(whole["config"]), dict(whole["model_state_dict"])
-    except (RuntimeError, OSError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise ArtifactError(f"{path} is not {_READ}, or is damaged ({cause}); give a whole one") from error
+    with torch.serialization.safe_globals(harmless):
+        whole = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(whole["config"]), dict(whole["model_state_dict"])
 
 
 def _translated(config: Mapping[str, Any], state: Mapping[str, Tensor], path: str) -> tuple[dict[str, Any], Weights]:
