@@ -13,7 +13,7 @@ import pytest
 from ase.build import bulk
 
 from idealflow.core import SOAP
-from idealflow.core.descriptors import loops, simd, vectors
+from idealflow.core.descriptors import loops, simd, simd_splines, vectors
 from idealflow.core.products import padded, row_products
 from idealflow.errors import InputError
 
@@ -85,7 +85,7 @@ def test_transposition(form):
     np.testing.assert_array_equal(out[6:].reshape(8, 8), a[:, 10:18].T)
 
 
-@FORMS
+@pytest.mark.parametrize("form", [loops, simd_splines], ids=["loops", "simd"])
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_splines(form, dtype):
     degree, width, t = vectors.SPLINE_DEGREE[dtype], 16, 0.3

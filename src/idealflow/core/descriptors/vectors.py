@@ -80,11 +80,10 @@ if SIMD:
         gram_half,
         set_product,
         set_scaled,
-        spline,
-        spline_and_slope,
         transpose,
     )
     from idealflow.core.descriptors.simd_harmonics import solid_harmonics, solid_harmonics_reverse
+    from idealflow.core.descriptors.simd_splines import spline, spline_and_slope
 else:
     from idealflow.core.descriptors.loops import (
         add_product,
