@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.systems import measured_by
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("alumina")
-    out = folder / "quick.json"
-    script = ROOT / "workflows" / "al2o3" / "run.py"
-    subprocess.run(
-        [sys.executable, script, "quick", "--folder", folder / "chain", "--out", out], cwd=folder, check=True
-    )
-    found: dict[str, Any] = json.loads(out.read_text())
-    return found
+    return measured_by("al2o3", tmp_path_factory.mktemp("alumina"))
 
 
 def test_the_particle_began_with_what_the_bulk_has_learned(measured: dict[str, Any]) -> None:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.systems import measured_by
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("cuau-order")
-    out = folder / "quick.json"
-    script = ROOT / "workflows" / "cuau_order" / "run.py"
-    subprocess.run([sys.executable, script, "quick", "--folder", folder / "run", "--out", out], cwd=folder, check=True)
-    found: dict[str, Any] = json.loads(out.read_text())
-    return found
+    return measured_by("cuau_order", tmp_path_factory.mktemp("cuau-order"))
 
 
 def test_order_is_lost_on_the_way(measured: dict[str, Any]) -> None:

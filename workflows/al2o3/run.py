@@ -9,14 +9,12 @@ stands in for DFT (workbench/matsui.py).
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import NamedTuple
 
 from idealflow.structures import particle
 from workbench import melting, oxides
-from workbench.keeping import add_out, keep
-from workbench.threads import one_thread
+from workbench.system_runs import chain_of, keep_measures, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("bulk", "particle")
@@ -44,21 +42,10 @@ SIZES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Alumina: bulk at 9 000 K, then a particle at 3 000 K.")
-    parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--folder", type=Path, help="where the campaigns lie; default: al2o3-SIZE, here")
-    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "scan"], default=PARTS, help="what is measured")
-    parser.add_argument("--no-run", action="store_true", help="measure what has been run so far, also while it runs")
-    add_out(parser)
-    arguments = parser.parse_args()
-    one_thread()
+    arguments = read_arguments(HERE, "Alumina: bulk at 9 000 K, then a particle at 3 000 K.", SIZES, PARTS, ["scan"])
     size = SIZES[arguments.size]
-    folder = arguments.folder or Path(f"al2o3-{arguments.size}")
-    out = arguments.out or HERE / "results" / f"{arguments.size}.json"
-    if arguments.no_run:
-        chain = melting.chain_so_far([folder / name for name in CAMPAIGNS])
-    else:
-        chain = melting.run_chain([HERE / arguments.size / f"{name}.yaml" for name in CAMPAIGNS], folder)
+    folder = arguments.folder
+    chain = chain_of(HERE, arguments, CAMPAIGNS)
     lattice = {name: CORUNDUM[name] for name in ("a", "c")}
     other = particle("Al2O3", crystal="corundum", n_atoms=size.other, stoichiometric=False, seed=1, **lattice)
     liquid = (LIQUIDS, size.steps, size.settle)
@@ -75,9 +62,7 @@ def main() -> None:
         "detection": lambda: {"detection": oxides.detection(chain, folder, size.frames)},
         "scan": lambda: melting.scan(chain, folder, CORUNDUM | {"repeat": size.repeat}, size.scanned, size.rung),
     }
-    for part in arguments.parts:
-        print(part, flush=True)
-        keep(out, **measured[part]())
+    keep_measures(arguments, measured)
 
 
 if __name__ == "__main__":

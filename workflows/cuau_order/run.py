@@ -8,12 +8,10 @@ Runs the campaign of `quick/` or `paper/` in a folder, or goes on with it, and m
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from workbench import melting, ordering
-from workbench.keeping import add_out, keep
-from workbench.threads import one_thread
+from workbench.system_runs import chain_of, keep_measures, read_arguments
 
 HERE = Path(__file__).parent
 ALLOY = {"element": "CuAu", "crystal": "L1_0", "a": 3.85}
@@ -26,27 +24,18 @@ SIZES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="CuAu: order lost by Monte Carlo.")
-    parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--folder", type=Path, help="where the campaign lies; default: cuau-order-SIZE, here")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured")
-    add_out(parser)
-    arguments = parser.parse_args()
-    one_thread()
+    arguments = read_arguments(HERE, "CuAu: order lost by Monte Carlo.", SIZES, PARTS)
     n_frames, repeat, temperatures, trials = SIZES[arguments.size]
-    folder = (arguments.folder or Path(f"cuau-order-{arguments.size}")).absolute()
-    out = arguments.out or HERE / "results" / f"{arguments.size}.json"
-    chain = melting.run_chain([HERE / arguments.size / "order.yaml"], folder)
+    folder = arguments.folder
+    chain = chain_of(HERE, arguments, ["order"])
     measured = {
-        "ancestry": lambda: melting.ancestry(chain, folder),
-        "course": lambda: ordering.course(chain),
-        "labels": lambda: ordering.labels(chain),
-        "errors": lambda: ordering.errors(chain, folder, n_frames, parts=4),
-        "ladder": lambda: ordering.ladder(chain, folder, ALLOY | {"repeat": repeat}, temperatures, trials),
+        "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder)},
+        "course": lambda: {"course": ordering.course(chain)},
+        "labels": lambda: {"labels": ordering.labels(chain)},
+        "errors": lambda: {"errors": ordering.errors(chain, folder, n_frames, parts=4)},
+        "ladder": lambda: {"ladder": ordering.ladder(chain, folder, ALLOY | {"repeat": repeat}, temperatures, trials)},
     }
-    for part in arguments.parts:
-        print(part, flush=True)
-        keep(out, **{part: measured[part]()})
+    keep_measures(arguments, measured)
 
 
 if __name__ == "__main__":

