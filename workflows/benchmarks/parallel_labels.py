@@ -1,21 +1,21 @@
-"""Wall time of a round's labels by 1, 2, 4, 8, 16 workers: how well the driver of `idealflow run` keeps workers busy.
+"""Wall time of a round's labels by 1, 2, 4, 8, 16 workers: how well `idealflow run` and FireWorks' rockets keep workers busy.
 
-    python workflows/benchmarks/parallel_labels.py --out workflows/benchmarks/results/parallel_labels.json
+    python workflows/benchmarks/parallel_labels.py --by pool rockets --out workflows/benchmarks/results/parallel_labels.json
 
 A label sleeps for three seconds, as this machine would while a plane-wave code works on other cores, and is then computed by
-ASE's EMT, which stands in for DFT. Before the clock starts every worker makes a label, so that all of them and their calculators'
-processes are there; how long that took is printed, too. The efficiency is the time that labels took, summed, over workers times
-wall time.
+ASE's EMT, which stands in for DFT. ``pool`` is the driver of `idealflow run`, ``rockets`` are processes of `rlaunch rapidfire`
+on a server (mongo-java-server, standing in for MongoDB, unless ``MONGODB_URI`` names a real one). Before the clock starts every
+worker makes a label, so that all of them and their calculators' processes are there; how long that took is printed, too. The
+efficiency is the time that labels took, summed, over workers times wall time.
 
-    python workflows/benchmarks/parallel_labels.py --gpaw --workers 1 2 --labels 8
+    python workflows/benchmarks/parallel_labels.py --by gpaw --workers 1 2 --labels 60
 
-asks GPAW (`make gpaw`) for the labels, which need a core each.
+asks GPAW (`make gpaw`) for the labels, by the driver of `idealflow run`. They need a core each.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -26,6 +26,7 @@ from typing import Any
 from ase import Atoms
 from ase.build import bulk
 from jobflow import Flow, Job, JobStore
+from jobflow.managers.fireworks import flow_to_workflow
 
 from idealflow import AseLabeller, LabelMaker
 from idealflow.provenance import INDEXED_FIELDS
@@ -36,7 +37,10 @@ from idealflow.workflow.drivers.pool import Pool
 from idealflow.workflow.drivers.run_flow import FlowRunner
 from idealflow.workflow.frames.encode import to_stored
 from idealflow.workflow.jobs.stage import named
+from workbench.cluster import PATIENCE_S, Cluster, running_server, wait_for
+from workbench.keeping import add_out, keep
 
+WORKFLOWS = Path(__file__).parents[1]
 GPAW = {
     "mode": {"name": "pw", "ecut": 300},
     "xc": "PBE",
@@ -68,8 +72,23 @@ def label_jobs(maker: LabelMaker, folder: Path, structures: list[Atoms], number:
     ]
 
 
-def measured(labeller: AseLabeller, element: str, n_labels: int, workers: int) -> dict[str, Any]:
-    """Wall time (s) of so many labels by so many workers, and what the labels took themselves."""
+def row(store: JobStore, jobs: list[Job], workers: int, wall: float, start: float) -> dict[str, Any]:
+    """Wall time (s) of labels by so many workers, and what the labels took themselves."""
+    docs = [LabelledDoc.model_validate(store.query_one({"uuid": job.uuid}, load=True)["output"]) for job in jobs]
+    spent = sum(doc.seconds for doc in docs)
+    return {
+        "workers": workers,
+        "n_labels": len(docs),
+        "wall_s": round(wall, 2),
+        "labels_s": round(spent, 2),
+        "start_s": round(start, 2),
+        "efficiency": round(spent / (workers * wall), 3),
+        "failed": sum(doc.state == "failed" for doc in docs),
+    }
+
+
+def by_pool(labeller: AseLabeller, element: str, n_labels: int, workers: int) -> dict[str, Any]:
+    """Labels by the driver of `idealflow run`."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder, maker = Path(name), LabelMaker(labeller)
         store = JobStore(SQLiteStore(str(folder / "store.sqlite"), index_fields=INDEXED_FIELDS))
@@ -84,43 +103,65 @@ def measured(labeller: AseLabeller, element: str, n_labels: int, workers: int) -
         started = time.perf_counter()
         jobs = label_jobs(maker, folder, cells(n_labels, 2, element), 1)
         runner.run(Flow(jobs))
-        wall = time.perf_counter() - started
-        docs = [LabelledDoc.model_validate(store.query_one({"uuid": job.uuid}, load=True)["output"]) for job in jobs]
-    spent = sum(doc.seconds for doc in docs)
-    return {
-        "workers": workers,
-        "n_labels": n_labels,
-        "wall_s": round(wall, 2),
-        "labels_s": round(spent, 2),
-        "start_s": round(started - begun, 2),
-        "efficiency": round(spent / (workers * wall), 3),
-        "failed": sum(doc.state == "failed" for doc in docs),
-    }
+        return row(store, jobs, workers, time.perf_counter() - started, started - begun)
+
+
+def by_rockets(labeller: AseLabeller, element: str, n_labels: int, workers: int) -> dict[str, Any]:
+    """Labels by processes of `rlaunch rapidfire`, each of which has made one before the clock starts."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder, maker = Path(name), LabelMaker(labeller)
+        cluster = Cluster(folder / "cluster", stack.enter_context(running_server(folder)), (WORKFLOWS,))
+        stack.callback(cluster.end)
+        launchpad, store = cluster.launchpad(), cluster.job_store()
+
+        def submitted(structures: list[Atoms], number: int) -> list[Job]:
+            jobs = label_jobs(maker, folder, structures, number)
+            launchpad.add_wf(flow_to_workflow(Flow(jobs), store))
+            return jobs
+
+        def done() -> bool:
+            return launchpad.get_fw_ids({"state": {"$ne": "COMPLETED"}}, count_only=True) == 0
+
+        begun = time.perf_counter()
+        launched = [cluster.worker(None, "--nlaunches", "infinite", "--sleep", "1").log.parent for _ in range(workers)]
+        number = 0
+        while not all(any(place.glob("launcher_*")) for place in launched):
+            number += 1
+            submitted(cells(workers, number, element), number)
+            if not wait_for(done, PATIENCE_S):
+                raise RuntimeError(f"{workers} rockets did not make {workers} labels in {PATIENCE_S} s")
+        started = time.perf_counter()
+        jobs = submitted(cells(n_labels, number + 1, element), number + 1)
+        if not wait_for(done, PATIENCE_S, every=0.1):
+            raise RuntimeError(f"{workers} rockets did not make {n_labels} labels in {PATIENCE_S} s")
+        return row(store, jobs, workers, time.perf_counter() - started, started - begun)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--by", nargs="+", choices=["pool", "rockets", "gpaw"], default=["pool"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--labels", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=3.0, help="that a label sleeps")
-    parser.add_argument("--gpaw", action="store_true", help="labels of lithium by GPAW, which do not sleep")
-    parser.add_argument("--out", type=Path)
+    add_out(parser)
     arguments = parser.parse_args()
-    labeller, element = AseLabeller("gpaw.GPAW", GPAW, reference="GPAW PBE"), "Li"
-    if not arguments.gpaw:
-        kwargs = {"pause_s": arguments.seconds}
-        labeller = AseLabeller("workbench.counting_emt.CountingEMT", kwargs, reference="EMT (stands in for DFT)")
-        element = "Cu"
+    kwargs = {"pause_s": arguments.seconds}
+    sleeping = AseLabeller("workbench.counting_emt.CountingEMT", kwargs, reference="EMT (stands in for DFT)")
+    ways = {
+        "pool": (by_pool, sleeping, "Cu"),
+        "rockets": (by_rockets, sleeping, "Cu"),
+        "gpaw": (by_pool, AseLabeller("gpaw.GPAW", GPAW, reference="GPAW PBE"), "Li"),
+    }
     with tempfile.NamedTemporaryFile() as log:
         os.environ["COUNTED_LABELS"] = log.name
-        rows = []
-        for workers in arguments.workers:
-            rows.append(measured(labeller, element, arguments.labels, workers))
-            print(rows[-1], flush=True)
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(exist_ok=True)
-        arguments.out.write_text(json.dumps({"method": labeller.method, "rows": rows}, indent=1) + "\n")
+        for way in arguments.by:
+            made, labeller, element = ways[way]
+            rows = []
+            for workers in arguments.workers:
+                rows.append(made(labeller, element, arguments.labels, workers))
+                print(way, rows[-1], flush=True)
+                keep(arguments.out, **{way: rows})
 
 
 if __name__ == "__main__":

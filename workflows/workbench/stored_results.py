@@ -246,16 +246,38 @@ def pretrained_start() -> str:
 
 def parallel_labels() -> dict[str, Any]:
     """What benchmarks/parallel_labels.py measured."""
-    found: dict[str, Any] = json.loads((WORKFLOWS / "benchmarks" / "results" / "parallel_labels.json").read_text())
+    found: dict[str, Any] = json.loads((BENCHMARKS / "parallel_labels.json").read_text())
     return found
 
 
-def parallel_labels_table() -> str:
-    """Wall time and efficiency of labels by numbers of workers."""
-    heads = ["workers", "wall time, s", "efficiency", "start of the workers, s"]
+def parallel_labels_table(way: str) -> str:
+    """Wall time and efficiency of labels by numbers of workers; ``way`` is pool, rockets or gpaw."""
+    heads = ["workers", "labels", "wall time, s", "efficiency", "start of the workers, s"]
     rows = [
-        [str(row["workers"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}", f"{row['start_s']:.1f}"]
-        for row in parallel_labels()["rows"]
+        [
+            str(row["workers"]),
+            str(row["n_labels"]),
+            f"{row['wall_s']:.1f}",
+            f"{row['efficiency']:.2f}",
+            f"{row['start_s']:.1f}",
+        ]
+        for row in sorted(parallel_labels()[way], key=lambda row: row["workers"])
+    ]
+    return markdown(heads, rows)
+
+
+def stage_shares_table() -> str:
+    """Shares of the demo's time and errors at its end, as it is and with less training."""
+    heads = ["", "segments", "crops", "relaxations", "labels", "updates", "consolidations", "labels asked for", "error"]
+    stages = ("segment", "crop", "relaxation", "substructure", "update", "consolidation")
+    rows = [
+        [
+            way,
+            *(f"{100 * row['shares'][stage]:.0f} %" for stage in stages),
+            str(row["n_labels"]),
+            f"{row['energy_meV']:.2f} \\| {row['force_meV_A']:.1f}",
+        ]
+        for way, row in json.loads((BENCHMARKS / "stage_shares.json").read_text())["ways"].items()
     ]
     return markdown(heads, rows)
 
@@ -307,6 +329,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "queries": measured.queries,
     "vectors": measured.vectors,
     "parallel-labels": parallel_labels_table,
+    "stage-shares": stage_shares_table,
     "million-parts": million_tables.million_parts,
     "million-rounds": million_tables.million_rounds,
     "million-sizes": million_tables.million_sizes,
@@ -352,7 +375,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
     "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
-    "parallel-labels": lambda _: str(parallel_labels()["rows"][0]["n_labels"]),
+    "parallel-labels": lambda _: str(parallel_labels()["pool"][0]["n_labels"]),
     "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
     "million": million_tables.million,
     "million-cpu": million_tables.million_figure,

@@ -1,7 +1,8 @@
 """The operations of :mod:`~idealflow.core.descriptors.vectors` in plain numba, for every processor numba runs on.
 
 Sums of eight numbers are kept in local variables, which compilers turn into vectors where they see it pays. Indices are
-unsigned: a signed one costs a comparison each time, since numba lets negative ones count from the end.
+unsigned: a signed one costs a comparison each time, since numba lets negative ones count from the end. Arrays of any
+shape are taken as flat ones.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import numpy as np
 __all__ = [
     "LANES",
     "SPLINE_DEGREE",
+    "add_eight",
     "add_product",
     "block_product",
+    "flat",
     "gram",
     "gram_at",
     "gram_half",
+    "read_eight",
     "set_product",
     "set_scaled",
     "solid_harmonics",
@@ -24,6 +28,7 @@ __all__ = [
     "spline",
     "spline_and_slope",
     "transpose",
+    "write_eight",
 ]
 
 #: numbers in a vector
@@ -35,6 +40,18 @@ SPLINE_DEGREE = {"float64": 5, "float32": 3}
 _inlined = numba.njit(
     nogil=True, forceinline=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"}
 )
+
+
+@_inlined
+def flat(a):  # type: ignore[no-untyped-def]
+    """Numbers of an array one after the other, as a view.
+
+    Examples
+    --------
+    >>> flat(np.zeros((2, 3))).shape
+    (6,)
+    """
+    return a.reshape(-1)
 
 
 @_inlined
@@ -53,6 +70,7 @@ def set_product(out, io, factor, a, ia, b, ib):  # type: ignore[no-untyped-def]
     >>> out
     array([ 0. ,  0.5,  2. ,  4.5,  8. , 12.5, 18. , 24.5])
     """
+    out, a, b = flat(out), flat(a), flat(b)
     for k in range(8):
         out[_at(io + k)] = factor * a[_at(ia + k)] * b[_at(ib + k)]
 
@@ -68,6 +86,7 @@ def add_product(out, io, factor, a, ia, b, ib):  # type: ignore[no-untyped-def]
     >>> out
     array([ 1. ,  1.5,  3. ,  5.5,  9. , 13.5, 19. , 25.5])
     """
+    out, a, b = flat(out), flat(a), flat(b)
     for k in range(8):
         out[_at(io + k)] += factor * a[_at(ia + k)] * b[_at(ib + k)]
 
@@ -86,6 +105,7 @@ def set_scaled(out, io, so, e, factor, a, ia, rows):  # type: ignore[no-untyped-
     >>> out
     array([0. , 0.5, 1. , 4. , 4.5, 5. , 5.5, 6. , 6.5, 7. , 7.5])
     """
+    out, a = flat(out), flat(a)
     for r in range(rows):
         place, source = io + r * so - e * (r * (r - 1) // 2), ia + (8 + e) * r
         for k in range(8):
@@ -93,7 +113,14 @@ def set_scaled(out, io, so, e, factor, a, ia, rows):  # type: ignore[no-untyped-
 
 
 @_inlined
-def _read(a, i):  # type: ignore[no-untyped-def]
+def read_eight(a, i):  # type: ignore[no-untyped-def]
+    """Eight numbers of a flat array, from place ``i`` on.
+
+    Examples
+    --------
+    >>> read_eight(np.arange(9), 1)[:2]
+    (np.int64(1), np.int64(2))
+    """
     return (
         a[_at(i)], a[_at(i + 1)], a[_at(i + 2)], a[_at(i + 3)],
         a[_at(i + 4)], a[_at(i + 5)], a[_at(i + 6)], a[_at(i + 7)],
@@ -101,7 +128,16 @@ def _read(a, i):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _write(out, i, eight):  # type: ignore[no-untyped-def]
+def write_eight(out, i, eight):  # type: ignore[no-untyped-def]
+    """Put eight numbers into a flat array, from place ``i`` on.
+
+    Examples
+    --------
+    >>> out = np.zeros(8)
+    >>> write_eight(out, 0, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0))
+    >>> float(out[7])
+    8.0
+    """
     (
         out[_at(i)], out[_at(i + 1)], out[_at(i + 2)], out[_at(i + 3)],
         out[_at(i + 4)], out[_at(i + 5)], out[_at(i + 6)], out[_at(i + 7)],
@@ -109,9 +145,16 @@ def _write(out, i, eight):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _add(sums, factor, a, i):  # type: ignore[no-untyped-def]
+def add_eight(sums, factor, a, i):  # type: ignore[no-untyped-def]
+    """``sums + factor · a[i : i + 8]``, of a flat array.
+
+    Examples
+    --------
+    >>> add_eight((0.0,) * 8, 2.0, np.arange(8.0), 0)[-1]
+    14.0
+    """
     s0, s1, s2, s3, s4, s5, s6, s7 = sums
-    a0, a1, a2, a3, a4, a5, a6, a7 = _read(a, i)
+    a0, a1, a2, a3, a4, a5, a6, a7 = read_eight(a, i)
     return (
         s0 + factor * a0, s1 + factor * a1, s2 + factor * a2, s3 + factor * a3,
         s4 + factor * a4, s5 + factor * a5, s6 + factor * a6, s7 + factor * a7,
@@ -129,11 +172,12 @@ def block_product(out, io, so, f, jf, sf, g, ig, sg, rows):  # type: ignore[no-u
     >>> bool((out == f @ g).all())
     True
     """
+    out, f, g = flat(out), flat(f), flat(g)
     for r in range(rows):
-        sums = _read(out, io + r * so)
+        sums = read_eight(out, io + r * so)
         for q in range(8):
-            sums = _add(sums, f[_at(jf + r * sf + q)], g, ig + q * sg)
-        _write(out, io + r * so, sums)
+            sums = add_eight(sums, f[_at(jf + r * sf + q)], g, ig + q * sg)
+        write_eight(out, io + r * so, sums)
 
 
 @_inlined
@@ -147,6 +191,7 @@ def gram(out, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-def]
     >>> bool((out == f.T @ f).all())
     True
     """
+    out, f, g = flat(out), flat(f), flat(g)
     for r in range(8):
         _gram_row(out, 8 * r, f, jf + r, sf, g, ig, sg, count)
 
@@ -162,6 +207,7 @@ def gram_at(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-de
     >>> bool((out == f.T @ f).all())
     True
     """
+    out, f, g = flat(out), flat(f), flat(g)
     for r in range(8):
         _gram_row(out, io + 8 * r, f, jf + r, sf, g, ig, sg, count)
 
@@ -177,6 +223,7 @@ def gram_half(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-
     >>> bool((out[:4] == (f.T @ f)[:4]).all()), bool(out[4:].any())
     (True, False)
     """
+    out, f, g = flat(out), flat(f), flat(g)
     for r in range(4):
         _gram_row(out, io + 8 * r, f, jf + r, sf, g, ig, sg, count)
 
@@ -186,8 +233,8 @@ def _gram_row(out, io, f, jf, sf, g, ig, sg, count):  # type: ignore[no-untyped-
     zero = out.dtype.type(0.0)
     sums = (zero, zero, zero, zero, zero, zero, zero, zero)
     for q in range(count):
-        sums = _add(sums, f[_at(jf + q * sf)], g, ig + q * sg)
-    _write(out, io, sums)
+        sums = add_eight(sums, f[_at(jf + q * sf)], g, ig + q * sg)
+    write_eight(out, io, sums)
 
 
 @_inlined
@@ -201,6 +248,7 @@ def transpose(out, io, a, ia, sa):  # type: ignore[no-untyped-def]
     >>> bool((out == a.T).all())
     True
     """
+    out, a = flat(out), flat(a)
     for r in range(8):
         for c in range(8):
             out[_at(io + 8 * c + r)] = a[_at(ia + r * sa + c)]

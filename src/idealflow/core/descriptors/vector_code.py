@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -11,11 +12,14 @@ from numba.np.arrayobj import make_array
 
 from idealflow.core.descriptors.loops import LANES
 
-__all__ = ["FAST", "Memory", "Values", "constant", "loop", "multiply_add", "splat"]
+__all__ = ["FAST", "Eight", "Memory", "Values", "constant", "loop", "multiply_add", "splat"]
 
 #: how the compiler may reorder sums and products
 FAST = ("contract", "reassoc", "nsz", "arcp")
 _INT = ir.IntType(64)
+
+#: e^x = 2^k e^r with k = x / ln 2, rounded, so that r is less than half of ln 2 (given in two parts); terms of the series of e^r
+_LARGEST, _LN2_HIGH, _LN2_LOW, _TERMS = 708.0, 6.93147180369123816490e-01, 1.90821492927058770002e-10, 13
 
 Values = list[ir.Value]
 
@@ -84,6 +88,98 @@ class Memory:
     def zero(self) -> ir.Value:
         """Eight zeros."""
         return ir.Constant(self._vector, [0.0] * LANES)
+
+
+class Eight:
+    """Eight numbers in double precision that formulas in Python can be written with: each operation writes its instruction.
+
+    Parameters
+    ----------
+    builder
+        That of the function that is written.
+    value
+        A vector of eight.
+
+    Examples
+    --------
+    >>> vector = ir.VectorType(ir.DoubleType(), LANES)
+    >>> function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector]), "f")
+    >>> x = Eight(ir.IRBuilder(function.append_basic_block()), function.args[0])
+    >>> (2.0 * x + x / 3.0).value.opname, x.exp().value.opname
+    ('fadd', 'fmul')
+    """
+
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
+        self._builder = builder
+        self.value = value
+
+    @classmethod
+    def splat(cls, builder: ir.IRBuilder, scalar: ir.Value) -> Eight:
+        """A number, eight times."""
+        return cls(builder, splat(builder, scalar))
+
+    def same(self, value: Eight | float) -> Eight:
+        """A number that is known when the code is written, eight times; vectors stay what they are."""
+        if isinstance(value, Eight):
+            return value
+        return Eight(self._builder, ir.Constant(self.value.type, [float(value)] * LANES))
+
+    def _by(self, operation: str, left: Eight | float, right: Eight | float, flags: tuple[str, ...] = FAST) -> Eight:
+        write = getattr(self._builder, operation)
+        return Eight(self._builder, write(self.same(left).value, self.same(right).value, flags=flags))
+
+    def __add__(self, other: Eight | float) -> Eight:
+        return self._by("fadd", self, other)
+
+    def __radd__(self, other: float) -> Eight:
+        return self._by("fadd", other, self)
+
+    def __sub__(self, other: Eight | float) -> Eight:
+        return self._by("fsub", self, other)
+
+    def __rsub__(self, other: float) -> Eight:
+        return self._by("fsub", other, self)
+
+    def __mul__(self, other: Eight | float) -> Eight:
+        return self._by("fmul", self, other)
+
+    def __rmul__(self, other: float) -> Eight:
+        return self._by("fmul", other, self)
+
+    def __truediv__(self, other: Eight | float) -> Eight:
+        return self._by("fdiv", self, other)
+
+    def __rtruediv__(self, other: float) -> Eight:
+        return self._by("fdiv", other, self)
+
+    def sqrt(self) -> Eight:
+        """Square roots, correctly rounded."""
+        vector = self.value.type
+        function = self._builder.module.declare_intrinsic("llvm.sqrt.v8f64", (), ir.FunctionType(vector, [vector]))
+        return Eight(self._builder, self._builder.call(function, [self.value]))
+
+    def exp(self) -> Eight:
+        """E to these powers, to the last bit or two; powers beyond ±708 count as that."""
+        builder, order = self._builder, ("contract",)  # what is subtracted first must stay first
+        x = self
+        for comparison, bound in (("<", _LARGEST), (">", -_LARGEST)):
+            within = builder.fcmp_ordered(comparison, x.value, self.same(bound).value)
+            x = Eight(builder, builder.select(within, x.value, self.same(bound).value))
+        half = builder.select(
+            builder.fcmp_ordered("<", x.value, self.same(0.0).value), self.same(-0.5).value, self.same(0.5).value
+        )
+        scaled = x._by("fadd", x._by("fmul", x, 1.0 / math.log(2.0), order), Eight(builder, half), order)
+        power = builder.fptosi(scaled.value, ir.VectorType(ir.IntType(32), LANES))
+        k = Eight(builder, builder.sitofp(power, self.value.type))
+        rest = x._by("fsub", x, k._by("fmul", k, _LN2_HIGH, order), order)
+        rest = x._by("fsub", rest, k._by("fmul", k, _LN2_LOW, order), order)
+        series = rest.same(1.0 / math.factorial(_TERMS))
+        for n in range(_TERMS - 1, -1, -1):
+            series = series._by("fadd", series._by("fmul", series, rest, order), 1.0 / math.factorial(n), order)
+        wide = ir.VectorType(_INT, LANES)
+        exponent = builder.add(builder.sext(power, wide), ir.Constant(wide, [1023] * LANES))
+        two_to_k = builder.bitcast(builder.shl(exponent, ir.Constant(wide, [52] * LANES)), self.value.type)
+        return series._by("fmul", series, Eight(builder, two_to_k), order)
 
 
 def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:

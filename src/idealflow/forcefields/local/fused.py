@@ -15,9 +15,26 @@ import math
 import numba
 import numpy as np
 
-from idealflow.core.descriptors.vectors import CACHED, LANES, block_product, gram, transpose
-from idealflow.forcefields.local.kernels import N_LM, harmonics, harmonics_slope, radial_functions
+from idealflow.core.descriptors.vectors import CACHED, LANES, SIMD, block_product, gram
+from idealflow.forcefields.local.kernels import N_LM
 from idealflow.forcefields.local.repulsion import repulsion_of
+
+if SIMD:
+    from idealflow.forcefields.local.simd_pairs import (
+        activate,
+        chunk_density,
+        chunk_functions,
+        chunk_pull,
+        chunk_slopes,
+    )
+else:
+    from idealflow.forcefields.local.loop_pairs import (
+        activate,
+        chunk_density,
+        chunk_functions,
+        chunk_pull,
+        chunk_slopes,
+    )
 
 __all__ = ["energies_and_slopes", "gather_forces"]
 
@@ -28,13 +45,16 @@ _part = numba.njit(cache=CACHED, nogil=True, fastmath=_FAST, error_model="numpy"
 
 
 @_part
-def _neighbours(i, first, offsets, candidates, shift, positions, cell, kind, cutoff, unit, length, group, near):
-    """Directions and distances of the neighbours of atom i from row ``first`` on, sorted by species; returns the next row.
+def _neighbours(
+    i, first, offsets, candidates, shift, positions, cell, kind, cutoff, stride, records, group, amount, near
+):
+    """Vectors to the neighbours of atom i and their squares, in chunks from ``first`` on, sorted by species; returns how many.
 
-    ``group[s]`` is the row of the first neighbour of species s, ``near`` is filled from its beginning on.
+    ``group[s]`` is the first chunk of species s, of which there are ``amount[s]`` neighbours; ``near`` is filled with indices.
     """
-    used, s = first, 0
+    used, chunk, lane, s = 0, first, 0, 0
     group[0] = first
+    amount[:] = 0
     for p in range(offsets[i], offsets[i + 1]):
         k = candidates[p]
         n0, n1, n2 = shift[p, 0] * 1.0, shift[p, 1] * 1.0, shift[p, 2] * 1.0
@@ -45,48 +65,43 @@ def _neighbours(i, first, offsets, candidates, shift, positions, cell, kind, cut
         if r2 >= cutoff * cutoff:
             continue
         while s < kind[k]:
+            chunk += amount[s] // LANES + (amount[s] % LANES > 0)
             s += 1
-            group[s] = used
-        r = math.sqrt(r2)
-        length[used] = r
-        unit[used, 0], unit[used, 1], unit[used, 2] = v0 / r, v1 / r, v2 / r
-        near[used - first] = k
+            group[s] = chunk
+        place, lane = (chunk + amount[s] // LANES) * stride, amount[s] % LANES
+        if lane == 0:
+            for q in range(LANES):  # pairs that count nothing, until others take their places
+                records[place + q], records[place + LANES + q] = 0.0, 0.0
+                records[place + 2 * LANES + q], records[place + 3 * LANES + q] = cutoff, cutoff * cutoff
+        place += lane
+        records[place], records[place + LANES], records[place + 2 * LANES] = v0, v1, v2
+        records[place + 3 * LANES] = r2
+        near[used] = k
         used += 1
-    while s < len(group) - 1:
+        amount[s] += 1
+    while s < len(amount):
+        chunk += amount[s] // LANES + (amount[s] % LANES > 0)
         s += 1
-        group[s] = used
+        group[s] = chunk
     return used
 
 
 @_part
-def _functions(first, end, cutoff, n_radial, unit, length, radial, slope, harmonic):
-    """Radial functions, their slopes and harmonics of some pairs."""
-    value, gradient = np.empty(n_radial), np.empty(n_radial)
-    for q in range(first, end):
-        harmonics(unit[q, 0], unit[q, 1], unit[q, 2], harmonic[q])
-        radial_functions(length[q], cutoff, n_radial, value, gradient)
-        for n in range(n_radial):
-            radial[q, n] = value[n]
-            slope[q, n] = gradient[n]
-
-
-@_part
-def _channels(group, radial, harmonic, contraction, density, block, lane, a):
+def _channels(group, records, stride, width, contraction, density, block, lane, a):
     """Densities of one atom, (16, n_species * radial width), and its channels a[lane], (16, channels width)."""
-    width, stride, channels = radial.shape[1], density.shape[1], a.shape[2]
+    columns, channels = density.shape[1], a.shape[2]
     for s in range(len(group) - 1):
-        begin, count = group[s], group[s + 1] - group[s]
         for n in range(width // LANES):
             for half in range(2):
-                of_harmonic, of_radial = begin * N_LM + LANES * half, begin * width + LANES * n
-                gram(block, harmonic, of_harmonic, N_LM, radial, of_radial, width, count)
+                start, count = group[s] * stride, group[s + 1] - group[s]
+                chunk_density(block, records, start, stride, count, half, n, width)
                 for r in range(LANES):
                     for c in range(LANES):
                         density[LANES * half + r, s * width + LANES * n + c] = block[LANES * r + c]
-    for n in range(stride // LANES):
+    for n in range(columns // LANES):
         for k in range(channels // LANES):
             out, factors = lane * N_LM * channels + LANES * k, LANES * n * channels + LANES * k
-            block_product(a, out, channels, density, LANES * n, stride, contraction, factors, channels, N_LM)
+            block_product(a, out, channels, density, LANES * n, columns, contraction, factors, channels, N_LM)
 
 
 @_part
@@ -155,17 +170,6 @@ def _standardise(x, mean, inverse_spread):
 
 
 @_part
-def _activate(z, biases, row, columns, layer, first_slope):
-    """A layer, z · sigmoid(z), and its slope, into ``columns`` rows from ``row`` on; its biases are added to z first."""
-    for u in range(columns):
-        for lane in range(LANES):
-            argument = z[u, lane] + biases[row + u]
-            sigmoid = 1.0 / (1.0 + math.exp(-argument))
-            layer[row + u, lane] = argument * sigmoid
-            first_slope[row + u, lane] = sigmoid * (1.0 + argument * (1.0 - sigmoid))
-
-
-@_part
 def _network(w, species, x, block, energy, by_x):
     """Energies of eight atoms and their gradients in the invariants ``x`` (n_features, 8), which are standardised in place."""
     n_layers, widest, hidden = len(w.widths) - 1, by_x.shape[0], w.biases.shape[1]
@@ -176,7 +180,8 @@ def _network(w, species, x, block, energy, by_x):
     for k in range(n_layers):
         rows, columns = w.widths[k], w.widths[k + 1]
         _transposed_product(z, w.weights[species], place, rows, columns, inputs, block)
-        _activate(z, w.biases[species], row, columns, layer, first_slope)
+        for u in range(columns):
+            activate(layer, first_slope, LANES * (row + u), z, LANES * u, w.biases[species, row + u])
         inputs = layer[row : row + columns]
         place += rows * columns
         row += columns
@@ -202,56 +207,47 @@ def _network(w, species, x, block, energy, by_x):
 
 
 @_part
-def _along_pairs(group, radial, slope, by_a, contraction_back, weight, block, g, h):
-    """Gradient of the energy in the harmonics of each pair, ``g``, and along its distance before them, ``h``.
-
-    ``weight`` (16, n_species * radial width) is filled with the gradient in the densities.
-    """
-    width, stride, channels, first, end = radial.shape[1], weight.shape[1], by_a.shape[1], group[0], group[-1]
+def _weigh(by_a, contraction_back, weight):
+    """Gradient of the energy in the densities of one atom, (16, n_species * radial width), from that in its channels."""
+    columns, channels = weight.shape[1], by_a.shape[1]
     weight[:] = 0.0
     for k in range(channels // LANES):
-        for n in range(stride // LANES):
-            factors = LANES * k * stride + LANES * n
-            block_product(weight, LANES * n, stride, by_a, LANES * k, channels, contraction_back, factors, stride, N_LM)
-    g[first:end] = 0.0
-    h[first:end] = 0.0
-    for s in range(len(group) - 1):
-        begin, count = group[s], group[s + 1] - group[s]
-        for n in range(width // LANES):
-            for half in range(2):
-                transpose(block, 0, weight, LANES * half * stride + s * width + LANES * n, stride)
-                into, read = begin * N_LM + LANES * half, begin * width + LANES * n
-                block_product(g, into, N_LM, radial, read, width, block, 0, LANES, count)
-                block_product(h, into, N_LM, slope, read, width, block, 0, LANES, count)
+        for n in range(columns // LANES):
+            factors = LANES * k * columns + LANES * n
+            block_product(
+                weight, LANES * n, columns, by_a, LANES * k, channels, contraction_back, factors, columns, N_LM
+            )
 
 
 @_part
-def _pair_slopes(species, group, unit, length, harmonic, g, h, kind, charges, ranges, near, slopes, virial):
+def _pair_slopes(
+    species, group, amount, records, stride, width, weight, pulled, found, charges, ranges, slopes, virial
+):
     """Slopes along the neighbours of one atom and its virial, repulsion included; returns the energy of the repulsion."""
-    first, end, energy = group[0], group[-1], 0.0
-    virial[:] = 0.0
-    for q in range(first, end):
-        x0, x1, x2, r = unit[q, 0], unit[q, 1], unit[q, 2], length[q]
-        along = 0.0
-        for m in range(N_LM):
-            along += harmonic[q, m] * h[q, m]
-        g0, g1, g2 = harmonics_slope(x0, x1, x2, g[q])
-        t = kind[near[q - first]]
-        if r < ranges[species, t]:
-            repelled, by_r = repulsion_of(r, charges[species], charges[t], ranges[species, t])
-            energy += repelled
-            along += by_r
-        radially = along - (g0 * x0 + g1 * x1 + g2 * x2) / r
-        s0, s1, s2 = g0 / r + radially * x0, g1 / r + radially * x1, g2 / r + radially * x2
-        slopes[q - first, 0], slopes[q - first, 1], slopes[q - first, 2] = s0, s1, s2
-        # an atom's energy does not change as its surroundings turn, so its virial is symmetric
-        virial[0, 0] += r * x0 * s0
-        virial[1, 1] += r * x1 * s1
-        virial[2, 2] += r * x2 * s2
-        virial[0, 1] += r * x0 * s1
-        virial[0, 2] += r * x0 * s2
-        virial[1, 2] += r * x1 * s2
-    virial[1, 0], virial[2, 0], virial[2, 1] = virial[0, 1], virial[0, 2], virial[1, 2]
+    energy, p = 0.0, 0
+    found[:] = 0.0
+    for t in range(len(amount)):
+        for chunk in range(group[t], group[t + 1]):
+            place, count = chunk * stride, min(LANES, amount[t] - LANES * (chunk - group[t]))
+            for lane in range(LANES):
+                pulled[lane] = 0.0
+            for lane in range(count):
+                r = records[place + 3 * LANES + lane]
+                if r < ranges[species, t]:
+                    repelled, pulled[lane] = repulsion_of(r, charges[species], charges[t], ranges[species, t])
+                    energy += repelled
+            chunk_pull(pulled, weight, t * width, weight.shape[1], records, place, width)
+            chunk_slopes(found, records, place, pulled)
+            for lane in range(count):
+                slopes[p, 0], slopes[p, 1], slopes[p, 2] = found[lane], found[LANES + lane], found[2 * LANES + lane]
+                p += 1
+    for row in range(3, 9):
+        for lane in range(1, LANES):
+            found[row * LANES] += found[row * LANES + lane]
+    xx, yy, zz, xy, xz, yz = found[24], found[32], found[40], found[48], found[56], found[64]
+    virial[0, 0], virial[0, 1], virial[0, 2] = xx, xy, xz
+    virial[1, 0], virial[1, 1], virial[1, 2] = xy, yy, yz
+    virial[2, 0], virial[2, 1], virial[2, 2] = xz, yz, zz
     return energy
 
 
@@ -308,42 +304,42 @@ def energies_and_slopes(
     (True, True)
     """
     n_species, width = w.linear.shape[0], w.contraction.shape[0] // w.linear.shape[0]
-    stride, channels, n_features = n_species * width, w.contraction.shape[1], w.widths[0]
+    channels, n_features, stride = w.contraction.shape[1], w.widths[0], (4 + N_LM + 3 * width) * LANES
     base, widest = offsets[start], w.widths.max()
     for b in numba.prange(len(blocks)):
         species, room = kind[blocks[b, 0]], 0
         for lane in range(LANES):
             if blocks[b, lane] >= 0:
-                room += offsets[blocks[b, lane] + 1] - offsets[blocks[b, lane]]
-        unit, length, group = np.empty((room, 3)), np.empty(room), np.empty((LANES, n_species + 1), dtype=np.int64)
-        radial, slope, harmonic = np.zeros((room, width)), np.zeros((room, width)), np.empty((room, N_LM))
+                room += (offsets[blocks[b, lane] + 1] - offsets[blocks[b, lane]]) // LANES + n_species
+        records = np.empty(room * stride)
+        group, amount = np.empty((LANES, n_species + 1), dtype=np.int64), np.empty((LANES, n_species), dtype=np.int64)
         block, full = np.empty(LANES * LANES), np.zeros((channels, channels))
-        density, a = np.empty((N_LM, stride)), np.zeros((LANES, N_LM, channels))
+        density, a = np.empty((N_LM, n_species * width)), np.zeros((LANES, N_LM, channels))
         x, energy, by_x = np.zeros((n_features, LANES)), np.empty(LANES), np.empty((widest, LANES))
-        used = 0
+        free = 0
         for lane in range(LANES):
             i = blocks[b, lane]
             if i >= 0:
-                first = used
-                used = _neighbours(
-                    i, first, offsets, candidates, shift, positions, cell, kind, cutoff,
-                    unit, length, group[lane], near[offsets[i] - base :],
+                counts[i - start] = _neighbours(
+                    i, free, offsets, candidates, shift, positions, cell, kind, cutoff,
+                    stride, records, group[lane], amount[lane], near[offsets[i] - base :],
                 )  # fmt: skip
-                counts[i - start] = used - first
-                _functions(first, used, cutoff, w.n_radial, unit, length, radial, slope, harmonic)
-                _channels(group[lane], radial, harmonic, w.contraction, density, block, lane, a)
+                for chunk in range(free, group[lane, n_species]):
+                    chunk_functions(records, chunk * stride, width, cutoff)
+                free = group[lane, n_species]
+                _channels(group[lane], records, stride, width, w.contraction, density, block, lane, a)
                 _invariants(a, lane, w.n_channels, full, block, x)
         _network(w, species, x, block, energy, by_x)
-        by_a, g, h = np.empty((N_LM, channels)), np.empty((used, N_LM)), np.empty((used, N_LM))
+        by_a, pulled, found = np.empty((N_LM, channels)), np.empty((2 + N_LM) * LANES), np.empty(9 * LANES)
         for lane in range(LANES):
             i = blocks[b, lane]
             if i >= 0:
                 _pull(a, by_x, lane, w.n_channels, full, block, by_a)
-                _along_pairs(group[lane], radial, slope, by_a, w.contraction_back, density, block, g, h)
+                _weigh(by_a, w.contraction_back, density)
                 kept = offsets[i] - base
                 repelled = _pair_slopes(
-                    species, group[lane], unit, length, harmonic, g, h, kind, charges, ranges,
-                    near[kept:], slopes[kept:], virials[i - start],
+                    species, group[lane], amount[lane], records, stride, width, density, pulled, found,
+                    charges, ranges, slopes[kept:], virials[i - start],
                 )  # fmt: skip
                 energies[i - start] = energy[lane] + repelled
 
