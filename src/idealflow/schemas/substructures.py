@@ -198,7 +198,7 @@ class CandidateFigures(Document):
     model_config = ConfigDict(extra="allow")  # the search may add figures without a change of the schema
 
     cell_kind: str = Field(
-        description="how the cell was proposed: cartesian, parent, lattice, surface, cluster, whole, vacuum"
+        description="how the cell was proposed: cartesian, parent, lattice, interface, surface, cluster, whole, vacuum"
     )
     n_atoms: int = Field(description="atoms in the structure")
     refused: str | None = Field(default=None, description="why the candidate was refused, None if it stood")
@@ -217,7 +217,7 @@ class StoredCrop(Arrangement):
     )
     min_contact: float = Field(description="smallest distance between two atoms, Å")
     kind: str = Field(
-        description="how the cell was proposed: cartesian, parent, lattice, surface, cluster, whole, vacuum"
+        description="how the cell was proposed: cartesian, parent, lattice, interface, surface, cluster, whole, vacuum"
     )
     axes: tuple[str, str, str] = Field(description="of each cell vector: periodic, kept or vacuum")
     limits: dict[str, float] = Field(description="pair of species → smallest distance allowed, Å")

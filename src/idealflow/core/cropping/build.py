@@ -20,6 +20,8 @@ __all__ = ["FrameValues", "build"]
 #: a vacuum edge does not move: with each beyond the first, relaxation leaves some half more of a shell's excess (measured on a
 #: platinum octahedron: a third of its logarithm with one such edge, a half with two, three fifths with three)
 STIFFER = 0.5
+#: relaxation mends little of a cell across an interface, whose ends are ordered: it must begin better than others, by this factor
+RIGID = 2.0
 
 Floats = NDArray[np.float64]
 
@@ -127,6 +129,8 @@ def build(
     if "vacuum" in box.axes:
         unknown *= 1.0 + STIFFER * (box.axes.count("vacuum") - 1)
         unknown += log_excess(crop, crop.core)
+    if box.cell_kind == "interface":
+        unknown *= RIGID
     # beside empty space the mean density says little: the price of an atom is then that of a close-packed crystal
     dense = sur.density if sur.matter is not None else max(sur.density, np.sqrt(2.0) / sur.nearest**3)
     smallest = dense * (2.0 * sur.cutoff) ** 3

@@ -25,7 +25,7 @@ class Box:
     cell : (3, 3) rows are its edges, Å; right-handed
     origin : (3,) its corner relative to the centre, Å
     axes : for each edge "periodic", "kept" (the frame's own vector) or "vacuum"
-    cell_kind : how it was made: "cartesian", "parent", "lattice", "surface", "vacuum" or "whole"
+    cell_kind : how it was made: "cartesian", "parent", "lattice", "interface", "surface", "cluster", "vacuum" or "whole"
 
     Examples
     --------

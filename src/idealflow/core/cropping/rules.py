@@ -83,7 +83,8 @@ class CropWeights:
 
     The score, lower is better, is the mean over the shell of log max(1, uncertainty / level) plus each error times its weight.
     A weight of 20 makes an error of 5 % as bad as a shell e times less known. In a cell with vacuum the same mean over the core
-    is added, and the shell's counts half as much again with every vacuum edge after the first, since relaxation mends less of it.
+    is added, and the shell's counts half as much again with every vacuum edge after the first, since relaxation mends less of it;
+    across an interface both count twice.
 
     Parameters
     ----------

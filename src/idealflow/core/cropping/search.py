@@ -14,6 +14,7 @@ from idealflow.core.cropping.clusters import Cluster, clusters
 from idealflow.core.cropping.composition import composition_of, judged_locally
 from idealflow.core.cropping.contacts import Selection, composition_distance
 from idealflow.core.cropping.crop import Crop, CropSearch, Refused
+from idealflow.core.cropping.interfaces import interfaces
 from idealflow.core.cropping.lattice import find_translations
 from idealflow.core.cropping.proposals import Box, propose
 from idealflow.core.cropping.refusal import nothing_fits
@@ -124,6 +125,8 @@ def crop_search(
     if wide is not None:
         translations = find_translations(sur, wide[0] * 0.98, 1.25 * wide[1])
         boxes += propose(sur, translations, max(1, n_candidates // 3), wide, rng, space.normal)
+    if not (space.afloat or open_here or sur.kept.any()):
+        boxes += interfaces(sur, translations, max(1, n_candidates // 5), bounds.vacuum, rng)
     if open_here and not rules.hydrogen_caps:
         boxes += clusters(sur, max(1, n_candidates // 5), bounds.vacuum, rng)
     made, refused = _assemble(boxes, sur, bounds, None if space.afloat else space, rng, rules.waive_surface_rule)

@@ -119,7 +119,7 @@ def read_eight(a, i):  # type: ignore[no-untyped-def]
     Examples
     --------
     >>> read_eight(np.arange(9), 1)[:2]
-    (np.int64(1), np.int64(2))
+    (1, 2)
     """
     return (
         a[_at(i)], a[_at(i + 1)], a[_at(i + 2)], a[_at(i + 3)],

@@ -23,6 +23,7 @@ _KINDS = {
     "cartesian": "random box",
     "parent": "box along the frame's cell",
     "lattice": "along the local lattice",
+    "interface": "across the interface",
     "surface": "along the surface",
     "cluster": "between lattice planes",
     "vacuum": "in vacuum",
