@@ -32,6 +32,8 @@ from workbench.threads import one_thread
 MODELS: dict[str, dict[str, Any]] = {
     "default": {},
     "network 64 × 64": {"hidden": [64, 64]},
+    "12 radial functions": {"n_radial": 12},
+    "16 radial functions": {"n_radial": 16},
     "12 radial functions, 12 channels": {"n_radial": 12, "n_channels": 12},
     "12, 16 and 64 × 64": {"n_radial": 12, "n_channels": 16, "hidden": [64, 64]},
     "cutoff 4 Å": {"cutoff": 4.0},

@@ -47,8 +47,8 @@ class Crop:
         Smallest distance between two atoms, Å.
     cell_kind
         How the cell was made: along Cartesian axes (``"cartesian"``), along the frame's cell (``"parent"``), on translation
-        vectors (``"lattice"``), across a boundary of grains (``"interface"``), on a surface normal (``"surface"``), a ``"cluster"``
-        between lattice planes, a ball in ``"vacuum"``, or the ``"whole"`` frame. Stored figures call it ``kind``.
+        vectors (``"lattice"``), across a boundary of grains (``"interface"``), on a surface normal (``"surface"``), a
+        ``"cluster"`` between lattice planes, a ball in ``"vacuum"``, or the ``"whole"`` frame. Stored figures call it ``kind``.
     axes
         For each cell vector ``"periodic"``, ``"kept"`` (the frame's own vector) or ``"vacuum"``; the relaxation moves only
         periodic ones.
