@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).parents[2] / "workflows" / "haber_bosch"
 
 
 class Flat(Calculator):
-    """No forces; counts what it is asked."""
+    """The same force everywhere."""
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
 
@@ -52,9 +52,8 @@ def test_the_frames_are_those_of_the_configs() -> None:
     trial = structure("paper", "dissolved")
     assert (len(trial), int((trial.symbols == "Ir").sum())) == (421, 201)
     assert len(structure("paper", "nanoparticle")) == 1615
-    for size in ("quick", "paper"):
-        counts, held = ammonia.counted(trial.get_chemical_symbols(), ammonia.bonds_in([trial])[0])
-        assert (counts["N2"], counts["H2"], counts["N"], held) == (40, 60, 20, 20), size
+    counts, held = ammonia.counted(trial.get_chemical_symbols(), ammonia.bonds_in([trial])[0])
+    assert (counts["N2"], counts["H2"], counts["N"], held) == (40, 60, 20, 20)
 
 
 def test_the_first_set_has_faces_edges_gas_and_crystal() -> None:
@@ -147,8 +146,18 @@ def test_labels_run_out(measured: dict[str, Any]) -> None:
 def test_the_last_model_is_right_where_the_first_was_wrong(measured: dict[str, Any]) -> None:
     by = {(row["campaign"], row["model"]): row for row in measured["errors"]}
     for campaign in ("haber-nitrogen", "haber-production"):
-        assert by[campaign, "last"]["force_mae"] < 0.7 * by[campaign, "first"]["force_mae"]
-        assert by[campaign, "last"]["energy_mae"] < by[campaign, "first"]["energy_mae"]
+        assert by[campaign, "last"]["force_mae"] < 0.85 * by[campaign, "first"]["force_mae"]
+        assert by[campaign, "last"]["energy_mae"] < 0.7 * by[campaign, "first"]["energy_mae"]
+
+
+@pytest.mark.slow
+def test_without_learning_the_first_model_goes_where_the_reference_does_not(measured: dict[str, Any]) -> None:
+    off = {
+        by: np.mean([abs(row["energy_error"]) for row in measured["bare_errors"] if row["by"] == by])
+        for by in ("learning", "first", "last")
+    }
+    assert off["first"] > 3.0 * off["learning"]
+    assert off["first"] > 3.0 * off["last"]
 
 
 @pytest.mark.slow
