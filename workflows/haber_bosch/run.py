@@ -24,7 +24,7 @@ from workbench.system_runs import chain_of, keep_measures, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("dissolved", "nitrogen", "production")
-PARTS = ("first-set", "ancestry", "course", "labels", "cells", "errors", "events", "bare", "energies")
+PARTS = ("first-set", "ancestry", "course", "labels", "cells", "errors", "events", "bare", "energies", "reach")
 COLD = 300.0  # K, at which energies of the steps are averaged
 
 
@@ -37,7 +37,7 @@ class Size(NamedTuple):
     steps: int
 
 
-SIZES = {"quick": Size(12, 4, 1, 3000), "paper": Size(100, 7, 2, 20000)}
+SIZES = {"quick": Size(12, 4, 1, 3000), "paper": Size(20, 7, 2, 20000)}
 
 
 def drawn(campaign: Campaign, n_frames: int) -> list[Atoms]:
@@ -80,6 +80,7 @@ def main() -> None:
         "events": events,
         "bare": lambda: ammonia.without_learning(chain, folder / "bare", size.frames),
         "energies": energies,
+        "reach": lambda: {"reach": ammonia.reach(chain, folder, size.frames)},
         "fits": lambda: {"fits": ammonia.fits(chain, folder, size.frames)},
     }
     keep_measures(arguments, measured)

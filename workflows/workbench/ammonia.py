@@ -265,6 +265,30 @@ def _errors_along(
     return rows
 
 
+def reach(chain: CampaignChain, folder: Path, n_cells: int) -> Rows:
+    """How far the reference sees beyond what a cell keeps: its forces on core atoms in labelled cells, and in the whole frames.
+
+    The core, all that the uncertainty and the force field see of the centre, is the same in both. ``centre`` is the length of the
+    difference on the centre, ``core`` the mean absolute difference of components on all core atoms, both eV/Å.
+    """
+    rows: Rows = []
+    for campaign in chain:
+        by_step = {int(atoms.info["step"]): atoms for atoms in campaign.trajectory()}
+        docs = [doc for doc in campaign.substructures(state="accepted") if doc.step in by_step]
+        docs = [docs[i] for i in evenly(n_cells, len(docs))]
+        label = maker_of(campaign).label
+        labelled, _ = label_frames(label, [by_step[doc.step] for doc in docs], folder / "labels")
+        for doc, frame in zip(docs, labelled, strict=True):
+            if frame is None:
+                continue
+            in_frame = frame.get_forces()[np.array(doc.parent_indices)[doc.core]]
+            apart = campaign.labelled(doc).get_forces()[doc.core] - in_frame
+            row = {"campaign": campaign.name, "step": doc.step, "atom": doc.atom}
+            centre = float(np.linalg.norm(apart[doc.core.index(doc.centre)]))
+            rows.append(row | {"centre": centre, "core": float(np.abs(apart).mean())})
+    return rows
+
+
 def fits(chain: CampaignChain, folder: Path, n_frames: int) -> Rows:
     """Errors of the last model, and of fits from scratch to the same labels, on those labels and on frames of each campaign."""
     known = chain[-1].dataset()

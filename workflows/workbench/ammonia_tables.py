@@ -21,7 +21,7 @@ COLOURS = {"haber-dissolved": "C0", "haber-nitrogen": "C1", "haber-production": 
 MOVED_BY = {"learning": "with learning", "first": "first model, without", "last": "last model, without"}
 PAINT = {"Ir": "#b8c4d8", "N": "#3465c8", "H": "#f2f2f2"}
 RADII = {"Ir": 1.36, "N": 0.75, "H": 0.45}  # Å
-WINDOWS = {"quick": 250, "paper": 2500}  # steps in which labels are counted
+WINDOW = 250  # steps in which labels are counted, twelve windows at most; else a multiple
 SHOWN = (
     "H2 dissociates", "H2 forms", "N2 dissociates", "N2 forms", "N2 reacts undivided", "NH forms", "NH breaks", "NH2 forms",
     "NH2 breaks", "NH3 forms", "NH3 breaks", "H2 leaves the metal", "N2 leaves the metal", "NH3 leaves the metal",
@@ -48,8 +48,9 @@ def pretty(text: str) -> str:
 
 def decline(size: str) -> str:
     """Labels in windows of steps, and for each 1 000 steps of the first and of the second half of a campaign."""
-    window = WINDOWS[size]
-    n_windows = max(-(-row["n_steps"] // window) for row in kept(size)["ancestry"])
+    longest = max(row["n_steps"] for row in kept(size)["ancestry"])
+    window = WINDOW * -(-longest // (12 * WINDOW))
+    n_windows = -(-longest // window)
     rows = []
     for row in kept(size)["ancestry"]:
         at = np.array([cell["step"] for cell in kept(size)["cells"] if cell["campaign"] == row["campaign"]])
@@ -147,6 +148,20 @@ def fits(size: str) -> str:
         cells = [f"{by[name, place]['energy']:.1f} \\| {by[name, place]['force']:.0f}" for place in places]
         rows.append([name, *cells])
     return markdown(["", *places], rows)
+
+
+def reach(size: str) -> str:
+    """What the reference's forces on the core of a cell differ by from those on the same atoms in the frame, meV/Å."""
+    rows = []
+    for campaign in campaigns(size):
+        mine = [row for row in kept(size)["reach"] if row["campaign"] == campaign]
+        if not mine:
+            continue
+        centre, core = ([1e3 * row[name] for row in mine] for name in ("centre", "core"))
+        middle, most = np.quantile(centre, [0.5, 0.9])
+        rows.append([campaign, str(len(mine)), f"{middle:.0f} ({most:.0f})", f"{np.mean(core):.0f}"])
+    heads = ["cells of", "cells", "force on the centre, median (90 %)", "components on core atoms, mean"]
+    return markdown(heads, rows)
 
 
 def first_set(size: str) -> str:
