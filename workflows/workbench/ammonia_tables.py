@@ -284,5 +284,6 @@ TABLES: dict[str, Callable[[str], str]] = {
     "events": events,
     "listed": listed,
     "energies": energies,
+    "reach": reach,
 }
 FIGURES: dict[str, Callable[[str], Figure]] = {"course": course_figure, "bare": bare_figure, "events": events_figure}
