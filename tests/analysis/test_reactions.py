@@ -9,7 +9,7 @@ from ase.build import molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idealflow.analysis import BondRule, bonds_along, molecules_of, reaction_events
+from idealflow.analysis import BondRule, adsorption_events, bonds_along, molecules_of, reaction_events
 from idealflow.errors import InputError
 
 HYDROGEN = {("H", "H"): BondRule(0.9, 1.2)}
@@ -93,3 +93,24 @@ def test_a_transfer_is_one_event() -> None:
 def test_bad_input_is_named(call, message) -> None:  # type: ignore[no-untyped-def]  # of any call
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_molecule_that_leaves_the_metal_and_comes_back() -> None:
+    symbols = ["N", "N", "Ir", "H"]
+    free, held = frozenset({(0, 1)}), frozenset({(0, 1), (1, 2)})
+    found = adsorption_events(symbols, [held, held, free, free, held], surface=["Ir"])
+    assert [str(event) for event in found] == [
+        "frame 2: N2* → N2 (atoms 0, 1)",
+        "frame 4: N2 → N2* (atoms 0, 1)",
+    ]
+
+
+def test_a_molecule_that_changes_as_it_leaves_is_a_reaction() -> None:
+    symbols = ["N", "H", "Ir"]
+    bonds = [frozenset({(0, 2)}), frozenset({(0, 1)})]  # a bound N takes up the H and goes
+    assert adsorption_events(symbols, bonds, ["Ir"]) == []
+    assert [event.products for event in reaction_events(symbols, bonds, ["Ir"])] == [("HN",)]
+
+
+def test_bonds_within_the_surface_hold_nothing() -> None:
+    assert adsorption_events(["Ir", "Ir", "H"], [frozenset(), frozenset({(0, 1)})], ["Ir"]) == []

@@ -111,6 +111,14 @@ def haber(seed: int = 0) -> Atoms:
     return gas_around(body, {"N2": 40, "H2": 60}, adsorbed={"N": 20}, seed=seed)
 
 
+def test_gas_in_an_empty_box() -> None:
+    gas = gas_around(Atoms(cell=[9.0, 9.0, 9.0], pbc=True), {"N2": 2, "H2": 3}, distance=2.0)
+    assert gas.get_chemical_formula() == "H6N4"
+    distances = gas.get_all_distances(mic=True)
+    assert (np.sort(distances, axis=1)[:, 1] < 1.2).all()
+    assert (np.sort(distances, axis=1)[:, 2] >= 2.0).all()
+
+
 def test_the_papers_particle_in_gas() -> None:
     atoms = haber()
     assert len(atoms) == 421

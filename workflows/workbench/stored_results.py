@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import detection_tables as detection
 from workbench import (
+    ammonia_tables,
     engine_tables,
     force_field_tables,
     grain_tables,
@@ -24,6 +24,7 @@ from workbench import (
     ordering_tables,
     oxide_tables,
 )
+from workbench import detection_tables as detection
 from workbench import looking_tables as looking
 from workbench import measured_tables as measured
 from workbench.ablation_tables import (
@@ -322,6 +323,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "alumina": lambda part, size: oxide_tables.TABLES[part](size),
     "cuau-order": lambda part, size: ordering_tables.TABLES[part](size),
     "li-polycrystal": lambda part, size: grain_tables.TABLES[part](size),
+    "haber-bosch": lambda part, size: ammonia_tables.TABLES[part](size),
     "kills": measured.kills,
     "report-page": looking.report_page,
     "watch-delay": looking.watch_delay,
@@ -351,6 +353,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "alumina": lambda part, size: oxide_tables.FIGURES[part](size),
     "cuau-order": lambda part, size: ordering_tables.FIGURES[part](size),
     "li-polycrystal": lambda part, size: grain_tables.FIGURES[part](size),
+    "haber-bosch": lambda part, size: ammonia_tables.FIGURES[part](size),
 }
 
 VALUES: dict[str, Callable[..., str]] = {
@@ -358,6 +361,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "alumina": lambda part, size: oxide_tables.VALUES[part](size),
     "cuau-order": ordering_tables.value,
     "li-polycrystal": grain_tables.value,
+    "haber-bosch": ammonia_tables.value,
     "report-page": lambda part, name: digits(measured.kept("benchmarks", "report_page")[part][name], 2),
     "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
     "compressed-area": engine_tables.area,

@@ -6,6 +6,7 @@ What computes with force fields is imported when it is first used: looking at a 
 from typing import TYPE_CHECKING
 
 from idealflow.analysis.acceleration import Acceleration, acceleration
+from idealflow.analysis.adsorption import adsorption_events
 from idealflow.analysis.bonds import bond_counts, coordination_numbers
 from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate, threshold_for_error
 from idealflow.analysis.environments import map_environments
@@ -36,6 +37,7 @@ __all__ = [
     "ReactionEvent",
     "Rung",
     "acceleration",
+    "adsorption_events",
     "bond_counts",
     "bonds_along",
     "calibrate",

@@ -210,14 +210,21 @@ def _changes(
         if group[0] in changed:
             members = set(group)
             sides = [
-                tuple(sorted(_formula(symbols, molecule) for molecule in side if members.issuperset(molecule)))
+                tuple(sorted(formula(symbols, molecule) for molecule in side if members.issuperset(molecule)))
                 for side in (gone, made)
             ]
             events.append(ReactionEvent(number, group, *sides))
     return events
 
 
-def _formula(symbols: Sequence[str], molecule: Iterable[int]) -> str:
+def formula(symbols: Sequence[str], molecule: Iterable[int]) -> str:
+    """Formula of a molecule in Hill's order.
+
+    Examples
+    --------
+    >>> formula(["N", "H", "H"], [0, 1, 2])
+    'H2N'
+    """
     return str(Atoms([symbols[i] for i in molecule]).get_chemical_formula("hill"))
 
 

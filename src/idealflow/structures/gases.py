@@ -217,7 +217,7 @@ def _fill(atoms: Atoms, one: Atoms, count: int, name: str, least: float, rng: np
             if ((inside < 0) | (inside > 1))[:, ~atoms.pbc].any():
                 continue  # along open directions molecules stay in the box
             gaps = _lengths((here[None] - put[:, None]).reshape(-1, 3), atoms)
-            if gaps.min() >= least:
+            if gaps.min(initial=np.inf) >= least:  # the first molecule of an empty box has no neighbour
                 positions.append(put)
                 numbers.append(one.numbers)
                 break

@@ -1,0 +1,90 @@
+"""Ammonia on iridium: dissolved nitrogen at 1 200 K, pure nitrogen at 7 000 K, production at 5 400 K; and what came of it.
+
+    python workflows/haber_bosch/run.py quick|paper [--folder DIR] [--parts ...] [--no-run]
+
+Makes the first set, runs the campaigns of `quick/` or `paper/` in a folder, or goes on with them, and measures them; what was
+measured is kept in `results/quick.json` or `results/paper.json`, from which the page docs/systems/haber-bosch.md is made.
+SevenNet 7net-0 stands in for DFT: run it in an environment with `idealflow[sevennet]`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ase import Atoms
+from ase.io import read
+
+from idealflow.forcefields.sevennet import sevennet_calculator
+from idealflow.provenance import Campaign
+from idealflow.structures import particle
+from idealflow.workflow.stages.evaluation import evenly
+from workbench import adsorbates, ammonia, first_sets, melting, oxides
+from workbench.system_runs import chain_of, keep_measures, read_arguments
+
+HERE = Path(__file__).parent
+CAMPAIGNS = ("dissolved", "nitrogen", "production")
+PARTS = ("first-set", "ancestry", "course", "labels", "cells", "errors", "events", "bare", "energies", "reach")
+COLD = 300.0  # K, at which energies of the steps are averaged
+
+
+class Size(NamedTuple):
+    """Frames that the reference labels; the particle of the energies, its box open; steps of each of their runs."""
+
+    frames: int
+    length: int
+    cut: int
+    steps: int
+
+
+SIZES = {"quick": Size(12, 4, 1, 3000), "paper": Size(20, 7, 2, 20000)}
+
+
+def drawn(campaign: Campaign, n_frames: int) -> list[Atoms]:
+    """Frames of a campaign, evenly."""
+    frames = campaign.trajectory()
+    return [frames[i] for i in evenly(n_frames, len(frames))]
+
+
+def main() -> None:
+    arguments = read_arguments(HERE, "Haber-Bosch on a particle of iridium.", SIZES, PARTS, ["fits"])
+    size = SIZES[arguments.size]
+    folder = arguments.folder
+    first = folder / "first-set.extxyz"
+    if not arguments.no_run:
+        first_sets.write_first_set(first, sevennet_calculator())
+    chain = chain_of(HERE, arguments, CAMPAIGNS)
+    body = particle("Ir", shape="octahedron", length=size.length, cut=size.cut, a=first_sets.LATTICE, fixed_core=3.0)
+
+    def energies() -> dict[str, melting.Rows]:
+        calculator, label = chain.last_model().calculator(), melting.maker_of(chain[-1]).label
+        means = adsorbates.averages(calculator, label, body, COLD, size.steps, size.frames, folder / "energies")
+        return {"means": means, "reactions": adsorbates.reaction_energies(means)}
+
+    def events() -> dict[str, melting.Rows]:
+        found = ammonia.events(chain)
+        return {"events": found, "snapshots": ammonia.snapshots(chain, found)}
+
+    measured = {
+        "first-set": lambda: {
+            "first_set": first_sets.contents(read(first, ":")),
+            "triggering": first_sets.triggering(
+                drawn(chain[0], size.frames), melting.maker_of(chain[0]).bootstrap.soap
+            ),
+        },
+        "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder), "refusals": oxides.refusals(chain)},
+        "course": lambda: {"course": melting.course(chain, lambda *_: {}), "species": ammonia.species(chain)},
+        "labels": lambda: {"labels": melting.labels(chain)},
+        "cells": lambda: {"cells": ammonia.cells(chain)},
+        "errors": lambda: {"errors": melting.errors(chain, folder, size.frames)},
+        "events": events,
+        "bare": lambda: ammonia.without_learning(chain, folder / "bare", size.frames),
+        "energies": energies,
+        "reach": lambda: {"reach": ammonia.reach(chain, folder, size.frames)},
+        "fits": lambda: {"fits": ammonia.fits(chain, folder, size.frames)},
+    }
+    keep_measures(arguments, measured)
+
+
+if __name__ == "__main__":
+    main()
