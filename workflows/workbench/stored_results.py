@@ -267,6 +267,21 @@ def parallel_labels_table(way: str) -> str:
     return markdown(heads, rows)
 
 
+def learning_curve() -> str:
+    """Errors on liquid silicon by number of cells learned, for several widths of the built-in force field."""
+    rows: list[dict[str, Any]] = json.loads((BENCHMARKS / "learning_curve.json").read_text())["rows"]
+    sizes = sorted({row["cells"] for row in rows})
+    lines = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = {row["cells"]: row for row in rows if row["model"] == model}
+        cost = np.median([row["us_per_atom"] for row in mine.values()])
+        errors = [
+            f"{mine[size]['energy_meV']:.2f} \\| {mine[size]['force_meV_A']:.1f}" if size in mine else "" for size in sizes
+        ]
+        lines.append([model, *errors, f"{cost:.0f}"])
+    return markdown(["", *(f"{size} cells" for size in sizes), "µs an atom"], lines)
+
+
 def stage_shares_table() -> str:
     """Shares of the demo's time and errors at its end, as it is and with less training."""
     heads = ["", "segments", "crops", "relaxations", "labels", "updates", "consolidations", "labels asked for", "error"]
@@ -332,6 +347,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "vectors": measured.vectors,
     "parallel-labels": parallel_labels_table,
     "stage-shares": stage_shares_table,
+    "learning-curve": learning_curve,
     "million-parts": million_tables.million_parts,
     "million-rounds": million_tables.million_rounds,
     "million-sizes": million_tables.million_sizes,
@@ -379,6 +395,9 @@ VALUES: dict[str, Callable[..., str]] = {
     "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
     "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
+    "learning-curve-force": lambda _: (
+        f"{json.loads((BENCHMARKS / 'learning_curve.json').read_text())['mean_force_meV_A']:.0f}"
+    ),
     "parallel-labels": lambda _: str(parallel_labels()["pool"][0]["n_labels"]),
     "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
     "million": million_tables.million,
