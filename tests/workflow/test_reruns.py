@@ -105,7 +105,7 @@ _SEED = tiny.settings()["bootstrap"]["seeds"][0]
 
 #: other ways to say what the campaign was run with
 THE_SAME: list[dict[str, Any]] = [
-    {"bootstrap": {"force_field_settings": {"cutoff": 4, "hidden": [8], "n_radial": 8, "batch_size": 8}}},
+    {"bootstrap": {"force_field_settings": {"cutoff": 4, "hidden": [8], "n_radial": 16, "batch_size": 8}}},
     {"bootstrap": {"seeds": [_SEED | {"vacancies": 0, "seed": 0, "repeat": 2}]}},
     {"bootstrap": {"soap": {"r_cut": 3, "n_max": 3, "l_max": 3, "sigma": 0.3}}},
     {"bootstrap": {"soap": {"r_cut": 3, "n_max": 3, "l_max": 3, "sigma": 0.3, "compression": {"mode": "off"}}}},

@@ -30,13 +30,13 @@ from workbench.threads import one_thread
 
 #: settings of the models, beside the defaults
 MODELS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "network 64 × 64": {"hidden": [64, 64]},
+    "8 radial functions": {"n_radial": 8},
+    "8, and 64 × 64": {"n_radial": 8, "hidden": [64, 64]},
     "12 radial functions": {"n_radial": 12},
-    "16 radial functions": {"n_radial": 16},
-    "12 radial functions, 12 channels": {"n_radial": 12, "n_channels": 12},
-    "12, 16 and 64 × 64": {"n_radial": 12, "n_channels": 16, "hidden": [64, 64]},
-    "cutoff 4 Å": {"cutoff": 4.0},
+    "16 radial functions (the default)": {},
+    "12, 12 channels": {"n_radial": 12, "n_channels": 12},
+    "12, 16 channels and 64 × 64": {"n_radial": 12, "n_channels": 16, "hidden": [64, 64]},
+    "8, cutoff 4 Å": {"n_radial": 8, "cutoff": 4.0},
 }
 RUNS, EVERY, TEMPERATURE = 8, 20, 3500.0
 

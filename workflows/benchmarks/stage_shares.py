@@ -10,6 +10,7 @@ frames of the run.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -23,14 +24,14 @@ import yaml
 from idealflow import Campaign
 from workbench.keeping import add_out, keep
 
-#: settings of `update` beside the demo's own
+#: settings of `update` beside the demo's own; `n_radial` is of the force field
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
-    "16 replayed": {"n_replay": 16},
-    "8 replayed": {"n_replay": 8},
-    "10 steps": {"n_steps": 10},
-    "consolidated every 20 updates": {"consolidate_every": 20},
-    "500 steps a consolidation": {"consolidation_steps": 500},
+    "8 radial functions": {"n_radial": 8},
+    "8, 16 replayed": {"n_radial": 8, "n_replay": 16},
+    "8, 8 replayed": {"n_radial": 8, "n_replay": 8},
+    "8, 10 steps": {"n_radial": 8, "n_steps": 10},
+    "8, consolidated every 20 updates": {"n_radial": 8, "consolidate_every": 20},
 }
 STAGES = ("segment", "screen", "crop", "relaxation", "substructure", "update", "consolidation")
 
@@ -39,7 +40,8 @@ def measured(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Seconds of each stage, labels, and errors of the last model, of one run of the demo."""
     program = str(Path(sys.executable).parent / "idealflow")
     config = yaml.safe_load(subprocess.run([program, "init", "cu-melt"], capture_output=True, check=True).stdout)
-    config["update"] |= settings
+    config["bootstrap"]["force_field_settings"] |= {name: settings[name] for name in settings if name == "n_radial"}
+    config["update"] |= {name: settings[name] for name in settings if name != "n_radial"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"workers": 1}, sort_keys=False))
     subprocess.run([program, "run", "config.yaml", "--out", "run"], cwd=folder, check=True, capture_output=True)
     campaign = Campaign.open(folder / "run")
@@ -67,8 +69,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     add_out(parser)
     arguments = parser.parse_args()
-    rows: dict[str, Any] = {}
     for way in arguments.ways:
+        rows = json.loads(arguments.out.read_text())["ways"] if arguments.out and arguments.out.exists() else {}
         with tempfile.TemporaryDirectory() as folder:
             rows[way] = measured(WAYS[way], Path(folder))
         print(way, rows[way], flush=True)

@@ -276,7 +276,8 @@ def learning_curve() -> str:
         mine = {row["cells"]: row for row in rows if row["model"] == model}
         cost = np.median([row["us_per_atom"] for row in mine.values()])
         errors = [
-            f"{mine[size]['energy_meV']:.2f} \\| {mine[size]['force_meV_A']:.1f}" if size in mine else "" for size in sizes
+            f"{mine[size]['energy_meV']:.2f} \\| {mine[size]['force_meV_A']:.1f}" if size in mine else ""
+            for size in sizes
         ]
         lines.append([model, *errors, f"{cost:.0f}"])
     return markdown(["", *(f"{size} cells" for size in sizes), "µs an atom"], lines)
