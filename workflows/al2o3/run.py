@@ -1,10 +1,10 @@
-"""Alumina melts in bulk and as a particle, the second campaign with all that the first has learned; and what came of it.
+"""Alumina melts as a small cell, in bulk and as a particle, each with all that was learned before; and what came of it.
 
-    python workflows/al2o3/run.py quick|paper [--folder DIR] [--parts ...] [--no-run]
+    python workflows/al2o3/run.py quick|mixture|gaussian|paper [--folder DIR] [--parts ...] [--no-run]
 
-Runs the campaigns of `quick/` or `paper/` in a folder, or goes on with them, and measures them; what was measured is
-kept in `results/quick.json` or `results/paper.json`, from which the page docs/systems/alumina.md is made. Matsui's model
-stands in for DFT (workbench/matsui.py).
+Runs the campaigns of `quick/`, `mixture/` (the same without the small cell before), `gaussian/` (and with the default
+uncertainty) or `paper/` in a folder, or goes on with them, and measures them; what was measured is kept in `results`, from which
+the page docs/systems/alumina.md is made. Matsui's model stands in for DFT (workbench/matsui.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workbench import melting, oxides
 from workbench.system_runs import chain_of, keep_measures, read_arguments
 
 HERE = Path(__file__).parent
-CAMPAIGNS = ("bulk", "particle")
+CAMPAIGNS = ("cells", "bulk", "particle")
 CORUNDUM = {"element": "Al2O3", "crystal": "corundum", "a": 4.682, "c": 13.110}
 LIQUIDS = {"al2o3-bulk": 9000.0, "al2o3-particle": 3000.0}  # K
 PARTS = ("ancestry", "course", "labels", "cells", "errors", "elsewhere", "liquids", "detection")
@@ -35,8 +35,11 @@ class Size(NamedTuple):
     repeat: list[int]
 
 
+QUICK = Size(20, 120, 1000, 20, range(2200, 4201, 200), 500, [2, 2, 1])
 SIZES = {
-    "quick": Size(20, 120, 1000, 20, range(2200, 4201, 200), 500, [2, 2, 1]),
+    "quick": QUICK,
+    "mixture": QUICK,  # without the small cell before
+    "gaussian": QUICK,  # and with the default uncertainty
     "paper": Size(500, 481, 12000, 100, range(2200, 3501, 50), 20000, [3, 3, 3]),
 }
 
@@ -45,7 +48,7 @@ def main() -> None:
     arguments = read_arguments(HERE, "Alumina: bulk at 9 000 K, then a particle at 3 000 K.", SIZES, PARTS, ["scan"])
     size = SIZES[arguments.size]
     folder = arguments.folder
-    chain = chain_of(HERE, arguments, CAMPAIGNS)
+    chain = chain_of(HERE, arguments, [name for name in CAMPAIGNS if (HERE / arguments.size / f"{name}.yaml").exists()])
     lattice = {name: CORUNDUM[name] for name in ("a", "c")}
     other = particle("Al2O3", crystal="corundum", n_atoms=size.other, stoichiometric=False, seed=1, **lattice)
     liquid = (LIQUIDS, size.steps, size.settle)

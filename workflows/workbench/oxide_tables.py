@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).resolve().parents[1] / "al2o3" / "results"
 SOURCES = of_melting.SOURCES
-COLOURS = {"al2o3-bulk": "C0", "al2o3-particle": "C1"}
+COLOURS = {"al2o3-cells": "C2", "al2o3-bulk": "C0", "al2o3-particle": "C1"}
 
 WINDOWS = {"quick": 250, "paper": 5000}  # steps in which labels are counted
 
@@ -146,7 +146,7 @@ def course_figure(size: str) -> Figure:
     axes[0].set(ylabel="temperature, K")
     axes[1].set(ylabel="highest u/τ")
     axes[2].set(ylabel="displacement², Å²:\nAl, O (dashed)", xlabel="time along the chain, ps")
-    axes[0].legend(frameon=False)
+    axes[0].legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 

@@ -22,6 +22,7 @@ from workbench import (
     melting_tables,
     million_tables,
     ordering_tables,
+    oxide_decline_tables,
     oxide_tables,
 )
 from workbench import detection_tables as detection
@@ -337,6 +338,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "surfaces": surfaces,
     "li-melting": lambda part, size: melting_tables.TABLES[part](size),
     "alumina": lambda part, size: oxide_tables.TABLES[part](size),
+    "alumina-labels": lambda part: oxide_decline_tables.TABLES[part](),
     "cuau-order": lambda part, size: ordering_tables.TABLES[part](size),
     "li-polycrystal": lambda part, size: grain_tables.TABLES[part](size),
     "haber-bosch": lambda part, size: ammonia_tables.TABLES[part](size),

@@ -75,6 +75,7 @@ NAMES = {
     "update.consolidation_learning_rate": "learning rate of all data together",
     "update.consolidation_share": "most that learning all data together may cost, as a share of all else",
     "update.consolidation_steps": "training steps of all data together",
+    "update.covers": "what asks for no further label once it is learned",
     "update.energy_reject_factor": "growth of the energy error that refuses an update",
     "update.joins": "atoms that join the distribution",
     "update.learned_within": "error at which a label is learned, over that of known structures",
@@ -115,6 +116,7 @@ _CHOICES: dict[str, dict[Any, str]] = {
         "single": "positions and velocities in single precision (single)",
         "positions": "positions in single precision (positions)",
     },
+    "update.covers": {"centre": "the centre of each substructure", "whole": "all of a frame labelled whole"},
     "update.joins": {"all": "all of a substructure", "core": "its core"},
     "update.replay": {"errors": "by their errors", "uniform": "evenly"},
 }

@@ -53,6 +53,9 @@ class ModelUpdateMaker(StableName, Maker):
         Step size of the optimiser, whose state is kept with the checkpoint.
     joins
         Which atoms of a substructure join the distribution: ``all`` or only its untouched ``core``.
+    covers
+        What asks for no further label once it is learned: the ``centre`` of each substructure; or, of a frame that was labelled
+        ``whole``, each of its atoms that is less known than the average, since their environments are labelled as they are, too.
     mask_shell_forces
         Leave the forces of shell atoms out of the loss.
     n_validation
@@ -105,6 +108,7 @@ class ModelUpdateMaker(StableName, Maker):
     n_replay: Annotated[int, Field(ge=0)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     joins: Literal["all", "core"] = "all"
+    covers: Literal["centre", "whole"] = "centre"
     mask_shell_forces: bool = False
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
@@ -203,7 +207,7 @@ class ModelUpdateMaker(StableName, Maker):
         if verdict.rejected is not None:
             now.quarantine(uncertainty, labels.accepted)
         if verdict.learned is not None:
-            self._join(uncertainty, verdict.learned.force_field, labels.accepted)
+            self._join(now, uncertainty, verdict.learned.force_field, labels.accepted)
             verdict.learned.enter(ledger, labels.keys)
         after = store_learner(
             now.store,
@@ -216,7 +220,9 @@ class ModelUpdateMaker(StableName, Maker):
         )
         return uncertainty, after
 
-    def _join(self, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]) -> None:
+    def _join(
+        self, now: _Round, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]
+    ) -> None:
         """Let the substructures' environments join the distribution, and their centres cover what is like them."""
         structures = [_masked(doc, self.mask_shell_forces) for doc in accepted]
         masks = None
@@ -225,7 +231,10 @@ class ModelUpdateMaker(StableName, Maker):
         learned = ForceFieldUpdate(force_field, self.n_steps, self.learning_rate, self.n_replay)
         uncertainty.update(structures, masks, learned)
         for atoms, doc in zip(structures, accepted, strict=True):
-            uncertainty.cover(atoms, [doc.centre_of_cell])
+            covering = [doc.centre_of_cell]
+            if self.covers == "whole" and now.is_frame(doc):
+                covering += [n for n in np.flatnonzero(uncertainty(atoms) > 1.0).tolist() if n != doc.centre_of_cell]
+            uncertainty.cover(atoms, covering)
 
 
 @dataclass(frozen=True)
@@ -236,6 +245,13 @@ class _Round:
     store: ArtifactStore
     learner: LearnerVersion
     frames: dict[str, Artifact | None]
+
+    def is_frame(self, doc: SubstructureDoc) -> bool:
+        """Whether a label is of the round's whole frame, every atom as it stands there."""
+        frame = self.frames.get(str(doc.walker)) if doc.round == self.context.round else None
+        if frame is None or len(doc.core) < len(doc.parent_indices):
+            return False
+        return len(doc.parent_indices) == len(load_frame(self.store, frame))
 
     def quarantine(self, uncertainty: Uncertainty, docs: Sequence[SubstructureDoc]) -> None:
         """Let centres stop triggering, although nothing was learned from them."""
