@@ -89,7 +89,9 @@ def test_inference_only_is_plain_md_whatever_the_segments(tmp_path: Path) -> Non
 
 
 def test_a_run_without_learning_tells_what_the_model_does_not_know(finished: Any, tmp_path: Path) -> None:
-    state, campaign = tiny.run(tmp_path / "hot", learn=False, **NO_EVALUATION)
+    # a first model that is good at 300 K after a fit of 60 steps
+    small = {"force_field_settings": {"cutoff": 4.0, "hidden": [8], "n_radial": 8}}
+    state, campaign = tiny.run(tmp_path / "hot", learn=False, bootstrap=small, **NO_EVALUATION)
     hot = [doc for doc in campaign.segments() if doc.unknown is not None]
     assert [doc.last_step for doc in hot] == [40, 60]  # not the one at 300 K
     u = load_uncertainty_artifact(ArtifactStore(state.artifacts), state.learner)
@@ -101,7 +103,7 @@ def test_a_run_without_learning_tells_what_the_model_does_not_know(finished: Any
     told = [note for note in state.notes if "unlike anything the model has learned" in note]
     assert told == [hot[0].unknown.told(0, 40)]  # once, however long the run
     assert told[0] in summary_text(summarise(campaign))
-    cold, _ = tiny.run(tmp_path / "cold", learn=False, **short(20, 0))
+    cold, _ = tiny.run(tmp_path / "cold", learn=False, bootstrap=small, **short(20, 0))
     assert cold.notes == []
     assert all(doc.unknown is None for doc in finished.campaign.segments())
 

@@ -1,7 +1,7 @@
 """The uncertainty engine against DScribe: values, gradients, a crop with its relaxation, and a million atoms.
 
-    python workflows/benchmarks/uncertainty_engine.py [--quick] [--only values gradients substructure scale coverage profile]
-        [--out workflows/benchmarks/results/uncertainty_engine.json]
+    python workflows/benchmarks/uncertainty_engine.py [--quick] [--out workflows/benchmarks/results/uncertainty_engine.json]
+        [--only values gradients substructure scale coverage profile profile_four]
 
 Every comparison alternates the two engines in one run and prints the median ratio of the pairs with its spread (lowest to
 highest). One thread unless said; times are of CPU where there is one, which a busy machine disturbs least.
@@ -237,28 +237,53 @@ def coverage(_: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def metals(n_atoms: int, seed: int = 0) -> Atoms:
+    """A random alloy of four metals."""
+    atoms = repeated(bulk("Cu", cubic=True), n_atoms)
+    atoms.symbols = np.random.default_rng(seed).choice(["Ag", "Al", "Cu", "Ni"], len(atoms))
+    return rattled(atoms, 0.1, seed)
+
+
 def profile(_: bool) -> dict[str, Any]:
+    """Where the time of one screened atom of lithium goes."""
+    return profiled("lithium", [lithium(432, seed) for seed in range(20)], lithium(16_000))
+
+
+def profile_four(_: bool) -> dict[str, Any]:
+    """Where the time of one screened atom goes in an alloy of four metals, some 2 000 environments of each known."""
+    return profiled("an alloy of four metals", [metals(500, seed) for seed in range(16)], metals(4_000, 99))
+
+
+def profiled(name: str, trained: list[Atoms], atoms: Atoms) -> dict[str, Any]:
     """Where the time of one screened atom goes, and what the same arithmetic would take at this core's matrix product."""
     print(
-        "\nwhere the time goes: lithium, 16 000 atoms, one thread, float64, µs of CPU per atom; arithmetic in kflop per atom"
+        f"\nwhere the time goes: {name}, {len(atoms)} atoms, one thread, float64, µs of CPU an atom; arithmetic in kflop an atom"
     )
-    soap = SOAP(["Li"], **BASIS)
-    model = UncertaintyModel.fit([lithium(432, seed) for seed in range(20)], soap)
-    frame = soap.prepare(lithium(16_000))
+    species = tuple(sorted(set(atoms.get_chemical_symbols())))
+    soap = SOAP(list(species), **BASIS)
+    model = UncertaintyModel.fit(trained, soap)
+    frame = soap.prepare(atoms)
     blocks = [np.arange(start, min(start + 256, len(frame))) for start in range(0, len(frame), 256)]
     pairs = [frame.grid.pairs(block) for block in blocks]
     densities = [expansion(soap, frame, p, b) for p, b in zip(pairs, blocks, strict=True)]
     vectors = [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)]
     n_pairs = sum(len(p.j) for p in pairs) / len(frame)
-    known = KnownEnvironments(("Li",), soap.n_features, pooled=False, relative_cut=model.relative_cut, seed=0)
-    for seed in range(20):
-        trained = soap(lithium(432, seed))
-        known.join(trained, np.zeros(len(trained), dtype=np.int64))
-    metric = known.left_out()["Li"].whitener
-    k = len(metric.directions)
+    known = KnownEnvironments(species, soap.n_features, pooled=False, relative_cut=model.relative_cut, seed=0)
+    for one in trained:
+        prepared = soap.prepare(one)
+        known.join(soap(prepared), prepared.kinds)
+    metrics = [known.left_out()[symbol].whitener for symbol in species]
+    of_kind = [
+        [v[frame.kinds[block] == kind] for v, block in zip(vectors, blocks, strict=True)]
+        for kind in range(len(species))
+    ]
+    share = np.bincount(frame.kinds, minlength=len(species)) / len(frame)
+    k = float(share @ [len(metric.directions) for metric in metrics])
     radial, angular = soap.n_max * (soap.l_max + 1), (soap.l_max + 1) ** 2
     # a spline of degree 5 per radial function, four operations per harmonic, one multiply-add per coefficient
     per_pair = 10 * radial + 4 * angular + 2 * soap.n_max * angular
+    n_species = len(species)
+    products = n_species * soap.n_max * (n_species * soap.n_max + 1) * angular
     stages: dict[str, tuple[Callable[[], object], float]] = {
         "neighbours": (lambda: [frame.grid.pairs(block) for block in blocks], 0.0),
         "density": (
@@ -267,29 +292,32 @@ def profile(_: bool) -> dict[str, Any]:
         ),
         "power spectrum": (
             lambda: [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)],
-            soap.n_max * (soap.n_max + 1) * angular,
+            products,
         ),
-        "whitening": (lambda: [metric.squared(v) for v in vectors], 2.0 * k * soap.n_features),
+        "whitening": (
+            lambda: [metric.squared(v) for metric, some in zip(metrics, of_kind, strict=True) for v in some],
+            2.0 * k * soap.n_features,
+        ),
     }
     rate = matrix_product_rate()
     floor, rows = 0.0, []
-    for name, (work, flop) in stages.items():
+    for stage, (work, flop) in stages.items():
         spent = 1e6 * min(cpu_seconds(work) for _ in range(15)) / len(frame)
         at_best = 1e6 * flop / rate
         floor += at_best
         print(
-            f"{name:16s}{spent:6.2f}   {1e-3 * flop:6.1f} kflop, {flop / spent * 1e-3:5.1f} Gflop/s, at best {at_best:5.2f} µs"
+            f"{stage:16s}{spent:6.2f}   {1e-3 * flop:6.1f} kflop, {flop / spent * 1e-3:5.1f} Gflop/s, at best {at_best:5.2f} µs"
         )
-        rows.append({"stage": name, "us": spent, "kflop": 1e-3 * flop, "floor_us": at_best})
+        rows.append({"stage": stage, "us": spent, "kflop": 1e-3 * flop, "floor_us": at_best})
     whole = 1e6 * min(cpu_seconds(lambda: model(frame)) for _ in range(15)) / len(frame)
     per_row, table_kib = 6 * radial * 8, soap.tables["float64"].coefficients.nbytes / 1024
     print(
         f"{'all of it':16s}{whole:6.2f}   floor of the arithmetic {floor:.2f} µs (matrix product: {1e-9 * rate:.0f} Gflop/s), "
-        f"ratio {whole / floor:.1f}\n{n_pairs:.0f} pairs an atom, k = {k}; a pair: {per_pair} flop, 32 bytes of its own, a row "
-        f"of {per_row} bytes of the splines' table of {table_kib:.0f} KiB"
+        f"ratio {whole / floor:.1f}\n{n_pairs:.0f} pairs an atom, k = {k:.0f}; a pair: {per_pair} flop, 32 bytes of its own, a "
+        f"row of {per_row} bytes of the splines' table of {table_kib:.0f} KiB"
     )
     return {
-        "stages": rows, "whole_us": whole, "product_gflops": 1e-9 * rate, "n_pairs": n_pairs, "dimensions": k,
+        "stages": rows, "whole_us": whole, "product_gflops": 1e-9 * rate, "n_pairs": n_pairs, "dimensions": round(k),
         "pair_flop": per_pair, "row_bytes": per_row, "table_kib": table_kib,
     }  # fmt: skip
 
@@ -327,6 +355,7 @@ PARTS = {
     "scale": scale,
     "coverage": coverage,
     "profile": profile,
+    "profile_four": profile_four,
 }
 
 

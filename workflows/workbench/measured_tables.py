@@ -215,22 +215,22 @@ def engine_coverage() -> str:
     return markdown(["covering centres", "ms", "over the screening of the same atoms"], rows)
 
 
-def engine_profile() -> str:
-    """Where the time of an atom goes."""
+def engine_profile(part: str = "profile") -> str:
+    """Where the time of an atom goes, of one species or (``profile_four``) of four."""
     heads = ["stage", "µs per atom", "kflop", "Gflop/s", "at the rate of a matrix product, µs"]
-    rows, profile = [], engine()["profile"]
+    rows, profile = [], engine()[part]
     for row in profile["stages"]:
         counted = row["kflop"] > 0
         rate = [f"{row['kflop']:.1f}", f"{1e3 * row['kflop'] / row['us'] * 1e-3:.1f}", f"{row['floor_us']:.1f}"]
         rows.append([STAGES[row["stage"]], f"{row['us']:.1f}", *(rate if counted else ["–"] * 3)])
-    kflop, floor, whole = profile_sums()
+    kflop, floor, whole = profile_sums(part)
     last = ["all of it", f"{whole:.1f}", f"{kflop:.1f}", f"{kflop / whole:.1f}", f"{floor:.1f}"]
     return markdown(heads, [*rows, last])
 
 
-def profile_sums() -> tuple[float, float, float]:
+def profile_sums(part: str = "profile") -> tuple[float, float, float]:
     """Operations of an atom (kflop), what they would take at best, and what an atom takes (µs)."""
-    profile = engine()["profile"]
+    profile = engine()[part]
     kflop, floor = (sum(row[name] for row in profile["stages"]) for name in ("kflop", "floor_us"))
     return kflop, floor, profile["whole_us"]
 

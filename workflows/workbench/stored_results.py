@@ -398,7 +398,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
     "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
-    "learning-curve-force": lambda _: (
+    "learning-curve-force": lambda: (
         f"{json.loads((BENCHMARKS / 'learning_curve.json').read_text())['mean_force_meV_A']:.0f}"
     ),
     "parallel-labels": lambda _: str(parallel_labels()["pool"][0]["n_labels"]),
