@@ -12,10 +12,12 @@ from numba.np.arrayobj import make_array
 
 from idealflow.core.descriptors.loops import LANES
 
-__all__ = ["FAST", "Eight", "Memory", "Values", "constant", "loop", "multiply_add", "splat"]
+__all__ = ["FAST", "IN_TURN", "Eight", "Memory", "Values", "constant", "loop", "multiply_add", "splat"]
 
 #: how the compiler may reorder sums and products
 FAST = ("contract", "reassoc", "nsz", "arcp")
+#: sums and products stay in the order in which they are written, but a product and a sum may become one instruction
+IN_TURN = ("contract",)
 _INT = ir.IntType(64)
 
 #: e^x = 2^k e^r with k = x / ln 2, rounded, so that r is less than half of ln 2 (given in two parts); terms of the series of e^r
@@ -93,6 +95,8 @@ class Memory:
 class Eight:
     """Eight numbers in double precision that formulas in Python can be written with: each operation writes its instruction.
 
+    Operations keep their order, or code that is optimised twice, as numba's parallel kernels are, would have other last bits.
+
     Parameters
     ----------
     builder
@@ -124,9 +128,9 @@ class Eight:
             return value
         return Eight(self._builder, ir.Constant(self.value.type, [float(value)] * LANES))
 
-    def _by(self, operation: str, left: Eight | float, right: Eight | float, flags: tuple[str, ...] = FAST) -> Eight:
+    def _by(self, operation: str, left: Eight | float, right: Eight | float) -> Eight:
         write = getattr(self._builder, operation)
-        return Eight(self._builder, write(self.same(left).value, self.same(right).value, flags=flags))
+        return Eight(self._builder, write(self.same(left).value, self.same(right).value, flags=IN_TURN))
 
     def __add__(self, other: Eight | float) -> Eight:
         return self._by("fadd", self, other)
@@ -160,26 +164,25 @@ class Eight:
 
     def exp(self) -> Eight:
         """E to these powers, to the last bit or two; powers beyond ±708 count as that."""
-        builder, order = self._builder, ("contract",)  # what is subtracted first must stay first
-        x = self
+        builder, x = self._builder, self
         for comparison, bound in (("<", _LARGEST), (">", -_LARGEST)):
             within = builder.fcmp_ordered(comparison, x.value, self.same(bound).value)
             x = Eight(builder, builder.select(within, x.value, self.same(bound).value))
         half = builder.select(
             builder.fcmp_ordered("<", x.value, self.same(0.0).value), self.same(-0.5).value, self.same(0.5).value
         )
-        scaled = x._by("fadd", x._by("fmul", x, 1.0 / math.log(2.0), order), Eight(builder, half), order)
+        scaled = x._by("fadd", x._by("fmul", x, 1.0 / math.log(2.0)), Eight(builder, half))
         power = builder.fptosi(scaled.value, ir.VectorType(ir.IntType(32), LANES))
         k = Eight(builder, builder.sitofp(power, self.value.type))
-        rest = x._by("fsub", x, k._by("fmul", k, _LN2_HIGH, order), order)
-        rest = x._by("fsub", rest, k._by("fmul", k, _LN2_LOW, order), order)
+        rest = x._by("fsub", x, k._by("fmul", k, _LN2_HIGH))
+        rest = x._by("fsub", rest, k._by("fmul", k, _LN2_LOW))
         series = rest.same(1.0 / math.factorial(_TERMS))
         for n in range(_TERMS - 1, -1, -1):
-            series = series._by("fadd", series._by("fmul", series, rest, order), 1.0 / math.factorial(n), order)
+            series = series._by("fadd", series._by("fmul", series, rest), 1.0 / math.factorial(n))
         wide = ir.VectorType(_INT, LANES)
         exponent = builder.add(builder.sext(power, wide), ir.Constant(wide, [1023] * LANES))
         two_to_k = builder.bitcast(builder.shl(exponent, ir.Constant(wide, [52] * LANES)), self.value.type)
-        return series._by("fmul", series, Eight(builder, two_to_k), order)
+        return series._by("fmul", series, Eight(builder, two_to_k))
 
 
 def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from idealflow.core.descriptors.loops import LANES
-from idealflow.core.descriptors.vector_code import Eight, Memory, constant, loop, multiply_add
+from idealflow.core.descriptors.vector_code import IN_TURN, Eight, Memory, constant, loop, multiply_add
 from idealflow.forcefields.local.kernels import N_LM, harmonics, harmonics_slope
 
 __all__ = ["activate", "chunk_density", "chunk_functions", "chunk_pull", "chunk_slopes"]
@@ -141,7 +141,9 @@ def chunk_density(_, out, record, start, stride, count, half, n, width):
             for q in range(LANES):
                 row = rows.load(builder.add(place, _row(q)))
                 sums = [
-                    multiply_add(builder, factors.splat(builder.add(place, constant(LANES * r + q))), row, sums[r])
+                    multiply_add(
+                        builder, factors.splat(builder.add(place, constant(LANES * r + q))), row, sums[r], IN_TURN
+                    )
                     for r in range(LANES)
                 ]
             return sums
@@ -192,9 +194,12 @@ def chunk_pull(_, out, weight, place, stride, record, start, width):
                 g, d = target.load(_row(2 + m)), target.zero()
                 for k in range(LANES):
                     factor = factors.splat(builder.add(first, constant(k)))
-                    g, d = multiply_add(builder, factor, value[k], g), multiply_add(builder, factor, slope[k], d)
+                    g, d = (
+                        multiply_add(builder, factor, value[k], g, IN_TURN),
+                        multiply_add(builder, factor, slope[k], d, IN_TURN),
+                    )
                 target.store(g, _row(2 + m))
-                along = multiply_add(builder, memory.load(_row(4 + m)), d, along)
+                along = multiply_add(builder, memory.load(_row(4 + m)), d, along, IN_TURN)
             target.store(along, _row(1))
             return []
 
