@@ -286,14 +286,15 @@ def learning_curve() -> str:
 
 def stage_shares_table() -> str:
     """Shares of the demo's time and errors at its end, as it is and with less training."""
-    heads = ["", "segments", "crops", "relaxations", "labels", "updates", "consolidations", "labels asked for", "error"]
-    stages = ("segment", "crop", "relaxation", "substructure", "update", "consolidation")
+    heads = ["", "segments", "crops", "relaxations", "updates", "consolidations", "labels", "meV/atom", "meV/Å"]
+    stages = ("segment", "crop", "relaxation", "update", "consolidation")
     rows = [
         [
             way,
             *(f"{100 * row['shares'][stage]:.0f} %" for stage in stages),
             str(row["n_labels"]),
-            f"{row['energy_meV']:.2f} \\| {row['force_meV_A']:.1f}",
+            f"{row['energy_meV']:.2f}",
+            f"{row['force_meV_A']:.1f}",
         ]
         for way, row in json.loads((BENCHMARKS / "stage_shares.json").read_text())["ways"].items()
     ]
