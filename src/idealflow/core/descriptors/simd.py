@@ -23,7 +23,7 @@ from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
 from idealflow.core.descriptors.loops import LANES
-from idealflow.core.descriptors.vector_code import FAST, Memory, Values, constant, loop, multiply_add, splat
+from idealflow.core.descriptors.vector_code import FAST, Memory, Values, constant, loop, multiply_add, splat, transposed
 
 __all__ = [
     "add_product",
@@ -308,16 +308,7 @@ def transpose(_: BaseContext, out: Array, io: Type, a: Array, ia: Type, sa: Type
         target = Memory(context, builder, signature.args[0], args[0], args[1])
         source = Memory(context, builder, signature.args[2], args[2], args[3])
         rows = [source.load(builder.mul(args[4], constant(r))) for r in range(LANES)]
-        for half in (4, 2, 1):  # swap off-diagonal blocks of this size
-            low = [c if not c & half else c - half + LANES for c in range(LANES)]
-            high = [c + half if not c & half else c + LANES for c in range(LANES)]
-            mask = ir.VectorType(ir.IntType(32), LANES)
-            for r in range(LANES):
-                if not r & half:
-                    a, b = rows[r], rows[r + half]
-                    rows[r] = builder.shuffle_vector(a, b, ir.Constant(mask, low))
-                    rows[r + half] = builder.shuffle_vector(a, b, ir.Constant(mask, high))
-        for c, row in enumerate(rows):
+        for c, row in enumerate(transposed(builder, rows)):
             target.store(row, constant(LANES * c))
         return context.get_dummy_value()
 

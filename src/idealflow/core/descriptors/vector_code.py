@@ -12,7 +12,7 @@ from numba.np.arrayobj import make_array
 
 from idealflow.core.descriptors.loops import LANES
 
-__all__ = ["FAST", "IN_TURN", "Eight", "Memory", "Values", "constant", "loop", "multiply_add", "splat"]
+__all__ = ["FAST", "IN_TURN", "Eight", "Memory", "Values", "constant", "loop", "multiply_add", "splat", "transposed"]
 
 #: how the compiler may reorder sums and products
 FAST = ("contract", "reassoc", "nsz", "arcp")
@@ -260,3 +260,26 @@ def loop(builder: ir.IRBuilder, count: ir.Value, initial: Values, body: Callable
     builder.branch(head)
     builder.position_at_end(after)
     return carried
+
+
+def transposed(builder: ir.IRBuilder, rows: Values) -> Values:
+    """Eight vectors of eight, rows and columns exchanged, in registers.
+
+    Examples
+    --------
+    >>> vector = ir.VectorType(ir.DoubleType(), LANES)
+    >>> function = ir.Function(ir.Module(), ir.FunctionType(vector, [vector] * LANES), "f")
+    >>> builder = ir.IRBuilder(function.append_basic_block())
+    >>> len(transposed(builder, list(function.args)))
+    8
+    """
+    rows, mask = list(rows), ir.VectorType(ir.IntType(32), LANES)
+    for half in (4, 2, 1):  # swap off-diagonal blocks of this size
+        low = [c if not c & half else c - half + LANES for c in range(LANES)]
+        high = [c + half if not c & half else c + LANES for c in range(LANES)]
+        for r in range(LANES):
+            if not r & half:
+                a, b = rows[r], rows[r + half]
+                rows[r] = builder.shuffle_vector(a, b, ir.Constant(mask, low))
+                rows[r + half] = builder.shuffle_vector(a, b, ir.Constant(mask, high))
+    return rows

@@ -10,12 +10,11 @@ records are explained. Formulas are written once: harmonics and their slopes are
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from idealflow.core.descriptors.loops import LANES
-from idealflow.core.descriptors.vector_code import IN_TURN, Eight, Memory, constant, loop, multiply_add
+from idealflow.core.descriptors.vector_code import IN_TURN, Eight, Memory, constant, loop, multiply_add, transposed
 from idealflow.forcefields.local.kernels import N_LM, harmonics, harmonics_slope
 
 __all__ = ["activate", "chunk_density", "chunk_functions", "chunk_pull", "chunk_slopes"]
@@ -79,7 +78,7 @@ def chunk_functions(_, record, start, width, cutoff):
                 memory.store((d0 * by_t * envelope + t0 * falling).value, builder.add(here, slopes))
                 t0, d0, t1, d1 = t1, d1, 2.0 * t * t1 - t0, 2.0 * t1 + 2.0 * t * d1 - d0
             turned = builder.add(place, builder.mul(slopes, constant(2)))
-            for k, row in enumerate(_transposed(builder, [row.value for row in rows])):
+            for k, row in enumerate(transposed(builder, [row.value for row in rows])):
                 memory.store(row, builder.add(turned, _row(k)))
             return [t0.value, d0.value, t1.value, d1.value]
 
@@ -88,20 +87,6 @@ def chunk_functions(_, record, start, width, cutoff):
         return context.get_dummy_value()
 
     return signature, generate
-
-
-def _transposed(builder, rows):
-    """Eight rows of eight, transposed in registers."""
-    rows, mask = list(rows), ir.VectorType(ir.IntType(32), LANES)
-    for half in (4, 2, 1):  # swap off-diagonal blocks of this size
-        low = [c if not c & half else c - half + LANES for c in range(LANES)]
-        high = [c + half if not c & half else c + LANES for c in range(LANES)]
-        for r in range(LANES):
-            if not r & half:
-                a, b = rows[r], rows[r + half]
-                rows[r] = builder.shuffle_vector(a, b, ir.Constant(mask, low))
-                rows[r + half] = builder.shuffle_vector(a, b, ir.Constant(mask, high))
-    return rows
 
 
 @intrinsic
