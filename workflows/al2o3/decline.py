@@ -32,7 +32,7 @@ from idealflow.workflow.stages.evaluation import evenly
 from workbench.keeping import add_out, keep
 from workbench.matsui import Matsui
 from workbench.melting import errors, run_chain
-from workbench.oxides import cells
+from workbench.oxides import cells, opened
 from workbench.threads import one_thread
 
 HERE = Path(__file__).parent
@@ -242,11 +242,8 @@ def main() -> None:
     add_out(parser)
     arguments = parser.parse_args()
     one_thread()
-    campaign = Campaign.open(arguments.folder)
-    state = campaign.state()
-    if state is None or state.learner is None:
-        raise SystemExit(f"{arguments.folder} has no model yet; run the campaign first")
-    learners = campaign.learners() | {state.learner.version: state.learner}
+    campaign, last = opened(arguments.folder)
+    learners = campaign.learners() | {last.version: last}
     hot = [atoms for atoms in campaign.trajectory() if atoms.info["step"] > HOT]
     frames = [labelled(atoms) for atoms in hot[::4]]
     out = arguments.out or HERE / "results" / "decline.json"

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from idealflow.core import CropRules, Uncertainty, crop_search, embed
-from idealflow.provenance import Campaign
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages.evaluation import evenly
 from workbench.keeping import add_out, keep
 from workbench.matsui import Matsui
-from workbench.oxides import CHARGES
+from workbench.oxides import CHARGES, opened
 from workbench.threads import one_thread
 
 HERE = Path(__file__).parent
@@ -39,11 +38,8 @@ def main() -> None:
     add_out(parser)
     arguments = parser.parse_args()
     one_thread()
-    campaign = Campaign.open(arguments.folder)
-    state = campaign.state()
-    if state is None or state.learner is None:
-        raise SystemExit(f"{arguments.folder} has no model yet; run the campaign first")
-    u = load_uncertainty_artifact(campaign.artifacts, state.learner)
+    campaign, last = opened(arguments.folder)
+    u = load_uncertainty_artifact(campaign.artifacts, last)
     hot = [atoms for atoms in campaign.trajectory() if atoms.info["temperature"] > 5000.0]
     rows: list[dict[str, Any]] = []
     for place in evenly(arguments.centres, len(hot)):

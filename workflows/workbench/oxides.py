@@ -12,7 +12,8 @@ from scipy.stats import rankdata
 
 from idealflow.analysis import diffusion_coefficient, msd, rdf
 from idealflow.core import SOAP, MixtureModel, UncertaintyModel
-from idealflow.provenance import CampaignChain
+from idealflow.provenance import Campaign, CampaignChain
+from idealflow.schemas import LearnerVersion
 from idealflow.workflow.drivers.comparing import label_frames
 from idealflow.workflow.labellers import reference_calculator
 from idealflow.workflow.stages.evaluation import evenly
@@ -21,6 +22,15 @@ from workbench.melting import Rows, errors_on, hold, maker_of
 CHARGES = {"Al": 3, "O": -2}  # formal ones
 PAIRS = (("Al", "O"), ("Al", "Al"), ("O", "O"))
 EXCESS = 3.0  # an atom whose force error is so many times the usual one is wrong
+
+
+def opened(folder: Path) -> tuple[Campaign, LearnerVersion]:
+    """A campaign and the last version that it learned; a script ends where there is none."""
+    campaign = Campaign.open(folder)
+    state = campaign.state()
+    if state is None or state.learner is None:
+        raise SystemExit(f"{folder} has no model yet; run the campaign first")
+    return campaign, state.learner
 
 
 def displacements(atoms: Atoms, first: Atoms) -> dict[str, float]:
