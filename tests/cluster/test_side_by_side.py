@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.io import write
-from fireworks.utilities.fw_serializers import reconstitute_dates
 
 from support import tiny
 from workbench.cluster import PATIENCE_S, Cluster, wait_for
@@ -25,30 +23,27 @@ WALKERS: dict[str, Any] = {
 CATEGORIES: dict[str, Any] = {"segment": {"category": "gpu"}, "update": {"category": "gpu"}, "category": "cpu"}
 
 
-def where(firework: Any) -> tuple[str, str]:
-    """Round and walker of a label's job."""
-    _, round_, centre = firework["name"].split()
-    return round_, centre.split("-")[0]
-
-
-def label_times(launchpad: Any) -> Iterator[tuple[tuple[str, str], float, float]]:
-    """(round, walker), beginning and end of the first launch of every label."""
-    for firework in launchpad.fireworks.find({"spec.stage": "label"}, {"fw_id": 1, "name": 1}):
-        launch = launchpad.launches.find_one({"fw_id": firework["fw_id"]}, sort=[("launch_id", 1)])
-        at = {entry["state"]: reconstitute_dates(entry["created_on"]).timestamp() for entry in launch["state_history"]}
-        yield where(firework), at["RUNNING"], at["COMPLETED"]
+def frame_of(key: str) -> list[str]:
+    """Walker and step of a label."""
+    return key.split("/")[1:3]
 
 
 def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     expected, local = tiny.run(tmp_path / "local", **WALKERS)
+    updates = [update for update in local.updates() if update.accepted]
+    together = [(one, other) for update in updates for one, other in combinations(map(frame_of, update.accepted), 2)]
+    assert any(one == other for one, other in together), "no round has two labels of one frame"
+    assert any(one[0] != other[0] for one, other in together), "no round has labels of two walkers"
+    sizes = [len(update.accepted) for update in updates]  # labels of a round wait for each other
+
     log = tmp_path / "labels.log"
-    cluster.environment["SLOW_LABELS"] = str(log)
+    cluster.environment["LABEL_LOG"] = str(log)
     labeller = {
-        "calculator": "support.slow_emt.SlowEMT",
+        "calculator": "support.meeting_emt.MeetingEMT",
         "reference": tiny.REFERENCE,
-        "kwargs": {"pause_s": 40.0, "spared": 40},
+        "kwargs": {"n_free": len(local.dataset()) - sum(sizes), "groups": sizes, "patience_s": PATIENCE_S},
     }
     settings = tiny.settings(label={"labeller": labeller}, **WALKERS)
     for name, value in CATEGORIES.items():
@@ -58,21 +53,13 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
     done = cluster.command("idealflow", "submit", str(config))
     assert done.returncode == 0, done.stderr
     launchpad, campaign = cluster.launchpad(), cluster.campaign("tiny")
+    n_cpu = 2 * max(sizes)  # room for the labels of a round, and for as many jobs declared lost
     workers = [
         cluster.worker(name, "--nlaunches", "infinite", "--timeout", str(PATIENCE_S))
-        for name in ("gpu", "cpu", "cpu", "gpu")
+        for name in ("gpu", *["cpu"] * n_cpu, "gpu")
     ]
 
-    seen: set[bool] = set()
-
     def ended() -> bool:
-        """Whether the campaign is; labels wait for each other until the two ways of being side by side were seen."""
-        at_work = [
-            where(each) for each in launchpad.fireworks.find({"spec.stage": "label", "state": "RUNNING"}, {"name": 1})
-        ]
-        seen.update(one == other for one, other in combinations(at_work, 2))
-        if len(seen) == 2:
-            log.with_suffix(".seen").touch()
         state = campaign.state()
         return state is not None and state.status != "running"
 
@@ -83,6 +70,7 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
             lambda running=running: launchpad.fireworks.find_one(running, {"_id": 1}), PATIENCE_S, every=0.05
         )
         alarmed |= set(launchpad.detect_lostruns(expiration_secs=-1, rerun=True, query={"spec.stage": stage})[1])
+        log.with_suffix(".go").touch()
     assert wait_for(ended, PATIENCE_S), [worker.log.read_text()[-2000:] for worker in workers]
 
     state = campaign.state()
@@ -106,11 +94,3 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
         )
     computed = log.read_text().split()
     assert len(computed) == len(set(computed))
-    times = list(label_times(launchpad))
-    together = [
-        (one, other)
-        for (one, begin, end), (other, start, stop) in combinations(times, 2)
-        if begin < stop and start < end
-    ]
-    assert any(one == other for one, other in together), "no two labels of one frame ran side by side"
-    assert any(one[0] == other[0] and one[1] != other[1] for one, other in together), "no labels of two walkers did"

@@ -231,8 +231,8 @@ def test_an_update_teaches_the_members_and_keeps_the_scale(fitted):
     novel = [labelled(crystal(0.3, strain=0.03, seed=seed)) for seed in range(4)]
     before, samples = committee(novel[0], raw=True).mean(), committee.n_samples["Cu"]
     leader = committee.members[2]
-    leader.update(novel, [], steps=10, lr=3e-4, seed=0)
-    committee.update(novel, [np.arange(len(atoms)) < 8 for atoms in novel], ForceFieldUpdate(leader, steps=10))
+    leader.update(novel, [], steps=40, lr=3e-4, seed=0)
+    committee.update(novel, [np.arange(len(atoms)) < 8 for atoms in novel], ForceFieldUpdate(leader, steps=40))
     assert committee.n_samples["Cu"] == samples + 32
     assert committee(novel[0], raw=True).mean() < 0.5 * before
     kept = committee.kept

@@ -42,8 +42,7 @@ def run(folder: Path, *extra: str) -> int:
 
 
 def campaign(folder: Path) -> Campaign:
-    directory = CampaignDirectory(folder)
-    return Campaign(directory.job_store(), directory.campaign_name())
+    return Campaign.open(folder)  # its files are in the folder, not where they were when it was written
 
 
 @pytest.mark.parametrize("name", sorted(KEYS))

@@ -30,7 +30,8 @@ def trial(new: tuple[float, float], validation: tuple[list[float], list[float]])
         ((0.5, 0.1), ([0.1, 0.2], [0.2, 0.1]), None),
         ((0.5, 0.1), ([0.1, 0.1], [0.3, 0.3]), None),  # by the factor itself
         ((0.5, 0.1), ([0.1, 0.1], [0.3, 0.32]), "force error on held-out structures grew from 0.1000 to 0.3100"),
-        ((0.5, 0.2), ([0.1, 0.1], [0.5, 0.5]), None),  # no worse than the new ones, by the factor
+        ((0.6, 0.5), ([0.1, 0.1], [0.5, 0.5]), None),  # no worse than the new ones
+        ((0.6, 0.5), ([0.1, 0.1], [0.5, 0.52]), "force error on held-out structures grew from 0.1000 to 0.5100"),
         ((0.1, 0.31), ([], []), "force error on the new labels grew from 0.1000 to 0.3100"),
         ((0.0, 0.002), ([], []), None),  # next to nothing
         ((0.1, float("nan")), ([0.1], [0.1]), "not finite"),

@@ -19,7 +19,8 @@ __all__ = ["errors_of", "loss_of", "refit_energies", "refit_references"]
 
 _DELTA = 0.1  # error from which the Huber loss is linear: eV per atom, eV/Å, eV/Å³
 _ENERGY_WEIGHT, _FORCE_WEIGHT, _STRESS_WEIGHT = 4.0, 1.0, 10.0
-_REFIT_DAMPING = 1e-2  # smaller ones move forces, larger ones leave energies off (docs/explanation/learning.md)
+#: tried in turn; smaller ones move forces, larger ones leave energies off (docs/explanation/learning.md)
+_REFIT_DAMPINGS = (1e-2, 1e-1, 1.0, 10.0)
 _REFERENCE_UNIT = 3.0  # a reference energy moves as easily as a weight whose input is 3
 
 
@@ -28,7 +29,9 @@ def refit_energies(model: LocalModel, samples: Sequence[Sample], cutoff: float) 
     """Mend the energies of some structures by the least change of what is linear in a model: last layer, linear map, references.
 
     Gradient steps leave the energies of whole structures several meV per atom off while forces converge; the change that takes
-    this back is so small that forces hardly notice.
+    this back is so small that forces hardly notice. Where it is not, as with energies that no smooth change explains (cells with
+    different k-points), the change is damped until the loss of all structures, forces and stress included, is no larger than
+    before; if no damping does that, only the reference energies are set anew, which no force notices.
 
     Parameters
     ----------
@@ -53,17 +56,27 @@ def refit_energies(model: LocalModel, samples: Sequence[Sample], cutoff: float) 
     True
     """
     found = _predicted(model, samples, cutoff)
-    inputs = [passed.readout_inputs(_REFERENCE_UNIT) for passed, _, _ in found]
+    inputs = np.concatenate([passed.readout_inputs(_REFERENCE_UNIT) for passed, _, _ in found])
     residuals = np.concatenate([residual for _, residual, _ in found])
-    change = least_change(np.concatenate(inputs), residuals, _REFIT_DAMPING)
-    parts = (
-        torch.from_numpy(change)
-        .view(model.n_species, -1)
-        .split([*model.linear.shape[1:], *model.readout.shape[1:], 1], dim=1)
-    )
-    model.linear.add_(parts[0].float())
-    model.readout.add_(parts[1].float())
-    model.reference += parts[2][:, 0] * _REFERENCE_UNIT * float(model.scale)
+    linear = model.linear, model.readout, model.reference
+    before, kept = _mean_loss(model, samples, cutoff), [part.clone() for part in linear]
+    for damping in _REFIT_DAMPINGS:
+        change = torch.from_numpy(least_change(inputs, residuals, damping)).view(model.n_species, -1)
+        parts = change.split([*model.linear.shape[1:], *model.readout.shape[1:], 1], dim=1)
+        model.linear.add_(parts[0].float())
+        model.readout.add_(parts[1].float())
+        model.reference += parts[2][:, 0] * _REFERENCE_UNIT * float(model.scale)
+        if _mean_loss(model, samples, cutoff) <= before:
+            return
+        for part, value in zip(linear, kept, strict=True):
+            part.copy_(value)
+    refit_references(model, samples, cutoff)
+
+
+def _mean_loss(model: LocalModel, samples: Sequence[Sample], cutoff: float) -> float:
+    """The loss of some structures, piece by piece."""
+    total = sum(len(piece) * float(loss_of(model, piece, cutoff)) for piece in pieces(samples))
+    return total / len(samples)
 
 
 @torch.no_grad()

@@ -25,7 +25,8 @@ class Guard:
     Attributes
     ----------
     forces
-        Largest growth of the mean force error on the validation set, as a factor, beyond it and that of the new labels.
+        Largest growth of the mean force error on the validation set, as a factor. It may always become as large as that of the
+        new labels, not larger: what was known need not be known better than what is new.
     energy
         Largest growth of the mean energy error on the validation set, as a factor. Errors below 2 meV/atom count as that.
 
@@ -50,7 +51,7 @@ class Guard:
         fresh = (new_before[:, :2].mean(axis=0), new_after[:, :2].mean(axis=0))
         if len(validation_after):
             before, after = validation_before[:, :2].mean(axis=0), validation_after[:, :2].mean(axis=0)
-            if after[1] > self.forces * max(before[1], fresh[1][1], _LEAST_FORCES):
+            if after[1] > max(self.forces * max(before[1], _LEAST_FORCES), fresh[1][1]):
                 return _grown("force", before[1], after[1], "eV/Å", f"reject_factor = {self.forces:g}")
             if after[0] > self.energy * max(before[0], _LEAST_ENERGY):
                 return _grown("energy", before[0], after[0], "eV/atom", f"energy_reject_factor = {self.energy:g}")

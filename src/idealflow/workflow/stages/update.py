@@ -61,8 +61,8 @@ class ModelUpdateMaker(StableName, Maker):
     n_validation
         Size of the validation set, on which an update is tested: at most so many held-out structures, and as many learned ones.
     reject_factor
-        An update whose mean force error on the validation set grows by more than this factor, beyond that of the new labels, is
-        rejected: it is tried once more at a lower rate, then from the last consolidated version.
+        An update whose mean force error on the validation set grows by more than this factor, and beyond that of the new labels,
+        is rejected: it is tried once more at a lower rate, then from the last consolidated version.
     energy_reject_factor
         The same for the energy error, which counts as 2 meV/atom where it is smaller.
     max_steps
