@@ -138,7 +138,8 @@ class Consolidating(ForceField, Protocol):
 
     Optional: campaigns with any other :class:`ForceField` do without. ``checkpoint`` is a file for the state of an unfinished
     training, from which the same call goes on, to the bit; ``deadline`` a value of ``time.monotonic()`` at which it stops.
-    :class:`~idealflow.forcefields.toolkit.Training` does both for any torch model.
+    :class:`~idealflow.forcefields.toolkit.Training` does both for any torch model. An attribute ``consolidation_rate``, if there
+    is one, is the highest step size that a campaign's consolidations take unless the config says another.
 
     Examples
     --------

@@ -87,6 +87,7 @@ class LocalForceField(GradientLearner[Sample]):
     """
 
     name: ClassVar[str] = "local"
+    consolidation_rate: ClassVar[float] = 8e-3
 
     def __init__(
         self,

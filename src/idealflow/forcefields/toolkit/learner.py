@@ -6,7 +6,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,9 @@ class GradientLearner(TorchForceField[S]):
     >>> issubclass(LocalForceField, GradientLearner), issubclass(M3GNetForceField, GradientLearner)
     (True, True)
     """
+
+    #: highest step size of a consolidation, unless a campaign says another
+    consolidation_rate: ClassVar[float] = 2e-3
 
     @abstractmethod
     def errors(self, dataset: Sequence[Atoms]) -> NDArray[np.float64]:
@@ -181,7 +184,7 @@ class GradientLearner(TorchForceField[S]):
         dataset: Sequence[Atoms],
         *,
         steps: int,
-        lr: float = 2e-3,
+        lr: float | None = None,
         seed: int = 0,
         atom_steps: int | None = None,
         progress: Callable[[int, int, float], None] | None = None,
@@ -190,9 +193,9 @@ class GradientLearner(TorchForceField[S]):
     ) -> TrainReport:
         """Learn all data together, from the present weights; as :meth:`idealflow.forcefields.Consolidating.consolidate`.
 
-        The step size rises to ``lr`` over the first tenth of the steps and falls to zero as a cosine. In the end energies are
-        mended in closed form. If the training diverges, the losses of the report end with one that is not finite. If
-        ``atom_steps`` allows less than a twentieth of the steps, none is taken.
+        The step size rises to ``lr`` (None: ``consolidation_rate``) over the first tenth of the steps and falls to zero as a
+        cosine. In the end energies are mended in closed form. If the training diverges, the losses of the report end with one
+        that is not finite. If ``atom_steps`` allows less than a twentieth of the steps, none is taken.
 
         Raises
         ------
@@ -200,6 +203,7 @@ class GradientLearner(TorchForceField[S]):
             If nothing was fitted yet, for an empty dataset or a bad label, or for a species that it was not made for.
         """
         self._check_trained()
+        lr = self.consolidation_rate if lr is None else lr
         checked_steps(steps)
         check_rate(lr)
         samples = self.samples(dataset)

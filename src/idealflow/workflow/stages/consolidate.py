@@ -26,6 +26,8 @@ from idealflow.workflow.learner.version import load_force_field_artifact, load_u
 
 __all__ = ["ConsolidationMaker"]
 
+_RATE = 2e-3  # of a force field that names none
+
 Errors = NDArray[np.float64]
 
 
@@ -35,8 +37,10 @@ class ConsolidationMaker(StableName, Maker):
 
     Attributes
     ----------
-    steps, learning_rate
-        Gradient steps and their highest step size; the last consolidation of a campaign takes twice as many steps.
+    steps
+        Gradient steps; the last consolidation of a campaign takes twice as many.
+    learning_rate
+        Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none.
 
     Examples
     --------
@@ -65,7 +69,7 @@ class ConsolidationMaker(StableName, Maker):
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     name: str = "consolidation"
 
     @stage(output_schema=ConsolidationDoc)
@@ -87,12 +91,13 @@ class ConsolidationMaker(StableName, Maker):
 
         before = load_force_field_artifact(store, learner)
         work, trained = work_directory(context, "consolidate"), before.copy()
+        own_rate: float = getattr(trained, "consolidation_rate", _RATE)
         report: TrainReport | None = None
         if isinstance(trained, Consolidating) and training and atom_steps > 0:
             report = trained.consolidate(
                 training,
                 steps=self.steps * (2 if last else 1),
-                lr=self.learning_rate,
+                lr=self.learning_rate or own_rate,
                 seed=child_seed(context.seed, 10, learner.version),
                 atom_steps=atom_steps,
                 progress=_told,

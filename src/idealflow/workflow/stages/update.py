@@ -76,7 +76,7 @@ class ModelUpdateMaker(StableName, Maker):
     consolidation_steps
         Gradient steps of a consolidation; the last one takes twice as many.
     consolidation_learning_rate
-        Highest step size of a consolidation.
+        Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others.
     consolidation_share
         Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
         so that results do not depend on a clock.
@@ -118,7 +118,7 @@ class ModelUpdateMaker(StableName, Maker):
     replay: Draw = "errors"
     consolidate_every: Annotated[int, Field(ge=0)] = 10
     consolidation_steps: Annotated[int, Field(ge=1)] = 1000
-    consolidation_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    consolidation_learning_rate: Annotated[float, Field(gt=0)] | None = None
     consolidation_share: Annotated[float, Field(gt=0)] = 0.5
     name: str = "model update"
 
