@@ -15,7 +15,7 @@ import pytest
 
 from ablation import campaign
 from idealflow.core import screen
-from workbench import stored_results
+from workbench import front_page, stored_results
 from workbench.ablation_tables import errors_of, having, parts_table, read_rows, read_runs
 from workbench.arms import first_distribution
 from workbench.keeping import keep
@@ -47,7 +47,8 @@ def test_scripts_leave_the_environment_alone():
 
 def typed_tables(page):
     """Tables that stand in a page as they are: rows of cells, heads first."""
-    for block in re.findall(r"(?:^\|.*\n)+", page.read_text() + "\n", re.MULTILINE):
+    text = re.sub(f"{front_page.BEGIN}.*{front_page.END}", "", page.read_text(), flags=re.DOTALL)  # written by a script
+    for block in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
         yield [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines() if "|---" not in line]
 
 

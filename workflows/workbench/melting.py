@@ -37,6 +37,7 @@ from idealflow.workflow.drivers.comparing import label_frames
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.labellers import reference_calculator
 from idealflow.workflow.stages.evaluation import evenly
+from workbench.coexistence import coexistence
 
 Rows = list[dict[str, Any]]
 _PER_CAMPAIGN = 120  # points of a campaign in a figure
@@ -276,6 +277,26 @@ def scan(
             about |= {"uncertainty": found.uncertainty, "size": found.size, "significance": found.significance}
             jumps.append(about)
     return {"ladder": ladder, "jumps": jumps}
+
+
+def coexist(
+    chain: CampaignChain,
+    folder: Path,
+    crystal: dict[str, Any],
+    temperatures: Sequence[float],
+    reference_repeats: Sequence[Sequence[int]],
+    repeats: Sequence[Sequence[int]],
+    steps: int,
+) -> dict[str, Rows]:
+    """Half-molten cells of several sizes, by the reference and by the last model, and where neither phase grows."""
+    found = coexistence(
+        reference_calculator(maker_of(chain[-1]).label.labeller),
+        "reference", crystal, reference_repeats, temperatures, steps, folder / "coexistence",
+    )  # fmt: skip
+    last = coexistence(
+        chain.last_model().calculator(), "last", crystal, repeats, temperatures, steps, folder / "coexistence"
+    )
+    return {name: found[name] + last[name] for name in found}
 
 
 def maker_of(campaign: Campaign) -> Any:
