@@ -281,22 +281,18 @@ def scan(
 
 def coexist(
     chain: CampaignChain,
+    by: str,
     folder: Path,
     crystal: dict[str, Any],
     temperatures: Sequence[float],
-    reference_repeats: Sequence[Sequence[int]],
     repeats: Sequence[Sequence[int]],
     steps: int,
 ) -> dict[str, Rows]:
-    """Half-molten cells of several sizes, by the reference and by the last model, and where neither phase grows."""
-    found = coexistence(
-        reference_calculator(maker_of(chain[-1]).label.labeller),
-        "reference", crystal, reference_repeats, temperatures, steps, folder / "coexistence",
-    )  # fmt: skip
-    last = coexistence(
-        chain.last_model().calculator(), "last", crystal, repeats, temperatures, steps, folder / "coexistence"
-    )
-    return {name: found[name] + last[name] for name in found}
+    """Half-molten cells of several sizes, by the ``reference`` or the ``last`` model, and where neither phase grows."""
+    model = by == "last"
+    calculator = chain.last_model().calculator() if model else reference_calculator(maker_of(chain[-1]).label.labeller)
+    found = coexistence(calculator, by, crystal, repeats, temperatures, steps, folder / "coexistence")
+    return {f"{name}_{by}": rows for name, rows in found.items()}
 
 
 def maker_of(campaign: Campaign) -> Any:

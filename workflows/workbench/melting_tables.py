@@ -125,9 +125,14 @@ def jumps(found_jumps: list[dict[str, Any]]) -> str:
     return markdown(heads, rows)
 
 
+def by_both(size: str, part: str) -> list[dict[str, Any]]:
+    """Rows of a part by the reference and by the last model, as far as they were measured."""
+    return [row for by in ("reference", "last") for row in kept(size).get(f"{part}_{by}", [])]
+
+
 def melting_points(size: str) -> str:
     """Where neither crystal nor liquid grows, K, by the number of atoms."""
-    found = {(row["by"], row["n_atoms"]): row for row in kept(size)["melting_points"]}
+    found = {(row["by"], row["n_atoms"]): row for row in by_both(size, "melting_points")}
     rows = []
     for n in sorted({n for _, n in found}):
         cells = [
@@ -140,14 +145,14 @@ def melting_points(size: str) -> str:
 
 def coexistence_figure(size: str) -> Figure:
     """Drift of the energy against the temperature, with the lines whose noughts are the melting points."""
-    sizes = sorted({row["n_atoms"] for row in kept(size)["coexistence"]})
+    sizes = sorted({row["n_atoms"] for row in by_both(size, "coexistence")})
     figure, axes = stacked(len(sizes), (5.0, 1.1 + 1.7 * len(sizes)), sharex=True)
     styles = {"reference": {"color": "k", "marker": "o"}, "last": {"color": "C3", "marker": "x"}}
     for axis, n in zip(axes, sizes, strict=True):
         for by, style in styles.items():
-            rows = [row for row in kept(size)["coexistence"] if (row["by"], row["n_atoms"]) == (by, n)]
+            rows = [row for row in by_both(size, "coexistence") if (row["by"], row["n_atoms"]) == (by, n)]
             points = [(row["target"], row["drift"]) for row in rows if row["drift"] is not None]
-            line = [row for row in kept(size)["melting_points"] if (row["by"], row["n_atoms"]) == (by, n)]
+            line = [row for row in by_both(size, "melting_points") if (row["by"], row["n_atoms"]) == (by, n)]
             if not line:
                 continue
             axis.plot(*zip(*points, strict=True), ls="none", ms=5, label=SOURCES[by], **style)
