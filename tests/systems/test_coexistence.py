@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from workbench import melting_tables
 from workbench.coexistence import coexistence, crystal_share, drift, half_molten, held, melting_point
 from workbench.keeping import keep
 
@@ -87,3 +88,27 @@ def test_finished_runs_are_not_made_again(tmp_path: Path):
     found = coexistence(None, "none", settings, [[2, 2, 4]], [300, 400, 500, 600], 1000, tmp_path)
     assert [row["drift"] for row in found["coexistence"]] == pytest.approx([-1.0, 0.0, 1.0, 2.0], abs=2e-3)
     assert found["melting_points"][0]["temperature"] == pytest.approx(400.0, abs=1.0)
+
+
+def test_what_the_page_shows_of_it(monkeypatch: pytest.MonkeyPatch):
+    """Both ways side by side by size, with a dash where one is not measured, and the drifts with their lines."""
+    runs = [
+        {"by": by, "n_atoms": n, "target": t, "drift": 0.02 * (t - 450.0)}
+        for by, n in (("reference", 256), ("last", 256), ("last", 1372))
+        for t in (300, 400, 500, 600)
+    ]
+    points = [
+        {"by": by, "n_atoms": n, "n_runs": 4, "temperature": 450.2, "uncertainty": 12.4, "slope": 0.02}
+        for by, n in (("reference", 256), ("last", 256), ("last", 1372))
+    ]
+    kept = {
+        f"{part}_{by}": [row for row in rows if row["by"] == by]
+        for part, rows in (("coexistence", runs), ("melting_points", points))
+        for by in ("reference", "last")
+    }
+    monkeypatch.setattr(melting_tables, "kept", lambda _: kept)
+    lines = melting_tables.melting_points("quick").splitlines()[2:]
+    assert lines == ["| 256 | 450 ± 12 (4 runs) | 450 ± 12 (4 runs) |", "| 1 372 | 450 ± 12 (4 runs) | – |"]
+    figure = melting_tables.coexistence_figure("quick")
+    assert [len(axis.get_lines()) for axis in figure.axes] == [5, 3]  # points and a line each, and nought
+    assert figure.axes[0].get_lines()[1].get_ydata() == pytest.approx([0.02 * (300 - 450.2), 0.02 * (600 - 450.2)])
