@@ -7,7 +7,7 @@ DEMO := demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help install demo gpaw test test-slow test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet test-mace notebooks coverage lint types imports docs check-pages benchmarks clean
+.PHONY: help install demo gpaw test test-slow test-vectors test-browser test-dft test-exports test-matgl test-sevennet test-chgnet test-mace notebooks coverage lint types imports front-page docs check-pages benchmarks clean
 
 help:
 	@echo "make install     the program in .venv, with versions known to work together"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-mace   MACE against mace-torch, in an environment of its own, .venv-mace; two minutes"
 	@echo "make test-chgnet CHGNet against chgnet, and its labels, in an environment of its own, .venv-chgnet; three minutes"
 	@echo "make coverage    the tests with the share of lines they run; twice as long as make test, pages in build/coverage"
+	@echo "make front-page  writes table and pictures of the paper's systems into README.md, from stored results"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make check-pages the documentation's pages in a headless Chromium, wide and narrow, light and dark"
 	@echo "make benchmarks  timings against named peers"
@@ -133,6 +134,9 @@ types: $(VENV)/.dev
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+front-page: $(VENV)/.dev
+	$(BIN)/python workflows/front_page.py
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

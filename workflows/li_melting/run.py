@@ -25,16 +25,30 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 SIZES = {"quick": (20, 1500, 15, 400), "paper": (600, 6000, 50, 10000)}
+#: cells of bcc along the edges of what is half molten, and steps at each temperature
+COEXISTENCE = {
+    "quick": {"reference": ([[4, 4, 8], [5, 5, 10]], 1200), "last": ([[4, 4, 8], [5, 5, 10], [7, 7, 14]], 1200)},
+    "paper": {"reference": ([[5, 5, 10], [8, 8, 16]], 6000), "last": ([[5, 5, 10], [8, 8, 16], [12, 12, 24]], 6000)},
+}
 PARTS = ("ancestry", "course", "labels", "errors", "lattices", "liquid")
 
 
 def main() -> None:
     arguments = read_arguments(
-        HERE, "Lithium: three crystals are melted, in a chain of campaigns.", SIZES, PARTS, ["scan"]
+        HERE,
+        "Lithium: three crystals are melted, in a chain of campaigns.",
+        SIZES,
+        PARTS,
+        ["scan", "coexistence-reference", "coexistence-last"],
     )
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, CAMPAIGNS)
+
+    def coexist(by: str) -> dict[str, melting.Rows]:
+        repeats, n = COEXISTENCE[arguments.size][by]
+        return melting.coexist(chain, by, folder, CRYSTALS["bcc"], [300, 375, 450, 525, 600], repeats, n)
+
     measured = {
         "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder)},
         "course": lambda: {"course": melting.course(chain)},
@@ -43,6 +57,8 @@ def main() -> None:
         "lattices": lambda: {"lattices": melting.lattices(chain, CRYSTALS)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
         "scan": lambda: melting.scan(chain, folder, CRYSTALS["bcc"] | {"repeat": 4}, [*range(200, 901, 50)], rung),
+        "coexistence-reference": lambda: coexist("reference"),
+        "coexistence-last": lambda: coexist("last"),
     }
     keep_measures(arguments, measured)
 

@@ -37,6 +37,7 @@ from idealflow.workflow.drivers.comparing import label_frames
 from idealflow.workflow.frames.build import build_structure
 from idealflow.workflow.labellers import reference_calculator
 from idealflow.workflow.stages.evaluation import evenly
+from workbench.coexistence import coexistence
 
 Rows = list[dict[str, Any]]
 _PER_CAMPAIGN = 120  # points of a campaign in a figure
@@ -276,6 +277,22 @@ def scan(
             about |= {"uncertainty": found.uncertainty, "size": found.size, "significance": found.significance}
             jumps.append(about)
     return {"ladder": ladder, "jumps": jumps}
+
+
+def coexist(
+    chain: CampaignChain,
+    by: str,
+    folder: Path,
+    crystal: dict[str, Any],
+    temperatures: Sequence[float],
+    repeats: Sequence[Sequence[int]],
+    steps: int,
+) -> dict[str, Rows]:
+    """Half-molten cells of several sizes, by the ``reference`` or the ``last`` model, and where neither phase grows."""
+    model = by == "last"
+    calculator = chain.last_model().calculator() if model else reference_calculator(maker_of(chain[-1]).label.labeller)
+    found = coexistence(calculator, by, crystal, repeats, temperatures, steps, folder / "coexistence")
+    return {f"{name}_{by}": rows for name, rows in found.items()}
 
 
 def maker_of(campaign: Campaign) -> Any:

@@ -125,6 +125,48 @@ def jumps(found_jumps: list[dict[str, Any]]) -> str:
     return markdown(heads, rows)
 
 
+def by_both(size: str, part: str) -> list[dict[str, Any]]:
+    """Rows of a part by the reference and by the last model, as far as they were measured."""
+    return [row for by in ("reference", "last") for row in kept(size).get(f"{part}_{by}", [])]
+
+
+def melting_points(size: str) -> str:
+    """Where neither crystal nor liquid grows, K, by the number of atoms."""
+    found = {(row["by"], row["n_atoms"]): row for row in by_both(size, "melting_points")}
+    rows = []
+    for n in sorted({n for _, n in found}):
+        cells = [
+            f"{row['temperature']:.0f} ± {row['uncertainty']:.0f} ({row['n_runs']} runs)" if row else "–"
+            for row in (found.get((by, n)) for by in ("last", "reference"))
+        ]
+        rows.append([thousands(n), *cells])
+    return markdown(["atoms", SOURCES["last"], SOURCES["reference"]], rows)
+
+
+def coexistence_figure(size: str) -> Figure:
+    """Drift of the energy against the temperature, with the lines whose noughts are the melting points."""
+    sizes = sorted({row["n_atoms"] for row in by_both(size, "coexistence")})
+    figure, axes = stacked(len(sizes), (5.0, 1.1 + 1.7 * len(sizes)), sharex=True)
+    styles = {"reference": {"color": "k", "marker": "o"}, "last": {"color": "C3", "marker": "x"}}
+    for axis, n in zip(axes, sizes, strict=True):
+        for by, style in styles.items():
+            rows = [row for row in by_both(size, "coexistence") if (row["by"], row["n_atoms"]) == (by, n)]
+            points = [(row["target"], row["drift"]) for row in rows if row["drift"] is not None]
+            line = [row for row in by_both(size, "melting_points") if (row["by"], row["n_atoms"]) == (by, n)]
+            if not line:
+                continue
+            axis.plot(*zip(*points, strict=True), ls="none", ms=5, label=SOURCES[by], **style)
+            ends = [min(row["target"] for row in rows), max(row["target"] for row in rows)]
+            drifts = [line[0]["slope"] * (end - line[0]["temperature"]) for end in ends]
+            axis.plot(ends, drifts, color=style["color"], lw=0.8)
+        axis.axhline(0.0, color="grey", lw=0.8)
+        axis.set(ylabel="meV/atom/ps")
+        axis.set_title(f"{thousands(n)} atoms", loc="left", fontsize=9)
+    axes[-1].set(xlabel="temperature, K")
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 def cpu_hours(ancestry: list[dict[str, Any]]) -> str:
     """Processor hours of the chain's campaigns."""
     return f"{sum(row['cpu_s'] for row in ancestry) / 3600:.1f}"
@@ -212,11 +254,13 @@ TABLES: dict[str, Callable[..., str]] = {
     "energies": energies,
     "liquid": lambda size: liquid_runs(kept(size)["liquid"]),
     "jumps": lambda size: jumps(kept(size)["jumps"]),
+    "melting-points": melting_points,
 }
 FIGURES: dict[str, Callable[..., Figure]] = {
     "course": course_figure,
     "rdf": rdf_figure,
     "scan": lambda size: scan_figure(kept(size)["ladder"]),
+    "coexistence": coexistence_figure,
 }
 VALUES: dict[str, Callable[..., str]] = {
     "cpu-hours": lambda size: cpu_hours(kept(size)["ancestry"]),

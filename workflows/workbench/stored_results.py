@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import (
+    acceleration_tables,
     ammonia_tables,
     engine_tables,
     force_field_tables,
@@ -343,6 +344,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "cuau-order": lambda part, size: ordering_tables.TABLES[part](size),
     "li-polycrystal": lambda part, size: grain_tables.TABLES[part](size),
     "haber-bosch": lambda part, size: ammonia_tables.TABLES[part](size),
+    "acceleration": lambda part: acceleration_tables.TABLES[part](),
     "kills": measured.kills,
     "report-page": looking.report_page,
     "watch-delay": looking.watch_delay,
@@ -399,6 +401,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "shell": lambda path, arm: median_and_most(arms_in(path)[arm]["shell_mean"]),
     "campaign-shell": lambda name: median_and_most([one["shell_mean"] for one in campaign_rows(name)["substructure"]]),
     "campaign-centres": lambda name: f"{len(campaign_rows(name)['substructure']):,}".replace(",", " "),
+    "acceleration-efficiency": acceleration_tables.efficiency,
     "learning-curve-force": lambda: (
         f"{json.loads((BENCHMARKS / 'learning_curve.json').read_text())['mean_force_meV_A']:.0f}"
     ),

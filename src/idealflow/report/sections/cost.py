@@ -10,7 +10,7 @@ import numpy as np
 from idealflow.provenance import Campaign
 from idealflow.report.sections.blocks import Block, Section, figure, missing, numbers, table, written
 
-__all__ = ["cost"]
+__all__ = ["PAPER", "cost"]
 
 #: kind of document → the stage in words
 _STAGES = {
@@ -27,7 +27,7 @@ _STAGES = {
 }
 
 #: Table 4 of Kong et al.: t_sub (s), t_entire (s), K, K', L, R_AL, R_FPMD
-_PAPER = {
+PAPER = {
     "paper, Li512": (59.0, 290_828.0, 100_000, 901, 1.104, 4463.0, 495_904.0),
     "paper, Al324O486": (236.0, 2_777_675.0, 100_000, 1922, 1.185, 9930.0, 516_673.0),
 }
@@ -65,7 +65,7 @@ def _acceleration(summary: dict[str, Any]) -> Block:
         ("speed-up over first-principles MD, R_FPMD", "K · t_entire / (K′ · t_sub · L): that would compute every step"),
     )  # fmt: skip
     rows = [
-        [name, written(own[i]), *(written(values[i]) for values in _PAPER.values()), how]
+        [name, written(own[i]), *(written(values[i]) for values in PAPER.values()), how]
         for i, (name, how) in enumerate(described)
     ]
     hint = (
@@ -73,7 +73,7 @@ def _acceleration(summary: dict[str, Any]) -> Block:
         "about, not their size. Where a "
         "whole frame costs no more than its substructures, as with a classical potential in place of DFT, nothing is gained."
     )
-    columns = [("", ""), ("this campaign", ""), *((name, "Kong et al., Table 4") for name in _PAPER), ("how", "")]
+    columns = [("", ""), ("this campaign", ""), *((name, "Kong et al., Table 4") for name in PAPER), ("how", "")]
     return table("Acceleration", hint, columns, rows)
 
 

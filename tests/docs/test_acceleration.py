@@ -1,0 +1,61 @@
+"""The page of accelerations: the paper's own lines, ours by the same arithmetic, and substructures counted by frame."""
+
+from __future__ import annotations
+
+import pytest
+
+from idealflow.analysis import acceleration
+from idealflow.report.sections.cost import PAPER
+from workbench import acceleration_tables as tables
+from workbench.front_page import GPAW, gpaw_numbers
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    return {f"{row[0]} {row[1]}": row for row in rows}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_lines_agree_with_the_definitions(name):
+    t_sub, t_entire, n_steps, n_frames, per_frame, *gains = PAPER[name]
+    found = acceleration(
+        t_sub=t_sub,
+        t_entire=t_entire,
+        n_steps=n_steps,
+        n_labelled_frames=n_frames,
+        n_substructures=round(n_frames * per_frame),
+    )
+    for ours, theirs in zip((found.R_AL, found.R_FPMD), gains, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-3)
+
+
+@pytest.mark.parametrize("file", GPAW.values())
+def test_the_lines_of_plane_waves_agree_with_the_definitions(file):
+    run = gpaw_numbers(file)
+    assert run.gain == pytest.approx(run.t_entire / (run.t_sub * run.per_frame), abs=0.06)
+    assert run.gain_md == pytest.approx(run.gain * run.n_steps / (run.n_labels / run.per_frame), rel=0.05)
+
+
+def test_every_campaign_with_whole_frames_has_a_line():
+    found = cells(tables.accelerations())
+    measured = [row for _, row, _ in tables.campaigns() if row["t_entire_s"] is not None]
+    assert len(found) == len(measured) + len(GPAW) + len(PAPER)
+    for row in measured:
+        line = next(line for line in found.values() if line[0] == row["campaign"])
+        assert float(line[8].replace(" ", "")) == pytest.approx(row["R_AL"], rel=0.06)
+
+
+def test_substructures_are_counted_by_frame():
+    found = cells(tables.per_frame())
+    for _, row, substructures in tables.campaigns():
+        line = found[f"{row['n_atoms']:,} {row['campaign']}".replace(",", " ")]
+        assert int(line[2]) == row["n_labelled_frames"]
+        assert float(line[3]) == pytest.approx(row["L"], abs=0.006)
+        assert len(substructures) == round(row["L"] * row["n_labelled_frames"])
+        assert sum(int(cell.removesuffix(" %")) for cell in line[4:8]) == pytest.approx(100, abs=2)
+
+
+def test_a_law_of_lithium_is_used_within_its_sizes_alone():
+    rows = {row["campaign"]: (row, found) for system, row, found in tables.campaigns() if system.lithium}
+    assert not tables.gain_by_law(*rows["li-fcc"]).startswith("(")
+    assert tables.gain_by_law(*rows["li-polycrystal"]).startswith("(")

@@ -1,0 +1,110 @@
+"""What learning on substructures saved in the systems that were run, beside the paper's Table 4 and Figure S8."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from idealflow.report.sections.cost import PAPER
+from workbench.front_page import GPAW, SYSTEMS, System, gpaw_law, gpaw_numbers, stored
+from workbench.markdown import digits, markdown, thousands
+from workbench.power_law import read
+
+Rows = list[dict[str, Any]]
+WORKFLOWS = Path(__file__).resolve().parents[1]
+BINS = ((1, 1), (2, 2), (3, 3), (4, 10**9))  # substructures of a frame, least and most
+
+
+def campaigns() -> Iterator[tuple[System, dict[str, Any], Rows]]:
+    """Every campaign of the systems: what system it is of, its figures, and its substructures."""
+    for system in SYSTEMS:
+        found = stored(system.folder, system.size)
+        for row in found["ancestry"]:
+            yield (
+                system,
+                row,
+                [each for each in found["labels"] if each.get("campaign", row["campaign"]) == row["campaign"]],
+            )
+
+
+def accelerations() -> str:
+    """Table 4 of the paper for the campaigns whose whole frames were labelled, and the paper's own lines."""
+    heads = [
+        "campaign",
+        "reference",
+        "atoms",
+        "t_sub, s",
+        "t_entire, s",
+        "K",
+        "K′",
+        "L",
+        "R_AL",
+        "R_FPMD",
+        "R_AL by GPAW's law",
+    ]
+    rows = []
+    for system, row, substructures in campaigns():
+        if row["t_entire_s"] is None:
+            continue
+        rows.append([
+            row["campaign"], system.labelled_by, thousands(row["n_atoms"]),
+            *(digits(row[name], 2) for name in ("t_sub_s", "t_entire_s")),
+            thousands(row["n_steps"]), str(row["n_labelled_frames"]), f"{row['L']:.2f}", digits(row["R_AL"], 2),
+            digits(row["R_FPMD"], 2), gain_by_law(row, substructures) if system.lithium else "–",
+        ])  # fmt: skip
+    for name, file in GPAW.items():
+        run = gpaw_numbers(file)
+        rows.append([
+            name, "**GPAW, PBE**", f"{run.n_atoms:.0f}", f"{run.t_sub:.0f}", f"{run.t_entire:.0f}", f"{run.n_steps:.0f}",
+            f"{run.n_labels / run.per_frame:.0f}", f"{run.per_frame:.2f}", f"{run.gain:.1f}", f"{run.gain_md:.0f}", "–",
+        ])  # fmt: skip
+    for name, values in PAPER.items():
+        t_sub, t_entire, n_steps, n_frames, per_frame, gain, gain_md = values
+        rows.append([
+            f"**{name}**", "VASP, PBE", str(sum(int(n) for n in re.findall(r"\d+", name))), thousands(t_sub), thousands(t_entire),
+            thousands(n_steps), thousands(n_frames), f"{per_frame:.3f}", thousands(gain), thousands(gain_md), "–",
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
+def gain_by_law(row: dict[str, Any], substructures: Rows) -> str:
+    """R_AL of a campaign of lithium if every label took what GPAW's law gives; in brackets where that is extrapolated."""
+    law = gpaw_law()
+    ratio = row["n_labelled_frames"] * law(row["n_atoms"]) / sum(law(each["n_atoms"]) for each in substructures)
+    largest = max(entry["n_atoms"] for entry in read(WORKFLOWS / "scaling" / "frames.jsonl"))
+    return digits(ratio, 2) if row["n_atoms"] < 1.05 * largest else f"({digits(ratio, 2)})"
+
+
+def per_frame() -> str:
+    """How many substructures the labelled frames had, by the size of the frame: Figure S8 of the paper."""
+    heads = ["atoms", "campaign", "frames labelled", "L", "one", "two", "three", "four and more", "most"]
+    found = []
+    for _, row, substructures in campaigns():
+        frames = Counter(each.get("time_ps", each.get("step")) for each in substructures)
+        found.append((row["n_atoms"], row["campaign"], list(frames.values())))
+    million = json.loads((WORKFLOWS / "benchmarks" / "results" / "million_atoms.json").read_text())
+    by_step: Counter[int] = Counter()
+    for each in million["rounds"]:
+        by_step[each["steps"][1]] += each["labels"]
+    found.append((million["campaign"]["n_atoms"], "a copper polycrystal", [n for n in by_step.values() if n]))
+    rows = []
+    for n_atoms, campaign, counts in sorted(found, key=lambda each: each[0]):
+        share = [100 * sum(lowest <= n <= most for n in counts) / len(counts) for lowest, most in BINS]
+        rows.append([
+            thousands(n_atoms), campaign, str(len(counts)), f"{sum(counts) / len(counts):.2f}",
+            *(f"{each:.0f} %" for each in share), str(max(counts)),
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
+def efficiency(way: str, workers: str) -> str:
+    """Share of the workers' time that labels took (`benchmarks/parallel_labels.py`)."""
+    kept = json.loads((WORKFLOWS / "benchmarks" / "results" / "parallel_labels.json").read_text())
+    return f"{100 * next(row['efficiency'] for row in kept[way] if row['workers'] == int(workers)):.0f}"
+
+
+TABLES: dict[str, Callable[[], str]] = {"systems": accelerations, "per-frame": per_frame}

@@ -1,0 +1,214 @@
+"""What README.md and the front page of the documentation show of the paper's systems, made from stored results.
+
+Both are read where nothing is built, on a code host, so the table stands in README.md as text, and pictures are files of the
+documentation: `workflows/front_page.py` writes them, and a test holds them to what is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from workbench.markdown import digits, markdown, thousands
+from workbench.power_law import PowerLaw, frames_law, read
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORKFLOWS = Path(__file__).resolve().parents[1]
+ROOT = WORKFLOWS.parent
+BEGIN, END = "<!-- the paper's systems: written by workflows/front_page.py -->", "<!-- end of the paper's systems -->"
+
+
+class System(NamedTuple):
+    """A row: the folder and size of its results, its name, its page, who labels, and whether GPAW's law is of its element."""
+
+    folder: str
+    size: str
+    name: str
+    page: str
+    labelled_by: str
+    lithium: bool
+
+
+SYSTEMS = (
+    System("li_melting", "quick", "Li: 9R, fcc and bcc melt", "li-melting", "SNAP", True),
+    System("li_melting", "paper", "Li at the paper's size, begun", "li-melting", "SNAP", True),
+    System("li_polycrystal", "quick", "Li: a polycrystal melts from its boundaries", "li-polycrystal", "SNAP", True),
+    System("al2o3", "quick", "Al₂O₃: cell, bulk and particle, to 9 000 K", "alumina", "Matsui's model", False),
+    System("haber_bosch", "quick", "Ir₇₉ in N₂ and H₂, to 7 000 K", "haber-bosch", "7net-0", False),
+    System("haber_bosch", "paper", "Ir₂₀₁ in N₂ and H₂, 1 200 K, begun", "haber-bosch", "7net-0", False),
+    System("cuau_order", "quick", "CuAu loses its order, by Monte Carlo", "cuau-order", "EMT", False),
+)
+#: campaigns that were labelled by plane waves: files of workflows/li_gpaw
+GPAW = {"li-gpaw": "results.txt", "li-vacancy": "results-vacancy.txt"}
+#: pictures by the name of what :mod:`workbench.stored_results` draws: file in docs, caption, what is to be seen
+PICTURES = {
+    "li-polycrystal course quick": (
+        "front-polycrystal.png",
+        "[A lithium polycrystal](docs/systems/li-polycrystal.md) melts from its boundaries, and asks for labels as it does",
+        "Over time: temperature; share of atoms in bcc, by depth below the boundaries; novelty and number of labels.",
+    ),
+    "haber-bosch bare quick": (
+        "front-ammonia.png",
+        "[Ammonia on iridium](docs/systems/haber-bosch.md): errors of the energy with and without learning, same starts",
+        "Error of the energy by the step, for three starts, with learning, by the first model and by the last.",
+    ),
+    "cuau-order ladder quick": (
+        "front-order.png",
+        "[CuAu](docs/systems/cuau-order.md) loses its order where the reference does; the first model knew order alone",
+        "Order parameter against temperature by the first model, the last model and the reference.",
+    ),
+}
+
+
+@cache
+def stored(folder: str, size: str) -> dict[str, Any]:
+    """What was measured of a system."""
+    found: dict[str, Any] = json.loads((WORKFLOWS / folder / "results" / f"{size}.json").read_text())
+    return found
+
+
+@cache
+def gpaw_law() -> PowerLaw:
+    """Core-seconds of a label of lithium by GPAW, plane waves, Γ, against its atoms."""
+    return frames_law(read(WORKFLOWS / "scaling" / "frames.jsonl"))
+
+
+def block() -> str:
+    """All that stands between the markers in README.md."""
+    files = [(f"docs/{file}", caption, alt) for file, caption, alt in PICTURES.values()]
+    pictures = markdown([caption for _, caption, _ in files], [[f"![{alt}]({file})" for file, _, alt in files]])
+    return f"{BEGIN}\n{pictures}\n\n{systems_table()}\n{END}"
+
+
+def written_into(text: str) -> str:
+    """A page with the present block between its markers.
+
+    Raises
+    ------
+    ValueError
+        If the markers are not there once each.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"the page needs the markers {BEGIN!r} and {END!r} once each")
+    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block(), text, flags=re.DOTALL)
+
+
+def systems_table() -> str:
+    """The systems whose errors are known: size, labels, core time, and what labels of whole frames would have cost."""
+    heads = [
+        "system", "reference", "atoms", "steps", "labels, core time", "whole run", "error, meV/atom, meV/Å",
+        "whole frames instead", "by GPAW's law",
+    ]  # fmt: skip
+    measured = [system for system in SYSTEMS if "errors" in stored(system.folder, system.size)]
+    return markdown(heads, [*map(row_of, measured), gpaw_row()])
+
+
+def row_of(system: System) -> list[str]:
+    """Sums over the campaigns of a system; errors are those of the last model on all frames drawn."""
+    found = stored(system.folder, system.size)
+    campaigns = found["ancestry"]
+    sizes = sorted({row["n_atoms"] for row in campaigns})
+    errors = [row for row in found["errors"] if row["model"] == "last"]
+    weights = [row["n_frames"] for row in errors]
+    energy, force, size = (
+        float(np.average([row[name] for row in errors], weights=weights))
+        for name in ("energy_mae", "force_mae", "force_rms")
+    )
+    spent = [row["cpu_s"] for row in campaigns]
+    return [
+        f"[{system.name}](docs/systems/{system.page}.md)",
+        system.labelled_by,
+        thousands(sizes[0]) if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}",
+        thousands(sum(row["n_steps"] for row in campaigns)),
+        f"{sum(row['n_own_labels'] for row in campaigns)}, {duration(sum(row['label_core_s'] for row in campaigns))}",
+        "–" if None in spent else duration(sum(spent)),
+        f"{digits(energy, 2)}, {force:.0f} of {thousands(size)}",
+        times(gain(campaigns)),
+        "{} for {}".format(*map(duration, by_law(campaigns, found["labels"]))) if system.lithium else "–",
+    ]
+
+
+def gain(campaigns: Sequence[dict[str, Any]]) -> float | None:
+    """R_AL of a chain: what whole frames would have taken over what the substructures took, by the same reference."""
+    if any(row["t_entire_s"] is None for row in campaigns):
+        return None
+    whole = sum(row["n_labelled_frames"] * row["t_entire_s"] for row in campaigns)
+    return float(whole / sum(row["n_labelled_frames"] * row["L"] * row["t_sub_s"] for row in campaigns))
+
+
+def by_law(campaigns: Sequence[dict[str, Any]], labels: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Core-seconds of whole frames, and of substructures in their place, if each took what GPAW's law gives for its atoms."""
+    law = gpaw_law()
+    whole = sum(row["n_labelled_frames"] * law(row["n_atoms"]) for row in campaigns)
+    return whole, sum(law(row["n_atoms"]) for row in labels)
+
+
+class Run(NamedTuple):
+    """A campaign that was labelled by plane waves: times in core-seconds, both measured."""
+
+    n_atoms: float
+    n_steps: float
+    n_labels: float
+    t_sub: float
+    t_entire: float
+    per_frame: float
+    gain: float
+    gain_md: float
+
+
+def gpaw_numbers(file: str) -> Run:
+    """What `workflows/li_gpaw/table.py` printed of a campaign."""
+    text = (WORKFLOWS / "li_gpaw" / file).read_text()
+    patterns = (
+        r"(\d+) atoms, (\d+) MD steps",
+        r"substructures: (\d+) accepted",
+        r"t_sub = (\d+) core-seconds \(measured",
+        r"t_entire = (\d+) core-seconds \(measured\): L = ([\d.]+), R_AL = ([\d.]+), R_FPMD = (\d+)",
+    )
+    return Run(*(value for pattern in patterns for value in _numbers(pattern, text)))
+
+
+def gpaw_row() -> list[str]:
+    """The campaign of bulk lithium that was labelled by plane waves."""
+    run = gpaw_numbers(GPAW["li-gpaw"])
+    return [
+        "[Li: bcc, 300 to 600 K](docs/explanation/scaling.md)", "**GPAW, PBE**", f"{run.n_atoms:.0f}", f"{run.n_steps:.0f}",
+        f"{run.n_labels:.0f}, {duration(run.n_labels * run.t_sub)}", "–", "–", times(run.gain), "–",
+    ]  # fmt: skip
+
+
+def times(factor: float | None) -> str:
+    """A factor of cost."""
+    return "–" if factor is None else f"{digits(factor, 2)} times"
+
+
+def duration(seconds: float) -> str:
+    """Core time in seconds, minutes or hours."""
+    size, unit = next(each for each in ((3600.0, "h"), (60.0, "min"), (0.0, "s")) if seconds >= each[0])
+    return f"{digits(seconds / (size or 1.0), 2)} {unit}"
+
+
+def drawn(picture: Figure) -> str:
+    """A digest of what a picture shows: the points of all its lines, to six digits. Fonts and libraries are not in it."""
+    found = hashlib.sha256()
+    for axis in picture.axes:
+        for line in axis.get_lines():
+            points = np.asarray(line.get_xydata(), dtype=float)
+            found.update("\n".join(f"{x:.6g} {y:.6g}" for x, y in points).encode())
+    return found.hexdigest()[:16]
+
+
+def _numbers(pattern: str, text: str) -> list[float]:
+    match = re.search(pattern, text)
+    if match is None:
+        raise ValueError(f"no {pattern!r} in the campaign's table; run workflows/li_gpaw/table.py again")
+    return [float(group) for group in match.groups()]
