@@ -4,7 +4,7 @@ It is made for functions with a few stiff directions among many soft ones: the p
 stiffer than the uncertainty. What a step ran into that was refused is remembered like a step that was taken, so that the next one
 goes around it; and where nothing is remembered the function counts as being as soft as the softest of what is. With the last
 step's curvature in its place, which may be a penalty's, and without the refused points, the relaxations of an iridium particle in
-gas need three to six times as many evaluations (docs/explanation/method.md).
+gas needed three to six times as many evaluations.
 """
 
 from __future__ import annotations
