@@ -331,6 +331,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "compressed-alloy": engine_tables.compressed_alloy,
     "compressed-coverage": engine_tables.compressed_coverage,
     "many-species": measured.many_species,
+    "mixture-cost": measured.mixture_cost,
     "engine-scale": measured.engine_scale,
     "engine-coverage": measured.engine_coverage,
     "engine-profile": measured.engine_profile,

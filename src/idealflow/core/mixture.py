@@ -311,6 +311,9 @@ class MixtureModel(SOAPCoverage):
 
         def block(part: slice, vectors: Float) -> None:
             rows[part] = vectors @ self._directions
+            if asked[part].all():  # nothing to copy
+                plain[part] = self.base.known.distances(vectors, kinds[part])
+                return
             some = np.flatnonzero(asked[part])
             plain[part.start + some] = self.base.known.distances(vectors[some], kinds[part][some])
 
