@@ -13,7 +13,7 @@ SevenNet 7net-0 in place of DFT), so that boundaries are new, and the edges and 
 Kept for every centre: mean over the shell of the uncertainty over its level in the frame, largest such ratio in the core, atoms,
 CPU seconds; whether the cell has vacuum where the frame has, found by the distance to the nearest body atom alone; bonds of the
 frame that end in the cell, and how many have both ends there at 1.15 times their length at most; adsorbates (N and H within 2.4 Å
-of a metal) and how many have a metal within 2.6 Å in the cell. With ``--cells`` five cells of the iridium particle in gas are kept
+of a metal) and how many have a metal within 2.6 Å in the cell. With ``--cells`` five cells of the particle in gas are kept
 whole, two at faces, one at an edge and two at vertices, to be drawn.
 """
 

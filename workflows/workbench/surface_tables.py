@@ -135,7 +135,7 @@ DRAWN_RADIUS = 0.75
 
 
 def cells_figure(name: str = "surface_cells") -> Figure:
-    """Five cells of the particle in gas along their shortest edge: the core dark-rimmed, the centre red-rimmed, the cell's outline."""
+    """Five cells of the particle in gas along their shortest edge; the core has dark rims, the centre a red one."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
