@@ -161,9 +161,9 @@ def cells_figure(name: str = "surface_cells") -> Figure:
             radius = DRAWN_RADIUS * covalent_radii[atoms.numbers[row]]
             look = {"facecolor": PAINT[atoms.symbols[row]], "edgecolor": rim, "linewidth": width}
             axis.add_patch(Circle((seen[row, 0], seen[row, 1]), radius, **look))
-        axis.set(aspect="equal", xticks=[], yticks=[])
+        axis.set(aspect="equal", xticks=[], yticks=[], ylabel=kept["group"])
+        axis.set_xlabel(f"{len(atoms)} atoms, shell {kept['shell']:.2f}, core {kept['core_worsening']:.2f}")
         axis.autoscale_view()
-        axis.set_title(f"{kept['group']}: {len(atoms)} atoms, shell {kept['shell']:.2f}", fontsize=9)
         for side in axis.spines.values():
             side.set_visible(False)
     return figure
