@@ -1,11 +1,12 @@
 """Seconds that a substructure of a particle in gas takes, its search and its relaxation, by this version and by another one.
 
-    python workflows/benchmarks/substructure_times.py [--against FOLDER/src] [--centres 21] [--out FILE.json]
+    python workflows/benchmarks/substructure_times.py [--against FOLDER/src] [--centres 21] [--case FOLDER] [--out FILE.json]
 
 The centres of the iridium particle in gas of `surfaces.py` (three species; faces, edges and vertices), each with the defaults.
 Both versions are processes of their own, which take turns centre by centre, so that a busy machine slows both. Kept for each
 centre and version: processor seconds of the search and of all relaxations, how many cells were relaxed and by how many
-evaluations, atoms of the best, its shell and core over the frame's own.
+evaluations, atoms of the best, its shell and core over the frame's own. With ``--case`` the frame is kept in a folder, or read
+from it, and with ``--skip`` a run goes on with later centres of each group; rows are added to those that are kept.
 """
 
 from __future__ import annotations
@@ -50,6 +51,19 @@ def serve(folder: Path) -> None:
         print(json.dumps(row), flush=True)
 
 
+def prepared(folder: Path) -> dict[str, list[int]]:
+    """Put what is known and the frame into a folder, if they are not there; returns the atoms of faces, edges and vertices."""
+    file = folder / "groups.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        case = gas_particle()
+        write(folder / "known.extxyz", case.known)
+        write(folder / "frame.extxyz", case.frame)
+        file.write_text(json.dumps({group: atoms.tolist() for group, atoms in case.groups.items()}))
+    found: dict[str, list[int]] = json.loads(file.read_text())
+    return found
+
+
 def started(source: Path, folder: Path) -> subprocess.Popen[str]:
     """A process that serves by the package in a folder."""
     paths = [str(source), str(Path(__file__).resolve().parents[1])]
@@ -76,6 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="folder `src` of another checkout of the package")
     parser.add_argument("--centres", type=int, default=21, help="in equal parts of faces, edges and vertices")
+    parser.add_argument("--skip", type=int, default=0, help="so many centres of each group")
+    parser.add_argument("--case", type=Path, help="folder in which the frame is kept, or found")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     add_out(parser)
     arguments = parser.parse_args()
@@ -83,19 +99,17 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.serve)
         return
-    case = gas_particle()
     versions = {"now": Path(__file__).resolve().parents[2] / "src"}
     if arguments.against:
         versions = {"before": arguments.against.absolute()} | versions
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write(folder / "known.extxyz", case.known)
-        write(folder / "frame.extxyz", case.frame)
+        folder = arguments.case or Path(name)
+        groups = prepared(folder)
         running = {version: started(source, folder) for version, source in versions.items()}
-        share = -(-arguments.centres // len(case.groups))
+        share = -(-arguments.centres // len(groups))
         rows: list[dict[str, Any]] = []
-        for group, members in case.groups.items():
-            for atom in np.random.default_rng(0).permutation(members)[:share].tolist():
+        for group, members in groups.items():
+            for atom in np.random.default_rng(0).permutation(members)[arguments.skip :][:share].tolist():
                 if not rows:  # compiled code is loaded
                     for process in running.values():
                         asked(process, atom)
@@ -103,6 +117,8 @@ def main() -> None:
                 print(rows[-1], flush=True)
         for process in running.values():
             process.communicate()
+    if arguments.skip and arguments.out and arguments.out.exists():
+        rows = json.loads(arguments.out.read_text())["rows"] + rows
     keep(arguments.out, rows=rows)
 
 
