@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.io import read, write
-from surfaces import BUDGET, gas_particle
+from ase.io import read
+from surfaces import BUDGET, gas_particle_in
 
 from idealflow.core import SOAP, UncertaintyModel, crop_search, embed
 from workbench.keeping import add_out, keep
@@ -49,19 +49,6 @@ def serve(folder: Path) -> None:
             "shell": best.shell_ratio, "core": best.core_worsening,
         }  # fmt: skip
         print(json.dumps(row), flush=True)
-
-
-def prepared(folder: Path) -> dict[str, list[int]]:
-    """Put what is known and the frame into a folder, if they are not there; returns the atoms of faces, edges and vertices."""
-    file = folder / "groups.json"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        case = gas_particle()
-        write(folder / "known.extxyz", case.known)
-        write(folder / "frame.extxyz", case.frame)
-        file.write_text(json.dumps({group: atoms.tolist() for group, atoms in case.groups.items()}))
-    found: dict[str, list[int]] = json.loads(file.read_text())
-    return found
 
 
 def started(source: Path, folder: Path) -> subprocess.Popen[str]:
@@ -104,7 +91,7 @@ def main() -> None:
         versions = {"before": arguments.against.absolute()} | versions
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.case or Path(name)
-        groups = prepared(folder)
+        groups = gas_particle_in(folder).groups
         running = {version: started(source, folder) for version, source in versions.items()}
         share = -(-arguments.centres // len(groups))
         rows: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
 """Do cells keep what a surface is? Vacuum, molecules, adsorbates, and how known shell and core are, at surfaces and boundaries.
 
     python workflows/benchmarks/surfaces.py [--systems gas-particle ...] [--centres 20] [--out .../results/surfaces.json]
-        [--cells .../results/surface_cells.json]
+        [--cells .../results/surface_cells.json] [--case FOLDER]
 
 A cell is cut and relaxed, with the defaults, around centres of frames that the package's builders make: a bare platinum
 octahedron, an iridium octahedron of 201 atoms with nitrogen on it in N2 and H2 (centres at faces, edges and vertices apart), an
@@ -20,6 +20,7 @@ whole, two at faces, one at an edge and two at vertices, to be drawn.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from ase import Atoms
 from ase.build import bulk, fcc100, fcc111, make_supercell
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.io import read
+from ase.io import read, write
 from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from scipy.spatial import cKDTree
@@ -122,6 +123,19 @@ def gas_particle() -> Case:
     first, calculator = fitted()
     frame = gas_around(body, {"N2": 40, "H2": 60}, adsorbed={"N": 20})
     return Case(moved(frame, calculator, 1200.0, 100, 0.5), first, groups)
+
+
+def gas_particle_in(folder: Path) -> Case:
+    """The same from a folder, into which it is put if it is not there."""
+    file = folder / "groups.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        case = gas_particle()
+        write(folder / "known.extxyz", case.known)
+        write(folder / "frame.extxyz", case.frame)
+        file.write_text(json.dumps({group: atoms.tolist() for group, atoms in case.groups.items()}))
+    groups = {group: np.array(atoms) for group, atoms in json.loads(file.read_text()).items()}
+    return Case(read(folder / "frame.extxyz"), read(folder / "known.extxyz", ":"), groups)
 
 
 def gas_slab() -> Case:
@@ -308,12 +322,15 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--centres", type=int, default=20, help="of every frame, in equal parts of its groups")
     parser.add_argument("--cells", type=Path, metavar="FILE.json", help="keep five cells of the particle in gas there")
+    parser.add_argument("--case", type=Path, help="folder in which the frame of the particle in gas is kept, or found")
     add_out(parser)
     arguments = parser.parse_args()
     one_thread()
     for name in arguments.systems:
         cells: list[dict[str, Any]] | None = [] if arguments.cells and name == "gas-particle" else None
-        rows = measure(name, CASES[name](), arguments.centres, cells=cells)
+        folder = arguments.case if name == "gas-particle" else None
+        case = gas_particle_in(folder) if folder else CASES[name]()
+        rows = measure(name, case, arguments.centres, cells=cells)
         if cells is not None:
             keep(arguments.cells, cells=cells)
         for line in summary(rows):
