@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.optimize
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.neighborlist import primitive_neighbor_list
@@ -273,6 +274,26 @@ def test_kept_vectors_do_not_move(u):
     assert len(kept) == 2
     assert (relaxed.atoms.cell.array[kept] == crop.atoms.cell.array[kept]).all()
     np.testing.assert_allclose(sphere(relaxed.atoms, crop.centre, u.cutoff), sphere(frame, 200, u.cutoff), atol=1e-10)
+
+
+def test_minimise_goes_around_what_is_stiff():
+    # sixty soft directions, and ten walls a thousand times stiffer that are met on the way, as penalties are
+    rng = np.random.default_rng(0)
+    soft = np.linspace(0.05, 1.0, 60)
+    normals = np.linalg.qr(rng.normal(size=(60, 10)))[0].T
+
+    def walled(x):
+        depth = np.maximum(0.0, normals @ x - 0.1)
+        return 0.5 * float(soft @ (x - 1.0) ** 2) + 500.0 * float(depth @ depth), soft * (
+            x - 1.0
+        ) + 1e3 * depth @ normals
+
+    values = []
+    minimise(walled, np.zeros(60), 60, 0.15, lambda value: values.append(value) or False)
+    best = scipy.optimize.minimize(walled, np.zeros(60), jac=True, method="L-BFGS-B", options={"maxiter": 5000}).fun
+    start = walled(np.zeros(60))[0]
+    # where refused steps are halved and forgotten, a fortieth of the way is left after sixty evaluations
+    assert values[-1] - best < 0.002 * (start - best)
 
 
 def test_minimise_finds_the_bottom_of_a_curved_valley():

@@ -262,3 +262,22 @@ def test_automatic_thresholds_when_the_distribution_has_grown_tenfold():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         MixtureModel(UncertaintyModel(COPPER), **settings)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("measure", [UncertaintyModel, MixtureModel])
+def test_one_pass_gives_the_values_and_gradients_of_two(measure, dtype):
+    def alloy(structure, a, width, seed):
+        atoms = bulk("Cu", structure, a=a, cubic=True) * 3
+        atoms.rattle(width, seed=seed)
+        atoms.symbols[np.random.default_rng(seed).random(len(atoms)) < 0.3] = "Ni"
+        return atoms
+
+    known = [alloy("fcc", 3.6, width, seed) for width in (0.05, 0.3) for seed in range(4)]
+    u = measure.fit(known, SOAP(["Cu", "Ni"], r_cut=3.0, n_max=4, l_max=4, sigma=0.4, dtype=dtype))
+    frame = alloy("bcc", 2.86, 0.1, 9) * (1, 2, 3)  # two blocks of centres
+    weights = np.maximum(0.0, np.random.default_rng(1).normal(size=len(frame)))
+    values, pull_back = u.values_and_pull_back(frame)
+    np.testing.assert_allclose(values, u(frame), rtol=1e-12)
+    for one, other in zip(pull_back(weights), u.value_and_gradient(frame, weights)[1:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12 * np.abs(other).max())

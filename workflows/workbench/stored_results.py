@@ -25,6 +25,7 @@ from workbench import (
     ordering_tables,
     oxide_decline_tables,
     oxide_tables,
+    surface_tables,
 )
 from workbench import detection_tables as detection
 from workbench import looking_tables as looking
@@ -44,7 +45,6 @@ from workbench.ablation_tables import (
 from workbench.markdown import digits, markdown, thousands
 from workbench.power_law import frames_law, read
 from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
-from workbench.surface_tables import surfaces
 from workbench.systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -332,12 +332,14 @@ TABLES: dict[str, Callable[..., str]] = {
     "compressed-alloy": engine_tables.compressed_alloy,
     "compressed-coverage": engine_tables.compressed_coverage,
     "many-species": measured.many_species,
+    "mixture-cost": measured.mixture_cost,
     "engine-scale": measured.engine_scale,
     "engine-coverage": measured.engine_coverage,
     "engine-profile": measured.engine_profile,
     "kernels": measured.kernels,
     "start-times": measured.start_times,
-    "surfaces": surfaces,
+    "surfaces": surface_tables.surfaces,
+    "substructure-seconds": surface_tables.seconds,
     "li-melting": lambda part, size: melting_tables.TABLES[part](size),
     "alumina": lambda part, size: oxide_tables.TABLES[part](size),
     "alumina-labels": lambda part: oxide_decline_tables.TABLES[part](),
@@ -371,6 +373,7 @@ TABLES: dict[str, Callable[..., str]] = {
 }
 
 FIGURES: dict[str, Callable[..., Figure]] = {
+    "surface-cells": surface_tables.cells_figure,
     "li-melting": lambda part, size: melting_tables.FIGURES[part](size),
     "alumina": lambda part, size: oxide_tables.FIGURES[part](size),
     "cuau-order": lambda part, size: ordering_tables.FIGURES[part](size),

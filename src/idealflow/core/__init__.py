@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         FollowsForceField,
         ForceFieldFit,
         ForceFieldUpdate,
+        OnePass,
         Uncertainty,
     )
     from idealflow.core.registry import (
@@ -65,6 +66,7 @@ __all__ = [
     "MDState",
     "MixtureModel",
     "Objective",
+    "OnePass",
     "RelaxRules",
     "Relaxed",
     "SOAPCoverage",
@@ -108,7 +110,7 @@ __getattr__, __dir__ = late(
         "embedding": "Embedded Objective RelaxRules Relaxed embed relax_shell",
         "left_out": "FEWEST",
         "mixture": "MixtureModel",
-        "protocols": "FirstEnvironments FollowsForceField ForceFieldFit ForceFieldUpdate Uncertainty",
+        "protocols": "FirstEnvironments FollowsForceField ForceFieldFit ForceFieldUpdate OnePass Uncertainty",
         "registry": "available_uncertainties load_uncertainty register_uncertainty uncertainty_class",
         "replay": "draw_replay replay_probabilities",
         "screening": "ScreenedFrame screen",

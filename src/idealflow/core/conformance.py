@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from idealflow.core.protocols import ForceFieldUpdate, Uncertainty
+from idealflow.core.protocols import ForceFieldUpdate, OnePass, Uncertainty
 from idealflow.core.registry import check_registered, load_uncertainty, missing_members
 from idealflow.errors import ArtifactError, InputError
 
@@ -152,6 +152,14 @@ def _check_values(model: Uncertainty, atoms: Atoms, rng: np.random.Generator) ->
         bool(np.isclose(model.value_and_gradient(atoms, weights)[0], np.average(values, weights=weights), rtol=1e-9)),
         "without references the objective is the weighted mean",
     )
+    if isinstance(model, OnePass):
+        same, pull_back = model.values_and_pull_back(atoms)
+        _require(np.allclose(same, values, rtol=1e-9), "`values_and_pull_back` has the same values")
+        for one, other in zip(pull_back(weights), model.value_and_gradient(atoms, weights)[1:], strict=True):
+            size = max(float(np.abs(other).max()), 1e-300)
+            _require(
+                bool(np.abs(one - other).max() <= 1e-7 * size), "`values_and_pull_back` has the gradient of their mean"
+            )
     hinge = np.log1p(np.maximum(0.0, values / reference - 1.0))
     _require(
         bool(

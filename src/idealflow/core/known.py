@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,43 @@ class KnownEnvironments:
             else:
                 values[rows] = whitener.squared(vectors, rows) / (1 if raw else whitener.k)
         return values
+
+    def measured(self, vectors: Float, kinds: Kinds) -> tuple[Float, Callable[[Kinds, Float], Float]]:
+        """Distances as :meth:`distances` has them, (n,), and what gives the slopes of a weighted sum of some of them.
+
+        Returns
+        -------
+        distances : (n,)
+        slopes
+            Takes rows (m,), ascending, and their weights (m,); gives the derivative by their descriptors, (m, n_features). What
+            the distances were made from is not computed again.
+        """
+        values = np.full(len(vectors), np.inf)
+        kept: list[tuple[NDArray[np.int64], Whitener, tuple[Float, Float]]] = []
+        for group, rows in self._members(kinds):
+            whitener = self.whitener(group)
+            if whitener is None:
+                continue
+            if whitener.seen is not None:
+                values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
+                continue
+            squares, inside = whitener.measured(vectors, rows)
+            values[rows] = squares / whitener.k
+            kept.append((rows, whitener, (squares, inside)))
+
+        def slopes(chosen: NDArray[np.int64], weights: Float) -> Float:
+            found = np.zeros((len(chosen), vectors.shape[1]))
+            place = np.full(len(vectors), -1, dtype=np.int64)
+            place[chosen] = np.arange(len(chosen))
+            for rows, whitener, (squares, inside) in kept:
+                here = np.flatnonzero(place[rows] >= 0)
+                own, there = rows[here], place[rows[here]]
+                slope = whitener.slopes(vectors[own], (squares[here], inside[here]))
+                slope *= (weights[there] / whitener.k)[:, None]
+                found[there] = slope
+            return found
+
+        return values, slopes
 
     def objective(self, vectors: Float, kinds: Kinds, weights: Float, reference: Float | None) -> tuple[Float, Float]:
         """Each environment's part of the relaxation's objective, (n,), and its derivative by the descriptors, (n, n_features).

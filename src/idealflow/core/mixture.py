@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,7 +15,7 @@ from idealflow.core.averaging import Neighbourhoods
 from idealflow.core.components import Components
 from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
 from idealflow.core.objective import checked, objective
-from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate
+from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate, PullBack, two_passes
 from idealflow.core.registry import file_kind
 from idealflow.core.soap_coverage import SOAPCoverage
 from idealflow.core.uncertainty import UncertaintyModel
@@ -235,6 +235,58 @@ class MixtureModel(SOAPCoverage):
         positions, cell = self.soap.pull_back(frame, around.members, adjoint)
         return float((w * parts).sum()), positions + in_positions, cell + in_cell
 
+    def values_and_pull_back(self, atoms: Atoms | PreparedFrame) -> tuple[Float, PullBack]:
+        """Uncertainties of all atoms, and what gives the gradient of their weighted mean: one pass of the descriptor for both.
+
+        See :class:`~idealflow.core.protocols.OnePass`. For a descriptor in single precision it takes two.
+        """
+        frame = self.soap.prepare(atoms)
+        if self.soap.dtype != "float64":
+            return two_passes(self, frame)
+        plain, rows = np.empty(len(frame)), np.empty((len(frame), self._directions.shape[1]))
+        self.base.known.prepare()
+
+        def measure(part: slice, vectors: Float) -> Callable[[NDArray[np.int64], Float], Float]:
+            rows[part] = vectors @ self._directions
+            plain[part], slopes = self.base.known.measured(vectors, frame.kinds[part])
+            return slopes
+
+        blocks = self.soap.keep_blocks(frame, None, measure)
+        of_base = self.base.auto_threshold()
+        plain /= of_base
+        averages = Neighbourhoods(frame, np.arange(len(frame)), self.radius).averages(rows)
+        ratios = np.empty(len(frame))
+        for group, members in self._members(frame.kinds):
+            ratios[members] = self._known[group].ratios(averages[members])
+
+        def pull_back(weights: ArrayLike) -> tuple[Float, Float]:
+            w, _ = checked(weights, None, len(frame))
+            chosen = np.flatnonzero(w > 0.0)
+            around = Neighbourhoods(frame, chosen, self.radius)
+            slopes = np.empty((len(chosen), rows.shape[1]))
+            for group, members in self._members(frame.kinds[chosen]):
+                slopes[members] = self._known[group].measured(averages[chosen[members]])[1]
+            greatest, by_plain, by_ratio = _smooth_greatest(plain[chosen], ratios[chosen])
+            by_greatest = np.where(np.isfinite(greatest), w[chosen] / w.sum() * self._threshold, 0.0)
+            slopes *= (by_greatest * by_ratio)[:, None]
+            in_rows, in_positions, in_cell = around.reverse(rows[around.members], averages[chosen], slopes)
+            by_row, by_base = np.zeros_like(rows), np.zeros(len(frame))
+            by_row[around.members], by_base[chosen] = in_rows, by_greatest * by_plain / of_base
+            taking_part = np.zeros(len(frame), dtype=bool)
+            taking_part[around.members] = True
+            back = []
+            for kept, slopes_of in blocks:
+                members = np.flatnonzero(taking_part[kept.part])
+                found = by_row[kept.part][members] @ self._directions.T
+                own = np.flatnonzero(by_base[kept.part][members] > 0.0)
+                found[own] += slopes_of(members[own], by_base[kept.part][members[own]])
+                if len(members):
+                    back.append((kept.only(members), found))
+            positions, cell = self.soap.reverse(frame, back)
+            return positions + in_positions, cell + in_cell
+
+        return self._threshold * _smooth_greatest(plain, ratios)[0], pull_back
+
     def covered(
         self, atoms: Atoms | PreparedFrame, threshold: float, indices: ArrayLike | None = None
     ) -> NDArray[np.bool_]:
@@ -259,6 +311,9 @@ class MixtureModel(SOAPCoverage):
 
         def block(part: slice, vectors: Float) -> None:
             rows[part] = vectors @ self._directions
+            if asked[part].all():  # nothing to copy
+                plain[part] = self.base.known.distances(vectors, kinds[part])
+                return
             some = np.flatnonzero(asked[part])
             plain[part.start + some] = self.base.known.distances(vectors[some], kinds[part][some])
 

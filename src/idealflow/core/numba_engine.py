@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,6 +80,32 @@ class NumbaEngine:
 
         positions_gradient, cell_gradient = self._soap.pull_back(frame, chosen, adjoint)
         return float(parts.sum()), positions_gradient, cell_gradient
+
+    def values_and_pull_back(
+        self, frame: PreparedFrame, known: KnownEnvironments
+    ) -> tuple[Float, Callable[[Float], tuple[Float, Float]]]:
+        """Uncertainties of all atoms, (n,), and what gives the gradient of their weighted mean, in one pass.
+
+        Weights are (n,), of sum 1; atoms of weight 0 cost nothing in the gradient.
+        """
+        values = np.empty(len(frame))
+        known.prepare()
+
+        def measure(part: slice, vectors: Float) -> Callable[[NDArray[np.int64], Float], Float]:
+            values[part], slopes = known.measured(vectors, frame.kinds[part])
+            return slopes
+
+        blocks = self._soap.keep_blocks(frame, None, measure)
+
+        def pull_back(weights: Float) -> tuple[Float, Float]:
+            chosen = []
+            for kept, slopes in blocks:
+                rows = np.flatnonzero(weights[kept.part] > 0.0)
+                if len(rows):
+                    chosen.append((kept.only(rows), slopes(rows, weights[kept.part][rows])))
+            return self._soap.reverse(frame, chosen)
+
+        return values, pull_back
 
     def covered(
         self, frame: PreparedFrame, chosen: NDArray[np.int64], known: KnownEnvironments, threshold: float

@@ -8,7 +8,7 @@ fields keep it; :class:`~idealflow.core.SOAPCoverage` is a base class that leave
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -24,11 +24,16 @@ __all__ = [
     "FollowsForceField",
     "ForceFieldFit",
     "ForceFieldUpdate",
+    "OnePass",
+    "PullBack",
     "Uncertainty",
     "UncertaintyDefaults",
+    "two_passes",
 ]
 
 Float = NDArray[np.float64]
+#: from weights (n_atoms,) to the gradient of the weighted mean of u, in positions (n_atoms, 3) and cell (3, 3), per Å
+PullBack = Callable[[ArrayLike], tuple[Float, Float]]
 
 
 @dataclass(frozen=True)
@@ -304,6 +309,56 @@ class Uncertainty(Protocol):
         ArtifactError
             If the file is missing, cut short, damaged, foreign, or of a newer version.
         """
+
+
+@runtime_checkable
+class OnePass(Protocol):
+    """An uncertainty that keeps from its values what their gradient needs, so that a step of the relaxation costs less. Optional.
+
+    Examples
+    --------
+    >>> from idealflow.core import UncertaintyModel
+    >>> issubclass(UncertaintyModel, OnePass)
+    True
+    """
+
+    def values_and_pull_back(self, atoms: Atoms) -> tuple[Float, PullBack]:
+        """The uncertainty of each atom, (n,), and what gives the gradient of their mean by any weights (n,).
+
+        Both are those that the measure's call and ``value_and_gradient`` give.
+        """
+        ...
+
+
+class Differentiable(Protocol):
+    """Values and gradients: what :func:`two_passes` needs of an uncertainty."""
+
+    def __call__(self, atoms: Any) -> Float: ...
+
+    def value_and_gradient(self, atoms: Any, weights: ArrayLike | None = None) -> tuple[float, Float, Float]: ...
+
+
+def two_passes(u: Differentiable, atoms: Any) -> tuple[Float, PullBack]:
+    """The same of an uncertainty that is no :class:`OnePass`: its values first, its gradient by a second computation.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> crystal = bulk("Cu", cubic=True) * 3
+    >>> crystal.rattle(0.1, seed=1)
+    >>> u = UncertaintyModel.fit([crystal], SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> crystal.rattle(0.1, seed=2)
+    >>> (values, pull_back), (same, as_well) = two_passes(u, crystal), u.values_and_pull_back(crystal)
+    >>> bool((values == same).all()), np.allclose(pull_back(values)[0], as_well(values)[0], rtol=1e-12)
+    (True, True)
+    """
+
+    def pull_back(weights: ArrayLike) -> tuple[Float, Float]:
+        _, in_positions, in_cell = u.value_and_gradient(atoms, weights)
+        return in_positions, in_cell
+
+    return u(atoms), pull_back
 
 
 class UncertaintyDefaults:

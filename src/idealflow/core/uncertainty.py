@@ -15,7 +15,14 @@ from idealflow.core.descriptors import SOAP, PreparedFrame, chosen_atoms
 from idealflow.core.known import KnownEnvironments
 from idealflow.core.numba_engine import NumbaEngine
 from idealflow.core.objective import checked
-from idealflow.core.protocols import FirstEnvironments, ForceFieldFit, ForceFieldUpdate, UncertaintyDefaults
+from idealflow.core.protocols import (
+    FirstEnvironments,
+    ForceFieldFit,
+    ForceFieldUpdate,
+    PullBack,
+    UncertaintyDefaults,
+    two_passes,
+)
 from idealflow.core.registry import file_kind
 from idealflow.errors import ArtifactError, InputError
 
@@ -280,6 +287,22 @@ class UncertaintyModel(UncertaintyDefaults):
         w = w[chosen] / w.sum()
         ref = None if ref is None else ref[chosen]
         return self._engine.value_and_gradient(frame, chosen, w, ref, self._known)
+
+    def values_and_pull_back(self, atoms: Atoms | PreparedFrame) -> tuple[Float, PullBack]:
+        """Uncertainties of all atoms, and what gives the gradient of their weighted mean: one pass does for both.
+
+        See :class:`~idealflow.core.protocols.OnePass`. On a torch device, and for a descriptor in single precision, it takes two.
+        """
+        frame = self.soap.prepare(atoms)
+        if not isinstance(self._engine, NumbaEngine) or self.soap.dtype != "float64":
+            return two_passes(self, frame)
+        values, pull_back = self._engine.values_and_pull_back(frame, self._known)
+
+        def checked_first(weights: ArrayLike) -> tuple[Float, Float]:
+            w, _ = checked(weights, None, len(frame))
+            return pull_back(w / w.sum())
+
+        return values, checked_first
 
     def prepare(self, atoms: Atoms | PreparedFrame) -> PreparedFrame:
         """The frame, checked and sorted for neighbour search: taken by all methods in its place."""

@@ -69,8 +69,10 @@ def whole_molecules(
     inside = ((frac >= 0.0) & (frac < 1.0)).all(axis=1)
     of_core = np.isin(units, sur.molecule[sel.images[sel.core]])
     steps = np.array([s for s in product((-1, 0, 1), repeat=3) if s != (0, 0, 0)], dtype=np.int64)
-    landed = sur.vectors[free][:, None, :] + (steps @ box.cell)[None, :, :]
-    entering = np.linalg.norm(landed, axis=2) <= sur.cutoff + 1e-6
+    vectors, images = sur.vectors[free], steps @ box.cell
+    squares = np.einsum("ij,ij->i", vectors, vectors)[:, None] + 2.0 * vectors @ images.T
+    squares += np.einsum("ij,ij->i", images, images)
+    entering = squares <= (sur.cutoff + 1e-6) ** 2
     # along kept edges the images are the frame's own, so they may stand there
     entering &= ~np.all([(steps[:, k] == 0) | (box.axes[k] == "kept") for k in range(3)], axis=0)[None, :]
     intrudes = np.bincount(member, entering.any(axis=1)) > 0
@@ -81,10 +83,10 @@ def whole_molecules(
     before = np.isin(np.arange(len(sur.molecule)), sel.images)
     chosen = before.copy()
     chosen[free] = taken[member]
-    images = np.concatenate([sel.images[chosen[sel.images]], np.flatnonzero(chosen & ~before)])
-    vectors = sur.vectors[images]
+    rows = np.concatenate([sel.images[chosen[sel.images]], np.flatnonzero(chosen & ~before)])
+    vectors = sur.vectors[rows]
     notes = {"completed": float((chosen & ~before).sum()), "left_out": float((before & ~chosen).sum())}
-    return Selection(images, vectors, nearest_image_distance(vectors, box) <= sur.cutoff), None, notes
+    return Selection(rows, vectors, nearest_image_distance(vectors, box) <= sur.cutoff), None, notes
 
 
 def fill_seam(
@@ -132,7 +134,7 @@ def fill_seam(
     frac = box.fractional(sur.vectors)
     movable = np.array([name == "periodic" for name in box.axes])
     empty = np.array([name == "vacuum" for name in box.axes])
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(box.cell), axis=0)
+    heights = box.heights
     depth = np.where(movable, SEAM_DEPTH / heights, 0.0)
     outside = ~((frac >= 0.0) & (frac < 1.0)).all(axis=1)
     near = outside & ((frac >= -depth) & (frac < 1.0 + depth)).all(axis=1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from idealflow.core.cropping.completion import whole_molecules
 from idealflow.core.cropping.contacts import Selection, close_pairs
 from idealflow.core.cropping.molecules import BODY, INCOMPLETE, NONMETALS
 from idealflow.core.cropping.proposals import Box
-from idealflow.core.cropping.surroundings import Surroundings, heights_of
+from idealflow.core.cropping.surroundings import Surroundings
 
 __all__ = ["around_anchors", "drop_dangling", "drop_loose", "with_gas_as_asked", "without_cut_gas"]
 
@@ -117,13 +116,12 @@ def drop_dangling(sel: Selection, box: Box, sur: Surroundings) -> Selection:
     1
     """
     reach = NEIGHBOURS * sur.nearest
-    body = ~sur.gas & ~sur.adsorbed & (sur.molecule == BODY)
-    tree = cKDTree(sur.vectors[body])
+    body = sur.solid
     while True:
         mine = np.flatnonzero(body[sel.images] & ~sel.core)
         if len(mine) == 0:
             return sel
-        in_frame = np.array([len(near) - 1 for near in tree.query_ball_point(sur.vectors[sel.images[mine]], reach)])
+        in_frame = sur.solid_neighbours(reach)[sel.images[mine]]
         i, j, _, _ = close_pairs(sel.vectors, box.cell, reach)
         count = np.bincount(i[body[sel.images[j]]], minlength=len(sel.images))[mine]
         gone = mine[count < LEAST_KEPT * in_frame]
@@ -156,7 +154,7 @@ def around_anchors(box: Box, sur: Surroundings) -> Box:
     """
     core = np.linalg.norm(sur.vectors, axis=1) <= sur.cutoff
     anchors = np.unique(sur.anchor[core & sur.adsorbed])
-    heights = heights_of(box.cell)
+    heights = box.heights
     frac = box.fractional(sur.vectors[anchors])
     for axis in range(3):
         if box.axes[axis] != "kept" and len(anchors):

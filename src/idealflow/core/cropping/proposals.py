@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +42,23 @@ class Box:
     axes: tuple[str, str, str]
     cell_kind: str
 
+    @cached_property
+    def inverse(self) -> Floats:
+        """Inverse (3, 3) of the cell, 1/Å."""
+        return np.asarray(np.linalg.inv(self.cell), dtype=np.float64)
+
+    @cached_property
+    def heights(self) -> Floats:
+        """Perpendicular widths (3,) along the three axes, Å."""
+        return np.asarray(1.0 / np.linalg.norm(self.inverse, axis=0), dtype=np.float64)
+
     def fractional(self, vectors: Floats) -> Floats:
         """Coordinates of points (n, 3) in units of the edges; inside means 0 <= f < 1."""
-        return np.asarray((vectors - self.origin) @ np.linalg.inv(self.cell), dtype=np.float64)
+        return np.asarray((vectors - self.origin) @ self.inverse, dtype=np.float64)
 
     def stretched(self, axis: int, below: float, above: float, name: str | None = None) -> Box:
         """Push the two faces of one axis outward by perpendicular distances in Å; ``name`` is what the axis is called then."""
-        height = heights_of(self.cell)[axis]
+        height = self.heights[axis]
         cell = self.cell.copy()
         cell[axis] *= (height + below + above) / height
         axes = list(self.axes)

@@ -19,7 +19,7 @@ from idealflow.core.cropping.lattice import find_translations
 from idealflow.core.cropping.proposals import Box, propose
 from idealflow.core.cropping.refusal import nothing_fits
 from idealflow.core.cropping.rules import CropRules, CropWeights, check_widths, neutral_table
-from idealflow.core.cropping.surroundings import Surroundings, heights_of, survey
+from idealflow.core.cropping.surroundings import Surroundings, survey
 from idealflow.core.cropping.vacuum import DEFAULT_VACUUM, LEAST_FRACTION, EmptySpace, find_empty_space, seam_gap
 from idealflow.core.protocols import Uncertainty
 from idealflow.core.rules import with_single_rules
@@ -228,8 +228,7 @@ def whole_frame(u: Uncertainty, atoms: Atoms, centre: int, vacuum: float = DEFAU
     origin = -atoms.positions[centre]
     box = Box(cell, origin, ("kept", "kept", "kept"), "whole")
     for axis in np.flatnonzero(~sur.periodic):
-        heights = heights_of(box.cell)
-        below, above = seam_gap(box.fractional(vectors)[:, axis], heights[axis])
+        below, above = seam_gap(box.fractional(vectors)[:, axis], box.heights[axis])
         more = max(vacuum, u.cutoff + 0.1) - below - above
         if more > 0.0:
             # along an open direction atoms may stand outside the frame's cell: the lower face follows the lowest atom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +15,7 @@ from idealflow.core.cropping.binding import RIM, find_binding
 from idealflow.core.cropping.density import local_density
 from idealflow.core.cropping.emptiness import gas_is_thin
 from idealflow.core.cropping.limits import ContactLimits, contact_limits
-from idealflow.core.cropping.molecules import find_molecules
+from idealflow.core.cropping.molecules import BODY, find_molecules
 from idealflow.errors import InputError
 
 __all__ = ["ContactLimits", "Surroundings", "contact_limits", "heights_of", "images_within", "survey"]
@@ -82,6 +83,23 @@ class Surroundings:
     def adsorbed(self) -> Bools:
         """(n,) bool: atoms that a metal holds."""
         return np.asarray(self.anchor >= 0)
+
+    @cached_property
+    def solid(self) -> Bools:
+        """(n,) bool: the atoms of bodies that are part of no molecule, and sit on none."""
+        return np.asarray(~self.gas & ~self.adsorbed & (self.molecule == BODY))
+
+    def solid_neighbours(self, reach: float) -> Ints:
+        """How many atoms of :attr:`solid` each of them has within a distance, Å: (n,), 0 for all other atoms. Counted once."""
+        if reach not in self._counted:
+            vectors, counts = self.vectors[self.solid], np.zeros(len(self.vectors), dtype=np.int64)
+            counts[self.solid] = cKDTree(vectors).query_ball_point(vectors, reach, return_length=True) - 1
+            self._counted[reach] = counts
+        return self._counted[reach]
+
+    @cached_property
+    def _counted(self) -> dict[float, Ints]:
+        return {}
 
     def gas_alone(self) -> Surroundings:
         """The same without its bodies and what sits on them: what lies around a molecule far from all of them."""

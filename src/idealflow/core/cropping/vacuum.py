@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from idealflow.core.cropping.contacts import Selection
 from idealflow.core.cropping.emptiness import empty_points, points_in_sphere
 from idealflow.core.cropping.proposals import Box
-from idealflow.core.cropping.surroundings import Surroundings, heights_of
+from idealflow.core.cropping.surroundings import Surroundings
 
 __all__ = ["DEFAULT_VACUUM", "EmptySpace", "bodies", "find_empty_space", "keep_vacuum", "seam_gap"]
 
@@ -97,16 +97,29 @@ def seam_gap(fractions: Floats, height: float) -> tuple[float, float]:
     return float(fractions.min()) * height, (1.0 - float(fractions.max())) * height
 
 
-def parent_gaps(box: Box, sel: Selection, sur: Surroundings, axis: int) -> tuple[float, float]:
+def parent_gaps(mine: Floats, every: Floats, height: float, axis: int) -> tuple[float, float]:
     """How far the frame is empty of bodies beyond the lowest and the highest atom of a selection along one axis, Å.
 
     Only atoms straight above and below the box count; infinite if the surroundings have none there.
+
+    Parameters
+    ----------
+    mine, every : (n, 3), (m, 3)
+        Bodies of the selection and of the surroundings, in units of the box's edges.
+    height
+        Width of the box along the axis, Å.
+    axis
+        Which.
+
+    Examples
+    --------
+    >>> mine, every = np.full((1, 3), 0.5), np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 0.25], [0.5, 1.5, 0.75]])
+    >>> parent_gaps(mine, every, height=8.0, axis=2)
+    (2.0, inf)
     """
-    height = heights_of(box.cell)[axis]
-    mine = box.fractional(sel.vectors[bodies(sel, sur)])[:, axis]
-    every = box.fractional(sur.vectors[~sur.gas])
-    others = [k for k in range(3) if k != axis]
-    column = every[((every[:, others] >= 0.0) & (every[:, others] < 1.0)).all(axis=1), axis]
+    mine = mine[:, axis]
+    one, two = (every[:, k] for k in range(3) if k != axis)
+    column = every[(one >= 0.0) & (one < 1.0) & (two >= 0.0) & (two < 1.0), axis]
     lower, upper = column[column < mine.min() - 1e-9], column[column > mine.max() + 1e-9]
     below = (float(mine.min()) - float(lower.max())) * height if lower.size else np.inf
     above = (float(upper.min()) - float(mine.max())) * height if upper.size else np.inf
@@ -160,14 +173,16 @@ def keep_vacuum(box: Box, sel: Selection, sur: Surroundings, vacuum: float) -> B
     (('periodic', 'periodic', 'vacuum'), True)
     """
     wide = 2.0 * sur.open_distance
+    own, bodily = sel.vectors[bodies(sel, sur)], sur.vectors[~sur.gas]
+    mine, every = box.fractional(own), box.fractional(bodily)
     for axis in range(3):
         if box.axes[axis] == "kept":
             continue
-        gap_below, gap_above = parent_gaps(box, sel, sur, axis)
+        gap_below, gap_above = parent_gaps(mine, every, box.heights[axis], axis)
         if max(gap_below, gap_above) > wide:
-            mine = sel.vectors[bodies(sel, sur)]
-            below, above = seam_gap(box.fractional(mine)[:, axis], heights_of(box.cell)[axis])
+            below, above = seam_gap(mine[:, axis], box.heights[axis])
             more = max(0.0, vacuum - below - above)
             split = (0.0, more) if gap_above >= gap_below else (more, 0.0)
             box = box.stretched(axis, *split, name="vacuum")
+            mine, every = box.fractional(own), box.fractional(bodily)
     return box

@@ -177,12 +177,38 @@ def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: flo
     if not np.isfinite(r).all():
         bad = int(np.flatnonzero(~np.isfinite(r).all(axis=1))[0])
         raise InputError(f"positions must be finite, atom {bad} is at {r[bad].tolist()}")
-    vectors = h[periodic]
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not np.isfinite(h).all() or np.linalg.det(vectors @ vectors.T) <= 1e-12 * np.prod(lengths**2):
+    if not _spans(h, periodic):
         raise InputError(
             f"a periodic cell must be finite and span a volume, got {h.tolist()} with pbc {periodic.tolist()}"
         )
+
+
+@numba.njit(cache=True, nogil=True)
+def _spans(h, periodic):  # type: ignore[no-untyped-def]
+    """Whether the cell is finite, and the periodic vectors span a length, an area or a volume.
+
+    Each is orthogonalised against those before it; what is left of it has to be more than a millionth of what they span.
+    """
+    left, share = np.zeros((3, 3)), 1.0
+    for k in range(3):
+        for c in range(3):
+            if not np.isfinite(h[k, c]):
+                return False
+        if not periodic[k]:
+            continue
+        length = np.sqrt(h[k, 0] ** 2 + h[k, 1] ** 2 + h[k, 2] ** 2)
+        if length == 0.0:
+            return False
+        left[k] = h[k] / length
+        for i in range(k):
+            along = left[k, 0] * left[i, 0] + left[k, 1] * left[i, 1] + left[k, 2] * left[i, 2]
+            left[k] -= along * left[i]
+        size = np.sqrt(left[k, 0] ** 2 + left[k, 1] ** 2 + left[k, 2] ** 2)
+        share *= size
+        if share <= 1e-6:
+            return False
+        left[k] /= size
+    return True
 
 
 def _full(h: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -196,30 +222,52 @@ def _sorted_into_bins(
     r: NDArray[np.float64], h: NDArray[np.float64], periodic: NDArray[np.bool_], cutoff: float
 ) -> SortedAtoms:
     """Wrap atoms into the cell and sort them by bin."""
-    full = _full(h, periodic)
-    inverse = np.linalg.inv(full)
-    heights = 1.0 / np.linalg.norm(inverse, axis=0)
-    fractional = r @ inverse
-    wraps = np.where(periodic, np.floor(fractional), 0.0)
-    fractional -= wraps
-    low, span = np.zeros(3), np.ones(3)
-    if len(r) and not periodic.all():
-        low = np.where(periodic, 0.0, fractional.min(axis=0))
-        span = np.where(periodic, 1.0, np.ptp(fractional, axis=0))
-    extent = span * heights
-    most = 4.0 * len(r) + 8.0  # where space is mostly empty, coarser bins cost nothing
-    bins = np.clip(np.floor(extent / cutoff * _BINS_PER_CUTOFF), 1.0, most)
-    while bins.prod() > most:
-        bins[np.argmax(bins)] = np.ceil(bins.max() / 2.0)
-    reach = np.ceil(cutoff * bins / np.maximum(extent, 1e-300) * (1.0 + 1e-12))
-    reach = np.where(periodic, reach, np.minimum(reach, bins - 1.0)).astype(np.int64)
-    index = np.clip((fractional - low) / np.where(span > 0, span, 1.0) * bins, 0.0, bins - 1.0).astype(np.int32)
-    bins = bins.astype(np.int64)
-    home = ((index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]).astype(np.int32)
-    order, slot, starts = sorted_by_bin(home, int(bins.prod()))
-    kept = np.where(periodic[:, None], h, 0.0)
+    closed = bool(periodic.all())
+    inverse = np.linalg.inv(h if closed else _full(h, periodic))
+    wraps, home = np.empty((len(r), 3)), np.empty(len(r), dtype=np.int32)
+    bins, reach = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
+    _into_bins(r @ inverse, inverse, periodic, cutoff, wraps, home, bins, reach)
+    order, slot, starts = sorted_by_bin(home, int(bins[0] * bins[1] * bins[2]))
+    kept = h.copy() if closed else np.where(periodic[:, None], h, 0.0)
     x = np.ascontiguousarray((r - wraps @ kept)[order].T)
     return SortedAtoms(kept, periodic, bins, reach, starts, slot, home, x, order, wraps.astype(np.int32))
+
+
+@numba.njit(cache=True, nogil=True)
+def _into_bins(fractional, inverse, periodic, cutoff, wraps, home, bins, reach):  # type: ignore[no-untyped-def]
+    """Whole cells in which atoms lie, the bin of each, the number of bins and how many to each side are searched.
+
+    Arrays are written in place, ``fractional`` becomes what is left within the cell.
+    """
+    n = len(fractional)
+    extent, low, span, many = np.empty(3), np.zeros(3), np.ones(3), np.empty(3)
+    most = 4.0 * n + 8.0  # where space is mostly empty, coarser bins cost nothing
+    for k in range(3):
+        lowest, highest = np.inf, -np.inf
+        for i in range(n):
+            wraps[i, k] = np.floor(fractional[i, k]) if periodic[k] else 0.0
+            fractional[i, k] -= wraps[i, k]
+            lowest, highest = min(lowest, fractional[i, k]), max(highest, fractional[i, k])
+        if n > 0 and not periodic[k]:
+            low[k], span[k] = lowest, highest - lowest
+        height = 1.0 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
+        extent[k] = span[k] * height
+        many[k] = min(max(np.floor(extent[k] / cutoff * _BINS_PER_CUTOFF[k]), 1.0), most)
+    while many[0] * many[1] * many[2] > most:
+        largest = np.argmax(many)
+        many[largest] = np.ceil(many[largest] / 2.0)
+    for k in range(3):
+        far = np.ceil(cutoff * many[k] / max(extent[k], 1e-300) * (1.0 + 1e-12))
+        reach[k] = np.int64(far if periodic[k] else min(far, many[k] - 1.0))
+        bins[k] = np.int64(many[k])
+        if span[k] <= 0.0:
+            span[k] = 1.0
+    for i in range(n):
+        place = 0
+        for k in range(3):
+            index = (fractional[i, k] - low[k]) / span[k] * many[k]
+            place = place * bins[k] + np.int64(min(max(index, 0.0), many[k] - 1.0))
+        home[i] = place
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from idealflow.core.descriptors.vectors import LANES
 from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import InputError
 
-__all__ = ["SOAP", "PreparedFrame", "chosen_atoms"]
+__all__ = ["SOAP", "KeptBlock", "PreparedFrame", "chosen_atoms"]
 
 #: centres in one block: few enough for a core's own cache, and always the same, so that results do not depend on threads
 _CHUNK = 256
@@ -59,6 +59,54 @@ class PreparedFrame:
 
     def __len__(self) -> int:
         return len(self.kinds)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptBlock:
+    """What a block of centres needs for its reverse pass, kept from the forward one: :meth:`SOAP.keep_blocks` makes them.
+
+    Attributes
+    ----------
+    part : slice
+        Where the centres lie among those asked for.
+    centres : (n,)
+        Atoms.
+    pairs
+        Their neighbours.
+    kinds : (n_pairs,)
+        Into which density each neighbour is summed.
+    coefficients
+        Expansion coefficients of the densities, flat.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> soap = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
+    >>> block, total = soap.keep_blocks(bulk("Cu", cubic=True), None, lambda part, vectors: vectors.sum())[0]
+    >>> block.only(np.array([1, 3])).centres.tolist()
+    [1, 3]
+    """
+
+    part: slice
+    centres: NDArray[np.int64]
+    pairs: Pairs
+    kinds: NDArray[np.int64]
+    coefficients: Float
+
+    def only(self, rows: NDArray[np.int64]) -> KeptBlock:
+        """The block of the centres at these rows (m,) alone, ascending."""
+        if len(rows) == len(self.centres):
+            return self
+        counts = np.diff(self.pairs.offsets)
+        wanted = np.zeros(len(counts), dtype=bool)
+        wanted[rows] = True
+        own = np.repeat(wanted, counts)
+        offsets = np.concatenate([[0], np.cumsum(counts[rows])])
+        pairs = Pairs(offsets, self.pairs.j[own], self.pairs.shift[own], self.pairs.vec[own])
+        per_centre = self.coefficients.reshape(len(counts), -1)
+        coefficients = aligned(len(rows) * per_centre.shape[1], per_centre.dtype)
+        coefficients.reshape(len(rows), -1)[:] = per_centre[rows]
+        return KeptBlock(self.part, self.centres[rows], pairs, self.kinds[own], coefficients)
 
 
 class SOAP:
@@ -260,28 +308,61 @@ class SOAP:
         """
         frame = self.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
-        table, constants = self.tables["float64"], self._constants["float64"]
 
         def block(part: slice) -> tuple[NDArray[np.int64], Pairs, Float]:
-            centres = chosen[part]
-            pairs = frame.grid.pairs(centres)
-            kinds, own = self._densities_of(frame, pairs, centres)
-            coefficients = self._density(pairs, kinds, own, "float64")
-            d_features = adjoint(part, self._features(coefficients, np.empty((len(centres), self.n_features))))
-            d_coefficients = aligned(len(coefficients), coefficients.dtype)
-            power_spectrum_reverse(
-                coefficients, np.ascontiguousarray(d_features), len(centres), self.pairs, self.n_max, self._pad,
-                self.l_max, d_coefficients,
-            )  # fmt: skip
-            d_pairs = np.empty_like(pairs.vec)
-            density_reverse(
-                pairs.offsets, pairs.vec, kinds, table.coefficients, table.origin, table.inverse_step, constants,
-                self.l_max, self.n_max, d_coefficients, d_pairs,
-            )  # fmt: skip
-            return centres, pairs, d_pairs
+            kept, vectors = self._kept(frame, chosen[part], part)
+            return self._reverse(kept, adjoint(part, vectors))
 
+        return self._scattered(frame, in_order(block, _blocks(len(chosen))))
+
+    def keep_blocks(
+        self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None, work: Callable[[slice, Float], Result]
+    ) -> list[tuple[KeptBlock, Result]]:
+        """As :meth:`map_blocks`, in double precision; each result comes with what a reverse pass needs of its block.
+
+        For structures of bounded size: what is kept grows with the number of atoms.
+        """
+        frame = self.prepare(atoms)
+        chosen = chosen_atoms(frame, indices)
+
+        def block(part: slice) -> tuple[KeptBlock, Result]:
+            kept, vectors = self._kept(frame, chosen[part], part)
+            return kept, work(part, vectors)
+
+        return list(in_order(block, _blocks(len(chosen))))
+
+    def reverse(self, frame: PreparedFrame, blocks: Sequence[tuple[KeptBlock, Float]]) -> tuple[Float, Float]:
+        """Gradient in positions and cell, as :meth:`pull_back` gives it, from kept blocks and dU/d(descriptors) of each."""
+        return self._scattered(frame, in_order(lambda block: self._reverse(*block), blocks))
+
+    def _kept(self, frame: PreparedFrame, centres: NDArray[np.int64], part: slice) -> tuple[KeptBlock, Float]:
+        """A block of centres, and its descriptors."""
+        pairs = frame.grid.pairs(centres)
+        kinds, own = self._densities_of(frame, pairs, centres)
+        kept = KeptBlock(part, centres, pairs, kinds, self._density(pairs, kinds, own, "float64"))
+        return kept, self._features(kept.coefficients, np.empty((len(centres), self.n_features)))
+
+    def _reverse(self, kept: KeptBlock, d_features: Float) -> tuple[NDArray[np.int64], Pairs, Float]:
+        """Centres and pairs of a block, and the gradient in the pairs' vectors."""
+        table, pairs = self.tables["float64"], kept.pairs
+        d_coefficients = aligned(len(kept.coefficients), kept.coefficients.dtype)
+        power_spectrum_reverse(
+            kept.coefficients, np.ascontiguousarray(d_features), len(kept.centres), self.pairs, self.n_max, self._pad,
+            self.l_max, d_coefficients,
+        )  # fmt: skip
+        d_pairs = np.empty_like(pairs.vec)
+        density_reverse(
+            pairs.offsets, pairs.vec, kept.kinds, table.coefficients, table.origin, table.inverse_step,
+            self._constants["float64"], self.l_max, self.n_max, d_coefficients, d_pairs,
+        )  # fmt: skip
+        return kept.centres, pairs, d_pairs
+
+    def _scattered(
+        self, frame: PreparedFrame, parts: Iterable[tuple[NDArray[np.int64], Pairs, Float]]
+    ) -> tuple[Float, Float]:
+        """Gradient in positions (n_atoms, 3) and cell (3, 3), from that in the vectors of pairs."""
         positions_gradient, cell_gradient = np.zeros((len(frame), 3)), np.zeros((3, 3))
-        for centres, pairs, d_pairs in in_order(block, _blocks(len(chosen))):
+        for centres, pairs, d_pairs in parts:
             scatter(pairs.offsets, pairs.j, pairs.shift, centres, d_pairs, positions_gradient, cell_gradient)
         return positions_gradient, cell_gradient
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from idealflow.core.cropping.crop import Crop
 from idealflow.core.cropping.surroundings import ContactLimits, heights_of
-from idealflow.core.descriptors.neighbours import neighbour_pairs
+from idealflow.core.descriptors.neighbours import NeighbourGrid
 from idealflow.core.embedding.bonds import find_bonds
 
 __all__ = ["Breaches", "GeometryRules"]
@@ -108,14 +108,16 @@ class GeometryRules:
         bonds = find_bonds(crop.atoms.numbers, positions, np.asarray(crop.atoms.cell.array, dtype=float))
         within = self._core[bonds.i] & self._core[bonds.j] & (bonds.shift == 0).all(axis=1)
         self._bonds = bonds.only(~within)
-        j, shift, _ = self._around_centre(positions, np.asarray(crop.atoms.cell.array, dtype=float), cutoff)
+        self._contact_reach = CONTACT_BUFFER * float(self._limit.max())
+        grid = self._grid(positions, np.asarray(crop.atoms.cell.array, dtype=float))
+        _, j, shift, _ = grid.pairs(self._centre, within=cutoff)
         belongs = self._core[j]
         self._own = {(int(a), *map(int, s)) for a, s in zip(j[belongs], shift[belongs], strict=True)}
 
-    def _around_centre(self, positions: Floats, cell: Floats, reach: float) -> tuple[NDArray[np.int64], Floats, Floats]:
-        """Neighbours of the centre: index (m,), image (m, 3) in cell vectors, vector (m, 3) in Å."""
-        _, j, shift, vector = neighbour_pairs(positions, cell, np.ones(3, dtype=bool), reach, self._centre)
-        return j.astype(np.int64), shift.astype(float), vector
+    def _grid(self, positions: Floats, cell: Floats) -> NeighbourGrid:
+        """All atoms, sorted for the search of contacts and of what stands in the sphere."""
+        reach = max(self._contact_reach, self._cutoff + SPHERE_BUFFER)
+        return NeighbourGrid(positions, cell, np.ones(3, dtype=bool), reach)
 
     def penalty(self, positions: Floats, cell: Floats) -> tuple[float, Floats, Floats, Breaches]:
         """Evaluate the smooth penalties, and how far the geometry is from breaking the hard rules.
@@ -133,8 +135,9 @@ class GeometryRules:
         """
         by_position = np.zeros_like(positions)
         by_cell = np.zeros((3, 3))
-        contact_value, contact = self._contacts(positions, cell, by_position, by_cell)
-        sphere_value, sphere = self._sphere(positions, cell, by_position, by_cell)
+        grid = self._grid(positions, cell)
+        contact_value, contact = self._contacts(grid, by_position, by_cell)
+        sphere_value, sphere = self._sphere(grid, by_position, by_cell)
         width_value, width = self._widths(cell, by_cell)
         bond_value, bond = self._ranges(positions, cell, by_position, by_cell)
         volume_value = self._volume(cell, by_cell)
@@ -145,23 +148,23 @@ class GeometryRules:
             Breaches(contact, sphere, width, bond),
         )
 
-    def _contacts(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
-        reach = CONTACT_BUFFER * float(self._limit.max())
-        offsets, j, shift, vector = neighbour_pairs(positions, cell, np.ones(3, dtype=bool), reach)
-        i = np.repeat(np.arange(len(positions)), np.diff(offsets))
-        untouched = self._core[i] & self._core[j] & (shift == 0).all(axis=1)
-        i, j, shift, vector = i[~untouched], j[~untouched], shift[~untouched], vector[~untouched]
-        if len(i) == 0:
+    def _contacts(self, grid: NeighbourGrid, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
+        offsets, j, shift, vector = grid.pairs(within=self._contact_reach)
+        i = np.repeat(np.arange(len(by_position)), np.diff(offsets))
+        moves = ~(self._core[i] & self._core[j] & (shift == 0).all(axis=1))
+        if not moves.any():
             return 0.0, CONTACT_BUFFER - 1.0
-        distance = np.linalg.norm(vector, axis=1)
+        distance = np.sqrt(np.einsum("ij,ij->i", vector, vector))
         limit = self._limit[self._row[i], self._row[j]]
-        depth = np.maximum(0.0, CONTACT_BUFFER * limit - distance)
+        closest = float((distance[moves] / limit[moves]).min() - 1.0)
+        near = np.flatnonzero(moves & (distance < CONTACT_BUFFER * limit))
+        depth = CONTACT_BUFFER * limit[near] - distance[near]
         # every pair is listed twice, once from each atom, so each entry counts half
-        pull = -STIFFNESS * (depth / np.maximum(distance, 1e-9))[:, None] * vector
-        np.add.at(by_position, j, pull)
-        np.add.at(by_position, i, -pull)
-        by_cell += shift.astype(float).T @ pull
-        return 0.5 * STIFFNESS * float((depth**2).sum()), float((distance / limit).min() - 1.0)
+        pull = -STIFFNESS * (depth / np.maximum(distance[near], 1e-9))[:, None] * vector[near]
+        np.add.at(by_position, j[near], pull)
+        np.add.at(by_position, i[near], -pull)
+        by_cell += shift[near].astype(float).T @ pull
+        return 0.5 * STIFFNESS * float((depth**2).sum()), closest
 
     def _ranges(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
         bonds = self._bonds
@@ -178,9 +181,10 @@ class GeometryRules:
         ends = np.minimum(bonds.most - distance, np.where(bonds.least > 0.0, distance - bonds.least, np.inf))
         return BOND_STIFFNESS * float((over**2 + under**2).sum()), float(ends.min())
 
-    def _sphere(self, positions: Floats, cell: Floats, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
-        j, shift, vector = self._around_centre(positions, cell, self._cutoff + SPHERE_BUFFER)
-        foreign = np.array([(int(a), *map(int, s)) not in self._own for a, s in zip(j, shift, strict=True)], dtype=bool)
+    def _sphere(self, grid: NeighbourGrid, by_position: Floats, by_cell: Floats) -> tuple[float, float]:
+        _, j, shift, vector = grid.pairs(self._centre, within=self._cutoff + SPHERE_BUFFER)
+        places = zip(j.tolist(), shift.tolist(), strict=True)
+        foreign = np.array([(a, b, c, d) not in self._own for a, (b, c, d) in places], dtype=bool)
         if not foreign.any():
             return 0.0, SPHERE_BUFFER
         j, shift, vector = j[foreign], shift[foreign], vector[foreign]
@@ -188,7 +192,7 @@ class GeometryRules:
         depth = self._cutoff + SPHERE_BUFFER - distance
         pull = -2.0 * STIFFNESS * (depth / np.maximum(distance, 1e-9))[:, None] * vector
         np.add.at(by_position, j, pull)
-        by_cell += shift.T @ pull
+        by_cell += shift.astype(float).T @ pull
         return STIFFNESS * float((depth**2).sum()), float(distance.min() - self._cutoff)
 
     def _widths(self, cell: Floats, by_cell: Floats) -> tuple[float, float]:

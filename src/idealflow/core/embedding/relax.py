@@ -17,7 +17,7 @@ from idealflow.core.embedding.lbfgs import minimise
 from idealflow.core.embedding.objectives import ShellObjective
 from idealflow.core.embedding.rules import RelaxRules
 from idealflow.core.embedding.variables import ShellVariables
-from idealflow.core.protocols import Uncertainty
+from idealflow.core.protocols import OnePass, Uncertainty, two_passes
 from idealflow.core.rules import with_single_rules
 from idealflow.errors import InputError
 
@@ -235,11 +235,14 @@ class _Run:
         penalty, by_position, by_cell, breaches = self._geometry.penalty(positions, cell)
         self._scratch.set_cell(cell)
         self._scratch.set_positions(positions)
-        values = self._u(self._scratch)
+        u = self._u
+        values, pull_back = (
+            u.values_and_pull_back(self._scratch) if isinstance(u, OnePass) else two_passes(u, self._scratch)
+        )
         value, slopes = self._objective(values)
         self._n_infinite += not np.isfinite(value)
         if slopes.any():
-            _, in_positions, in_cell = self._u.value_and_gradient(self._scratch, slopes)
+            in_positions, in_cell = pull_back(slopes)
             total = float(slopes.sum())
             by_position, by_cell = by_position + total * in_positions, by_cell + total * in_cell
         if breaches.allowed and np.isfinite(value):

@@ -27,6 +27,7 @@ from idealflow.workflow.learner.version import load_force_field_artifact, load_u
 __all__ = ["ConsolidationMaker"]
 
 _RATE = 2e-3  # of a force field that names none
+_LAST = 4  # the last consolidation takes so many times the steps
 
 Errors = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class ConsolidationMaker(StableName, Maker):
     Attributes
     ----------
     steps
-        Gradient steps; the last consolidation of a campaign takes twice as many.
+        Gradient steps; the last consolidation of a campaign takes four times as many.
     learning_rate
         Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none.
 
@@ -96,7 +97,7 @@ class ConsolidationMaker(StableName, Maker):
         if isinstance(trained, Consolidating) and training and atom_steps > 0:
             report = trained.consolidate(
                 training,
-                steps=self.steps * (2 if last else 1),
+                steps=self.steps * (_LAST if last else 1),
                 lr=self.learning_rate or own_rate,
                 seed=child_seed(context.seed, 10, learner.version),
                 atom_steps=atom_steps,

@@ -74,7 +74,7 @@ class ModelUpdateMaker(StableName, Maker):
     consolidate_every
         Accepted updates after which all data are learned together, as at the end of the campaign; 0: never.
     consolidation_steps
-        Gradient steps of a consolidation; the last one takes twice as many.
+        Gradient steps of a consolidation; the last one takes four times as many.
     consolidation_learning_rate
         Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others.
     consolidation_share
