@@ -196,12 +196,12 @@ def test_an_atom_that_left_its_cell_far_behind_is_where_it_is() -> None:
     assert np.allclose(*forces, rtol=0.0, atol=1e-6)  # positions of 300 000 Å have an absolute precision of 6e-11 Å
 
 
-@pytest.mark.parametrize("n_pieces", [1, 9])
-def test_pieces_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, n_pieces: int) -> None:
+@pytest.mark.parametrize("at_once", [32, 3])
+def test_pieces_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     frame = alloy(1, 3)
     frame.calc = LocalCalculator(random_model(1, 3), NUMBERS, CUTOFF, kinds)
     expected = frame.get_potential_energy(), frame.get_forces(), frame.get_stress()
-    monkeypatch.setattr("idealflow.forcefields.local.kernels.centres_at_once", lambda _: 32 // n_pieces)
+    monkeypatch.setattr("idealflow.forcefields.local.calculator.CENTRES_AT_ONCE", at_once)
     frame.calc = LocalCalculator(random_model(1, 3), NUMBERS, CUTOFF, kinds)
     for found, whole in zip(
         (frame.get_potential_energy(), frame.get_forces(), frame.get_stress()), expected, strict=True
