@@ -226,13 +226,16 @@ def _pair_slopes(
     for t in range(len(amount)):
         for chunk in range(group[t], group[t + 1]):
             place, count = chunk * stride, min(LANES, amount[t] - LANES * (chunk - group[t]))
+            nearest = records[place + 3 * LANES]
             for lane in range(LANES):
                 pulled[lane] = 0.0
-            for lane in range(count):
-                r = records[place + 3 * LANES + lane]
-                if r < ranges[species, t]:
-                    repelled, pulled[lane] = repulsion_of(r, charges[species], charges[t], ranges[species, t])
-                    energy += repelled
+                nearest = min(nearest, records[place + 3 * LANES + lane])
+            if nearest < ranges[species, t]:
+                for lane in range(count):
+                    r = records[place + 3 * LANES + lane]
+                    if r < ranges[species, t]:
+                        repelled, pulled[lane] = repulsion_of(r, charges[species], charges[t], ranges[species, t])
+                        energy += repelled
             chunk_pull(pulled, weight, t * width, weight.shape[1], records, place, width)
             chunk_slopes(found, records, place, pulled)
             for lane in range(count):
