@@ -199,10 +199,10 @@ def _sorted_into_bins(
     full = _full(h, periodic)
     inverse = np.linalg.inv(full)
     fractional = np.ascontiguousarray(r @ inverse)
-    bins, reach = np.empty(3), np.empty(3)
+    bins_along, reached = np.empty(3), np.empty(3)
     wraps, home = np.empty_like(fractional), np.empty(len(r), dtype=np.int32)
-    _into_bins(fractional, inverse, periodic, cutoff, _BINS_PER_CUTOFF, bins, reach, wraps, home)
-    bins, reach = bins.astype(np.int64), reach.astype(np.int64)
+    _into_bins(fractional, inverse, periodic, cutoff, _BINS_PER_CUTOFF, bins_along, reached, wraps, home)
+    bins, reach = bins_along.astype(np.int64), reached.astype(np.int64)
     order, slot, starts = sorted_by_bin(home, int(bins.prod()))
     kept = np.where(periodic[:, None], h, 0.0)
     x = np.ascontiguousarray((r - wraps @ kept)[order].T)
@@ -240,7 +240,7 @@ def _into_bins(  # type: ignore[no-untyped-def]  # numba compiles it for the typ
         if not periodic[axis]:
             reach[axis] = min(reach[axis], bins[axis] - 1.0)
     for i in range(n):
-        place = 0
+        place = np.int64(0)
         for axis in range(3):
             width = span[axis] if span[axis] > 0.0 else 1.0
             along = (fractional[i, axis] - low[axis]) / width * bins[axis]

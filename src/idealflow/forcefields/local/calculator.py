@@ -83,7 +83,7 @@ class LocalCalculator(Calculator):
         self._cutoff, self._kinds = float(cutoff), kinds
         self._blocks: tuple[Candidates, list[NDArray[np.int64]]] | None = None
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002  # ASE's signature; nothing is rounded
         """What has changed since the last calculation, of what counts here, to the bit; called by ASE several times a step."""
         before = self.atoms
         if before is None:
@@ -136,4 +136,5 @@ class LocalCalculator(Calculator):
 
 
 def _part(atoms: Atoms, name: str) -> NDArray[Any]:
-    return atoms.cell.array if name == "cell" else atoms.pbc if name == "pbc" else atoms.arrays[name]
+    found: NDArray[Any] = atoms.cell.array if name == "cell" else atoms.pbc if name == "pbc" else atoms.arrays[name]
+    return found

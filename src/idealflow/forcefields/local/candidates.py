@@ -9,6 +9,7 @@ from the positions of the frame. So it does not matter when the list was made, n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -132,21 +133,20 @@ def _sorted_candidates(
 ) -> Candidates:
     grid, n = NeighbourGrid(positions, cell, pbc, reach), len(positions)
 
-    def piece(start: int) -> Candidates:
+    def piece(start: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int16] | NDArray[np.int32]]:
         pairs = grid.pairs(np.arange(start, min(start + _CENTRES_AT_ONCE, n)))
         j, shift = np.empty_like(pairs.j), np.empty_like(pairs.shift)
         sort_pairs(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
-        return Candidates(np.diff(pairs.offsets), j, _short(shift))
+        return np.diff(pairs.offsets), j, _short(shift)
 
     with threads_for(n):
         pieces = list(in_order(piece, range(0, n, _CENTRES_AT_ONCE)))
     if not pieces:
         return Candidates(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty((0, 3), np.int16))
-    # one that does not fit makes all of them wide
-    wide = np.int16 if all(part.shift.dtype == np.int16 for part in pieces) else np.int32
-    offsets = np.concatenate([np.zeros(1, np.int64), *(part.offsets for part in pieces)])
-    shift = np.concatenate([part.shift for part in pieces], dtype=wide)
-    return Candidates(np.cumsum(offsets), np.concatenate([part.j for part in pieces]), shift)
+    counts, parts_j, parts_shift = zip(*pieces, strict=True)
+    shift: NDArray[Any] = np.concatenate(parts_shift)  # one that does not fit makes all of them wide
+    offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
+    return Candidates(offsets, np.concatenate(parts_j), shift)
 
 
 def _short(shift: NDArray[np.int32]) -> NDArray[np.int16] | NDArray[np.int32]:
