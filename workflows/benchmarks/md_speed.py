@@ -122,6 +122,7 @@ def row(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, A
     found["serial_share"] = serial_share(atoms, steps)
     found["neighbours"] = float(np.bincount(neighbor_list("i", atoms, force_field.cutoff)).mean())
     energies = force_field.atomic_energies()
+    energies.linearised(atoms[:10])[1](np.ones(10))  # compile
     started = time.process_time()
     _, pull = energies.linearised(atoms)
     in_positions, _ = pull(np.ones(len(atoms)))
