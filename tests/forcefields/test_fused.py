@@ -164,6 +164,42 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     assert np.array_equal(*found)
 
 
+def test_it_computes_again_when_anything_that_counts_changes_by_a_bit_and_only_then() -> None:
+    atoms = alloy(3, 2)
+    calculator = atoms.calc = LocalCalculator(random_model(3, 2), NUMBERS[:2], CUTOFF, kinds)
+    atoms.get_potential_energy()
+    assert calculator.check_state(atoms) == []
+    atoms.set_initial_magnetic_moments(np.ones(len(atoms)))
+    assert calculator.check_state(atoms) == []
+    atoms.positions[5, 1] = np.nextafter(atoms.positions[5, 1], np.inf)
+    assert calculator.check_state(atoms) == ["positions"]
+    before = calculator.results
+    atoms.get_potential_energy()
+    assert calculator.results is not before
+    for changed, name in (
+        (atoms.cell.array * 1.01, "cell"),
+        ((True, False, True), "pbc"),
+        (atoms.numbers[::-1], "numbers"),
+    ):
+        other = atoms.copy()
+        setattr(other, name, changed)
+        assert calculator.check_state(other) == [name]
+    assert "positions" in calculator.check_state(atoms[:3])
+
+
+def test_images_of_one_atom_are_sorted_however_many() -> None:
+    atoms = Atoms("AlNi", [[0.1, 0.2, 0.3], [0.9, 1.1, 0.8]], cell=[1.7, 1.8, 1.9], pbc=True)  # hundreds of pairs each
+    found = CandidateList(9.0).of(atoms.positions, atoms.cell.array, atoms.pbc, np.array([1, 0]))
+    for start, end in pairwise(found.offsets.tolist()):
+        assert end - start > 1000
+        rows = [
+            (1 - j, j, *shift)
+            for j, shift in zip(found.j[start:end].tolist(), found.shift[start:end].tolist(), strict=True)
+        ]
+        assert rows == sorted(rows)
+        assert len(set(rows)) == len(rows)
+
+
 @pytest.mark.parametrize("n", [0, 1, 9])
 def test_frames_of_no_one_and_few_atoms(n: int) -> None:
     atoms = Atoms(f"Al{n}" if n else [], np.arange(3 * n).reshape(n, 3) * 10.0)
@@ -196,12 +232,12 @@ def test_an_atom_that_left_its_cell_far_behind_is_where_it_is() -> None:
     assert np.allclose(*forces, rtol=0.0, atol=1e-6)  # positions of 300 000 Å have an absolute precision of 6e-11 Å
 
 
-@pytest.mark.parametrize("n_pieces", [1, 9])
-def test_pieces_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, n_pieces: int) -> None:
+@pytest.mark.parametrize("at_once", [32, 3])
+def test_pieces_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     frame = alloy(1, 3)
     frame.calc = LocalCalculator(random_model(1, 3), NUMBERS, CUTOFF, kinds)
     expected = frame.get_potential_energy(), frame.get_forces(), frame.get_stress()
-    monkeypatch.setattr("idealflow.forcefields.local.kernels.centres_at_once", lambda _: 32 // n_pieces)
+    monkeypatch.setattr("idealflow.forcefields.local.calculator.CENTRES_AT_ONCE", at_once)
     frame.calc = LocalCalculator(random_model(1, 3), NUMBERS, CUTOFF, kinds)
     for found, whole in zip(
         (frame.get_potential_energy(), frame.get_forces(), frame.get_stress()), expected, strict=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,18 +11,23 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from idealflow.forcefields.local import fused, kernels
-from idealflow.forcefields.local.candidates import CandidateList
+from idealflow.core.descriptors.threads import in_order
+from idealflow.forcefields.local import fused
+from idealflow.forcefields.local.candidates import CandidateList, Candidates
+from idealflow.forcefields.local.kernels import threads_for
 from idealflow.forcefields.local.lanes import blocks_of, weights_of
 from idealflow.forcefields.local.model import LocalModel
 from idealflow.forcefields.local.repulsion import repulsion_ranges
 
 __all__ = ["LocalCalculator"]
 
-CENTRES_AT_ONCE = (
-    1024  # slopes of their pairs take some 2 MB, and are still in the cache when they are added to the forces
-)
+#: atoms of one piece of work; slopes of their pairs take some 1 MB, and are still in the cache when they are added to the forces
+CENTRES_AT_ONCE = 512
 _SUMMED_AT_ONCE = 4096  # atoms whose virials are summed first; another number would change the last bits of a stress
+
+#: what results depend on
+_COUNTS = ("positions", "numbers", "cell", "pbc")
+Piece = tuple[int, int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
 
 
 class LocalCalculator(Calculator):
@@ -31,8 +35,8 @@ class LocalCalculator(Calculator):
 
     Made by :meth:`LocalForceField.calculator <idealflow.forcefields.local.LocalForceField.calculator>`. Results depend on
     the frame alone, to the bit: the list of neighbours that is kept from one frame to the next only saves time
-    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in chunks of some 1024, or
-    of more where there are more than two threads, which bounds the memory.
+    (:mod:`~idealflow.forcefields.local.candidates`). Atoms are computed in pieces of 512, in as many threads as torch may use
+    (one for every 500 atoms at most); the calling thread adds each piece to the forces, in order, while others are computed.
 
     Parameters
     ----------
@@ -77,6 +81,14 @@ class LocalCalculator(Calculator):
         self.candidates = CandidateList(cutoff)
         self._charges, self._ranges = np.array(numbers, dtype=float), repulsion_ranges(numbers)
         self._cutoff, self._kinds = float(cutoff), kinds
+        self._blocks: tuple[Candidates, list[NDArray[np.int64]]] | None = None
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002  # ASE's signature; nothing is rounded
+        """What has changed since the last calculation, of what counts here, to the bit; called by ASE several times a step."""
+        before = self.atoms
+        if before is None:
+            return list(_COUNTS)
+        return [name for name in _COUNTS if not np.array_equal(_part(before, name), _part(atoms, name))]
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
@@ -90,18 +102,23 @@ class LocalCalculator(Calculator):
         forces, virials = np.zeros((n, 3)), np.empty((n, 3, 3))
         candidates = self.candidates.of(positions, cell, pbc, kind)
         frame = candidates.offsets, candidates.j, candidates.shift, positions, np.where(pbc[:, None], cell, 0.0), kind
-        edges = np.linspace(0, n, max(1, n // kernels.centres_at_once(CENTRES_AT_ONCE)) + 1).astype(int)
-        for start, end in pairwise(edges.tolist()):
+        starts, blocks = range(0, n, CENTRES_AT_ONCE), self._blocks_of(candidates, kind)
+
+        def piece(start: int) -> Piece:
+            end = min(start + CENTRES_AT_ONCE, n)
             kept, n_centres = int(candidates.offsets[end] - candidates.offsets[start]), end - start
             counts, near, slopes = np.empty(n_centres, np.int64), np.empty(kept, np.int32), np.empty((kept, 3))
             atomic = np.empty(n_centres)
-            with kernels.threads_for(n_centres):
-                fused.energies_and_slopes(
-                    blocks_of(kind, start, end), start, *frame, self._cutoff, self._weights,
-                    self._charges, self._ranges, atomic, counts, near, slopes, virials[start:end],
-                )  # fmt: skip
-            fused.gather_forces(start, end, candidates.offsets, counts, near, slopes, forces)
+            fused.energies_and_slopes(
+                blocks[start // CENTRES_AT_ONCE], start, *frame, self._cutoff, self._weights,
+                self._charges, self._ranges, atomic, counts, near, slopes, virials[start:end],
+            )  # fmt: skip
             energies[start:end] += atomic
+            return start, end, candidates.offsets, counts, near, slopes
+
+        with threads_for(n):
+            for done in in_order(piece, starts):
+                fused.gather_forces(*done, forces)
         energy = float(energies.sum())
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if self.atoms.cell.rank == 3:
@@ -109,3 +126,15 @@ class LocalCalculator(Calculator):
             for first in range(0, n, _SUMMED_AT_ONCE):
                 virial += virials[first : first + _SUMMED_AT_ONCE].sum(axis=0)
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.cell.volume)
+
+    def _blocks_of(self, candidates: Candidates, kind: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Each piece's atoms in blocks of a species; they are the same while the list of neighbours is."""
+        if self._blocks is None or self._blocks[0] is not candidates:
+            starts = range(0, len(kind), CENTRES_AT_ONCE)
+            self._blocks = candidates, [blocks_of(kind, i, min(i + CENTRES_AT_ONCE, len(kind))) for i in starts]
+        return self._blocks[1]
+
+
+def _part(atoms: Atoms, name: str) -> NDArray[Any]:
+    found: NDArray[Any] = atoms.cell.array if name == "cell" else atoms.pbc if name == "pbc" else atoms.arrays[name]
+    return found

@@ -9,18 +9,20 @@ from the positions of the frame. So it does not matter when the list was made, n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from idealflow.core.descriptors.neighbours import NeighbourGrid
+from idealflow.core.descriptors.threads import in_order
 from idealflow.forcefields.local.kernels import threads_for
 
 __all__ = ["CandidateList", "Candidates", "sort_pairs"]
 
 SKIN = 0.8  # Å; at 1000 K a list lasts some twenty steps
-_CENTRES_AT_ONCE = 4096
+_CENTRES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -130,22 +132,21 @@ def _sorted_candidates(
     reach: float,
 ) -> Candidates:
     grid, n = NeighbourGrid(positions, cell, pbc, reach), len(positions)
-    counts, parts_j = [np.zeros(1, np.int64)], []
-    parts_shift: list[NDArray[np.int16] | NDArray[np.int32]] = []
-    for start in range(0, n, _CENTRES_AT_ONCE):
+
+    def piece(start: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int16] | NDArray[np.int32]]:
         pairs = grid.pairs(np.arange(start, min(start + _CENTRES_AT_ONCE, n)))
         j, shift = np.empty_like(pairs.j), np.empty_like(pairs.shift)
-        with threads_for(len(pairs.offsets) - 1):
-            sort_pairs(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
-        counts.append(np.diff(pairs.offsets))
-        parts_j.append(j)
-        parts_shift.append(_short(shift))
-    if not parts_j:
+        sort_pairs(pairs.offsets, pairs.j, pairs.shift, kind, j, shift)
+        return np.diff(pairs.offsets), j, _short(shift)
+
+    with threads_for(n):
+        pieces = list(in_order(piece, range(0, n, _CENTRES_AT_ONCE)))
+    if not pieces:
         return Candidates(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty((0, 3), np.int16))
-    # one that does not fit makes all of them wide
-    wide = np.int16 if all(part.dtype == np.int16 for part in parts_shift) else np.int32
-    shift = np.concatenate(parts_shift, dtype=wide)
-    return Candidates(np.cumsum(np.concatenate(counts)), np.concatenate(parts_j), shift)
+    counts, parts_j, parts_shift = zip(*pieces, strict=True)
+    shift: NDArray[Any] = np.concatenate(parts_shift)  # one that does not fit makes all of them wide
+    offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
+    return Candidates(offsets, np.concatenate(parts_j), shift)
 
 
 def _short(shift: NDArray[np.int32]) -> NDArray[np.int16] | NDArray[np.int32]:
@@ -154,51 +155,51 @@ def _short(shift: NDArray[np.int32]) -> NDArray[np.int16] | NDArray[np.int32]:
     return shift.astype(np.int16) if -limit <= shift.min(initial=0) and shift.max(initial=0) <= limit else shift
 
 
-@numba.njit(cache=True, nogil=True)
-def _comes_first(j, shift, kind, p, q):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
-    """Whether pair p stands before pair q: by species, index, image."""
-    if j[p] != j[q]:
-        s, t = kind[j[p]], kind[j[q]]
-        return j[p] < j[q] if s == t else s < t
-    for k in range(3):
-        if shift[p, k] != shift[q, k]:
-            return shift[p, k] < shift[q, k]
-    return False
+@numba.njit(cache=True, nogil=True, inline="always")
+def _image_comes_first(shift, p, q):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
+    """Whether the image of pair p stands before that of pair q."""
+    if shift[p, 0] != shift[q, 0]:
+        return shift[p, 0] < shift[q, 0]
+    if shift[p, 1] != shift[q, 1]:
+        return shift[p, 1] < shift[q, 1]
+    return shift[p, 2] < shift[q, 2]
 
 
-@numba.njit(cache=True, nogil=True)
-def _sort_centre(first, n, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
-    """Sort the n pairs of a centre: by insertion into runs, then by merging runs of twice the length."""
-    order, other = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+@numba.njit(cache=True, nogil=True, inline="always")
+def _sort_keys(keys, other, n):  # type: ignore[no-untyped-def]
+    """Sort n whole numbers: by insertion into runs, then by merging runs of twice the length; returns where they are."""
     for start in range(0, n, 8):
         for k in range(start, min(start + 8, n)):
-            place = k
-            while place > start and _comes_first(j, shift, kind, first + k, order[place - 1]):
-                order[place] = order[place - 1]
+            key, place = keys[k], k
+            while place > start and key < keys[place - 1]:
+                keys[place] = keys[place - 1]
                 place -= 1
-            order[place] = first + k
+            keys[place] = key
     run = 8
     while run < n:
         for start in range(0, n, 2 * run):
             a, b = start, min(start + run, n)
             middle, end = b, min(start + 2 * run, n)
-            for k in range(start, end):
-                if a < middle and (b >= end or not _comes_first(j, shift, kind, order[b], order[a])):
-                    other[k] = order[a]
-                    a += 1
-                else:
-                    other[k] = order[b]
-                    b += 1
-        order, other = other, order
+            k = start
+            while a < middle and b < end:  # no branch in the loop: a misprediction costs more than a move
+                first, second = keys[a], keys[b]
+                later = second < first
+                other[k] = second if later else first
+                b += later
+                a += not later
+                k += 1
+            while a < middle:
+                other[k] = keys[a]
+                a, k = a + 1, k + 1
+            while b < end:
+                other[k] = keys[b]
+                b, k = b + 1, k + 1
+        keys, other = other, keys
         run *= 2
-    for k in range(n):
-        p = order[k]
-        sorted_j[first + k] = j[p]
-        for axis in range(3):
-            sorted_shift[first + k, axis] = shift[p, axis]
+    return keys
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@numba.njit(cache=True, nogil=True)
 def sort_pairs(offsets, j, shift, kind, sorted_j, sorted_shift):  # type: ignore[no-untyped-def]
     """Sort the pairs of every centre by species, index and image of the neighbour.
 
@@ -219,5 +220,25 @@ def sort_pairs(offsets, j, shift, kind, sorted_j, sorted_shift):  # type: ignore
     >>> found[0].tolist()
     [0, 1]
     """
-    for c in numba.prange(len(offsets) - 1):
-        _sort_centre(offsets[c], offsets[c + 1] - offsets[c], j, shift, kind, sorted_j, sorted_shift)
+    most = 0
+    for c in range(len(offsets) - 1):
+        most = max(most, offsets[c + 1] - offsets[c])
+    keys, other = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    for c in range(len(offsets) - 1):
+        first, n = offsets[c], offsets[c + 1] - offsets[c]
+        for k in range(n):  # species, index and place in one number: 7, 32 and 24 bits
+            keys[k] = (kind[j[first + k]] << 56) | (np.int64(j[first + k]) << 24) | k
+        found = _sort_keys(keys, other, n)
+        for k in range(n):
+            found[k] = first + (found[k] & 0xFFFFFF)
+        for k in range(1, n):  # images of one atom stand together
+            place, p = k, found[k]
+            while place > 0 and j[p] == j[found[place - 1]] and _image_comes_first(shift, p, found[place - 1]):
+                found[place] = found[place - 1]
+                place -= 1
+            found[place] = p
+        for k in range(n):
+            p = found[k]
+            sorted_j[first + k] = j[p]
+            for axis in range(3):
+                sorted_shift[first + k, axis] = shift[p, axis]

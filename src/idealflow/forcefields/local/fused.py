@@ -46,43 +46,40 @@ _part = numba.njit(cache=CACHED, nogil=True, fastmath=_FAST, error_model="numpy"
 
 @_part
 def _neighbours(
-    i, first, offsets, candidates, shift, positions, cell, kind, cutoff, stride, records, group, amount, near
+    i, first, offsets, candidates, shift, positions, cell, kind, cutoff, stride, vectors, records, group, amount, near
 ):
     """Vectors to the neighbours of atom i and their squares, in chunks from ``first`` on, sorted by species; returns how many.
 
     ``group[s]`` is the first chunk of species s, of which there are ``amount[s]`` neighbours; ``near`` is filled with indices.
     """
-    used, chunk, lane, s = 0, first, 0, 0
-    group[0] = first
+    used, square = 0, cutoff * cutoff
     amount[:] = 0
-    for p in range(offsets[i], offsets[i + 1]):
+    for p in range(offsets[i], offsets[i + 1]):  # no branch in the loop: a misprediction costs more than a store
         k = candidates[p]
         n0, n1, n2 = shift[p, 0] * 1.0, shift[p, 1] * 1.0, shift[p, 2] * 1.0
         v0 = positions[k, 0] - positions[i, 0] + (n0 * cell[0, 0] + n1 * cell[1, 0] + n2 * cell[2, 0])
         v1 = positions[k, 1] - positions[i, 1] + (n0 * cell[0, 1] + n1 * cell[1, 1] + n2 * cell[2, 1])
         v2 = positions[k, 2] - positions[i, 2] + (n0 * cell[0, 2] + n1 * cell[1, 2] + n2 * cell[2, 2])
         r2 = v0 * v0 + v1 * v1 + v2 * v2
-        if r2 >= cutoff * cutoff:
-            continue
-        while s < kind[k]:
-            chunk += amount[s] // LANES + (amount[s] % LANES > 0)
-            s += 1
-            group[s] = chunk
-        place, lane = (chunk + amount[s] // LANES) * stride, amount[s] % LANES
-        if lane == 0:
-            for q in range(LANES):  # pairs that count nothing, until others take their places
-                records[place + q], records[place + LANES + q] = 0.0, 0.0
-                records[place + 2 * LANES + q], records[place + 3 * LANES + q] = cutoff, cutoff * cutoff
-        place += lane
-        records[place], records[place + LANES], records[place + 2 * LANES] = v0, v1, v2
-        records[place + 3 * LANES] = r2
         near[used] = k
-        used += 1
-        amount[s] += 1
-    while s < len(amount):
-        chunk += amount[s] // LANES + (amount[s] % LANES > 0)
-        s += 1
+        vectors[0, used], vectors[1, used], vectors[2, used], vectors[3, used] = v0, v1, v2, r2
+        inside = np.int64(r2 < square)
+        amount[kind[k]] += inside
+        used += inside
+    q, chunk = 0, first
+    for s in range(len(amount)):
         group[s] = chunk
+        for start in range(0, amount[s], LANES):
+            place, count = chunk * stride, min(LANES, amount[s] - start)
+            for row in range(4):
+                for lane in range(count):
+                    records[place + row * LANES + lane] = vectors[row, q + lane]
+            for lane in range(count, LANES):  # pairs that count nothing
+                records[place + lane], records[place + LANES + lane] = 0.0, 0.0
+                records[place + 2 * LANES + lane], records[place + 3 * LANES + lane] = cutoff, square
+            q += count
+            chunk += 1
+    group[len(amount)] = chunk
     return used
 
 
@@ -229,13 +226,16 @@ def _pair_slopes(
     for t in range(len(amount)):
         for chunk in range(group[t], group[t + 1]):
             place, count = chunk * stride, min(LANES, amount[t] - LANES * (chunk - group[t]))
+            nearest = records[place + 3 * LANES]
             for lane in range(LANES):
                 pulled[lane] = 0.0
-            for lane in range(count):
-                r = records[place + 3 * LANES + lane]
-                if r < ranges[species, t]:
-                    repelled, pulled[lane] = repulsion_of(r, charges[species], charges[t], ranges[species, t])
-                    energy += repelled
+                nearest = min(nearest, records[place + 3 * LANES + lane])
+            if nearest < ranges[species, t]:
+                for lane in range(count):
+                    r = records[place + 3 * LANES + lane]
+                    if r < ranges[species, t]:
+                        repelled, pulled[lane] = repulsion_of(r, charges[species], charges[t], ranges[species, t])
+                        energy += repelled
             chunk_pull(pulled, weight, t * width, weight.shape[1], records, place, width)
             chunk_slopes(found, records, place, pulled)
             for lane in range(count):
@@ -251,7 +251,7 @@ def _pair_slopes(
     return energy
 
 
-@numba.njit(cache=CACHED, nogil=True, fastmath=_FAST, error_model="numpy", parallel=True)
+@numba.njit(cache=CACHED, nogil=True, fastmath=_FAST, error_model="numpy")
 def energies_and_slopes(
     blocks, start, offsets, candidates, shift, positions, cell, kind, cutoff, w, charges, ranges,
     energies, counts, near, slopes, virials,
@@ -306,23 +306,31 @@ def energies_and_slopes(
     n_species, width = w.linear.shape[0], w.contraction.shape[0] // w.linear.shape[0]
     channels, n_features, stride = w.contraction.shape[1], w.widths[0], (4 + N_LM + 3 * width) * LANES
     base, widest = offsets[start], w.widths.max()
-    for b in numba.prange(len(blocks)):
-        species, room = kind[blocks[b, 0]], 0
+    most, room = 0, 0
+    for b in range(len(blocks)):
+        chunks = 0
         for lane in range(LANES):
             if blocks[b, lane] >= 0:
-                room += (offsets[blocks[b, lane] + 1] - offsets[blocks[b, lane]]) // LANES + n_species
-        records = np.empty(room * stride)
-        group, amount = np.empty((LANES, n_species + 1), dtype=np.int64), np.empty((LANES, n_species), dtype=np.int64)
-        block, full = np.empty(LANES * LANES), np.zeros((channels, channels))
-        density, a = np.empty((N_LM, n_species * width)), np.zeros((LANES, N_LM, channels))
-        x, energy, by_x = np.zeros((n_features, LANES)), np.empty(LANES), np.empty((widest, LANES))
+                amount_here = offsets[blocks[b, lane] + 1] - offsets[blocks[b, lane]]
+                most, chunks = max(most, amount_here), chunks + amount_here // LANES + n_species
+        room = max(room, chunks)
+    vectors, records = np.empty((4, most)), np.empty(room * stride)
+    group, amount = np.empty((LANES, n_species + 1), dtype=np.int64), np.empty((LANES, n_species), dtype=np.int64)
+    block, full = np.empty(LANES * LANES), np.zeros((channels, channels))
+    density, a = np.empty((N_LM, n_species * width)), np.zeros((LANES, N_LM, channels))
+    x, energy, by_x = np.zeros((n_features, LANES)), np.empty(LANES), np.empty((widest, LANES))
+    by_a, pulled, found = np.empty((N_LM, channels)), np.empty((2 + N_LM) * LANES), np.empty(9 * LANES)
+    for b in range(len(blocks)):
+        species = kind[blocks[b, 0]]
+        a[:] = 0.0
+        x[:] = 0.0
         free = 0
         for lane in range(LANES):
             i = blocks[b, lane]
             if i >= 0:
                 counts[i - start] = _neighbours(
                     i, free, offsets, candidates, shift, positions, cell, kind, cutoff,
-                    stride, records, group[lane], amount[lane], near[offsets[i] - base :],
+                    stride, vectors, records, group[lane], amount[lane], near[offsets[i] - base :],
                 )  # fmt: skip
                 for chunk in range(free, group[lane, n_species]):
                     chunk_functions(records, chunk * stride, width, cutoff)
@@ -330,7 +338,6 @@ def energies_and_slopes(
                 _channels(group[lane], records, stride, width, w.contraction, density, block, lane, a)
                 _invariants(a, lane, w.n_channels, full, block, x)
         _network(w, species, x, block, energy, by_x)
-        by_a, pulled, found = np.empty((N_LM, channels)), np.empty((2 + N_LM) * LANES), np.empty(9 * LANES)
         for lane in range(LANES):
             i = blocks[b, lane]
             if i >= 0:

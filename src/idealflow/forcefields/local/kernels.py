@@ -25,7 +25,6 @@ from idealflow.core.descriptors.threads import launch_threads
 
 __all__ = [
     "N_LM",
-    "centres_at_once",
     "densities",
     "harmonics",
     "harmonics_along",
@@ -45,18 +44,6 @@ _inline = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
 _kernel = numba.njit(cache=True, nogil=True, fastmath=True, parallel=True)
 
 _CENTRES_PER_THREAD = 500
-
-
-def centres_at_once(least: int) -> int:
-    """A multiple of ``least`` centres that is work for all threads that torch may use.
-
-    Examples
-    --------
-    >>> centres_at_once(4096) % 4096
-    0
-    """
-    threads = min(numba.config.NUMBA_NUM_THREADS, torch.get_num_threads())
-    return least * -(-threads * _CENTRES_PER_THREAD // least)
 
 
 @contextmanager
