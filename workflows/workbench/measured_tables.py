@@ -110,7 +110,8 @@ def minority() -> str:
 def coverage() -> str:
     """The coverage rule in numbers."""
     heads = [
-        "system", "environments at the start", "labels in 72 vacancy frames", "interstitial atoms that trigger", "largest hidden",
+        "system", "uncertainty", "environments at the start", "labels in 72 vacancy frames", "interstitial atoms that trigger",
+        "largest hidden",
         "force error of covered atoms (in distribution)",
     ]  # fmt: skip
     rows = []
@@ -118,6 +119,7 @@ def coverage() -> str:
         covered, known = 1e3 * row["covered_error"], 1e3 * row["in_distribution_error"]
         rows.append([
             named(row["system"]),
+            f"`{row.get('measure', 'soap')}`",
             thousands(row["n_environments"]),
             str(row["n_labels"]),
             f"{100 * row['triggering']:.1f} % of {row['n_uncertain']}",
