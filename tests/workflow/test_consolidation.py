@@ -37,7 +37,7 @@ def test_a_campaign_consolidates_between_rounds_and_says_so(tmp_path: Path) -> N
     assert state.consolidation_atom_steps == sum(doc.atom_steps for doc in docs) > 0
     assert state.atom_steps == campaign.bootstrap().atom_steps + sum(doc.atom_steps for doc in campaign.updates())
     for doc in docs:
-        assert doc.steps == (20 if doc.last else 10)
+        assert doc.steps == (40 if doc.last else 10)
         assert doc.version_after == doc.version_before + (doc.decision == "accepted")
     store, kept = ArtifactStore(state.artifacts), [doc for doc in docs if doc.decision == "accepted"][-1]
     ledger, model = Ledger.load(store, kept.learner.ledger), load_force_field_artifact(store, kept.learner)
@@ -77,6 +77,22 @@ def test_a_consolidation_that_was_killed_goes_on_where_it_was(tmp_path: Path, mo
     assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
     assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
     assert not list((tmp_path / "b" / "work").glob("consolidate*"))
+
+
+@pytest.mark.parametrize(("told", "taken"), [(3e-4, 3e-4), (None, 8e-3)])
+def test_the_rate_is_the_force_fields_own_unless_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: float | None, taken: float
+) -> None:
+    rates, consolidate_once = [], GradientLearner.consolidate
+
+    def noted(self: Any, *args: Any, **settings: Any) -> Any:
+        rates.append(settings["lr"])
+        return consolidate_once(self, *args, **settings)
+
+    monkeypatch.setattr(GradientLearner, "consolidate", noted)
+    update = UPDATE | {"consolidation_learning_rate": told}
+    tiny.run(tmp_path, update=update, segment={"schedule": tiny.schedule(5, 35)}, evaluation={"n_frames": 0})
+    assert set(rates) == {taken}
 
 
 def test_a_force_field_that_cannot_is_left_to_its_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
