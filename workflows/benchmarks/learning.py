@@ -103,6 +103,10 @@ WAYS = {
     "half the replay, uniform": Way(n_replay=16, replay="uniform"),
     "no consolidation": Way(every=0),
     "only the last consolidation": Way(every=N_RUN),
+    "half the rate": Way(rate=4e-3),
+    "shorter end": Way(last=2),
+    "half the rate, shorter end": Way(rate=4e-3, last=2),
+    "lower rate": Way(rate=2e-3),
     "lower rate, shorter end": Way(rate=2e-3, last=2),
     "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
 }
