@@ -92,7 +92,8 @@ def test_the_rate_is_the_force_fields_own_unless_one_is_told(
     monkeypatch.setattr(GradientLearner, "consolidate", noted)
     update = UPDATE | {"consolidation_learning_rate": told}
     tiny.run(tmp_path, update=update, segment={"schedule": tiny.schedule(5, 35)}, evaluation={"n_frames": 0})
-    assert set(rates) == {taken}
+    assert rates[0] == taken
+    assert set(rates[1:]) <= {taken, taken / 4}
 
 
 def test_a_force_field_that_cannot_is_left_to_its_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,9 @@ class Campaign:
         structures = [self.structures[key] for key in keys]
         before = trained.errors(structures)
         training = [self.structures[key] for key in self.ledger.training_keys]
-        trained.consolidate(training, steps=steps, lr=self.way.rate, seed=number)
+        trained.consolidate(
+            training, steps=steps, lr=self.way.rate * (0.25 if self.counts["discarded"] else 1.0), seed=number
+        )
         after = trained.errors(structures)
         helped, _ = judged(before, after, np.array(self.ledger.held_out))
         self.counts["discarded"] += not helped

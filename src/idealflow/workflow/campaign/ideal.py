@@ -208,7 +208,11 @@ class IdealMaker(CampaignSettings):
     ) -> Flow:
         update = self.update
         consolidate = ConsolidationMaker(update.consolidation_steps, update.consolidation_learning_rate).make(
-            context, state.learner, consolidation_budget(state), last=not action.walkers
+            context,
+            state.learner,
+            consolidation_budget(state),
+            last=not action.walkers,
+            gentler=state.n_discarded_consolidations > 0,
         )
         commit = self.commit_consolidation(state, consolidate.output, remaining)
         jobs = [named(consolidate, context, "consolidate"), named(commit, context, "state")]

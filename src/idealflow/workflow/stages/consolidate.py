@@ -27,6 +27,7 @@ from idealflow.workflow.learner.version import load_force_field_artifact, load_u
 __all__ = ["ConsolidationMaker"]
 
 _RATE = 2e-3  # of a force field that names none
+_GENTLER = 0.25  # of the rate, once a consolidation did not help
 _LAST = 4  # the last consolidation takes so many times the steps
 
 Errors = NDArray[np.float64]
@@ -41,7 +42,8 @@ class ConsolidationMaker(StableName, Maker):
     steps
         Gradient steps; the last consolidation of a campaign takes four times as many.
     learning_rate
-        Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none.
+        Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none. A quarter of it is taken
+        once a consolidation of the campaign did not help.
 
     Examples
     --------
@@ -74,7 +76,9 @@ class ConsolidationMaker(StableName, Maker):
     name: str = "consolidation"
 
     @stage(output_schema=ConsolidationDoc)
-    def make(self, context: StageContext, learner: LearnerVersion, atom_steps: int, last: bool) -> ConsolidationDoc:
+    def make(
+        self, context: StageContext, learner: LearnerVersion, atom_steps: int, last: bool, gentler: bool = False
+    ) -> ConsolidationDoc:
         """Train a copy of the force field, and store it as the next version if its errors are lower.
 
         Parameters
@@ -83,6 +87,8 @@ class ConsolidationMaker(StableName, Maker):
             What it may cost: atoms in a batch, summed over the steps.
         last
             Whether it is the last of the campaign.
+        gentler
+            Whether one of the campaign did not help.
         """
         store = artifact_store(context)
         ledger = Ledger.load(store, learner.ledger)
@@ -93,12 +99,13 @@ class ConsolidationMaker(StableName, Maker):
         before = load_force_field_artifact(store, learner)
         work, trained = work_directory(context, "consolidate"), before.copy()
         own_rate: float = getattr(trained, "consolidation_rate", _RATE)
+        rate = own_rate if self.learning_rate is None else self.learning_rate
         report: TrainReport | None = None
         if isinstance(trained, Consolidating) and training and atom_steps > 0:
             report = trained.consolidate(
                 training,
                 steps=self.steps * (_LAST if last else 1),
-                lr=self.learning_rate or own_rate,
+                lr=rate * (_GENTLER if gentler else 1.0),
                 seed=child_seed(context.seed, 10, learner.version),
                 atom_steps=atom_steps,
                 progress=_told,

@@ -76,7 +76,8 @@ class ModelUpdateMaker(StableName, Maker):
     consolidation_steps
         Gradient steps of a consolidation; the last one takes four times as many.
     consolidation_learning_rate
-        Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others.
+        Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others. Once
+        one did not help, later ones take a quarter of it.
     consolidation_share
         Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
         so that results do not depend on a clock.
