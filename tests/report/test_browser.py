@@ -23,6 +23,7 @@ TOLD = "document.querySelector('#gallery').dataset.told"
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    find()
     with browser(tmp_path_factory.mktemp("profile")) as found:
         yield found
 

@@ -66,7 +66,7 @@ class ConsolidationMaker(StableName, Maker):
     >>> job = ConsolidationMaker(steps=40, learning_rate=5e-4).make(context, learner, atom_steps=10**6, last=True)
     >>> doc = run_locally(job, store=folder.job_store(), log=False)[job.uuid][1].output
     >>> doc.n_structures, doc.steps, doc.decision, doc.version_after
-    (12, 80, 'accepted', 5)
+    (12, 160, 'accepted', 5)
     >>> doc.all_after.forces < doc.all_before.forces
     True
     """
