@@ -40,7 +40,7 @@ class System(NamedTuple):
 
 SYSTEMS = (
     System("li_melting", "quick", "Li: 9R, fcc and bcc melt", "li-melting", "SNAP", True),
-    System("li_melting", "paper", "Li at the paper's size, begun", "li-melting", "SNAP", True),
+    System("li_melting", "paper", "Li at the paper's size", "li-melting", "SNAP", True),
     System("li_polycrystal", "quick", "Li: a polycrystal melts from its boundaries", "li-polycrystal", "SNAP", True),
     System("al2o3", "quick", "Al₂O₃: cell, bulk and particle, to 9 000 K", "alumina", "Matsui's model", False),
     System("haber_bosch", "quick", "Ir₇₉ in N₂ and H₂, to 7 000 K", "haber-bosch", "7net-0", False),

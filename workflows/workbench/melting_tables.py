@@ -47,6 +47,21 @@ def chain(ancestry: list[dict[str, Any]]) -> str:
     return markdown(heads, rows)
 
 
+#: ps of a campaign of the paper's size, which jumps from 200 to 800 K at 50 ps
+_WINDOWS = ((0, 1), (1, 50), (50, 51), (51, 52), (52, 55), (55, 60), (60, 100))
+
+
+def decline(labels: list[dict[str, Any]]) -> str:
+    """Labels that each campaign of the paper's size asked for in stretches of its time."""
+    rows = []
+    for campaign in dict.fromkeys(row["campaign"] for row in labels):
+        times = [row["time_ps"] for row in labels if row["campaign"] == campaign]
+        counts = [sum(begin <= time < end for time in times) for begin, end in _WINDOWS]
+        if campaign != "li-heating":
+            rows.append([campaign, *map(str, counts)])
+    return markdown(["campaign", *(f"{begin}–{end} ps" for begin, end in _WINDOWS)], rows)
+
+
 def number(value: float | None, significant: int) -> str:
     """Digits, or a dash for what there is not."""
     return "–" if value is None else digits(value, significant)
@@ -278,6 +293,7 @@ def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure
 TABLES: dict[str, Callable[..., str]] = {
     "measures": lambda _: measures(),
     "chain": lambda size: chain(kept(size)["ancestry"]),
+    "decline": lambda size: decline(kept(size)["labels"]),
     "errors": lambda size: errors(kept(size)["errors"]),
     "lattices": lattices,
     "energies": energies,
