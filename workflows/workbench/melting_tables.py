@@ -51,11 +51,11 @@ def chain(ancestry: list[dict[str, Any]]) -> str:
 _WINDOWS = ((0, 1), (1, 50), (50, 51), (51, 52), (52, 55), (55, 60), (60, 100))
 
 
-def decline(labels: list[dict[str, Any]]) -> str:
+def decline(ancestry: list[dict[str, Any]], labels: list[dict[str, Any]]) -> str:
     """Labels that each campaign of the paper's size asked for in stretches of its time."""
     rows = []
-    for campaign in dict.fromkeys(row["campaign"] for row in labels):
-        times = [row["time_ps"] for row in labels if row["campaign"] == campaign]
+    for campaign, begun in ((row["campaign"], row["chain_time_fs"] / 1000.0) for row in ancestry):
+        times = [row["time_ps"] - begun for row in labels if row["campaign"] == campaign]
         counts = [sum(begin <= time < end for time in times) for begin, end in _WINDOWS]
         if campaign != "li-heating":
             rows.append([campaign, *map(str, counts)])
@@ -293,7 +293,7 @@ def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure
 TABLES: dict[str, Callable[..., str]] = {
     "measures": lambda _: measures(),
     "chain": lambda size: chain(kept(size)["ancestry"]),
-    "decline": lambda size: decline(kept(size)["labels"]),
+    "decline": lambda size: decline(kept(size)["ancestry"], kept(size)["labels"]),
     "errors": lambda size: errors(kept(size)["errors"]),
     "lattices": lattices,
     "energies": energies,
