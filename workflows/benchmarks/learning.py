@@ -108,6 +108,7 @@ WAYS = {
     "half the rate, shorter end": Way(rate=4e-3, last=2),
     "lower rate": Way(rate=2e-3),
     "lower rate, shorter end": Way(rate=2e-3, last=2),
+    "lower rate, shorter end, everything replayed": Way(n_replay=N_FIRST + N_RUN, rate=2e-3, last=2),
     "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
 }
 
