@@ -10,9 +10,12 @@ from workbench import acceleration_tables as tables
 from workbench.front_page import GPAW, gpaw_numbers
 
 
-def cells(table: str) -> dict[str, list[str]]:
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
-    return {f"{row[0]} {row[1]}": row for row in rows}
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+def spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -41,14 +44,14 @@ def test_every_campaign_with_whole_frames_has_a_line():
     measured = [row for _, row, _ in tables.campaigns() if row["t_entire_s"] is not None]
     assert len(found) == len(measured) + len(GPAW) + len(PAPER)
     for row in measured:
-        line = next(line for line in found.values() if line[0] == row["campaign"])
+        line = next(line for line in found if (line[0], line[2]) == (row["campaign"], spaced(row["n_atoms"])))
         assert float(line[8].replace(" ", "")) == pytest.approx(row["R_AL"], rel=0.06)
 
 
 def test_substructures_are_counted_by_frame():
     found = cells(tables.per_frame())
     for _, row, substructures in tables.campaigns():
-        line = found[f"{row['n_atoms']:,} {row['campaign']}".replace(",", " ")]
+        line = next(line for line in found if line[:2] == [spaced(row["n_atoms"]), row["campaign"]])
         assert int(line[2]) == row["n_labelled_frames"]
         assert float(line[3]) == pytest.approx(row["L"], abs=0.006)
         assert len(substructures) == round(row["L"] * row["n_labelled_frames"])
@@ -56,6 +59,6 @@ def test_substructures_are_counted_by_frame():
 
 
 def test_a_law_of_lithium_is_used_within_its_sizes_alone():
-    rows = {row["campaign"]: (row, found) for system, row, found in tables.campaigns() if system.lithium}
+    rows = {row["campaign"]: (row, found) for system, row, found in tables.campaigns() if system.size == "quick"}
     assert not tables.gain_by_law(*rows["li-fcc"]).startswith("(")
     assert tables.gain_by_law(*rows["li-polycrystal"]).startswith("(")

@@ -84,7 +84,7 @@ def per_frame() -> str:
     heads = ["atoms", "campaign", "frames labelled", "L", "one", "two", "three", "four and more", "most"]
     found = []
     for _, row, substructures in campaigns():
-        frames = Counter(each.get("time_ps", each.get("step")) for each in substructures)
+        frames = Counter(each.get("step", each.get("time_ps")) for each in substructures)
         found.append((row["n_atoms"], row["campaign"], list(frames.values())))
     million = json.loads((WORKFLOWS / "benchmarks" / "results" / "million_atoms.json").read_text())
     by_step: Counter[int] = Counter()

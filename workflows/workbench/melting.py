@@ -127,6 +127,7 @@ def labels(chain: CampaignChain) -> Rows:
     return [
         {
             "campaign": row["campaign"],
+            "step": int(row["step"]),
             "time_ps": row["chain_time_fs"] / 1000.0,
             "ratio": row["uncertainty"] / thresholds[row["campaign"]],
             "n_atoms": row["n_atoms"],
