@@ -107,15 +107,20 @@ class KnownEnvironments:
         For a species with too few distinct environments it is 0 of those, and infinite of all others.
         """
         values = np.full(len(vectors), np.inf)
+        for rows, whitener in self._measurable(vectors, kinds, values):
+            values[rows] = whitener.squared(vectors, rows) / (1 if raw else whitener.k)
+        return values
+
+    def _measurable(self, vectors: Float, kinds: Kinds, values: Float) -> Iterator[tuple[NDArray[np.int64], Whitener]]:
+        """Rows of each group that has a metric, with it; values of groups with too few distinct environments are written."""
         for group, rows in self._members(kinds):
             whitener = self.whitener(group)
             if whitener is None:
                 continue
-            if whitener.seen is not None:
-                values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
+            if whitener.seen is None:
+                yield rows, whitener
             else:
-                values[rows] = whitener.squared(vectors, rows) / (1 if raw else whitener.k)
-        return values
+                values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
 
     def measured(self, vectors: Float, kinds: Kinds) -> tuple[Float, Callable[[Kinds, Float], Float]]:
         """Distances as :meth:`distances` has them, (n,), and what gives the slopes of a weighted sum of some of them.
@@ -129,13 +134,7 @@ class KnownEnvironments:
         """
         values = np.full(len(vectors), np.inf)
         kept: list[tuple[NDArray[np.int64], Whitener, tuple[Float, Float]]] = []
-        for group, rows in self._members(kinds):
-            whitener = self.whitener(group)
-            if whitener is None:
-                continue
-            if whitener.seen is not None:
-                values[rows] = np.where(alike(vectors[rows], whitener.seen), 0.0, np.inf)
-                continue
+        for rows, whitener in self._measurable(vectors, kinds, values):
             squares, inside = whitener.measured(vectors, rows)
             values[rows] = squares / whitener.k
             kept.append((rows, whitener, (squares, inside)))
