@@ -33,6 +33,7 @@ from idealflow.structures import gas_around, particle
 from idealflow.workflow.learner.guard import Guard, judged
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.trial import Effort, Known, attempts
+from idealflow.workflow.stages.consolidate import GENTLER, LAST
 from workbench.stillinger_weber import StillingerWeber
 from workbench.threads import one_thread
 
@@ -89,7 +90,7 @@ class Way:
     replay: str = "errors"
     every: int = 10
     steps: int = 1000
-    last: int = 4
+    last: int = LAST
     rate: float = LocalForceField.consolidation_rate
     polish: int = 0
 
@@ -219,7 +220,7 @@ class Campaign:
         before = trained.errors(structures)
         training = [self.structures[key] for key in self.ledger.training_keys]
         trained.consolidate(
-            training, steps=steps, lr=self.way.rate * (0.25 if self.counts["discarded"] else 1.0), seed=number
+            training, steps=steps, lr=self.way.rate * (GENTLER if self.counts["discarded"] else 1.0), seed=number
         )
         after = trained.errors(structures)
         helped, _ = judged(before, after, np.array(self.ledger.held_out))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,96 +16,20 @@ from idealflow.core.descriptors.compression import density_pairs, n_invariants, 
 from idealflow.core.descriptors.harmonics import harmonic_constants
 from idealflow.core.descriptors.kernel import density, density_reverse, scatter
 from idealflow.core.descriptors.neighbours import NeighbourGrid, Pairs
+from idealflow.core.descriptors.prepared import KeptBlock, PreparedFrame, chosen_atoms
 from idealflow.core.descriptors.spectrum import power_spectrum, power_spectrum_reverse
 from idealflow.core.descriptors.threads import in_order
 from idealflow.core.descriptors.vectors import LANES
 from idealflow.core.setting_types import is_number, is_whole
 from idealflow.errors import InputError
 
-__all__ = ["SOAP", "KeptBlock", "PreparedFrame", "chosen_atoms"]
+__all__ = ["SOAP"]
 
 #: centres in one block: few enough for a core's own cache, and always the same, so that results do not depend on threads
 _CHUNK = 256
 
 Float = NDArray[np.float64]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedFrame:
-    """A structure that was checked and sorted once, so that each of its environments then costs the same in any frame.
-
-    :meth:`SOAP.prepare` makes one; it is accepted wherever ``Atoms`` are.
-
-    Attributes
-    ----------
-    kinds : (n_atoms,)
-        Index of each atom's species in ``SOAP.species``.
-    grid
-        The atoms, sorted for the search of neighbours within the cutoff.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> soap = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
-    >>> frame = soap.prepare(bulk("Cu", cubic=True) * 3)
-    >>> len(frame), soap(frame, [5, 7]).shape
-    (108, (2, 24))
-    """
-
-    kinds: NDArray[np.int64]
-    grid: NeighbourGrid
-
-    def __len__(self) -> int:
-        return len(self.kinds)
-
-
-@dataclass(frozen=True, eq=False)
-class KeptBlock:
-    """What a block of centres needs for its reverse pass, kept from the forward one: :meth:`SOAP.keep_blocks` makes them.
-
-    Attributes
-    ----------
-    part : slice
-        Where the centres lie among those asked for.
-    centres : (n,)
-        Atoms.
-    pairs
-        Their neighbours.
-    kinds : (n_pairs,)
-        Into which density each neighbour is summed.
-    coefficients
-        Expansion coefficients of the densities, flat.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> soap = SOAP(species=["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3)
-    >>> block, total = soap.keep_blocks(bulk("Cu", cubic=True), None, lambda part, vectors: vectors.sum())[0]
-    >>> block.only(np.array([1, 3])).centres.tolist()
-    [1, 3]
-    """
-
-    part: slice
-    centres: NDArray[np.int64]
-    pairs: Pairs
-    kinds: NDArray[np.int64]
-    coefficients: Float
-
-    def only(self, rows: NDArray[np.int64]) -> KeptBlock:
-        """The block of the centres at these rows (m,) alone, ascending."""
-        if len(rows) == len(self.centres):
-            return self
-        counts = np.diff(self.pairs.offsets)
-        wanted = np.zeros(len(counts), dtype=bool)
-        wanted[rows] = True
-        own = np.repeat(wanted, counts)
-        offsets = np.concatenate([[0], np.cumsum(counts[rows])])
-        pairs = Pairs(offsets, self.pairs.j[own], self.pairs.shift[own], self.pairs.vec[own])
-        per_centre = self.coefficients.reshape(len(counts), -1)
-        coefficients = aligned(len(rows) * per_centre.shape[1], per_centre.dtype)
-        coefficients.reshape(len(rows), -1)[:] = per_centre[rows]
-        return KeptBlock(self.part, self.centres[rows], pairs, self.kinds[own], coefficients)
 
 
 class SOAP:
@@ -386,25 +309,6 @@ class SOAP:
     def _features(self, coefficients: NDArray[Any], out: Float) -> Float:
         power_spectrum(coefficients, len(out), self.pairs, self.n_max, self._pad, self.l_max, out)
         return out
-
-
-def chosen_atoms(atoms: Atoms | PreparedFrame, indices: ArrayLike | None) -> NDArray[np.int64]:
-    """Indices as an array, (n,) int; None means all atoms.
-
-    Raises
-    ------
-    InputError
-        If an index lies outside the structure.
-
-    Examples
-    --------
-    >>> chosen_atoms(Atoms("Cu3"), None).tolist(), chosen_atoms(Atoms("Cu3"), 2).tolist()
-    ([0, 1, 2], [2])
-    """
-    chosen = np.arange(len(atoms)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
-    if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(atoms)):
-        raise InputError(f"indices must lie between 0 and {len(atoms) - 1}, got {chosen.min()} to {chosen.max()}")
-    return chosen
 
 
 def _blocks(n: int) -> list[slice]:

@@ -24,11 +24,13 @@ from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors, shift_of
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
 
-__all__ = ["ConsolidationMaker"]
+__all__ = ["GENTLER", "LAST", "ConsolidationMaker"]
 
 _RATE = 2e-3  # of a force field that names none
-_GENTLER = 0.25  # of the rate, once a consolidation did not help
-_LAST = 4  # the last consolidation takes so many times the steps
+#: of the rate, once a consolidation did not help
+GENTLER = 0.25
+#: the last consolidation takes so many times the steps
+LAST = 4
 
 Errors = NDArray[np.float64]
 
@@ -104,8 +106,8 @@ class ConsolidationMaker(StableName, Maker):
         if isinstance(trained, Consolidating) and training and atom_steps > 0:
             report = trained.consolidate(
                 training,
-                steps=self.steps * (_LAST if last else 1),
-                lr=rate * (_GENTLER if gentler else 1.0),
+                steps=self.steps * (LAST if last else 1),
+                lr=rate * (GENTLER if gentler else 1.0),
                 seed=child_seed(context.seed, 10, learner.version),
                 atom_steps=atom_steps,
                 progress=_told,
