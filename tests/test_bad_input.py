@@ -175,7 +175,7 @@ def test_a_default_labeller_that_is_not_there(
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     (tmp_path / "c.yaml").write_text("structure: {element: Cu, a: 3.62, cubic: true}\nlearn: false\n")
     message = refused("run", tmp_path / "c.yaml", "--out", tmp_path / "out")
-    assert "no labeller is given but the default, VASP; label: {labeller: {calculator: ...}} or" in message
+    assert "the labeller is the default, VASP; label: {labeller: {calculator: ...}} or" in message
     assert "is not on PATH; set ATOMATE2_VASP_CMD" in message
 
 

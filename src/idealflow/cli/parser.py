@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="the folder of `run`: its files, disk and measured labels"
     )
     check.add_argument("--launchpad", type=Path, metavar="my_launchpad.yaml", help="as for `submit`: is it there?")
+    check.add_argument(
+        "--inputs", type=Path, metavar="DIR", help="write the files that VASP would be given; needs no VASP"
+    )
     check.set_defaults(command=checking.check)
 
     status = commands.add_parser("status", help="where a campaign stands")

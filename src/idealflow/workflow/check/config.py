@@ -15,8 +15,9 @@ from idealflow.workflow.campaign.checks import labels_whole, true_cutoff
 from idealflow.workflow.campaign.ideal import IdealMaker
 from idealflow.workflow.check.costs import LabelCosts, duration, measured_labels
 from idealflow.workflow.check.findings import Findings, spread
+from idealflow.workflow.check.inputs import write_inputs
 from idealflow.workflow.check.site import check_engine, check_machine, check_places, queue_store
-from idealflow.workflow.check.sizes import CellSizes, trial_crops
+from idealflow.workflow.check.sizes import CellSizes, trial_cells
 from idealflow.workflow.check.trial_label import label_one
 from idealflow.workflow.config.load import examine_config
 from idealflow.workflow.jobs.progress import noted
@@ -25,7 +26,12 @@ __all__ = ["check_config"]
 
 
 def check_config(
-    path: Path, *, out: Path | None = None, launchpad: Path | None = None, label: bool = False
+    path: Path,
+    *,
+    out: Path | None = None,
+    launchpad: Path | None = None,
+    label: bool = False,
+    inputs: Path | None = None,
 ) -> Findings:
     r"""Check a config as far as that costs no label, and with ``label`` one tiny one.
 
@@ -39,6 +45,9 @@ def check_config(
         Launchpad file for a campaign that is to be submitted; one that the config names counts as well.
     label
         Compute one tiny label with the labeller.
+    inputs
+        Folder that gets the files that VASP would be given: of one small structure that the campaign begins with, and of the
+        trial cells, a subfolder each. VASP itself need not be here.
 
     Returns
     -------
@@ -74,9 +83,13 @@ def check_config(
     submitted = asked is not None or maker.continuation == "launchpad"
     cells = _sizes(maker, atoms, findings) if sound else None
     with findings.faults.collected():
-        check_engine(maker, atoms, findings, submitted=submitted)
+        check_engine(maker, atoms, findings, elsewhere=submitted or inputs is not None)
     check_places(maker, out, asked, findings, submitted=submitted)
     check_machine(maker, atoms, findings)
+    if inputs is not None and cells is not None:
+        with findings.faults.collected():
+            for line in write_inputs(maker, atoms, cells[1], inputs):
+                findings.say("inputs", line)
     trial = None
     if label and not findings.faults.found:
         with findings.faults.collected():
@@ -86,7 +99,7 @@ def check_config(
         costs = measured_labels(out, queue_store() if submitted else None, maker.campaign, maker.label.key)
         if costs is None and trial is not None:
             costs = LabelCosts([len(trial.atoms)], [trial.seconds])
-        findings.say("cost", _cost(maker, len(atoms), costs, *cells))
+        findings.say("cost", _cost(maker, len(atoms), costs, cells[0], CellSizes.of(cells[1])))
     return findings
 
 
@@ -102,7 +115,7 @@ def _structure(atoms: Atoms) -> str:
     return f"{len(atoms)} atoms ({counts}), {box}, {periodic}; {near}"
 
 
-def _sizes(maker: IdealMaker, atoms: Atoms, findings: Findings) -> tuple[CellSizes | None, CellSizes] | None:
+def _sizes(maker: IdealMaker, atoms: Atoms, findings: Findings) -> tuple[CellSizes | None, list[Atoms]] | None:
     """Say what the bootstrap will label and what a round will; None where a fault came up."""
     bootstrap = maker.bootstrap
     species = sorted(set(atoms.get_chemical_symbols()))
@@ -128,22 +141,21 @@ def _sizes(maker: IdealMaker, atoms: Atoms, findings: Findings) -> tuple[CellSiz
     findings.say("cutoffs", f"{sees}; a cell is at least {2 * cutoff:.2f} Å wide")
     if not maker.learn:
         findings.say("learning", "off: nothing is labelled on the way")
-        return first, CellSizes([], [])
-    cells = trial_crops(maker, atoms)
-    if not cells.n_atoms:
+        return first, []
+    cells, refused = trial_cells(maker, atoms)
+    tried = len(cells) + len(refused)
+    if not cells:
         with findings.faults.collected():
-            raise InputError(
-                f"no cell can be cut out of the structure, tried {len(cells.refused)} times: {cells.refused[0]}"
-            )
+            raise InputError(f"no cell can be cut out of the structure, tried {tried} times: {refused[0]}")
         return None
-    if cells.refused:
-        tried = len(cells.refused) + len(cells.n_atoms)
-        findings.warnings.append(f"{len(cells.refused)} of {tried} trial cells could not be cut: {cells.refused[0]}")
-    how = "whole frames" if labels_whole(maker, atoms) else f"{len(cells.n_atoms)} trial cells"
+    if refused:
+        findings.warnings.append(f"{len(refused)} of {tried} trial cells could not be cut: {refused[0]}")
+    how = "whole frames" if labels_whole(maker, atoms) else f"{len(cells)} trial cells"
     budget = (
         "" if labels_whole(maker, atoms) or maker.embedding == "vacuum" else f"; budget {maker.crop.max_atoms} atoms"
     )
-    text = f"{spread(cells.n_atoms)} atoms, {spread(cells.n_electrons)} electrons ({how}{budget})"
+    sizes = CellSizes.of(cells)
+    text = f"{spread(sizes.n_atoms)} atoms, {spread(sizes.n_electrons)} electrons ({how}{budget})"
     findings.say("substructures", text)
     return first, cells
 

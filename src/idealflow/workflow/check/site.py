@@ -24,10 +24,10 @@ __all__ = ["check_engine", "check_machine", "check_places", "queue_store"]
 _BASE, _PER_ATOM = 0.9e9, 1.1e3
 
 
-def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, submitted: bool) -> None:
+def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, elsewhere: bool) -> None:
     """Whether the labeller's program, parameters and pseudopotentials are here.
 
-    Where the campaign is ``submitted``, its workers label, and what is missing here is only worth a warning.
+    Where labels are computed ``elsewhere``, by workers of a queue, what is missing here is only worth a warning.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, s
     >>> from idealflow import AseLabeller, IdealMaker, LabelMaker
     >>> findings = Findings()
     >>> maker = IdealMaker(label=LabelMaker(AseLabeller("ase.calculators.emt.EMT")))
-    >>> check_engine(maker, bulk("Cu"), findings, submitted=False)
+    >>> check_engine(maker, bulk("Cu"), findings, elsewhere=False)
     >>> print(findings.text(), end="")
     labeller       EMT: ase.calculators.emt.EMT is here
     """
@@ -52,7 +52,7 @@ def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, s
     try:
         maker.label.check_site(sorted(set(atoms.get_chemical_symbols())))
     except InputError as error:
-        if not submitted:
+        if not elsewhere:
             raise
         findings.warnings.append(f"{error} (workers of the queue may)")
     else:

@@ -1,4 +1,4 @@
-"""How large the cells will be that a campaign labels: trial crops from its first frame, which cost seconds and no label."""
+"""The cells that a campaign will label, and how large they are: trial crops from its first frame, which cost no label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from idealflow.workflow.folder.earlier import open_earlier
 from idealflow.workflow.jobs.keys import generator
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 
-__all__ = ["CellSizes", "trial_crops"]
+__all__ = ["CellSizes", "trial_cells"]
 
 _CENTRES = 4  # atoms of the frame that are cropped
 _KNOWN = 48  # structures of the first training set that the trial's uncertainty learns
@@ -32,27 +32,24 @@ class CellSizes:
     ----------
     n_atoms, n_electrons
         Of each cell; electrons are all those of the neutral atoms.
-    refused
-        Why there is no cell around some atoms, a text for each.
 
     Examples
     --------
     >>> from ase.build import bulk
     >>> CellSizes.of([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.64)])
-    CellSizes(n_atoms=[1, 2], n_electrons=[29, 28], refused=())
+    CellSizes(n_atoms=[1, 2], n_electrons=[29, 28])
     """
 
     n_atoms: list[int]
     n_electrons: list[int]
-    refused: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, cells: Sequence[Atoms], refused: Sequence[str] = ()) -> CellSizes:
+    def of(cls, cells: Sequence[Atoms]) -> CellSizes:
         """Count atoms and electrons of cells."""
-        return cls([len(cell) for cell in cells], [int(cell.numbers.sum()) for cell in cells], tuple(refused))
+        return cls([len(cell) for cell in cells], [int(cell.numbers.sum()) for cell in cells])
 
 
-def trial_crops(maker: CampaignSettings, atoms: Atoms) -> CellSizes:
+def trial_cells(maker: CampaignSettings, atoms: Atoms) -> tuple[list[Atoms], list[str]]:
     """Cut cells around some atoms of the frame as the campaign will, each species included where there are few.
 
     What is known is taken from the structures of the first training set, before they are labelled: the distribution needs no
@@ -65,6 +62,11 @@ def trial_crops(maker: CampaignSettings, atoms: Atoms) -> CellSizes:
     atoms
         The frame at step 0.
 
+    Returns
+    -------
+    cells, refused
+        The cells, and why there is none around some atoms.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -72,12 +74,12 @@ def trial_crops(maker: CampaignSettings, atoms: Atoms) -> CellSizes:
     >>> seeds = [{"element": "Cu", "cubic": True, "repeat": 2}]
     >>> bootstrap = BootstrapMaker(seeds=seeds, n_structures=4, soap={"r_cut": 3.0, "n_max": 3, "l_max": 3, "sigma": 0.3})
     >>> maker = IdealMaker(bootstrap=bootstrap, crop=CropSearchMaker(n_candidates=5, max_atoms=100))
-    >>> sizes = trial_crops(maker, bulk("Cu", cubic=True) * 4)
-    >>> len(sizes.n_atoms), max(sizes.n_atoms) <= 100, sizes.refused
-    (4, True, ())
+    >>> cells, refused = trial_cells(maker, bulk("Cu", cubic=True) * 4)
+    >>> len(cells), max(len(cell) for cell in cells) <= 100, refused
+    (4, True, [])
     """
     if labels_whole(maker, atoms):
-        return CellSizes.of([atoms])
+        return [atoms], []
     uncertainty: Any = _known(maker, atoms)
     found, refused = [], []
     for centre in _centres(maker, atoms):
@@ -93,7 +95,7 @@ def trial_crops(maker: CampaignSettings, atoms: Atoms) -> CellSizes:
             refused.append(f"around atom {centre} ({atoms.symbols[centre]}): {error}")
         else:
             found.append(cell.atoms)
-    return CellSizes.of(found, refused)
+    return found, refused
 
 
 def _known(maker: CampaignSettings, atoms: Atoms) -> Uncertainty | UncertaintyModel:

@@ -116,7 +116,7 @@ class LabelMaker(StableName, Maker):
         Raises
         ------
         InputError
-            The labeller's own error. If no labeller was given, the error adds that this is the default, VASP.
+            The labeller's own error. If it is the default, VASP, the error adds how another is named.
         """
         try:
             self.labeller.check_site(species)
@@ -124,7 +124,7 @@ class LabelMaker(StableName, Maker):
             if self.key != LabelMaker().key:
                 raise
             raise InputError(
-                "no labeller is given but the default, VASP; label: {labeller: {calculator: ...}} or {maker: ...} names another, "
+                "the labeller is the default, VASP; label: {labeller: {calculator: ...}} or {maker: ...} names another, "
                 f"and {error}"
             ) from error
 

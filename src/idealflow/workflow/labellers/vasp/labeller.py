@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from copy import deepcopy
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
 from monty.json import MontyDecoder
 from pymatgen.core import Structure
 from pymatgen.io.vasp import Kpoints
+from pymatgen.io.vasp.inputs import BadIncarWarning
 
-from idealflow.errors import LabelError
-from idealflow.workflow.labellers.static import StaticLabeller
+from idealflow.errors import InputError, LabelError
+from idealflow.labelling import in_a_box
+from idealflow.workflow.labellers.static import StaticLabeller, to_pymatgen
 from idealflow.workflow.labellers.vasp.limits import LabelTimeHandler
 from idealflow.workflow.labellers.vasp.site import check_vasp
 
@@ -61,6 +65,47 @@ class VaspLabeller(StaticLabeller):
             if isinstance(handler, LabelTimeHandler):
                 handler.restart()
         return maker
+
+    def write_inputs(self, atoms: Atoms, directory: Path) -> str:
+        """Write the files that VASP would be given, for a look or a dry run; they need no pseudopotentials.
+
+        Parameters
+        ----------
+        atoms
+            What would be labelled.
+        directory
+            Gets INCAR, KPOINTS, POSCAR and, in place of POTCAR, ``POTCAR.spec``, the names of the pseudopotentials.
+
+        Returns
+        -------
+        str
+            What is worth knowing of them: k points and spin.
+
+        Raises
+        ------
+        InputError
+            If a tag of INCAR is none that pymatgen knows, or has a value of another type.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from ase.build import bulk
+        >>> from idealflow import vasp_static
+        >>> from idealflow.workflow.labellers.vasp import VaspLabeller
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     VaspLabeller(vasp_static("metal")).write_inputs(bulk("Li", a=3.44), Path(folder))
+        'k points 13×13×13 Gamma, ISPIN 1'
+        """
+        inputs = deepcopy(self.maker.input_set_generator).get_input_set(to_pymatgen(in_a_box(atoms)), potcar_spec=True)
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always")
+            inputs["INCAR"].check_params()
+        if wrong := [str(each.message) for each in noted if issubclass(each.category, BadIncarWarning)]:
+            raise InputError(f"{self.method}: VASP would not take these tags: {'; '.join(wrong)}; mend incar")
+        inputs.write_input(directory)
+        grid = _grid(inputs.get("KPOINTS"))
+        k_points = f"KSPACING {inputs['INCAR']['KSPACING']}" if "KSPACING" in inputs["INCAR"] else _shown(grid)
+        return f"k points {k_points}, ISPIN {inputs['INCAR'].get('ISPIN', 1)}"
 
     def _check_document(self, document: Any, structure: Structure) -> None:
         check_inputs(document, self.maker.input_set_generator, structure)
