@@ -32,7 +32,39 @@ def test_threads_are_kept_and_there_are_no_more_than_allowed() -> None:
     for _ in range(3):
         list(in_order(work, range(8)))
     assert len(seen) == 2
-    assert threading.get_ident() not in seen
+    assert threading.get_ident() in seen
+
+
+def test_results_that_nobody_takes_do_not_pile_up() -> None:
+    begun, enough = [], threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if len(begun) == 5:
+            enough.set()
+        return number
+
+    results = in_order(work, range(40))
+    assert next(results) == 0
+    assert enough.wait(60)  # the other thread goes on meanwhile
+    threading.Event().wait(0.05)
+    assert sorted(begun) == [0, 1, 2, 3, 4]  # one was taken, and two wait for each thread
+    assert list(results) == list(range(1, 40))
+
+
+def test_two_callers_at_once() -> None:
+    found = {}
+
+    def call(number: int) -> None:
+        numba.set_num_threads(2)
+        found[number] = list(in_order(lambda task: number * task, range(30)))
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert found == {number: [number * task for task in range(30)] for number in range(4)}
 
 
 def test_an_error_comes_at_its_place_and_no_work_goes_on_after_it() -> None:
