@@ -164,14 +164,13 @@ class NeighbourGrid:
         wanted = np.arange(self._n_atoms) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
         atoms = self.sorted_atoms
         room = _room(wanted, atoms.periodic, atoms.bins, atoms.reach, atoms.starts, atoms.home)
-        pairs = Pairs(
-            np.zeros(len(wanted) + 1, np.int64),
-            np.empty(room, np.int32),
-            np.empty((room, 3), np.int32),
-            np.empty((room, 3)),
-        )
-        n = _fill(wanted, cutoff2, *atoms, *pairs)
-        return Pairs(pairs.offsets, pairs.j[:n], pairs.shift[:n], pairs.vec[:n])
+        offsets = np.zeros(len(wanted) + 1, np.int64)
+        j, shift, vec = np.empty(room, np.int32), np.empty((room, 3), np.int32), np.empty((room, 3))
+        n = _fill(wanted, cutoff2, *atoms, offsets, j, shift, vec)
+        j.resize(n, refcheck=False)  # gives back what was too much, and copies nothing
+        shift.resize((n, 3), refcheck=False)
+        vec.resize((n, 3), refcheck=False)
+        return Pairs(offsets, j, shift, vec)
 
 
 def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: float) -> None:
