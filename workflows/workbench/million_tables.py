@@ -31,16 +31,16 @@ def million_parts() -> str:
 
 
 def million_rounds() -> str:
-    """What the rounds did, and the files that each left, MB."""
+    """What the rounds did, how long they took by the clock, and the files that each left, MB."""
     names = {"end_state": "MD state", "trajectory": "trajectory", "screened": "screen", "model": "model"}
     rows = []
     for row in kept("benchmarks", "million_atoms")["rounds"]:
         files = [digits(row["files_mb"][name], 2) if name in row["files_mb"] else "" for name in names]
         first, last = row["steps"]
-        rows.append([str(row["round"]), f"{first} to {last}", str(row["triggering"]), str(row["labels"]), *files])
-    return markdown(
-        ["round", "steps", "atoms that trigger", "labels", *(f"{name}, MB" for name in names.values())], rows
-    )
+        done = [str(row["round"]), f"{first} to {last}", str(row["triggering"]), str(row["labels"])]
+        rows.append([*done, digits(row["seconds"], 2), *files])
+    heads = ["round", "steps", "atoms that trigger", "labels", "seconds by the clock"]
+    return markdown([*heads, *(f"{name}, MB" for name in names.values())], rows)
 
 
 def million_sizes() -> str:

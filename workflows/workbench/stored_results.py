@@ -392,6 +392,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "watch-delay": lambda name: digits(measured.kept("benchmarks", "watch_delay")["delay"][name], 2),
     "compressed-area": engine_tables.area,
     "gradient-over-dscribe": engine_tables.at_n,
+    "md-at-cutoff": lambda which, name: digits(measured.kept("benchmarks", "md_speed")["cutoffs"][int(which)][name], 2),
     "core-radius": force_field_tables.core_radius_ratio,
     "engine": engine_figure,
     "engine-floor": lambda: f"{measured.profile_sums()[1]:.1f}",

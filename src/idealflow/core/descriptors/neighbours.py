@@ -162,13 +162,15 @@ class NeighbourGrid:
         """Neighbours of the atoms at ``centres``, or of all; ``within`` a distance below the cutoff, Å."""
         cutoff2 = min(self.cutoff, np.inf if within is None else within) ** 2
         wanted = np.arange(self._n_atoms) if centres is None else np.asarray(centres, dtype=np.int64).reshape(-1)
-        offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
-        _count(wanted, cutoff2, *self.sorted_atoms[:-2], offsets)
-        np.cumsum(offsets, out=offsets)
-        n = int(offsets[-1])
-        pairs = Pairs(offsets, np.empty(n, np.int32), np.empty((n, 3), np.int32), np.empty((n, 3)))
-        _fill(wanted, cutoff2, *self.sorted_atoms, *pairs)
-        return pairs
+        atoms = self.sorted_atoms
+        room = _room(wanted, atoms.periodic, atoms.bins, atoms.reach, atoms.starts, atoms.home)
+        offsets = np.zeros(len(wanted) + 1, np.int64)
+        j, shift, vec = np.empty(room, np.int32), np.empty((room, 3), np.int32), np.empty((room, 3))
+        n = _fill(wanted, cutoff2, *atoms, offsets, j, shift, vec)
+        j.resize(n, refcheck=False)  # gives back what was too much, and copies nothing
+        shift.resize((n, 3), refcheck=False)
+        vec.resize((n, 3), refcheck=False)
+        return Pairs(offsets, j, shift, vec)
 
 
 def _check(r: NDArray[Any], h: NDArray[Any], periodic: NDArray[Any], cutoff: float) -> None:
@@ -279,15 +281,14 @@ def _slots(row, low, high, n2, image, starts):  # type: ignore[no-untyped-def]  
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(wanted, cutoff2, h, periodic, bins, reach, starts, slot, home, x, counts):  # type: ignore[no-untyped-def]
-    """Number of neighbours of every centre into ``counts[1:]``; the same arithmetic as :func:`_fill`."""
+def _room(wanted, periodic, bins, reach, starts, home):  # type: ignore[no-untyped-def]
+    """How many atoms, images included, the bins hold that are searched for neighbours of the centres."""
+    room = 0
     for c in range(len(wanted)):
-        own = slot[wanted[c]]
         b2 = home[wanted[c]] % bins[2]
         b1 = home[wanted[c]] // bins[2] % bins[1]
         b0 = home[wanted[c]] // (bins[2] * bins[1])
         low, high = b2 - reach[2], b2 + reach[2]
-        n = 0
         for o0 in range(b0 - reach[0], b0 + reach[0] + 1):
             t0 = o0 // bins[0]
             if t0 != 0 and not periodic[0]:
@@ -298,24 +299,19 @@ def _count(wanted, cutoff2, h, periodic, bins, reach, starts, slot, home, x, cou
                     continue
                 row = ((o0 - t0 * bins[0]) * bins[1] + o1 - t1 * bins[1]) * bins[2]
                 for t2 in range(low // bins[2], high // bins[2] + 1):
-                    if t2 != 0 and not periodic[2]:
-                        continue
-                    first, end = _slots(row, low, high, bins[2], t2, starts)
-                    sx = t0 * h[0, 0] + t1 * h[1, 0] + t2 * h[2, 0] - x[0, own]
-                    sy = t0 * h[0, 1] + t1 * h[1, 1] + t2 * h[2, 1] - x[1, own]
-                    sz = t0 * h[0, 2] + t1 * h[1, 2] + t2 * h[2, 2] - x[2, own]
-                    for s in range(first, end):
-                        dx, dy, dz = x[0, s] + sx, x[1, s] + sy, x[2, s] + sz
-                        n += dx * dx + dy * dy + dz * dz < cutoff2
-        counts[c + 1] = n - 1  # an atom is not its own neighbour
+                    if t2 == 0 or periodic[2]:
+                        first, end = _slots(row, low, high, bins[2], t2, starts)
+                        room += end - first
+    return room
 
 
 @numba.njit(cache=True, nogil=True)
 def _fill(  # type: ignore[no-untyped-def]
     wanted, cutoff2, h, periodic, bins, reach, starts, slot, home, x, order, wraps, offsets, j, shift, vec
 ):
-    """Neighbours of every centre, in the order of their bins."""
+    """Neighbours of every centre, in the order of their bins, and where those of each end; returns how many there are in all."""
     near = np.empty(max(1, len(order)), dtype=np.int64)
+    p = 0
     for c in range(len(wanted)):
         i = wanted[c]
         own = slot[i]
@@ -323,7 +319,6 @@ def _fill(  # type: ignore[no-untyped-def]
         b1 = home[i] // bins[2] % bins[1]
         b0 = home[i] // (bins[2] * bins[1])
         low, high = b2 - reach[2], b2 + reach[2]
-        p = offsets[c]
         for o0 in range(b0 - reach[0], b0 + reach[0] + 1):
             t0 = o0 // bins[0]
             if t0 != 0 and not periodic[0]:
@@ -355,3 +350,5 @@ def _fill(  # type: ignore[no-untyped-def]
                         shift[p, 2] = t2 - wraps[k, 2] + wraps[i, 2]
                         vec[p, 0], vec[p, 1], vec[p, 2] = x[0, s] + sx, x[1, s] + sy, x[2, s] + sz
                         p += 1
+        offsets[c + 1] = p
+    return p

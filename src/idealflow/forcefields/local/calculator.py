@@ -23,11 +23,12 @@ __all__ = ["LocalCalculator"]
 
 #: atoms of one piece of work; slopes of their pairs take some 1 MB, and are still in the cache when they are added to the forces
 CENTRES_AT_ONCE = 512
-_SUMMED_AT_ONCE = 4096  # atoms whose virials are summed first; another number would change the last bits of a stress
 
 #: what results depend on
 _COUNTS = ("positions", "numbers", "cell", "pbc")
-Piece = tuple[int, int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
+Piece = tuple[
+    int, int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]
+]
 
 
 class LocalCalculator(Calculator):
@@ -99,7 +100,7 @@ class LocalCalculator(Calculator):
         kind, cell, pbc = self._kinds(self.atoms), self.atoms.cell.array, self.atoms.pbc
         n, positions = len(kind), np.ascontiguousarray(self.atoms.positions)
         energies = self._reference[kind]
-        forces, virials = np.zeros((n, 3)), np.empty((n, 3, 3))
+        forces, virials = np.zeros((n, 3)), np.zeros((-(-n // fused.SUMMED_AT_ONCE), 3, 3))
         candidates = self.candidates.of(positions, cell, pbc, kind)
         frame = candidates.offsets, candidates.j, candidates.shift, positions, np.where(pbc[:, None], cell, 0.0), kind
         starts, blocks = range(0, n, CENTRES_AT_ONCE), self._blocks_of(candidates, kind)
@@ -108,23 +109,23 @@ class LocalCalculator(Calculator):
             end = min(start + CENTRES_AT_ONCE, n)
             kept, n_centres = int(candidates.offsets[end] - candidates.offsets[start]), end - start
             counts, near, slopes = np.empty(n_centres, np.int64), np.empty(kept, np.int32), np.empty((kept, 3))
-            atomic = np.empty(n_centres)
+            atomic, own = np.empty(n_centres), np.empty((n_centres, 3, 3))
             fused.energies_and_slopes(
                 blocks[start // CENTRES_AT_ONCE], start, *frame, self._cutoff, self._weights,
-                self._charges, self._ranges, atomic, counts, near, slopes, virials[start:end],
+                self._charges, self._ranges, atomic, counts, near, slopes, own,
             )  # fmt: skip
             energies[start:end] += atomic
-            return start, end, candidates.offsets, counts, near, slopes
+            return start, end, candidates.offsets, counts, near, slopes, own
 
         with threads_for(n):
             for done in in_order(piece, starts):
-                fused.gather_forces(*done, forces)
+                fused.gather(*done, forces, virials)
         energy = float(energies.sum())
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if self.atoms.cell.rank == 3:
             virial = np.zeros((3, 3))
-            for first in range(0, n, _SUMMED_AT_ONCE):
-                virial += virials[first : first + _SUMMED_AT_ONCE].sum(axis=0)
+            for part in virials:
+                virial += part
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.cell.volume)
 
     def _blocks_of(self, candidates: Candidates, kind: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -8,6 +8,7 @@ from the positions of the frame. So it does not matter when the list was made, n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +122,7 @@ class CandidateList:
             np.array_equal(old, new) for old, new in zip(others, (cell, pbc, kind), strict=True)
         ):
             return np.inf
-        return float(np.sqrt(((positions - before) ** 2).sum(axis=1).max(initial=0.0)))
+        return float(np.sqrt(_farthest(positions, before)))
 
 
 def _sorted_candidates(
@@ -153,6 +154,19 @@ def _short(shift: NDArray[np.int32]) -> NDArray[np.int16] | NDArray[np.int32]:
     """Images in half the memory, which every step reads, unless one is too far away for it."""
     limit = np.iinfo(np.int16).max
     return shift.astype(np.int16) if -limit <= shift.min(initial=0) and shift.max(initial=0) <= limit else shift
+
+
+@numba.njit(cache=True, nogil=True)
+def _farthest(positions, before):  # type: ignore[no-untyped-def]  # numba compiles it for the types it meets
+    """Square of the largest distance that an atom has moved; no number where a position is none."""
+    farthest = 0.0
+    for i in range(len(positions)):
+        x, y, z = positions[i, 0] - before[i, 0], positions[i, 1] - before[i, 1], positions[i, 2] - before[i, 2]
+        square = x * x + y * y + z * z
+        if math.isnan(square):
+            return square
+        farthest = max(farthest, square)
+    return farthest
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

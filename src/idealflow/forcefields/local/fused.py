@@ -36,7 +36,10 @@ else:
         chunk_slopes,
     )
 
-__all__ = ["energies_and_slopes", "gather_forces"]
+__all__ = ["SUMMED_AT_ONCE", "energies_and_slopes", "gather"]
+
+#: atoms whose virials are summed first; another number would change the last bits of a stress
+SUMMED_AT_ONCE = 4096
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 #: parts are compiled into the kernel, never called by it: code that is linked from several pieces had other last bits in the
@@ -352,25 +355,27 @@ def energies_and_slopes(
 
 
 @numba.njit(cache=CACHED, nogil=True)
-def gather_forces(start, end, offsets, counts, near, slopes, forces):
-    """Add the slopes of atoms ``start`` to ``end`` to the forces on both atoms of each pair, eV/Å.
+def gather(start, end, offsets, counts, near, slopes, virials, forces, sums):
+    """Add the slopes of atoms ``start`` to ``end`` to the forces on both atoms of each pair, eV/Å, and their virials to sums, eV.
 
     Parameters
     ----------
     start, end
         Atoms whose pairs count.
-    offsets, counts, near, slopes
+    offsets, counts, near, slopes, virials
         As :func:`energies_and_slopes` has them.
     forces : (n, 3)
         Changed in place.
+    sums : (n / SUMMED_AT_ONCE, 3, 3), rounded up
+        Changed in place: each is of so many atoms, one after the other.
 
     Examples
     --------
-    >>> forces = np.zeros((2, 3))
-    >>> one = np.array([0, 1, 1]), np.array([1, 0]), np.array([1]), np.array([[0.0, 0.0, -0.5]])
-    >>> gather_forces(0, 2, *one, forces)
-    >>> forces[:, 2].tolist()
-    [-0.5, 0.5]
+    >>> forces, sums = np.zeros((2, 3)), np.zeros((1, 3, 3))
+    >>> one = np.array([0, 1, 1]), np.array([1, 0]), np.array([1]), np.array([[0.0, 0.0, -0.5]]), np.ones((2, 3, 3))
+    >>> gather(0, 2, *one, forces, sums)
+    >>> forces[:, 2].tolist(), sums[0, 0].tolist()
+    ([-0.5, 0.5], [2.0, 2.0, 2.0])
     """
     base = offsets[start]
     for i in range(start, end):
@@ -385,3 +390,6 @@ def gather_forces(start, end, offsets, counts, near, slopes, forces):
         forces[i, 0] += f0
         forces[i, 1] += f1
         forces[i, 2] += f2
+        for row in range(3):
+            for column in range(3):
+                sums[i // SUMMED_AT_ONCE, row, column] += virials[i - start, row, column]
