@@ -158,14 +158,24 @@ def test_clusters_hold_the_core_and_are_bounded_by_lattice_planes():
         normals = planes_of(basis)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         assert len(normals) == 14
-        made = list(clusters(sur, 4, 10.0, np.random.default_rng(0)))
-        assert len({tuple(one.sel.images) for one in made}) == len(made) == 4
+        made = list(clusters(sur, 8, 10.0, np.random.default_rng(0)))
+        assert len({tuple(one.sel.images) for one in made}) == len(made) == 8
+        assert max(np.linalg.norm(one.sel.vectors, axis=1).max() for one in made) > CUTOFF + 2.0 * sur.nearest
         for one in made:
             assert one.sel.core.sum() == (np.linalg.norm(sur.vectors, axis=1) <= CUTOFF).sum()
             heights = one.sel.vectors @ normals.T
             left_out = np.setdiff1d(np.arange(len(sur.indices)), one.sel.images)
-            # every atom that is left out stands beyond a plane that no atom of the cluster reaches
-            assert ((sur.vectors[left_out] @ normals.T) > heights.max(axis=0) + 0.5).any(axis=1).all()
+            neighbours = (lengths_between(sur.vectors, one.sel.vectors) < 3.3).sum(axis=1)
+            # every atom that is left out stands beyond a plane that no atom of the cluster reaches, or would be a sharp corner
+            beyond = ((sur.vectors[left_out] @ normals.T) > heights.max(axis=0) + 0.5).any(axis=1)
+            assert (beyond | (neighbours[left_out] < 6)).all()
+            # and no other atom is one, but for those next to the core
+            far = np.linalg.norm(one.sel.vectors, axis=1) > CUTOFF + sur.nearest
+            assert (neighbours[one.sel.images][far] - 1 >= 6).all()
+
+
+def lengths_between(a, b):
+    return np.linalg.norm(a[:, None] - b[None], axis=2)
 
 
 def test_adsorbates_and_gas_are_told_from_oxides_and_bodies():

@@ -62,3 +62,15 @@ def test_a_law_of_lithium_is_used_within_its_sizes_alone():
     rows = {row["campaign"]: (row, found) for system, row, found in tables.campaigns() if system.size == "quick"}
     assert not tables.gain_by_law(*rows["li-fcc"]).startswith("(")
     assert tables.gain_by_law(*rows["li-polycrystal"]).startswith("(")
+
+
+def test_labels_are_counted_within_their_steps_and_decline_where_the_page_says_so():
+    counted, rows = tables.counted_labels(), cells(tables.labels_before_and_now())
+    for each, row in zip(counted, rows, strict=True):
+        assert row[4].split(" in ") == [str(len(each.at)), spaced(each.n_steps)]
+        assert all(0 <= at <= each.n_steps for at in each.at)
+        assert int(row[6]) == sum(at <= each.trial[1] for at in each.at)
+    lithium, alumina, iridium = rows
+    assert float(lithium[8]) < 0.1 * float(lithium[7])
+    assert int(alumina[6]) == 0
+    assert float(iridium[5]) < 0.1 * float(iridium[3])

@@ -1,8 +1,11 @@
 """Equal to sevenn, the oracle: run by `make test-sevennet` in an environment of its own."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.io import read
 
 from idealflow.errors import InputError
 from idealflow.forcefields import get_force_field, load_force_field, pretrained_force_field, weights_file
@@ -11,6 +14,7 @@ from idealflow.testing import check_labeller
 from support.labelled_cells import copper_cells
 
 pytestmark = pytest.mark.sevennet
+FIRST_SET = Path(__file__).parents[2] / "workflows" / "benchmarks" / "data" / "first_set.xyz.gz"
 
 
 def sheared_copper():
@@ -40,6 +44,20 @@ def test_energy_forces_and_stress_are_those_of_sevenn(name, frame):
     assert abs(ours.get_potential_energy() - theirs.get_potential_energy()) / len(ours) < 2e-6
     np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), rtol=0, atol=2e-5)
     np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), rtol=0, atol=1e-6)
+
+
+def test_labels_of_the_first_set_in_gas_are_sevenns():
+    from sevenn.calculator import SevenNetCalculator
+
+    first = read(FIRST_SET, ":")
+    assert len(first) == 77
+    for labelled in sorted(first, key=len)[::19]:
+        atoms = labelled.copy()
+        atoms.calc = SevenNetCalculator("7net-0", device="cpu")
+        assert abs(atoms.get_potential_energy() - labelled.get_potential_energy()) / len(atoms) < 5e-5
+        np.testing.assert_allclose(
+            atoms.get_forces(), labelled.get_forces(), rtol=0, atol=0.01
+        )  # it is kept with four digits
 
 
 def test_a_species_that_the_weights_do_not_know_is_refused():

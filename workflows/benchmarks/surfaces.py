@@ -109,9 +109,9 @@ def bare_particle() -> Case:
 
 
 def fitted() -> tuple[list[Atoms], Calculator]:
-    """The first set, and a local force field that was fitted to it."""
+    """The first set, and a local force field fitted to it, of eight radial functions: frames stay those of `surfaces_before`."""
     first = read(FIRST_SET, ":")
-    field = get_force_field("local", species=["H", "N", "Ir"])
+    field = get_force_field("local", species=["H", "N", "Ir"], n_radial=8)
     field.fit(first, steps=1500, seed=0)
     return [Atoms(one.symbols, one.positions, cell=one.cell, pbc=one.pbc) for one in first], field.calculator()
 

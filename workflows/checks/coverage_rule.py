@@ -124,7 +124,7 @@ def run(
         "n_uncertain": int(uncertain.sum()),
         "triggering": triggering,
         "highest_hidden": float(highest),
-        "covered_error": silent,
+        "covered_error": None if np.isnan(silent) else silent,  # no uncertain atom is covered
         "in_distribution_error": quiet,
     }
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from workbench.power_law import read
 
 Rows = list[dict[str, Any]]
 WORKFLOWS = Path(__file__).resolve().parents[1]
+LITHIUM_FROM = 48_000  # step of 1 fs; 2 000 steps before its jump in temperature, as in the trial
 BINS = ((1, 1), (2, 2), (3, 3), (4, 10**9))  # substructures of a frame, least and most
 
 
@@ -107,4 +109,72 @@ def efficiency(way: str, workers: str) -> str:
     return f"{100 * next(row['efficiency'] for row in kept[way] if row['workers'] == int(workers)):.0f}"
 
 
-TABLES: dict[str, Callable[[], str]] = {"systems": accelerations, "per-frame": per_frame}
+@dataclass(frozen=True)
+class Labels:
+    """Labels that a system asked for in its trial, by the first version and the defaults, and now.
+
+    Attributes
+    ----------
+    name, n_atoms
+    trial : labels and steps of the trial
+    at : steps of the labels now, from where they are counted
+    n_steps : now
+    """
+
+    name: str
+    n_atoms: int
+    trial: tuple[int, int]
+    at: list[float]
+    n_steps: int
+
+
+def counted_labels() -> list[Labels]:
+    """The three systems of the trial, now by the settings of their pages."""
+    lithium = stored("li_melting", "paper")
+    crystal = lithium["ancestry"][0]
+    times = [1000 * row["time_ps"] for row in lithium["labels"] if row["campaign"] == crystal["campaign"]]
+    alumina = next(row for row in stored("al2o3", "decline")["after_labels"] if row["began"] == "cells")
+    iridium = stored("haber_bosch", "paper")
+    return [
+        Labels(
+            "lithium, 9R: 2 ps at 200 K, then 800 K", 504, (131, 5100),
+            [time - LITHIUM_FROM for time in times if time >= LITHIUM_FROM], crystal["n_steps"] - LITHIUM_FROM,
+        ),
+        Labels(
+            "alumina from its jump to 9 000 K on, after the small cell", 810, (3, 10),
+            [step - alumina["hot_from"] for step in alumina["at"]], alumina["steps"] - alumina["hot_from"],
+        ),
+        Labels(
+            "Ir₂₀₁ in gas at 1 200 K, a warm first set", 421, (53, 140),
+            [cell["step"] for cell in iridium["cells"] if cell["campaign"] == iridium["ancestry"][0]["campaign"]],
+            iridium["ancestry"][0]["n_steps"],
+        ),
+    ]  # fmt: skip
+
+
+def labels_before_and_now() -> str:
+    """Labels for each 1 000 steps, in the trial and now, and how they decline."""
+    heads = [
+        "", "atoms", "trial: labels in steps", "per 1 000", "now: labels in steps", "per 1 000", "in as many steps as the trial",
+        "per 1 000, first half", "last quarter",
+    ]  # fmt: skip
+    rows = []
+    for each in counted_labels():
+        n, steps = each.trial
+        halves = [
+            1000
+            * sum(begin * each.n_steps <= at <= end * each.n_steps for at in each.at)
+            / ((end - begin) * each.n_steps)
+            for begin, end in ((0.0, 0.5), (0.75, 1.0))
+        ]
+        rows.append([
+            each.name, str(each.n_atoms), f"{n} in {thousands(steps)}", f"{1000 * n / steps:.0f}",
+            f"{len(each.at)} in {thousands(each.n_steps)}", digits(1000 * len(each.at) / each.n_steps),
+            str(sum(at <= steps for at in each.at)), *(digits(rate) if rate else "0" for rate in halves),
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "systems": accelerations, "per-frame": per_frame, "labels": labels_before_and_now,
+}  # fmt: skip

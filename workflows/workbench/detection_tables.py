@@ -34,12 +34,14 @@ def areas() -> str:
     return markdown(heads, rows)
 
 
-def chain() -> str:
+def chain(system: str) -> str:
     """Labels that each campaign of the chain spent, and errors of the models after each: meV/atom and meV/Å."""
+    found_of = kept("checks", "phase_chain")
+    chains = {measure: found_of[f"{system}_{measure}"] for measure in ("soap", "mixture")}
+    phases = list(chains["soap"]["after_other"])
     rows = []
-    for measure, found in kept("checks", "phase_chain").items():
-        for number, after in enumerate(("after_liquid", "after_bcc")):
+    for measure, found in chains.items():
+        for number, after in enumerate(("after_liquid", "after_other")):
             errors = [f"{energy:+.1f}, {force:.0f}" for energy, force in found[after].values()]
-            rows.append([f"`{measure}`", ("liquid", "bcc")[number], str(found["labels"][number]), *errors])
-    phases = next(iter(kept("checks", "phase_chain").values()))["after_bcc"]
+            rows.append([f"`{measure}`", ("liquid", phases[-1])[number], str(found["labels"][number]), *errors])
     return markdown(["", "after", "labels", *phases], rows)

@@ -116,15 +116,15 @@ def coverage() -> str:
     ]  # fmt: skip
     rows = []
     for row in kept("checks", "coverage_rule").values():
-        covered, known = 1e3 * row["covered_error"], 1e3 * row["in_distribution_error"]
+        covered, known = row["covered_error"], 1e3 * row["in_distribution_error"]
         rows.append([
             named(row["system"]),
             f"`{row.get('measure', 'soap')}`",
             thousands(row["n_environments"]),
             str(row["n_labels"]),
             f"{100 * row['triggering']:.1f} % of {row['n_uncertain']}",
-            f"{row['highest_hidden']:.1f} τ",
-            f"{covered:.1f} ({known:.1f}) meV/Å",
+            f"{row['highest_hidden']:.1f} τ" if row["highest_hidden"] else "–",
+            f"{'–' if covered is None else f'{1e3 * covered:.1f}'} ({known:.1f}) meV/Å",
         ])  # fmt: skip
     return markdown(heads, rows)
 

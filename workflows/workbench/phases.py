@@ -122,7 +122,7 @@ def _hcp(symbol: str, a: float) -> Callable[[], Atoms]:
     return lambda: bulk(symbol, "hcp", a=a, c=a * (8 / 3) ** 0.5, orthorhombic=True) * (4, 3, 3)
 
 
-def _d03() -> Atoms:
+def d03() -> Atoms:
     """Ni₃Al on a body-centred lattice: D0₃, 128 atoms."""
     atoms = bulk("Ni", "bcc", a=2.86, cubic=True) * 4
     places = np.rint(atoms.positions / 1.43).astype(int)
@@ -140,7 +140,7 @@ SYSTEMS = {
         Phases(
             "Al", ("Al",), EMT, _fcc("Al", 4.01), 400, 1200, 3000, {"bcc": _bcc("Al", 3.19), "hcp": _hcp("Al", 2.83)}
         ),
-        Phases("Ni3Al", ("Ni", "Al"), EMT, lambda: nickel_aluminide(4), 400, 2200, 5500, {"D03": _d03}),
+        Phases("Ni3Al", ("Ni", "Al"), EMT, lambda: nickel_aluminide(4), 400, 2200, 5500, {"D03": d03}),
         Phases(
             "Li",
             ("Li",),

@@ -2,7 +2,9 @@
 
 Around a corner no periodic cell of moderate size continues the particle: whatever meets across its faces is broken. A cluster
 meets nothing. Its new faces are planes of the lattice that is found around the centre, the widest spaced ones (for fcc metals
-{111} and {100}), half-way between two layers, the first that leaves the core whole or the next one.
+{111} and {100}), half-way between two layers, the first that leaves the core whole or one of the next two. Where such planes meet
+they leave corners that are sharper than any of a particle: atoms with less than half of the neighbours of one in bulk are left
+out, one layer of them after another, but for those next to the core.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ ONTO = 0.25
 LEAST_SHARE = 0.6
 #: how far beyond the core's sphere a plane lies at least, Å: on it the core's outermost atoms would be surface atoms
 BEYOND = 1.0
+#: planes lie up to so many layers farther out than the first one possible
+FARTHER = 2
+#: pairs up to so many times the nearest-neighbour distance are neighbours
+BONDED = 1.3
 #: sine of the smallest angle between basis vectors, and least volume of a basis of unit vectors
 FLAT = 0.3
 #: directions of the bounding planes where there is no lattice: those of a truncated octahedron
@@ -129,6 +135,36 @@ def planes_of(basis: Floats) -> Floats:
     return np.asarray(reciprocal[length <= WIDEST * length.min()])
 
 
+def blunted(
+    chosen: NDArray[np.bool_], fixed: NDArray[np.bool_], pairs: NDArray[np.int64], least: float
+) -> NDArray[np.bool_]:
+    """Leave out atoms of a cluster that have fewer than ``least`` neighbours in it, until none is left but those that are fixed.
+
+    Parameters
+    ----------
+    chosen, fixed : (n,) bool
+        The cluster, and the atoms that stay in it.
+    pairs : (m, 2)
+        Atoms that are neighbours.
+    least
+        Fewest neighbours.
+
+    Examples
+    --------
+    A chain of four atoms, of which the last has one neighbour, and then the third; the first two stay:
+
+    >>> chain = np.array([[0, 1], [1, 2], [2, 3]])
+    >>> blunted(np.ones(4, dtype=bool), np.array([True, True, False, False]), chain, 2).tolist()
+    [True, True, False, False]
+    """
+    while True:
+        inside = pairs[chosen[pairs].all(axis=1)]
+        sharp = chosen & ~fixed & (np.bincount(inside.reshape(-1), minlength=len(chosen)) < least)
+        if not sharp.any():
+            return chosen
+        chosen = chosen & ~sharp
+
+
 def clusters(sur: Surroundings, count: int, vacuum: float, rng: np.random.Generator) -> Iterator[Cluster]:
     """Cut clusters around a centre that hold its core: no two alike, the smallest first.
 
@@ -173,17 +209,22 @@ def clusters(sur: Surroundings, count: int, vacuum: float, rng: np.random.Genera
         layer = np.angle(phase) / (2.0 * np.pi) * spacing
         first = layer + spacing * (np.ceil((sur.cutoff + BEYOND - layer) / spacing - 0.5) + 0.5)
     heights = sur.vectors @ normals.T
+    held = core.copy()
+    held[sur.anchor[sur.adsorbed & core]] = True  # the metal of what sits in the core
+    fixed = held | (distance <= sur.cutoff + sur.nearest)
+    solid = np.flatnonzero(body)
+    pairs = solid[cKDTree(sur.vectors[solid]).query_pairs(BONDED * sur.nearest, output_type="ndarray")]
+    neighbours = np.bincount(pairs.reshape(-1), minlength=len(body))
+    least = 0.5 * float(neighbours[core & body].max(initial=0))
     seen: set[tuple[int, ...]] = set()
     for attempt in range(4 * count):
         if len(seen) >= count:
             return
-        farther = rng.integers(0, 2, len(normals)) if attempt else np.zeros(len(normals), dtype=int)
+        farther = rng.integers(0, FARTHER + 1, len(normals)) if attempt else np.zeros(len(normals), dtype=int)
         inside = (heights <= first + spacing * farther).all(axis=1)
-        chosen = core | (inside & body)
-        # what sits on the cluster's metal comes along, and the metal of what sits in the core
-        held = sur.adsorbed & (chosen[sur.anchor] | core)
-        chosen[sur.anchor[sur.adsorbed & core]] = True
-        chosen |= held & (inside | core)
+        chosen = blunted(held | (inside & body), fixed, pairs, least)
+        # what sits on the cluster's metal comes along
+        chosen |= sur.adsorbed & chosen[sur.anchor] & inside
         whole = np.isin(sur.molecule, sur.molecule[chosen]) & (sur.molecule >= 0)
         images = np.flatnonzero(chosen | whole)
         key = tuple(images.tolist())
