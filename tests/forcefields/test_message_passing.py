@@ -13,7 +13,7 @@ from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import get_force_field, load_force_field, reach_of
 from idealflow.forcefields.m3gnet import M3GNetForceField, from_matgl, from_mattersim
 from idealflow.forcefields.m3gnet.basis import BesselFunctions, SmoothFunctions
-from idealflow.forcefields.message_passing import Evaluator, frame_of
+from idealflow.forcefields.message_passing import Evaluator, evaluation, frame_of
 from idealflow.forcefields.message_passing.devices import memory_budget
 from idealflow.forcefields.toolkit import absolute_errors
 from support.labelled_cells import copper_cells
@@ -139,9 +139,10 @@ def test_errors_are_computed_many_structures_at_once(monkeypatch):
         Evaluator, "with_slopes", lambda self, frame: passes.append(len(frame.kind)) or own(self, frame)
     )
     n_pairs = len(learner.samples(cells[:1])[0].frame.pairs.j)
-    for budget, n_passes in ((10 * n_pairs, 1), (2 * n_pairs + 200, 3), (1, 5)):
+    bytes_per_pair = evaluation.memory_budget(torch.device("cpu")) / Evaluator(learner.network, 5.0).pairs_at_once
+    for budget, n_passes in ((10 * n_pairs, 1), (2.2 * n_pairs, 3), (1, 5)):
         passes.clear()
-        monkeypatch.setattr(learner, "_evaluator", lambda _, n=budget: Evaluator(learner.network, 5.0, pairs_at_once=n))
+        monkeypatch.setattr(evaluation, "memory_budget", lambda _, n=budget: int(n * bytes_per_pair))
         np.testing.assert_allclose(learner.errors(cells), one_by_one, rtol=1e-4, atol=1e-6)
         assert (len(passes), sum(passes)) == (n_passes, sum(map(len, cells)))
 
