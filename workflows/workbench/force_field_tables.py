@@ -15,6 +15,7 @@ NAMES = {
     "m3gnet-small": "M3GNet 2 × 32",
     "mace": "MACE, 64 channels",
     "chgnet": "CHGNet, from its weights",
+    "sevennet": "SevenNet-0, as it is",
 }
 
 
