@@ -118,6 +118,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "bootstrap.force_field_settings: cutoff must be a positive number, got '4A'"),
     "steps in words": ({"bootstrap": {"force_field_settings": {"fit_steps": "many"}}}, "fit_steps must be a whole number"),
     "unknown setting of a force field": ({"bootstrap": {"force_field_settings": {"width": 8}}}, "argument 'width'"),
+    "device of a force field": (
+        {"bootstrap": {"force_field": "m3gnet-small", "force_field_settings": {"device": "cuda"}}},
+        "IDEALFLOW_FORCE_FIELD_DEVICE=cuda",
+    ),
     "species of a force field": ({"bootstrap": {"force_field_settings": {"species": ["Cu"]}}}, "species is the campaign's"),
     "radius in words": ({"bootstrap": {"soap": SOAP | {"r_cut": "3.0x"}}}, "bootstrap.soap: r_cut must exceed 1 Å, got '3.0x'"),
     "unknown compression": (

@@ -46,6 +46,18 @@ def imported(statement: str, *arguments: str) -> set[str]:
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
+_FORCES = """
+from ase.build import bulk
+from idealflow.forcefields import get_force_field
+force_field = get_force_field("m3gnet-small", species=["Cu"])
+force_field.network.seen.fill_(True)
+for pairs_at_once in (None, 100):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = force_field.calculator(pairs_at_once)
+    atoms.get_forces()
+"""
+
+
 @pytest.fixture(scope="module")
 def former(tmp_path_factory):
     """A finished campaign as version 0.1.0 left it."""
@@ -68,6 +80,10 @@ def finished(tmp_path_factory):
 )
 def test_what_needs_no_campaign_imports_nothing_heavy(statement, arguments):
     assert not imported(statement, *arguments) & (COMPUTING | DRAWING | FILTERS | NUMBERS)
+
+
+def test_forces_by_message_passing_wait_for_no_algebra_and_no_compiler():
+    assert not imported(_FORCES) & {"sympy", "matgl", "lightning", "torch_geometric", "e3nn", "jobflow", "pymatgen"}
 
 
 @pytest.mark.parametrize("option", [(), ("--json",)], ids=["text", "json"])

@@ -14,7 +14,9 @@ from idealflow.errors import ArtifactError, InputError
 from idealflow.forcefields import get_force_field, load_force_field, reach_of
 from idealflow.forcefields.m3gnet import M3GNetForceField, from_matgl, from_mattersim
 from idealflow.forcefields.m3gnet.basis import BesselFunctions, SmoothFunctions
-from idealflow.forcefields.message_passing import Evaluator, frame_of
+from idealflow.forcefields.message_passing import Evaluator, evaluation, frame_of
+from idealflow.forcefields.message_passing.devices import memory_budget
+from idealflow.forcefields.toolkit import absolute_errors
 from support.labelled_cells import copper_cells
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -50,6 +52,26 @@ def test_a_model_of_matgl_gives_what_matgl_says(variant):
     assert atoms.get_potential_energy() == pytest.approx(stored["energy"], abs=1e-5)
     np.testing.assert_allclose(atoms.get_forces(), stored["forces"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(atoms.get_stress(), stored["stress"], rtol=0, atol=1e-6)
+
+
+def test_a_model_of_mattersim_gives_what_mattersim_says():
+    stored = json.loads((FIXTURES / "m3gnet" / "mattersim.json").read_text())
+    state = {name: torch.tensor(value, dtype=torch.float64) for name, value in stored["state"].items()}
+    settings, weights = from_mattersim(state)
+    assert (settings["variant"], settings["species"][-1]) == ("mattersim", "Cu")
+    force_field = M3GNetForceField.with_weights(settings, weights, species=["Al", "Cu"], precision="double")
+    atoms = Atoms(
+        stored["symbols"], stored["positions"], cell=stored["cell"], pbc=True, calculator=force_field.calculator()
+    )
+    assert atoms.get_potential_energy() == pytest.approx(stored["energy"], rel=1e-6)  # weights in single precision
+    assert np.abs(stored["forces"]).max() > 1.0
+    np.testing.assert_allclose(atoms.get_forces(), stored["forces"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), stored["stress"], rtol=0, atol=1e-6)
+    fewer = {name: value[:2] if name.endswith("atom_mlp.linear.weight") else value for name, value in state.items()}
+    with pytest.raises(
+        InputError, match="mixes up numbers of radial functions and degrees where they differ, here 2 and 1"
+    ):
+        from_mattersim(fewer)
 
 
 def test_foreign_weights_are_refused_by_name():
@@ -105,6 +127,33 @@ def test_energies_of_some_atoms_need_their_surroundings_only(alloy):
     energies = with_random_weights(cutoff=3.0, three_body_cutoff=3.0).atomic_energies()
     some = np.array([0, 40])
     np.testing.assert_allclose(energies(row, some), energies(row)[some], rtol=0, atol=1e-11)
+
+
+def test_errors_are_computed_many_structures_at_once(monkeypatch):
+    cells = copper_cells(5, 3)
+    del cells[1].calc.results["stress"]
+    learner = M3GNetForceField(["Cu"], n_blocks=1, units=4)
+    learner.fit(cells, steps=2)
+    one_by_one = absolute_errors(learner.calculator(), cells, ["Cu"])
+    passes, own = [], Evaluator.with_slopes
+    monkeypatch.setattr(
+        Evaluator, "with_slopes", lambda self, frame: passes.append(len(frame.kind)) or own(self, frame)
+    )
+    n_pairs = len(learner.samples(cells[:1])[0].frame.pairs.j)
+    bytes_per_pair = evaluation.memory_budget(torch.device("cpu")) / Evaluator(learner.network, 5.0).pairs_at_once
+    for budget, n_passes in ((10 * n_pairs, 1), (2.2 * n_pairs, 3), (1, 5)):
+        passes.clear()
+        monkeypatch.setattr(evaluation, "memory_budget", lambda _, n=budget: int(n * bytes_per_pair))
+        np.testing.assert_allclose(learner.errors(cells), one_by_one, rtol=1e-4, atol=1e-6)
+        assert (len(passes), sum(passes)) == (n_passes, sum(map(len, cells)))
+
+
+def test_parts_fit_into_what_other_processes_leave_of_a_gpu(monkeypatch):
+    gigabyte = 1 << 30
+    for free, own, budget in ((80, 0, 10.0), (20, 0, 10.0), (10, 60, 10.0), (12, 0, 5.0), (4, 1, 2.5)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, n=free: (n * gigabyte, 80 * gigabyte))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _, n=own: n * gigabyte)
+        assert memory_budget(torch.device("cuda")) / gigabyte == budget
 
 
 def test_reach_is_a_cutoff_a_layer_and_no_further():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from idealflow.errors import IdealflowError
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.trial import Effort, Known, Trial, Verdict, attempts, train
@@ -72,19 +74,20 @@ class Scripted:
     name = "scripted"
 
     def __init__(self, *script: tuple[float, float]) -> None:
-        self.script, self.at, self.updates = list(script), [0], []
+        self.script, self.at, self.updates, self.judged = list(script), [0], [], []
 
     def copy(self) -> Scripted:
         return self
 
     def errors(self, dataset: list[str]) -> np.ndarray:
+        self.judged.append((self.at[0], *dataset))
         new, validation = self.script[self.at[0]]
         return errors(new if dataset == ["new"] else validation)
 
     def update(self, *_: object, steps: int, lr: float, seed: int) -> SimpleNamespace:
         self.at[0] += 1
         self.updates.append((steps, round(lr, 6), seed))
-        return SimpleNamespace(atom_steps=10 * steps, loss=[0.5])
+        return SimpleNamespace(atom_steps=10 * steps, loss=[0.5], errors=errors(self.script[self.at[0]][0]))
 
 
 KNOWN = Known([], [], ["v"], ["validation"])  # type: ignore[list-item]  # names stand for structures
@@ -103,6 +106,23 @@ def test_an_update_goes_on_until_the_new_labels_are_learned() -> None:
     assert trial.new_after[0, 1] == 0.15
     never = Scripted((0.5, 0.1), (0.4, 0.1), (0.3, 0.1), (0.3, 0.1))
     assert train(never, ["new"], KNOWN, EFFORT, seed=7).steps == 50
+
+
+def test_errors_are_computed_once() -> None:
+    slow = Scripted((0.5, 0.1), (0.4, 0.1), (0.15, 0.1))
+    train(slow, ["new"], KNOWN, EFFORT, seed=7)
+    # an update's report has those of the new structures
+    assert slow.judged == [(0, "new"), (0, "validation"), (1, "validation"), (2, "validation")]
+
+
+def test_a_report_of_other_structures_is_refused() -> None:
+    class Wide(Scripted):
+        def update(self, *given: object, **how: Any) -> SimpleNamespace:
+            report = super().update(*given, **how)
+            return SimpleNamespace(**vars(report) | {"errors": errors(0.1, 0.2)})
+
+    with pytest.raises(IdealflowError, match=r"errors of each new structure, \(1, 3\), got \(2, 3\)"):
+        train(Wide((0.5, 0.1), (0.4, 0.1)), ["new"], KNOWN, EFFORT, seed=7)
 
 
 def test_without_a_validation_set_there_is_one_stretch() -> None:

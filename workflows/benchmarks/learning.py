@@ -82,7 +82,7 @@ SYSTEMS = {
 
 @dataclass(frozen=True)
 class Way:
-    """A way to learn; the defaults are a campaign's."""
+    """A way to learn; the defaults are a campaign's. Consolidations begin with the present or the last consolidated weights."""
 
     n_steps: int = 20
     max_steps: int = 60
@@ -93,6 +93,7 @@ class Way:
     last: int = LAST
     rate: float = LocalForceField.consolidation_rate
     polish: int = 0
+    begins: str = "present"
 
 
 WAYS = {
@@ -104,6 +105,7 @@ WAYS = {
     "half the replay, uniform": Way(n_replay=16, replay="uniform"),
     "no consolidation": Way(every=0),
     "only the last consolidation": Way(every=N_RUN),
+    "from consolidated weights": Way(begins="consolidated"),
     "half the rate": Way(rate=4e-3),
     "shorter end": Way(last=2),
     "half the rate, shorter end": Way(rate=4e-3, last=2),
@@ -215,9 +217,10 @@ class Campaign:
 
     def consolidate(self, number: int, steps: int) -> None:
         """All labels together."""
-        trained, keys = self.force_field.copy(), self.ledger.keys
+        begins = self.consolidated if self.way.begins == "consolidated" else self.force_field
+        trained, keys = begins.copy(), self.ledger.keys
         structures = [self.structures[key] for key in keys]
-        before = trained.errors(structures)
+        before = self.force_field.errors(structures)
         training = [self.structures[key] for key in self.ledger.training_keys]
         trained.consolidate(
             training, steps=steps, lr=self.way.rate * (GENTLER if self.counts["discarded"] else 1.0), seed=number

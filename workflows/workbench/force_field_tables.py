@@ -10,7 +10,13 @@ from workbench.markdown import digits, markdown, thousands
 from workbench.measured_tables import WORKFLOWS, kept
 
 RESULTS = WORKFLOWS / "benchmarks" / "results"
-NAMES = {"local": "built-in", "m3gnet-small": "M3GNet 2 × 32", "mace": "MACE, 64 channels"}
+NAMES = {
+    "local": "built-in",
+    "m3gnet-small": "M3GNet 2 × 32",
+    "mace": "MACE, 64 channels",
+    "chgnet": "CHGNet, from its weights",
+    "sevennet": "SevenNet-0, as it is",
+}
 
 
 def _rows_of(name: str) -> list[dict[str, Any]]:
@@ -68,15 +74,31 @@ def _four(errors: dict[str, list[float]]) -> Iterator[str]:
 
 
 def drifts() -> str:
-    """Drift of the energy without a thermostat."""
+    """Time per atom, and drift of the energy without a thermostat."""
     stored = kept("benchmarks", "force_fields")
-    heads = ["", "drift, µeV/atom/ps", "scatter, µeV/atom"]
+    heads = ["", "µs per atom and step", "drift, µeV/atom/ps", "scatter, µeV/atom"]
     rows = [
-        [title, f"{1e3 * moved['drift_meV_per_ps']:.2f}", f"{1e3 * moved['scatter_meV']:.1f}"]
+        [
+            title,
+            f"{moved['us_per_atom']:.0f}",
+            f"{1e3 * moved['drift_meV_per_ps']:.2f}",
+            f"{1e3 * moved['scatter_meV']:.1f}",
+        ]
         for name, title in NAMES.items()
         for moved in [stored[name]["nve"]]
     ]
     return markdown(heads, rows)
+
+
+def kit_costs() -> str:
+    """What a process costs that starts with a force field, and the conformance kit (benchmarks/force_field_kit.py)."""
+    stored = kept("benchmarks", "force_field_kit")
+    rows = [
+        [title, f"{row['start_s']:.1f}", f"{row['kit_s']:.0f}" if "kit_s" in row else ""]
+        for name, title in {**NAMES, "m3gnet": "M3GNet 4 × 128"}.items()
+        if (row := stored.get(name)) is not None
+    ]
+    return markdown(["", "start, s", "kit, s"], rows)
 
 
 def short_campaigns() -> str:

@@ -363,6 +363,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "md-speed": force_field_tables.md_speed,
     "force-fields": force_field_tables.force_fields,
     "drifts": force_field_tables.drifts,
+    "kit-costs": force_field_tables.kit_costs,
     "core-radius": force_field_tables.core_radius,
     "short-campaigns": force_field_tables.short_campaigns,
     "parts-of-frames": force_field_tables.parts_of_frames,

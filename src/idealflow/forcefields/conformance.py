@@ -69,8 +69,9 @@ def check_force_field(
     """Check a force field: derivatives, symmetries, determinism, files, refusal of bad input, masked forces, and unusual frames.
 
     Unusual frames are periodic in two directions, one or none, have a left-handed cell, hold one atom, or two far apart.
-    Where the calculator can divide large frames (it takes ``pairs_at_once``), parts are held against the whole. What it says in a
-    second process, and with two threads there, must be the same from run to run.
+    Large ones hold a thousand atoms, copies of a cell. Where the calculator can divide frames (it takes ``pairs_at_once``), parts
+    are held against the whole. What it says in a second process, and with two threads there, must be the same from run to run;
+    that is left out for a class that no other process can import.
 
     Parameters
     ----------
@@ -185,8 +186,12 @@ def _check_repeatable(
     again = force_field.copy()
     again.fit(dataset, steps=steps, seed=seed)
     require(_same(trained, again, dataset), "two fits with one seed give the same force field, to the bit")
-    again.update(dataset[:1], dataset[1:], steps=steps, lr=1e-4, seed=seed)
+    report = again.update(dataset[:1], dataset[1:], steps=steps, lr=1e-4, seed=seed)
     require(not _same(trained, again, dataset), "an update changes the force field, and no copy of it")
+    require(
+        np.array_equal(report.errors, again.errors(dataset[:1]), equal_nan=True),
+        "the report of an update has the errors that errors() gives of the new structures",
+    )
 
 
 def _check_files(trained: ForceField, dataset: Sequence[Atoms], steps: int, seed: int) -> None:

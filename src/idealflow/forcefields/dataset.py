@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from idealflow.errors import InputError
 
-__all__ = ["Targets", "absolute_errors", "check_dataset", "targets_of"]
+__all__ = ["Prediction", "Targets", "absolute_errors", "check_dataset", "errors_of_predictions", "targets_of"]
+
+Float = NDArray[np.float64]
+
+#: energy of a structure, eV, its forces (n_atoms, 3), eV/Å, and its stress (6,), eV/Å³, None if it has no volume
+Prediction = tuple[float, Float, Float | None]
 
 
 @dataclass(frozen=True)
@@ -152,13 +157,44 @@ def absolute_errors(calculator: Any, dataset: Sequence[Atoms], species: Sequence
     >>> absolute_errors(EMT(), [dimer], ["Cu"]).round(2).tolist()  # eV/atom, eV/Å, eV/Å³
     [[1.88, 0.91, nan]]
     """
-    out = np.full((len(dataset), 3), np.nan)
-    for row, atoms, target in zip(out, dataset, check_dataset(dataset, species), strict=True):
-        frame = atoms.copy()
-        frame.calc = calculator
-        forces = frame.get_forces()
-        row[0] = abs(frame.get_potential_energy() - target.energy) / len(frame)
+    targets = check_dataset(dataset, species)
+
+    def predicted() -> Iterable[Prediction]:
+        for atoms, target in zip(dataset, targets, strict=True):
+            frame = atoms.copy()
+            frame.calc = calculator
+            forces = frame.get_forces()
+            stress = frame.get_stress() if target.stress is not None and frame.cell.rank == 3 else None
+            yield float(frame.get_potential_energy()), forces, stress
+
+    return errors_of_predictions(predicted(), targets)
+
+
+def errors_of_predictions(predictions: Iterable[Prediction], targets: Sequence[Targets]) -> Float:
+    """Absolute errors of predictions, which a model may have computed many structures at once.
+
+    Parameters
+    ----------
+    predictions
+        Energy, forces and stress of each structure.
+    targets
+        Their labels, as :func:`check_dataset` reads them.
+
+    Returns
+    -------
+    (n, 3)
+        As of :func:`absolute_errors`.
+
+    Examples
+    --------
+    >>> label = Targets(energy=-7.0, forces=np.zeros((2, 3)), stress=None, force_weight=np.ones(2))
+    >>> errors_of_predictions([(-6.9, np.full((2, 3), 0.2), None)], [label]).round(3).tolist()
+    [[0.05, 0.2, nan]]
+    """
+    out = np.full((len(targets), 3), np.nan)
+    for row, (energy, forces, stress), target in zip(out, predictions, targets, strict=True):
+        row[0] = abs(energy - target.energy) / len(forces)
         row[1] = np.abs(forces - target.forces).mean()
-        if target.stress is not None and frame.cell.rank == 3:
-            row[2] = np.abs(frame.get_stress() - target.stress).mean()
+        if target.stress is not None and stress is not None:
+            row[2] = np.abs(stress - target.stress).mean()
     return out

@@ -25,6 +25,7 @@ __all__ = ["check_frames", "require", "stress_error_of", "tell"]
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _FAR = 40.0  # Å; further than any force field of today looks
 _STEP = 1e-3  # Å, of central differences
+_MANY = 1000  # atoms; more than any of our force fields computes at once on a CPU
 _SLOPE_TOLERANCE = 0.01  # eV/Å; energies in single precision leave so much to central differences
 
 
@@ -104,6 +105,7 @@ def check_frames(
     _check_damage(trained, sample)
     _check_atomic_energies(trained, sample, tolerance)
     _check_parts(trained, sample)
+    _check_large(trained, sample, tolerance)
     _check_processes(trained, sample)
 
 
@@ -248,6 +250,17 @@ def _check_parts(trained: ForceField, sample: Atoms) -> None:
         require(abs(energy - found[0][0]) / len(frame) <= 1e-6, rule)
         require(float(np.abs(forces - found[0][1]).max()) <= 1e-5, rule)
         require(float(np.abs(stress - found[0][2]).max()) <= 1e-6, rule)
+
+
+def _check_large(trained: ForceField, sample: Atoms, tolerance: float) -> None:
+    """Many copies of a cell are the cell, though they are more atoms than are computed at once."""
+    times = int(np.ceil((_MANY / len(sample)) ** (1 / 3)))
+    energy, forces = _said(trained, sample)
+    many, many_forces = _said(trained, sample.repeat(times))
+    rule, tolerance = f"a frame of {times}³ copies of a cell is that cell", min(tolerance, 1e-4)
+    require(abs(many / times**3 - energy) / len(sample) <= tolerance, f"{rule}: energies differ")
+    difference = np.abs(many_forces - np.tile(forces, (times**3, 1))).max()
+    require(float(difference) <= tolerance, f"{rule}: forces differ")
 
 
 def _check_processes(trained: ForceField, sample: Atoms) -> None:

@@ -27,8 +27,8 @@ class TrainReport:
     loss
         Training loss at intervals over the run, oldest first.
     errors : (n, 3)
-        Mean absolute errors of each validation structure (without any: of each training structure): energy eV/atom, forces
-        eV/Å, stress eV/Å³ (NaN where a label has none).
+        What :meth:`ForceField.errors` says of each validation structure, without any of each training structure, of an update of
+        each new structure; it is not computed again.
     finished
         False if a deadline stopped it; the same call with the same checkpoint goes on.
     atom_steps

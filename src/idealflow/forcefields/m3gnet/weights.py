@@ -142,7 +142,7 @@ def from_mattersim(state: Mapping[str, Tensor], *, three_body_cutoff: float = 4.
     Raises
     ------
     InputError
-        For a name that is no part of such a model, or shapes that do not fit.
+        For a name that is no part of such a model, shapes that do not fit, or another number of radial functions than of degrees.
 
     Examples
     --------
@@ -160,8 +160,13 @@ def from_mattersim(state: Mapping[str, Tensor], *, three_body_cutoff: float = 4.
         "reference": state["normalizer.shift"][known].double(),
     }
     max_n, n_angular = weights["pairs.weight"].shape[1], len(weights["blocks.0.third_gate.weight"])
+    if n_angular != max_n**2:
+        raise InputError(
+            f"MatterSim mixes up numbers of radial functions and degrees where they differ, here {max_n} and "
+            f"{n_angular // max_n}; such a model is not read"
+        )
     cutoff = float(state["rbf.r_max"])
-    return _made(weights, chemical_symbols[known], "mattersim", cutoff, three_body_cutoff, max_n, n_angular // max_n)
+    return _made(weights, chemical_symbols[known], "mattersim", cutoff, three_body_cutoff, max_n, max_n)
 
 
 def _made(

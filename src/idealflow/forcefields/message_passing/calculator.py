@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from idealflow.core.descriptors import chosen_atoms
 from idealflow.core.descriptors.kernel import scatter
+from idealflow.forcefields.dataset import Prediction
 from idealflow.forcefields.message_passing.evaluation import Evaluator
-from idealflow.forcefields.message_passing.graph import Frame
+from idealflow.forcefields.message_passing.graph import Frame, side_by_side
 
-__all__ = ["MessagePassingCalculator", "MessagePassingEnergies"]
+__all__ = ["MessagePassingCalculator", "MessagePassingEnergies", "predictions"]
 
 Float = NDArray[np.float64]
 
@@ -63,12 +64,10 @@ class MessagePassingCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         frame = self._frame(self.atoms)
         energies, slopes = self._evaluator.with_slopes(frame)
-        in_positions, _ = _gathered(frame, slopes)
-        energy = float(energies.sum())
-        self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": -in_positions}
-        if frame.volume > 0.0:
-            virial = frame.pairs.vec.T @ slopes
-            self.results["stress"] = full_3x3_to_voigt_6_stress(0.5 * (virial + virial.T) / frame.volume)
+        energy, forces, stress = _predicted(frame, energies, slopes)
+        self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
+        if stress is not None:
+            self.results["stress"] = stress
 
 
 class MessagePassingEnergies:
@@ -117,6 +116,41 @@ class MessagePassingEnergies:
         frame = self._frame(atoms)
         energies, pull = self._evaluator.linearised(frame, None if indices is None else chosen_atoms(atoms, indices))
         return energies, lambda weights: _gathered(frame, pull(np.asarray(weights, dtype=float)))
+
+
+def predictions(evaluator: Evaluator, frames: Sequence[Frame]) -> Iterator[Prediction]:
+    """Energy, forces and stress of each structure; as many as fit the memory's budget are computed at once.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.forcefields import get_force_field
+    >>> from idealflow.forcefields.message_passing import frame_of
+    >>> network = get_force_field("m3gnet-small", species=["Cu"]).network
+    >>> frame = frame_of(bulk("Cu", cubic=True), np.zeros(4, dtype=np.int64), cutoff=5.0)
+    >>> [forces.shape for _, forces, _ in predictions(Evaluator(network, 5.0), [frame] * 2)]
+    [(4, 3), (4, 3)]
+    """
+    start = 0
+    while start < len(frames):
+        sizes = np.cumsum([len(frame.pairs.j) for frame in frames[start:]])
+        n = max(1, int(np.searchsorted(sizes, evaluator.pairs_at_once, side="right")))
+        group = frames[start : start + n]
+        energies, slopes = evaluator.with_slopes(side_by_side(group) if n > 1 else group[0])
+        by_atom = np.cumsum([len(frame.kind) for frame in group])[:-1]
+        parts = zip(group, np.split(energies, by_atom), np.split(slopes, sizes[: n - 1]), strict=True)
+        yield from (_predicted(*part) for part in parts)
+        start += n
+
+
+def _predicted(frame: Frame, energies: Float, slopes: Float) -> Prediction:
+    """Energy, forces and stress of a structure, from energies of its atoms and slopes in its pairs' vectors."""
+    in_positions, _ = _gathered(frame, slopes)
+    stress = None
+    if frame.volume > 0.0:
+        virial = frame.pairs.vec.T @ slopes
+        stress = full_3x3_to_voigt_6_stress(0.5 * (virial + virial.T) / frame.volume)
+    return float(energies.sum()), -in_positions, stress
 
 
 def _gathered(frame: Frame, slopes: Float) -> tuple[Float, Float]:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from idealflow.forcefields.message_passing.devices import gradients
 from idealflow.forcefields.message_passing.graph import Frame, Graph, Part
 from idealflow.forcefields.message_passing.network import Edges, MessagePassingNetwork, PairStates
 
@@ -115,7 +116,7 @@ class DividedPass:
                             slopes.append(later)
                 floats = [each for each in leaves if each.requires_grad]
                 inputs = [table, *own, *floats, *states]
-                found = list(torch.autograd.grad(outputs, inputs, slopes, allow_unused=True))
+                found = gradients(outputs, inputs, slopes)
                 _add_rows(by_nodes[number], part.rows, found.pop(0))
                 for state in by_nodes if last else []:
                     _add_rows(state, rows, found.pop(0))
@@ -139,8 +140,9 @@ class DividedPass:
                 made = self._network.geometry(replace(graph, vec=vec), self._dtype)
             used = [(each, slope) for each, slope in zip(made, kept, strict=True) if slope is not None]
             if used and len(vec):
-                (found,) = torch.autograd.grad([each for each, _ in used], vec, [slope for _, slope in used])
-                slopes[part.pairs] = found.cpu().numpy()
+                (found,) = gradients([each for each, _ in used], [vec], [slope for _, slope in used])
+                if found is not None:
+                    slopes[part.pairs] = found.cpu().numpy()
         return slopes
 
     def _step(self, number: int) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idealflow.core.descriptors import neighbour_pairs
-from idealflow.forcefields.message_passing.devices import deterministic, memory_budget
+from idealflow.forcefields.message_passing.devices import deterministic, gradients, memory_budget
 from idealflow.forcefields.message_passing.divided import DividedPass
 from idealflow.forcefields.message_passing.graph import Frame, Part, graph_of, parts_of, surroundings_of
 from idealflow.forcefields.message_passing.network import MessagePassingNetwork
@@ -118,10 +118,9 @@ class Evaluator:
             slopes = np.zeros_like(frame.pairs.vec)
             if len(graph.vec):
                 with deterministic():
-                    (found,) = torch.autograd.grad(
-                        out, graph.vec, self._moved(weights).to(self._dtype), retain_graph=True
-                    )
-                slopes[slice(None) if part is None else part.pairs] = found.cpu().numpy()
+                    (found,) = gradients([out], [graph.vec], [self._moved(weights).to(self._dtype)], again=True)
+                if found is not None:
+                    slopes[slice(None) if part is None else part.pairs] = found.cpu().numpy()
             return slopes
 
         return energies, pull

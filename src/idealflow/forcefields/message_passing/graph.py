@@ -13,7 +13,7 @@ from torch import Tensor
 
 from idealflow.core.descriptors import Pairs, neighbour_pairs
 
-__all__ = ["Frame", "Graph", "Part", "frame_of", "graph_of", "joined", "parts_of", "surroundings_of"]
+__all__ = ["Frame", "Graph", "Part", "frame_of", "graph_of", "joined", "parts_of", "side_by_side", "surroundings_of"]
 
 Float = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -157,18 +157,28 @@ def joined(frames: Sequence[Frame], device: torch.device | None = None) -> Graph
     >>> joined([dimer, dimer]).sender.tolist()
     [1, 0, 3, 2]
     """
-    first = np.cumsum([0, *(len(frame.kind) for frame in frames[:-1])])
-    arrays = (
-        np.concatenate([frame.kind for frame in frames]),
-        np.concatenate([frame.receiver + start for frame, start in zip(frames, first, strict=True)]),
-        np.concatenate([frame.pairs.j + start for frame, start in zip(frames, first, strict=True)]).astype(np.int64),
+    return graph_of(side_by_side(frames), device)
+
+
+def side_by_side(frames: Sequence[Frame]) -> Frame:
+    """Several structures as one that has no volume, the atoms and pairs of each after those of the one before.
+
+    Examples
+    --------
+    >>> dimer = frame_of(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]]), np.zeros(2, dtype=np.int64), cutoff=3.0)
+    >>> side_by_side([dimer, dimer]).pairs.j.tolist()
+    [1, 0, 3, 2]
+    """
+    n_atoms = np.cumsum([0, *(len(frame.kind) for frame in frames)])
+    n_pairs = np.cumsum([0, *(len(frame.pairs.j) for frame in frames)])
+    pairs = Pairs(
+        np.concatenate([[0], *(f.pairs.offsets[1:] + start for f, start in zip(frames, n_pairs, strict=False))]),
+        np.concatenate([f.pairs.j + np.int32(start) for f, start in zip(frames, n_atoms, strict=False)]),
+        np.concatenate([frame.pairs.shift for frame in frames]),
         np.concatenate([frame.pairs.vec for frame in frames]),
     )
-    kind, receiver, sender, vec = (torch.from_numpy(array).to(device) for array in arrays)
-    starts = np.cumsum([0, *(len(frame.pairs.j) for frame in frames[:-1])])
-    rows = [f.reverse + start for f, start in zip(frames, starts, strict=True) if f.reverse is not None]
-    reverse = torch.from_numpy(np.concatenate(rows)).to(device) if rows else None
-    return Graph(kind, len(kind), receiver, sender, vec, reverse)
+    rows = [f.reverse + start for f, start in zip(frames, n_pairs, strict=False) if f.reverse is not None]
+    return Frame(np.concatenate([frame.kind for frame in frames]), pairs, 0.0, np.concatenate(rows) if rows else None)
 
 
 @dataclass(frozen=True, eq=False)

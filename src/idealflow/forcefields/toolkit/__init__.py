@@ -3,7 +3,14 @@
 The built-in force field is made of it, and so can be one of your own (docs/howto/force-field.md).
 """
 
-from idealflow.forcefields.dataset import Targets, absolute_errors, check_dataset, targets_of
+from idealflow.forcefields.dataset import (
+    Prediction,
+    Targets,
+    absolute_errors,
+    check_dataset,
+    errors_of_predictions,
+    targets_of,
+)
 from idealflow.forcefields.toolkit.checkpoint import read_checkpoint, write_checkpoint
 from idealflow.forcefields.toolkit.draws import Draws
 from idealflow.forcefields.toolkit.learner import GradientLearner
@@ -17,6 +24,7 @@ __all__ = [
     "Course",
     "Draws",
     "GradientLearner",
+    "Prediction",
     "Start",
     "Targets",
     "TorchForceField",
@@ -28,6 +36,7 @@ __all__ = [
     "check_rate",
     "check_whole",
     "checked_steps",
+    "errors_of_predictions",
     "falling",
     "labelled_by",
     "least_change",

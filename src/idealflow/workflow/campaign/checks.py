@@ -240,6 +240,11 @@ def _force_field(bootstrap: BootstrapMaker, species: Sequence[str], weights: Pat
         raise InputError(
             "bootstrap.force_field_settings: species is the campaign's to give, from all structures; leave it out"
         )
+    if (device := bootstrap.force_field_settings.get("device")) is not None:
+        raise InputError(
+            f"bootstrap.force_field_settings: device is each machine's to give; leave it out, and set "
+            f"IDEALFLOW_FORCE_FIELD_DEVICE={device} where jobs run"
+        )
     try:
         gone = weights is not None and bootstrap.pretrained is not None and is_gone(bootstrap.pretrained)
         force_field = bootstrap.untrained(species, weights if gone else None)

@@ -9,7 +9,8 @@ import numpy as np
 from ase import Atoms
 from jobflow import JobStore
 
-from idealflow.forcefields import ForceField, Startable
+from idealflow.errors import IdealflowError
+from idealflow.forcefields import ForceField, Startable, TrainReport
 from idealflow.schemas import TrainingErrors
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.jobs.progress import Progress, emit
@@ -196,7 +197,7 @@ def train(
         emit(
             Progress("update", step=steps, n_steps=sum(effort.stretches), loss=report.loss[-1] if report.loss else None)
         )
-        new_after, validation_after = trained.errors(new), _errors(trained, known.validation)
+        new_after, validation_after = _errors_of(report, new), _errors(trained, known.validation)
         if not len(validation_after):
             break
         known_forces, new_forces = validation_after[:, 1].mean(), new_after[:, 1].mean()
@@ -335,6 +336,15 @@ def shift_of(force_field: ForceField) -> float | None:
     None
     """
     return force_field.force_shift() if isinstance(force_field, Startable) else None
+
+
+def _errors_of(report: TrainReport, new: Sequence[Atoms]) -> np.ndarray:
+    if report.errors.shape != (len(new), 3):
+        raise IdealflowError(
+            f"the report of an update has the errors of each new structure, ({len(new)}, 3), got {report.errors.shape}; mend "
+            "update() of the force field, and try it with idealflow.testing.check_force_field"
+        )
+    return report.errors
 
 
 def _errors(force_field: ForceField, structures: Sequence[Atoms]) -> np.ndarray:

@@ -236,7 +236,7 @@ class BootstrapMaker(BootstrapSettings):
         work = work_directory(context, "bootstrap-fit")  # a fit that was killed goes on from what it left there
         if isinstance(force_field, Consolidating):
             settings["checkpoint"] = work / "training"
-        cost = force_field.fit(training, progress=_told, **settings).atom_steps
+        report = force_field.fit(training, progress=_told, **settings)
         shutil.rmtree(work)
         soap = SOAP(species=everything, **self.soap)
         uncertainty = uncertainty_class(self.uncertainty).begin(
@@ -245,10 +245,11 @@ class BootstrapMaker(BootstrapSettings):
             **self.all_uncertainty_settings,
         )
         errors = np.zeros((len(frames), 3))
-        errors[~held], errors[held] = force_field.errors(training), force_field.errors(validation)
+        errors[~held] = force_field.errors(training) if validation else report.errors
+        errors[held] = report.errors if validation else np.zeros((0, 3))
         ledger = Ledger()
         ledger.add(data.keys, errors, held_out=held.tolist())
-        return force_field, uncertainty, ledger, cost
+        return force_field, uncertainty, ledger, report.atom_steps
 
     def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
         """Take over everything an earlier campaign knows, copied into this one's store; refuse another uncertainty."""

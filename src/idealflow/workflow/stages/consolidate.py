@@ -114,7 +114,12 @@ class ConsolidationMaker(StableName, Maker):
                 checkpoint=work / "training",
             )
         errors_before = before.errors(structures)
-        errors = trained.errors(structures) if report and report.steps else None
+        errors = None
+        if report is not None and report.steps:
+            errors = np.empty((len(structures), 3))
+            errors[~held] = report.errors
+            if held.any():
+                errors[held] = trained.errors([structures[i] for i in np.flatnonzero(held)])
         decision, reason = _judged(before, atom_steps, errors_before, errors, held)
         after = learner
         if decision == "accepted" and errors is not None:
