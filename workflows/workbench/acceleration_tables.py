@@ -17,6 +17,7 @@ from workbench.power_law import read
 
 Rows = list[dict[str, Any]]
 WORKFLOWS = Path(__file__).resolve().parents[1]
+ALUMINA_FROM = 50_000  # step of 1 fs of its jump
 LITHIUM_FROM = 48_000  # step of 1 fs; 2 000 steps before its jump in temperature, as in the trial
 BINS = ((1, 1), (2, 2), (3, 3), (4, 10**9))  # substructures of a frame, least and most
 
@@ -133,7 +134,9 @@ def counted_labels() -> list[Labels]:
     lithium = stored("li_melting", "paper")
     crystal = lithium["ancestry"][0]
     times = [1000 * row["time_ps"] for row in lithium["labels"] if row["campaign"] == crystal["campaign"]]
-    alumina = next(row for row in stored("al2o3", "decline")["after_labels"] if row["began"] == "cells")
+    alumina = stored("al2o3", "paper")
+    bulk = next(row for row in alumina["ancestry"] if row["campaign"] == "al2o3-bulk")
+    steps = [row["step"] for row in alumina["labels"] if row["campaign"] == bulk["campaign"]]
     iridium = stored("haber_bosch", "paper")
     return [
         Labels(
@@ -142,7 +145,7 @@ def counted_labels() -> list[Labels]:
         ),
         Labels(
             "alumina from its jump to 9 000 K on, after the small cell", 810, (3, 10),
-            [step - alumina["hot_from"] for step in alumina["at"]], alumina["steps"] - alumina["hot_from"],
+            [step - ALUMINA_FROM for step in steps if step >= ALUMINA_FROM], bulk["n_steps"] - ALUMINA_FROM,
         ),
         Labels(
             "Ir₂₀₁ in gas at 1 200 K, a warm first set", 421, (53, 140),

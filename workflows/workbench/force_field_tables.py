@@ -133,6 +133,17 @@ def parts_of_frames() -> str:
     return markdown(heads, rows)
 
 
+def learning_before() -> str:
+    """What updates and consolidations cost, and what updates cost in the version before them (`learning_before.py`)."""
+    kept_rows: dict[str, dict[str, float]] = json.loads((RESULTS / "learning_before.json").read_text())
+    names = {"cu": "Cu", "ni3al": "Ni₃Al", "si": "Si"}
+    rows = [
+        [names[name], f"{row['before_s']:.0f}", f"{row['now_s']:.0f}", f"{row['ratio']:.1f}"]
+        for name, row in kept_rows.items()
+    ]
+    return markdown(["", "before, s", "now, s", "times"], rows)
+
+
 def core_radius() -> str:
     """Campaigns with cores of two sizes (ablation/core_radius.py)."""
     heads = ["core, Å", "cells", "labels", "atoms a label", "first model", "last model", "last, hot half", "CPU, s"]

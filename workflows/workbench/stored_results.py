@@ -365,6 +365,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "drifts": force_field_tables.drifts,
     "kit-costs": force_field_tables.kit_costs,
     "core-radius": force_field_tables.core_radius,
+    "learning-before": force_field_tables.learning_before,
     "short-campaigns": force_field_tables.short_campaigns,
     "parts-of-frames": force_field_tables.parts_of_frames,
     "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),
