@@ -1,13 +1,14 @@
 """The engine by basis and species, and on two threads.
 
-    python workflows/benchmarks/engine_bases.py [--only bases gradients threads] [--quick]
+    python workflows/benchmarks/engine_bases.py [--quick] [--only PART ...]
         [--out workflows/benchmarks/results/engine_bases.json]
 
 ``bases``: values of 2 000 atoms against DScribe for one to four species, n_max 6 to 10 and l_max 6 and 8, in turns, CPU time of
 one thread. ``gradients``: value and gradient of a cell of some 60 atoms against DScribe's periodic derivatives, likewise, n_max 8
-and 10. ``threads``: wall time of frames on one thread and on two, in turns, which needs two cores that nothing else uses (the
-load is kept beside it); and what hangs less on others: the share of the CPU time on one thread that is not spent in blocks, and
-CPU time on two threads over that on one.
+and 10. ``bases_floor`` and ``gradients_floor`` count operations and bytes of the same cases, and say what these would take at
+this core's rates and what they take; ``distances_alone`` what of a gradient distances take. ``threads``: wall time of frames on
+one thread and on two, in turns, which needs two cores that nothing else uses (the load is kept beside it); and what hangs less on
+others: the share of the CPU time on one thread that is not spent in blocks, and CPU time on two threads over that on one.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ import numba
 import numpy as np
 from ase import Atoms
 from many_species import frame_of
-from uncertainty_engine import lithium, species_of
+from uncertainty_engine import gradient_floor, lithium, microseconds, species_of, value_floor
 
 from idealflow.core import SOAP, UncertaintyModel
 from idealflow.core.descriptors import soap as soap_module
 from idealflow.core.descriptors.oracle import DScribeSOAP
 from idealflow.core.descriptors.threads import in_order
 from workbench.keeping import add_out, keep
+from workbench.operations import Rates, distance
 from workbench.threads import one_thread
 from workbench.timing import compared, cpu_seconds, ratio_text, spread
 
@@ -39,14 +41,34 @@ REACH = {"r_cut": 5.0, "sigma": 0.5}
 
 def bases(quick: bool) -> list[dict[str, Any]]:
     """Values against DScribe, µs per atom."""
+    return [base(*case) for case in cases(quick)]
+
+
+def cases(quick: bool) -> list[tuple[int, int, int]]:
+    """Species, n_max and l_max of every row."""
     every = (1, 4) if quick else (1, 2, 3, 4)
-    return [base(n_species, n_max, l_max) for n_species in every for l_max in (6, 8) for n_max in (6, 8, 10)]
+    return [(n_species, n_max, l_max) for n_species in every for l_max in (6, 8) for n_max in (6, 8, 10)]
+
+
+def bases_floor(quick: bool) -> list[dict[str, Any]]:
+    """What operations and bytes of the same descriptors would take at best."""
+    rates, rows = Rates.measured(), []
+    for n_species, n_max, l_max in cases(quick):
+        atoms, soap = alloy(n_species, n_max, l_max)
+        rows.append({"n_species": n_species, "n_max": n_max, "l_max": l_max} | value_floor(soap, atoms, rates))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def alloy(n_species: int, n_max: int, l_max: int) -> tuple[Atoms, SOAP]:
+    """What a row is of."""
+    atoms = frame_of(n_species, 2_000, 1)
+    return atoms, SOAP(species_of(atoms), n_max=n_max, l_max=l_max, **REACH)
 
 
 def base(n_species: int, n_max: int, l_max: int) -> dict[str, Any]:
     """One row of it."""
-    atoms = frame_of(n_species, 2_000, 1)
-    soap = SOAP(species_of(atoms), n_max=n_max, l_max=l_max, **REACH)
+    atoms, soap = alloy(n_species, n_max, l_max)
     oracle = DScribeSOAP(soap)
     theirs, ours = compared(lambda: oracle(atoms), lambda: soap(atoms), 5)
     scale = 1e6 / len(atoms)
@@ -59,15 +81,69 @@ def base(n_species: int, n_max: int, l_max: int) -> dict[str, Any]:
 
 def gradients(quick: bool) -> list[dict[str, Any]]:
     """Uncertainty and its gradient against DScribe's derivatives of a periodic cell, ms."""
-    return [gradient(n_species, n_max) for n_species in ((4,) if quick else (1, 2, 3, 4)) for n_max in (8, 10)]
+    return [gradient(*case) for case in cells(quick)]
+
+
+def cells(quick: bool) -> list[tuple[int, int]]:
+    """Species and n_max of every row."""
+    return [(n_species, n_max) for n_species in ((4,) if quick else (1, 2, 3, 4)) for n_max in (8, 10)]
+
+
+def gradients_floor(quick: bool) -> list[dict[str, Any]]:
+    """What operations and bytes of the same gradients would take at best."""
+    rates, rows = Rates.measured(), []
+    for n_species, n_max in cells(quick):
+        atoms, model = cell_and_model(n_species, n_max)
+        found = gradient_floor(model, atoms, rates)
+        rows.append({"n_species": n_species, "n_max": n_max, "l_max": 6, "n_atoms": len(atoms)} | found)
+        print(rows[-1], flush=True)
+    return rows
+
+
+def distances_alone(_: bool) -> list[dict[str, Any]]:
+    """What distances and their slopes take of a gradient with four species, µs per atom, and with one species' directions alone.
+
+    Those of one species, asked again and again, stay in the cache; those of four in turns do not.
+    """
+    rates = Rates.measured()
+    rows = [distances_of(n_max, rates) for n_max in (8, 10)]
+    print(*rows, sep="\n", flush=True)
+    return rows
+
+
+def distances_of(n_max: int, rates: Rates) -> dict[str, Any]:
+    """One row of it."""
+    atoms, model = cell_and_model(4, n_max)
+    kinds, vectors, n = model.soap.prepare(atoms).kinds, model.soap(atoms), len(atoms)
+    asked = [
+        (metric, some, metric.measured(some))
+        for kind, metric in enumerate(model.known.whiteners())
+        for some in [np.ascontiguousarray(vectors[kinds == kind])]
+    ]
+    one, rows_of_one, found_of_one = asked[0]
+    n_one = len(rows_of_one)
+    flop = [distance(len(metric.directions), model.soap.n_features, len(metric.apart)) for metric, _, _ in asked]
+    return {
+        "n_species": 4, "n_max": n_max, "whole_us": microseconds(lambda: model.value_and_gradient(atoms), n, 30),
+        "distances_us": microseconds(lambda: [metric.measured(some) for metric, some, _ in asked], n, 30),
+        "slopes_us": microseconds(lambda: [metric.slopes(some, found) for metric, some, found in asked], n, 30),
+        "cached_distances_us": microseconds(lambda: one.measured(rows_of_one), n_one, 60),
+        "cached_slopes_us": microseconds(lambda: one.slopes(rows_of_one, found_of_one), n_one, 60),
+        "operations_us": 2e6 * float(np.mean(flop)) / rates.operations, "product_gflops": 1e-9 * rates.operations,
+    }  # fmt: skip
+
+
+def cell_and_model(n_species: int, n_max: int) -> tuple[Atoms, UncertaintyModel]:
+    """What a row is of."""
+    atoms = frame_of(n_species, 60, 1)
+    soap = SOAP(species_of(atoms), n_max=n_max, l_max=6, **REACH)
+    return atoms, UncertaintyModel.fit([frame_of(n_species, 60, seed) for seed in range(2, 40)], soap)
 
 
 def gradient(n_species: int, n_max: int) -> dict[str, Any]:
     """One row of it."""
-    atoms = frame_of(n_species, 60, 1)
-    soap = SOAP(species_of(atoms), n_max=n_max, l_max=6, **REACH)
-    model = UncertaintyModel.fit([frame_of(n_species, 60, seed) for seed in range(2, 40)], soap)
-    oracle = DScribeSOAP(soap)
+    atoms, model = cell_and_model(n_species, n_max)
+    oracle = DScribeSOAP(model.soap)
     model.value_and_gradient(atoms)
     ours = np.array([cpu_seconds(lambda: model.value_and_gradient(atoms)) for _ in range(12)])[2:]
     theirs = np.array([cpu_seconds(lambda: oracle.derivatives(atoms)) for _ in range(2)])
@@ -152,7 +228,14 @@ def serial_share(work: Callable[[], object]) -> float:
         return 1.0 - inside / (time.process_time() - started)
 
 
-PARTS = {"bases": bases, "gradients": gradients, "threads": threads}
+PARTS = {
+    "bases": bases,
+    "gradients": gradients,
+    "bases_floor": bases_floor,
+    "gradients_floor": gradients_floor,
+    "distances_alone": distances_alone,
+    "threads": threads,
+}
 
 
 def main() -> None:

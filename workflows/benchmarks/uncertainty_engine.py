@@ -1,10 +1,12 @@
 """The uncertainty engine against DScribe: values, gradients, a crop with its relaxation, and a million atoms.
 
     python workflows/benchmarks/uncertainty_engine.py [--quick] [--out workflows/benchmarks/results/uncertainty_engine.json]
-        [--only values gradients substructure scale coverage profile profile_four]
+        [--only values gradients values_floor gradients_floor substructure scale coverage profile profile_four]
 
 Every comparison alternates the two engines in one run and prints the median ratio of the pairs with its spread (lowest to
-highest). One thread unless said; times are of CPU where there is one, which a busy machine disturbs least.
+highest). One thread unless said; times are of CPU where there is one, which a busy machine disturbs least. ``values_floor`` and
+``gradients_floor`` count operations and bytes of the same cases, and say what these would take at this core's rates and what
+they take.
 """
 
 from __future__ import annotations
@@ -34,6 +36,16 @@ from idealflow.core.known import KnownEnvironments
 from workbench import crystals
 from workbench.crystals import rattled, repeated
 from workbench.keeping import add_out, keep
+from workbench.operations import (
+    NUMBER,
+    Rates,
+    distance,
+    matrix_product_rate,
+    soap_pair,
+    soap_slopes,
+    soap_spectrum,
+    soap_values,
+)
 from workbench.threads import one_thread
 from workbench.timing import compared, cpu_seconds, ratio_text, seconds, spread
 
@@ -75,9 +87,9 @@ def values(quick: bool) -> list[dict[str, Any]]:
         f"{'system':8s}{'atoms':>9s}{'DScribe':>10s}{'float64':>10s}{'float32':>10s}   ratio float64      ratio float32"
     )
     rows = []
-    for system, build in SYSTEMS.items():
-        for n in (2_000,) if quick else (2_000, 16_000, 100_000):
-            atoms = build(n)
+    for system, sizes in sizes_of(quick).items():
+        for n in sizes:
+            atoms = SYSTEMS[system](n)
             double = SOAP(species_of(atoms), **BASIS)
             single = SOAP(species_of(atoms), **BASIS, dtype="float32")
             oracle = DScribeSOAP(double)
@@ -99,17 +111,70 @@ def values(quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def sizes_of(quick: bool) -> dict[str, tuple[int, ...]]:
+    """Numbers of atoms of each system."""
+    return dict.fromkeys(SYSTEMS, (2_000,) if quick else (2_000, 16_000, 100_000))
+
+
+def values_floor(quick: bool) -> list[dict[str, Any]]:
+    """What the operations and bytes of the same descriptors would take at best, in double precision."""
+    rates, rows = Rates.measured(), []
+    for system, sizes in sizes_of(quick).items():
+        for n in sizes:
+            atoms = SYSTEMS[system](n)
+            rows.append(
+                {"system": system, "n_atoms": len(atoms)} | value_floor(SOAP(species_of(atoms), **BASIS), atoms, rates)
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def value_floor(soap: SOAP, atoms: Atoms, rates: Rates) -> dict[str, float]:
+    """An atom's descriptor: its operations, its numbers, which are written once, and what it takes."""
+    spent = microseconds(lambda: soap(atoms), len(atoms), 3 if len(atoms) > 50_000 else 7)
+    n_pairs = pairs_of_an_atom(soap, atoms)
+    operations = soap_values(soap.n_max, soap.l_max, len(soap.species), n_pairs)
+    return {"n_pairs": n_pairs, "us": spent} | rates.floor(operations, NUMBER * soap.n_features)
+
+
+def gradient_floor(model: UncertaintyModel, atoms: Atoms, rates: Rates) -> dict[str, float]:
+    """An atom's uncertainty and gradient: their operations, and the directions of all species, which are read once a call."""
+    soap, spent = model.soap, microseconds(lambda: model.value_and_gradient(atoms), len(atoms), 6_000 // len(atoms))
+    n_pairs, size = pairs_of_an_atom(soap, atoms), (soap.n_max, soap.l_max, len(soap.species))
+    metrics, kinds = model.known.whiteners(), soap.prepare(atoms).kinds
+    of_kind = [distance(len(metric.directions), soap.n_features, len(metric.apart)) for metric in metrics]
+    operations = (
+        soap_values(*size, n_pairs) + soap_slopes(*size, n_pairs) + 2.0 * float(np.mean(np.array(of_kind)[kinds]))
+    )
+    directions = sum(len(metric.directions) for metric in metrics)
+    n_bytes = NUMBER * directions * soap.n_features / len(atoms)
+    return {"n_pairs": n_pairs, "directions": directions, "us": spent} | rates.floor(operations, n_bytes)
+
+
+def microseconds(work: Callable[[], object], n_atoms: int, repeats: int) -> float:
+    """CPU time of so many calls after one that compiles, the median, by atom."""
+    work()
+    return 1e6 * float(np.median([cpu_seconds(work) for _ in range(repeats)])) / n_atoms
+
+
+def pairs_of_an_atom(soap: SOAP, atoms: Atoms) -> float:
+    """Neighbours that a descriptor has, on average."""
+    frame = soap.prepare(atoms)
+    return sum(len(frame.grid.pairs(block).j) for block in blocks_of(len(frame))) / len(frame)
+
+
+def blocks_of(n: int) -> list[np.ndarray]:
+    """Centres in blocks, as the engine takes them."""
+    return [np.arange(start, min(start + 256, n)) for start in range(0, n, 256)]
+
+
 def gradients(quick: bool) -> list[dict[str, Any]]:
     """Value and gradient in positions (ours: and cell) of a scalar of all descriptors of a periodic cell."""
     print("\nvalue and gradient, periodic, ms; ratio DScribe / ours (goals 100, 200, 300)")
     rows = []
-    for n, system in ((30, "Li"), (60, "Li"), (120, "Li"), (120, "Al2O3")):
-        if quick and n > 60:
-            continue
-        atoms = {"Li": lithium_cell, "Al2O3": alumina}[system](n)
-        soap = SOAP(species_of(atoms), **BASIS)
-        oracle = DScribeSOAP(soap)
-        model = UncertaintyModel.fit([rattled(atoms, 0.05, seed) for seed in range(60)], soap)
+    for n, system in cells(quick):
+        atoms, model = cell_and_model(n, system)
+        oracle = DScribeSOAP(model.soap)
         calls = 6_000 // n  # a relaxation calls it over and over; few calls of a small cell tell of cold caches instead
         ours = np.array([cpu_seconds(lambda m=model, a=atoms: m.value_and_gradient(a)) for _ in range(2 + calls)])[2:]
         theirs = np.array([cpu_seconds(lambda o=oracle, a=atoms: o.derivatives(a)) for _ in range(2 if n > 60 else 3)])
@@ -121,6 +186,29 @@ def gradients(quick: bool) -> list[dict[str, Any]]:
         )
         medians = {"dscribe_ms": 1e3 * np.median(theirs), "ours_ms": 1e3 * np.median(ours)}
         rows.append({"system": system, "n_atoms": len(atoms), **medians, "ratio": spread(each)})
+    return rows
+
+
+def cells(quick: bool) -> list[tuple[int, str]]:
+    """Numbers of atoms and system of the cells whose gradients are computed."""
+    return [(n, system) for n, system in ((30, "Li"), (60, "Li"), (120, "Li"), (120, "Al2O3")) if n <= 60 or not quick]
+
+
+def cell_and_model(n: int, system: str) -> tuple[Atoms, UncertaintyModel]:
+    """One of them, and a model that knows it displaced."""
+    atoms = {"Li": lithium_cell, "Al2O3": alumina}[system](n)
+    return atoms, UncertaintyModel.fit(
+        [rattled(atoms, 0.05, seed) for seed in range(60)], SOAP(species_of(atoms), **BASIS)
+    )
+
+
+def gradients_floor(quick: bool) -> list[dict[str, Any]]:
+    """What operations and bytes of the same gradients would take at best."""
+    rates, rows = Rates.measured(), []
+    for n, system in cells(quick):
+        atoms, model = cell_and_model(n, system)
+        rows.append({"system": system, "n_atoms": len(atoms)} | gradient_floor(model, atoms, rates))
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -264,7 +352,7 @@ def profiled(name: str, trained: list[Atoms], atoms: Atoms) -> dict[str, Any]:
     soap = SOAP(list(species), **BASIS)
     model = UncertaintyModel.fit(trained, soap)
     frame = soap.prepare(atoms)
-    blocks = [np.arange(start, min(start + 256, len(frame))) for start in range(0, len(frame), 256)]
+    blocks = blocks_of(len(frame))
     pairs = [frame.grid.pairs(block) for block in blocks]
     densities = [expansion(soap, frame, p, b) for p, b in zip(pairs, blocks, strict=True)]
     vectors = [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)]
@@ -280,11 +368,7 @@ def profiled(name: str, trained: list[Atoms], atoms: Atoms) -> dict[str, Any]:
     ]
     share = np.bincount(frame.kinds, minlength=len(species)) / len(frame)
     k = float(share @ [len(metric.directions) for metric in metrics])
-    radial, angular = soap.n_max * (soap.l_max + 1), (soap.l_max + 1) ** 2
-    # a spline of degree 5 per radial function, four operations per harmonic, one multiply-add per coefficient
-    per_pair = 10 * radial + 4 * angular + 2 * soap.n_max * angular
-    n_species = len(species)
-    products = n_species * soap.n_max * (n_species * soap.n_max + 1) * angular
+    per_pair = soap_pair(soap.n_max, soap.l_max)
     stages: dict[str, tuple[Callable[[], object], float]] = {
         "neighbours": (lambda: [frame.grid.pairs(block) for block in blocks], 0.0),
         "density": (
@@ -293,11 +377,11 @@ def profiled(name: str, trained: list[Atoms], atoms: Atoms) -> dict[str, Any]:
         ),
         "power spectrum": (
             lambda: [invariants(soap, d, len(b)) for d, b in zip(densities, blocks, strict=True)],
-            products,
+            soap_spectrum(soap.n_max, soap.l_max, len(species)),
         ),
         "whitening": (
             lambda: [metric.squared(v) for metric, some in zip(metrics, of_kind, strict=True) for v in some],
-            2.0 * k * soap.n_features,
+            distance(k, soap.n_features),
         ),
     }
     rate = matrix_product_rate()
@@ -311,7 +395,7 @@ def profiled(name: str, trained: list[Atoms], atoms: Atoms) -> dict[str, Any]:
         )
         rows.append({"stage": stage, "us": spent, "kflop": 1e-3 * flop, "floor_us": at_best})
     whole = 1e6 * min(cpu_seconds(lambda: model(frame)) for _ in range(15)) / len(frame)
-    per_row, table_kib = 6 * radial * 8, soap.tables["float64"].coefficients.nbytes / 1024
+    per_row, table_kib = 6 * soap.n_max * (soap.l_max + 1) * NUMBER, soap.tables["float64"].coefficients.nbytes / 1024
     print(
         f"{'all of it':16s}{whole:6.2f}   floor of the arithmetic {floor:.2f} µs (matrix product: {1e-9 * rate:.0f} Gflop/s), "
         f"ratio {whole / floor:.1f}\n{n_pairs:.0f} pairs an atom, k = {k:.0f}; a pair: {per_pair} flop, 32 bytes of its own, a "
@@ -342,16 +426,11 @@ def invariants(soap: SOAP, coefficients: np.ndarray, n_atoms: int) -> np.ndarray
     return out
 
 
-def matrix_product_rate() -> float:
-    """Operations per second of this core's product of large matrices in double precision."""
-    a = np.random.default_rng(0).normal(size=(1_000, 1_000))
-    a @ a
-    return 2e9 / min(cpu_seconds(lambda: a @ a) for _ in range(7))
-
-
 PARTS = {
     "values": values,
     "gradients": gradients,
+    "values_floor": values_floor,
+    "gradients_floor": gradients_floor,
     "substructure": substructure,
     "scale": scale,
     "coverage": coverage,

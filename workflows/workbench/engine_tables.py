@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.floor_tables import HEADS, cells, rows_and_floors
 from workbench.markdown import markdown, ratio, thousands
 from workbench.measured_tables import kept, named
 
@@ -12,6 +13,28 @@ PROGRAMS = {
     "quippy": "quippy",
 }
 MODES = {"off": "none", "mu1nu1": "`mu1nu1`", "crossover": "`crossover`", "mu2": "`mu2`"}
+
+
+def values() -> str:
+    """Descriptors against DScribe, µs per atom."""
+    heads = [
+        "system",
+        "atoms",
+        "DScribe",
+        "float64",
+        *HEADS,
+        "float32",
+        "float64 against DScribe",
+        "float32 against DScribe",
+    ]
+    rows = []
+    for row, floor in rows_and_floors("values"):
+        ratios = [ratio(row[f"{name}_ratio"]) for name in ("float64", "float32")]
+        rows.append([
+            named(row["system"]), thousands(row["n_atoms"]), f"{row['dscribe_us']:.1f}", f"{row['float64_us']:.1f}",
+            *cells(floor), f"{row['float32_us']:.1f}", *ratios,
+        ])  # fmt: skip
+    return markdown(heads, rows)
 
 
 def bases() -> str:
@@ -26,9 +49,25 @@ def bases() -> str:
     return markdown(heads, lines)
 
 
+def cell_gradients() -> str:
+    """Value and gradient of periodic cells against DScribe."""
+    heads = ["cell", "DScribe, ms", "idealflow, ms", *HEADS, "ratio"]
+    rows = [
+        [
+            f"{named(row['system'])}, {row['n_atoms']} atoms",
+            thousands(row["dscribe_ms"]),
+            f"{row['ours_ms']:.2f}",
+            *cells(floor),
+            ratio(row["ratio"], 0),
+        ]
+        for row, floor in rows_and_floors("gradients")
+    ]
+    return markdown(heads, rows)
+
+
 def gradients() -> str:
-    """Uncertainty and gradient against DScribe's derivatives of periodic cells."""
-    heads = ["species", "n_max, l_max", "atoms", "DScribe, ms", "idealflow, ms", "ratio"]
+    """Uncertainty and gradient against DScribe's derivatives of periodic cells, by species and basis."""
+    heads = ["species", "n_max, l_max", "atoms", "DScribe, ms", "idealflow, ms", *HEADS, "ratio"]
     rows = [
         [
             str(row["n_species"]),
@@ -36,9 +75,10 @@ def gradients() -> str:
             str(row["n_atoms"]),
             thousands(row["dscribe_ms"]),
             f"{row['ours_ms']:.2f}",
+            *cells(floor),
             ratio(row["ratio"], 0),
         ]
-        for row in kept("benchmarks", "engine_bases")["gradients"]
+        for row, floor in rows_and_floors("basis-gradients")
     ]
     return markdown(heads, rows)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from workbench.floor_tables import HEADS, cells, rows_and_floors
 from workbench.markdown import digits, markdown, thousands
 from workbench.measured_tables import WORKFLOWS, kept
 
@@ -30,6 +31,7 @@ def md_speed() -> str:
         "atoms",
         "neighbours",
         "built-in",
+        *HEADS,
         "as array operations",
         "times as fast",
         "LAMMPS' EAM",
@@ -43,6 +45,7 @@ def md_speed() -> str:
             thousands(row["n_atoms"]),
             f"{row['neighbours']:.0f}",
             f"{row['fused_us']:.1f}",
+            *cells(floor),
             f"{row['arrays_us']:.1f}",
             f"{row['ratio_arrays']:.1f}",
             f"{row['lammps_eam_us']:.2f}",
@@ -51,7 +54,7 @@ def md_speed() -> str:
             "× {:.2f} ({:.2f} to {:.2f})".format(*row["processor_two_over_one"]),
             f"{2.0 / (1.0 + row['serial_share']) / row['processor_two_over_one'][0]:.2f}",
         ]
-        for row in kept("benchmarks", "md_speed")["rows"]
+        for row, floor in rows_and_floors("md")
     ]
     return markdown(heads, rows)
 

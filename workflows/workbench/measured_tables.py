@@ -145,17 +145,6 @@ def engine() -> dict[str, Any]:
     return kept("benchmarks", "uncertainty_engine")
 
 
-def engine_values() -> str:
-    """Descriptors against DScribe, µs per atom."""
-    heads = ["system", "atoms", "DScribe", "float64", "float32", "float64 against DScribe", "float32 against DScribe"]
-    rows = []
-    for row in engine()["values"]:
-        times = [f"{row[f'{name}_us']:.1f}" for name in ("dscribe", "float64", "float32")]
-        ratios = [ratio(row[f"{name}_ratio"]) for name in ("float64", "float32")]
-        rows.append([named(row["system"]), thousands(row["n_atoms"]), *times, *ratios])
-    return markdown(heads, rows)
-
-
 def many_species() -> str:
     """What uncertainties cost beside their descriptors, by species and known environments."""
     heads = [
@@ -192,20 +181,6 @@ def mixture_cost() -> str:
         for row in kept("benchmarks", "many_species")["mixture"]
     ]  # fmt: skip
     return markdown(heads, rows)
-
-
-def engine_gradients() -> str:
-    """Value and gradient against DScribe, ms."""
-    rows = [
-        [
-            f"{named(row['system'])}, {row['n_atoms']} atoms",
-            thousands(row["dscribe_ms"]),
-            f"{row['ours_ms']:.2f}",
-            ratio(row["ratio"], 0),
-        ]
-        for row in engine()["gradients"]
-    ]
-    return markdown(["cell", "DScribe, ms", "idealflow, ms", "ratio"], rows)
 
 
 def engine_scale() -> str:
