@@ -163,7 +163,7 @@ def squeezed(size: str) -> str:
 
 
 def force_fields() -> str:
-    """The chain of quick size by the built-in force field and by M3GNet, and a stretch of it by the paper's M3GNet."""
+    """The chain of quick size by the built-in force field, and 9R and bcc by M3GNet."""
     heads = [
         "force field",
         "steps",
@@ -176,7 +176,7 @@ def force_fields() -> str:
         "its own CPU, minutes",
     ]
     rows = []
-    for name, size in (("built-in", "quick"), ("M3GNet, 2 × 32", "m3gnet"), ("M3GNet, 4 × 128", "m3gnet-full")):
+    for name, size in (("built-in", "quick"), ("M3GNet, 2 × 32", "m3gnet")):
         found = kept(size)
         of = {row["campaign"].removeprefix("li-"): row for row in found["ancestry"] if row["campaign"] != "li-heating"}
         wrong = {
