@@ -41,17 +41,19 @@ def test_the_lines_of_plane_waves_agree_with_the_definitions(file):
 
 def test_every_campaign_with_whole_frames_has_a_line():
     found = cells(tables.accelerations())
-    measured = [row for _, row, _ in tables.campaigns() if row["t_entire_s"] is not None]
+    measured = [
+        (tables.name_of(system, row), row) for system, row, _ in tables.campaigns() if row["t_entire_s"] is not None
+    ]
     assert len(found) == len(measured) + len(GPAW) + len(PAPER)
-    for row in measured:
-        line = next(line for line in found if (line[0], line[2]) == (row["campaign"], spaced(row["n_atoms"])))
+    for name, row in measured:
+        [line] = [line for line in found if (line[0], line[2]) == (name, spaced(row["n_atoms"]))]
         assert float(line[8].replace(" ", "")) == pytest.approx(row["R_AL"], rel=0.06)
 
 
 def test_substructures_are_counted_by_frame():
     found = cells(tables.per_frame())
-    for _, row, substructures in tables.campaigns():
-        line = next(line for line in found if line[:2] == [spaced(row["n_atoms"]), row["campaign"]])
+    for system, row, substructures in tables.campaigns():
+        [line] = [line for line in found if line[:2] == [spaced(row["n_atoms"]), tables.name_of(system, row)]]
         assert int(line[2]) == row["n_labelled_frames"]
         assert float(line[3]) == pytest.approx(row["L"], abs=0.006)
         assert len(substructures) == round(row["L"] * row["n_labelled_frames"])

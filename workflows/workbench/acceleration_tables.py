@@ -34,6 +34,11 @@ def campaigns() -> Iterator[tuple[System, dict[str, Any], Rows]]:
             )
 
 
+def name_of(system: System, row: dict[str, Any]) -> str:
+    """What a campaign is called in a table: some are run at two sizes."""
+    return f"{row['campaign']}, at the paper's size" if system.size == "paper" else str(row["campaign"])
+
+
 def accelerations() -> str:
     """Table 4 of the paper for the campaigns whose whole frames were labelled, and the paper's own lines."""
     heads = [
@@ -54,7 +59,7 @@ def accelerations() -> str:
         if row["t_entire_s"] is None:
             continue
         rows.append([
-            row["campaign"], system.labelled_by, thousands(row["n_atoms"]),
+            name_of(system, row), system.labelled_by, thousands(row["n_atoms"]),
             *(digits(row[name], 2) for name in ("t_sub_s", "t_entire_s")),
             thousands(row["n_steps"]), str(row["n_labelled_frames"]), f"{row['L']:.2f}", digits(row["R_AL"], 2),
             digits(row["R_FPMD"], 2), gain_by_law(row, substructures) if system.lithium else "–",
@@ -86,9 +91,9 @@ def per_frame() -> str:
     """How many substructures the labelled frames had, by the size of the frame: Figure S8 of the paper."""
     heads = ["atoms", "campaign", "frames labelled", "L", "one", "two", "three", "four and more", "most"]
     found = []
-    for _, row, substructures in campaigns():
+    for system, row, substructures in campaigns():
         frames = Counter(each.get("step", each.get("time_ps")) for each in substructures)
-        found.append((row["n_atoms"], row["campaign"], list(frames.values())))
+        found.append((row["n_atoms"], name_of(system, row), list(frames.values())))
     million = json.loads((WORKFLOWS / "benchmarks" / "results" / "million_atoms.json").read_text())
     by_step: Counter[int] = Counter()
     for each in million["rounds"]:
