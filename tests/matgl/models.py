@@ -1,4 +1,4 @@
-"""M3GNets of matgl with random weights in double precision, and a structure to try them on."""
+"""M3GNets of matgl with random weights in double precision, and their calculator."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms
-from ase.build import bulk
 
 ELEMENTS = ["Cu", "Al"]
 
@@ -48,13 +46,3 @@ def calculator_of(potential: Any) -> Any:
     from matgl.ext.ase import PESCalculator
 
     return PESCalculator(potential, stress_unit="eV/A3", use_voigt=True)
-
-
-def alloy() -> Atoms:
-    """Rattled and strained copper with some aluminium, periodic in all directions, which is all that matgl can."""
-    atoms = bulk("Cu", a=3.8, cubic=True) * (2, 1, 1)
-    atoms.symbols[[1, 5]] = "Al"
-    atoms.rattle(0.15, seed=2)
-    strain = 0.03 * np.random.default_rng(0).normal(size=(3, 3))
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    return atoms

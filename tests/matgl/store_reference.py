@@ -1,6 +1,6 @@
 """What matgl 4.1.2 says of two small M3GNets in double precision, stored for the tests that run without it.
 
-.venv-matgl/bin/python tests/matgl/store_reference.py tests/fixtures/m3gnet
+PYTHONPATH=tests .venv-matgl/bin/python tests/matgl/store_reference.py tests/fixtures/m3gnet
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from models import ELEMENTS, alloy, calculator_of, potential_of
+from models import ELEMENTS, calculator_of, potential_of
+
+from support.sheared_alloy import alloy
 
 
 def main(folder: Path) -> None:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from models import ELEMENTS, alloy, calculator_of, potential_of
+from models import ELEMENTS, calculator_of, potential_of
 
 from idealflow.forcefields.m3gnet import M3GNetForceField, from_matgl
+from support.sheared_alloy import alloy
 
 pytestmark = pytest.mark.matgl
 

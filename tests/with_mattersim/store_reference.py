@@ -1,6 +1,6 @@
 """What MatterSim 1.2.3 says of a small M3GNet of random weights in double precision, stored for the tests.
 
-    python tests/with_mattersim/store_reference.py tests/fixtures/m3gnet/mattersim.json
+    PYTHONPATH=tests python tests/with_mattersim/store_reference.py tests/fixtures/m3gnet/mattersim.json
 
 in an environment with `mattersim`. Its code computes in single precision at two places, which are widened here; so what is left
 beside ours is the rounding of its tabulated roots. Larger models are compared without being stored: it prints the differences.
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from mattersim.forcefield.m3gnet.m3gnet import M3Gnet
 
 from idealflow.forcefields.m3gnet import M3GNetForceField, from_mattersim
+from support.sheared_alloy import alloy
 
 torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]  # shifts and species are made single otherwise
 
@@ -32,16 +32,6 @@ def model_of(**size: int) -> Any:
     made.normalizer.scale = 2000.0 + 100.0 * torch.rand(95)  # forces of some eV/Å
     made.normalizer.shift = -3.0 * torch.rand(95)
     return made
-
-
-def alloy() -> Atoms:
-    """Rattled and sheared copper with some aluminium."""
-    atoms = bulk("Cu", a=3.8, cubic=True) * (2, 1, 1)
-    atoms.symbols[[1, 5]] = "Al"
-    atoms.rattle(0.15, seed=2)
-    strain = 0.03 * np.random.default_rng(0).normal(size=(3, 3))
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    return atoms
 
 
 def said(model: Any, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
