@@ -88,6 +88,20 @@ def test_finished_runs_are_not_made_again(tmp_path: Path):
     found = coexistence(None, "none", settings, [[2, 2, 4]], [300, 400, 500, 600], 1000, tmp_path)
     assert [row["drift"] for row in found["coexistence"]] == pytest.approx([-1.0, 0.0, 1.0, 2.0], abs=2e-3)
     assert found["melting_points"][0]["temperature"] == pytest.approx(400.0, abs=1.0)
+    assert (found["melting_points"][0]["frozen"], found["melting_points"][0]["molten"]) == (None, None)
+
+
+def test_where_too_few_drifts_can_be_fitted_the_ends_of_the_runs_tell(tmp_path: Path):
+    """A cell that freezes or melts before its energy could settle gives no drift, but it says on which side it lies."""
+    for temperature, blocks, crystal in ((300, 3, 1.0), (400, 20, 1.0), (500, 20, 0.5), (600, 3, 0.0)):
+        rows = [
+            {"time": 0.15 * n, "energy": -1.0, "temperature": temperature, "length": 20.0, "crystal": crystal}
+            for n in range(1, blocks + 1)
+        ]
+        keep(tmp_path / f"none-32-{temperature}.json", rows=rows)
+    settings = {"element": "Cu", "crystal": "bcc", "a": 2.87, "cubic": True}
+    (point,) = coexistence(None, "none", settings, [[2, 2, 4]], [300, 400, 500, 600], 1000, tmp_path)["melting_points"]
+    assert (point["n_runs"], point["temperature"], point["frozen"], point["molten"]) == (2, None, 400, 600)
 
 
 def test_what_the_page_shows_of_it(monkeypatch: pytest.MonkeyPatch):
@@ -99,6 +113,7 @@ def test_what_the_page_shows_of_it(monkeypatch: pytest.MonkeyPatch):
     ]
     points = [
         {"by": by, "n_atoms": n, "n_runs": 4, "temperature": 450.2, "uncertainty": 12.4, "slope": 0.02}
+        | {"frozen": None if n == 256 else 400, "molten": 600}
         for by, n in (("reference", 256), ("last", 256), ("last", 1372))
     ]
     kept = {
@@ -108,7 +123,8 @@ def test_what_the_page_shows_of_it(monkeypatch: pytest.MonkeyPatch):
     }
     monkeypatch.setattr(melting_tables, "kept", lambda _: kept)
     lines = melting_tables.melting_points("quick").splitlines()[2:]
-    assert lines == ["| 256 | 450 ± 12 (4 runs) | 450 ± 12 (4 runs) |", "| 1 372 | 450 ± 12 (4 runs) | – |"]
+    both = "450 ± 12 (4 runs); 600 melted"
+    assert lines == [f"| 256 | {both} | {both} |", "| 1 372 | 450 ± 12 (4 runs); 400 froze; 600 melted | – |"]
     figure = melting_tables.coexistence_figure("quick")
     assert [len(axis.get_lines()) for axis in figure.axes] == [5, 3]  # points and a line each, and nought
     assert figure.axes[0].get_lines()[1].get_ydata() == pytest.approx([0.02 * (300 - 450.2), 0.02 * (600 - 450.2)])

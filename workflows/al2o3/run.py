@@ -63,7 +63,7 @@ def main() -> None:
         },
         "liquids": lambda: oxides.liquids(chain, folder, *liquid),
         "detection": lambda: {"detection": oxides.detection(chain, folder, size.frames)},
-        "scan": lambda: melting.scan(chain, folder, CORUNDUM | {"repeat": size.repeat}, size.scanned, size.rung),
+        "scan": lambda: melting.scan(chain, folder, CORUNDUM, [size.repeat], size.scanned, size.rung),
     }
     keep_measures(arguments, measured)
 

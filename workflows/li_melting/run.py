@@ -26,11 +26,19 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 QUICK = (20, 1500, 15, 400)
-SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "paper": (600, 6000, 50, 10000)}
-#: cells of bcc along the edges of what is half molten, and steps at each temperature
+SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "paper": (600, 6000, 50, 4000)}
+#: cells of bcc that are heated in the scan, by the last model; the reference heats the first
+SCANNED = {"paper": [4, 8, [10, 10, 20]]}
+#: cells of bcc along the edges of what is half molten, steps at each temperature, and temperatures, K
 COEXISTENCE = {
-    "quick": {"reference": ([[4, 4, 8], [5, 5, 10]], 1200), "last": ([[4, 4, 8], [5, 5, 10], [7, 7, 14]], 1200)},
-    "paper": {"reference": ([[5, 5, 10], [8, 8, 16]], 6000), "last": ([[5, 5, 10], [8, 8, 16], [12, 12, 24]], 6000)},
+    "quick": {
+        "reference": ([[4, 4, 8], [5, 5, 10]], 1200, [300, 375, 450, 525, 600]),
+        "last": ([[4, 4, 8], [5, 5, 10], [7, 7, 14]], 1200, [300, 375, 450, 525, 600]),
+    },
+    "paper": {
+        "reference": ([[5, 5, 10]], 6000, [430, 470, 510, 550, 590]),
+        "last": ([[5, 5, 10], [8, 8, 16], [12, 12, 24]], 6000, [430, 470, 510, 550, 590]),
+    },
 }
 PARTS = ("ancestry", "course", "labels", "errors", "lattices", "squeezed", "liquid")
 SCALES = [0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02]  # of bcc's lattice constant
@@ -49,8 +57,8 @@ def main() -> None:
     chain = chain_of(HERE, arguments, [name for name in CAMPAIGNS if (HERE / arguments.size / f"{name}.yaml").exists()])
 
     def coexist(by: str) -> dict[str, melting.Rows]:
-        repeats, n = COEXISTENCE.get(arguments.size, COEXISTENCE["quick"])[by]
-        return melting.coexist(chain, by, folder, CRYSTALS["bcc"], [300, 375, 450, 525, 600], repeats, n)
+        repeats, n, temperatures = COEXISTENCE.get(arguments.size, COEXISTENCE["quick"])[by]
+        return melting.coexist(chain, by, folder, CRYSTALS["bcc"], temperatures, repeats, n)
 
     measured = {
         "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder)},
@@ -60,7 +68,9 @@ def main() -> None:
         "lattices": lambda: {"lattices": melting.lattices(chain, CRYSTALS)},
         "squeezed": lambda: {"squeezed": squeezed(chain, CRYSTALS["bcc"], SCALES)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
-        "scan": lambda: melting.scan(chain, folder, CRYSTALS["bcc"] | {"repeat": 4}, [*range(200, 901, 50)], rung),
+        "scan": lambda: melting.scan(
+            chain, folder, CRYSTALS["bcc"], SCANNED.get(arguments.size, [4]), [*range(200, 901, 50)], rung
+        ),
         "coexistence-reference": lambda: coexist("reference"),
         "coexistence-last": lambda: coexist("last"),
     }

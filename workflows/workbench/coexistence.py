@@ -199,7 +199,8 @@ def coexistence(
     Returns
     -------
     dict
-        ``coexistence``, a row for every run, and ``melting_points``, one for every size.
+        ``coexistence``, a row for every run, and ``melting_points``, one for every size: where a line through the drifts is
+        nought (None where less than four could be fitted), and the hottest run that froze as a whole and the coldest that melted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     runs: Rows = []
@@ -218,8 +219,16 @@ def coexistence(
             print(mine[-1], flush=True)
         runs += mine
         fitted = [row for row in mine if row["drift"] is not None]
-        found = melting_point([row["target"] for row in fitted], [row["drift"] for row in fitted])
-        points.append({"by": by, "n_atoms": len(whole), "n_runs": len(fitted), **found._asdict()})
+        ends = {
+            "frozen": max((row["target"] for row in mine if row["crystal_last"] == 1.0), default=None),
+            "molten": min((row["target"] for row in mine if row["crystal_last"] == 0.0), default=None),
+        }
+        about = {"by": by, "n_atoms": len(whole), "n_runs": len(fitted), **ends}
+        if len(fitted) >= 4:
+            found = melting_point([row["target"] for row in fitted], [row["drift"] for row in fitted])
+            points.append(about | found._asdict())
+        else:  # a phase was gone too soon to fit a line: only the ends of the runs tell
+            points.append(about | dict.fromkeys(MeltingPoint._fields))
         print(points[-1], flush=True)
     return {"coexistence": runs, "melting_points": points}
 

@@ -256,27 +256,34 @@ def hold(calculator: Any, start: Atoms, temperature: float, steps: int, files: P
 
 
 def scan(
-    chain: CampaignChain, folder: Path, crystal: dict[str, Any], temperatures: Sequence[float], steps: int
+    chain: CampaignChain,
+    folder: Path,
+    crystal: dict[str, Any],
+    repeats: Sequence[int | list[int]],
+    temperatures: Sequence[float],
+    steps: int,
 ) -> dict[str, Rows]:
-    """Energy and density along temperatures at no pressure, by the last model and by the reference, and where they jump."""
-    atoms = build_structure(crystal)
-    calculators = {
-        "last": chain.last_model().calculator(),
-        "reference": reference_calculator(maker_of(chain[-1]).label.labeller),
-    }
+    """Energy and density along temperatures at no pressure, and where they jump: by the last model, the first size by both."""
+    last = chain.last_model().calculator()
+    reference = reference_calculator(maker_of(chain[-1]).label.labeller)
+    runs = [("last", last, repeats[0]), ("reference", reference, repeats[0])]
     ladder: Rows = []
     jumps: Rows = []
-    for name, calculator in calculators.items():
+    for name, calculator, repeat in [*runs, *(("last", last, repeat) for repeat in repeats[1:])]:
+        atoms = build_structure({**crystal, "repeat": repeat})
         rungs = heat(calculator, atoms, temperatures, steps=steps, checkpoint=folder / f"scan-{name}-{len(atoms)}.npz")
-        for rung in rungs:
-            row = {"by": name, "n_atoms": len(atoms), "target": rung.target, "temperature": rung.temperature}
-            ladder.append(row | {"energy": 1e3 * rung.energy, "density": rung.density})
+        mine = [
+            {"by": name, "n_atoms": len(atoms), "target": rung.target, "temperature": rung.temperature}
+            | {"energy": 1e3 * rung.energy, "density": rung.density}
+            for rung in rungs
+        ]
+        ladder += mine
         for what in ("energy", "density"):
-            values = [row[what] for row in ladder if row["by"] == name]
-            found = jump([rung.target for rung in rungs], values)
+            found = jump([rung.target for rung in rungs], [row[what] for row in mine])
             about = {"by": name, "n_atoms": len(atoms), "what": what, "temperature": found.temperature}
             about |= {"uncertainty": found.uncertainty, "size": found.size, "significance": found.significance}
             jumps.append(about)
+            print(about, flush=True)
     return {"ladder": ladder, "jumps": jumps}
 
 

@@ -222,16 +222,25 @@ def by_both(size: str, part: str) -> list[dict[str, Any]]:
 
 
 def melting_points(size: str) -> str:
-    """Where neither crystal nor liquid grows, K, by the number of atoms."""
+    """Where neither crystal nor liquid grows, K, by the number of atoms; and which runs froze and which melted to the end."""
     found = {(row["by"], row["n_atoms"]): row for row in by_both(size, "melting_points")}
     rows = []
     for n in sorted({n for _, n in found}):
-        cells = [
-            f"{row['temperature']:.0f} ± {row['uncertainty']:.0f} ({row['n_runs']} runs)" if row else "–"
-            for row in (found.get((by, n)) for by in ("last", "reference"))
-        ]
+        cells = [_melts_at(found[by, n]) if (by, n) in found else "–" for by in ("last", "reference")]
         rows.append([thousands(n), *cells])
     return markdown(["atoms", SOURCES["last"], SOURCES["reference"]], rows)
+
+
+def _melts_at(row: dict[str, Any]) -> str:
+    ends = [
+        f"{row[key]:.0f} {what}" for key, what in (("frozen", "froze"), ("molten", "melted")) if row[key] is not None
+    ]
+    line = (
+        []
+        if row["temperature"] is None
+        else [f"{row['temperature']:.0f} ± {row['uncertainty']:.0f} ({row['n_runs']} runs)"]
+    )
+    return "; ".join([*line, *ends]) or "no run told"
 
 
 def coexistence_figure(size: str) -> Figure:
@@ -244,9 +253,11 @@ def coexistence_figure(size: str) -> Figure:
             rows = [row for row in by_both(size, "coexistence") if (row["by"], row["n_atoms"]) == (by, n)]
             points = [(row["target"], row["drift"]) for row in rows if row["drift"] is not None]
             line = [row for row in by_both(size, "melting_points") if (row["by"], row["n_atoms"]) == (by, n)]
-            if not line:
+            if not line or not points:
                 continue
             axis.plot(*zip(*points, strict=True), ls="none", ms=5, label=SOURCES[by], **style)
+            if line[0]["temperature"] is None:
+                continue
             ends = [min(row["target"] for row in rows), max(row["target"] for row in rows)]
             drifts = [line[0]["slope"] * (end - line[0]["temperature"]) for end in ends]
             axis.plot(ends, drifts, color=style["color"], lw=0.8)
@@ -317,12 +328,14 @@ def scan_figure(ladder: list[dict[str, Any]]) -> Figure:
     """Density and energy along temperatures."""
     figure, axes = stacked(2, (5.0, 5.0), sharex=True)
     styles = {"reference": {"color": "k", "marker": "o", "ls": "-"}, "last": {"color": "C3", "marker": "x", "ls": "--"}}
-    for by, style in styles.items():
-        rows = [row for row in ladder if row["by"] == by]
+    for by, n in sorted({(row["by"], row["n_atoms"]) for row in ladder}):
+        rows = [row for row in ladder if (row["by"], row["n_atoms"]) == (by, n)]
+        smallest = n == min(row["n_atoms"] for row in ladder)
+        style = {**styles[by], "label": f"{SOURCES[by]}, {thousands(n)} atoms"}
+        if not smallest:
+            style |= {"ls": ":", "marker": ".", "color": None}
         for axis, what in zip(axes, ("density", "energy"), strict=True):
-            axis.plot(
-                [row["target"] for row in rows], [row[what] for row in rows], lw=1, ms=5, label=SOURCES[by], **style
-            )
+            axis.plot([row["target"] for row in rows], [row[what] for row in rows], lw=1, ms=5, **style)
     axes[0].set(ylabel="density, g/cm³")
     axes[1].set(ylabel="energy, meV/atom", xlabel="temperature, K")
     axes[0].legend(frameon=False)
