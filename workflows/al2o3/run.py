@@ -40,7 +40,7 @@ SIZES = {
     "quick": QUICK,
     "mixture": QUICK,  # without the small cell before
     "gaussian": QUICK,  # and with the default uncertainty
-    "paper": Size(500, 481, 12000, 100, range(2200, 3501, 50), 20000, [3, 3, 3]),
+    "paper": Size(500, 481, 12000, 100, range(2200, 4201, 100), 3000, [3, 3, 3]),
 }
 
 
