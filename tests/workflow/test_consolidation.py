@@ -13,9 +13,10 @@ from idealflow.forcefields import CommitteeUncertainty, get_force_field
 from idealflow.forcefields.toolkit import GradientLearner
 from idealflow.forcefields.toolkit import training as training_module
 from idealflow.storage import ArtifactStore
+from idealflow.workflow.learner import stretches
 from idealflow.workflow.learner.guard import judged
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.version import load_force_field_artifact
+from idealflow.workflow.learner.version import load_consolidated, load_force_field_artifact
 from idealflow.workflow.stages import consolidate
 from support import tiny
 from support.labelled_cells import copper_cells
@@ -77,6 +78,60 @@ def test_a_consolidation_that_was_killed_goes_on_where_it_was(tmp_path: Path, mo
     assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
     assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
     assert not list((tmp_path / "b" / "work").glob("consolidate*"))
+
+
+def test_an_update_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"n_steps": 5, "max_steps": 15, "learned_within": 1e-6, "consolidate_every": 0}
+    short = {"segment": {"schedule": tiny.schedule(5, 35)}, "evaluation": {"n_frames": 0}, "update": long}
+    whole, campaign = tiny.run(tmp_path / "a", **short)
+    assert campaign.updates()[0].steps >= 15
+    monkeypatch.setattr(stretches, "KEEP_EVERY_S", -1.0)  # after every stretch
+    learned, begun = [], GradientLearner.update
+
+    def counted(self: Any, *data: Any, **how: Any) -> Any:
+        learned.append(how["seed"])
+        if len(learned) in (3, 4):
+            raise KeyboardInterrupt
+        return begun(self, *data, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GradientLearner, "update", counted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                tiny.run(tmp_path / "b", **short)
+        again, _ = tiny.run(tmp_path / "b", **short)
+    first = learned[0]
+    assert learned[:5] == [first, first + 1, first + 2, first + 2, first + 2]  # what was finished is not learned again
+    assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
+    assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
+    assert not list((tmp_path / "b" / "work").glob("stretches*"))
+
+
+@pytest.mark.parametrize("start", ["present", "consolidated"])
+def test_a_consolidation_begins_with_the_weights_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    begun, consolidate_once = [], GradientLearner.consolidate
+
+    def noted(self: Any, *args: Any, **settings: Any) -> Any:
+        begun.append(weights_of(self))
+        return consolidate_once(self, *args, **settings)
+
+    monkeypatch.setattr(GradientLearner, "consolidate", noted)
+    state, campaign = tiny.run(tmp_path, update=UPDATE | {"consolidation_start": start}, evaluation={"n_frames": 0})
+    store, learners = ArtifactStore(state.artifacts), campaign.learners()
+    docs = [doc for doc in campaign.consolidations() if doc.decision != "skipped"]
+    assert len(docs) == len(begun) > 1
+    for doc, weights in zip(docs, begun, strict=True):
+        learner = learners[doc.version_before]
+        now, then = load_force_field_artifact(store, learner), load_consolidated(store, learner)
+        assert then is not None
+        assert weights_of(now) != weights_of(then)
+        assert weights == weights_of(now if start == "present" else then)
+
+
+def weights_of(force_field: Any) -> list[Any]:
+    return [value.tolist() for value in force_field.module.state_dict().values()]
 
 
 @pytest.mark.parametrize(("told", "taken"), [(3e-4, 3e-4), (None, 8e-3)])

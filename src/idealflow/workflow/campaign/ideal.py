@@ -207,7 +207,9 @@ class IdealMaker(CampaignSettings):
         self, context: StageContext, state: CampaignState, action: Action, remaining: int | None
     ) -> Flow:
         update = self.update
-        consolidate = ConsolidationMaker(update.consolidation_steps, update.consolidation_learning_rate).make(
+        consolidate = ConsolidationMaker(
+            update.consolidation_steps, update.consolidation_learning_rate, update.consolidation_start
+        ).make(
             context,
             state.learner,
             consolidation_budget(state),

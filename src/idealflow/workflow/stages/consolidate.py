@@ -1,4 +1,4 @@
-"""Between rounds: the force field learns all its data together, from the weights it has, and stays only if that helped."""
+"""Between rounds: the force field learns all its data together, and stays only if that helped."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_dir
 from idealflow.workflow.learner.guard import judged
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors, shift_of
-from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.learner.version import (
+    load_consolidated,
+    load_force_field_artifact,
+    load_uncertainty_artifact,
+    store_learner,
+)
 
-__all__ = ["GENTLER", "LAST", "ConsolidationMaker"]
+__all__ = ["GENTLER", "LAST", "ConsolidationMaker", "Start"]
+
+#: weights that a consolidation begins with
+Start = Literal["present", "consolidated"]
 
 _RATE = 2e-3  # of a force field that names none
 #: of the rate, once a consolidation did not help
@@ -46,6 +54,8 @@ class ConsolidationMaker(StableName, Maker):
     learning_rate
         Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none. A quarter of it is taken
         once a consolidation of the campaign did not help.
+    start
+        Weights that it begins with: the ``present`` ones, or those of the last ``consolidated`` version.
 
     Examples
     --------
@@ -75,6 +85,7 @@ class ConsolidationMaker(StableName, Maker):
 
     steps: Annotated[int, Field(ge=1)] = 1000
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    start: Start = "present"
     name: str = "consolidation"
 
     @stage(output_schema=ConsolidationDoc)
@@ -99,7 +110,8 @@ class ConsolidationMaker(StableName, Maker):
         training = [atoms for atoms, out in zip(structures, held, strict=True) if not out]
 
         before = load_force_field_artifact(store, learner)
-        work, trained = work_directory(context, "consolidate"), before.copy()
+        begun = load_consolidated(store, learner) if self.start == "consolidated" else None
+        work, trained = work_directory(context, "consolidate"), (begun or before).copy()
         own_rate: float = getattr(trained, "consolidation_rate", _RATE)
         rate = own_rate if self.learning_rate is None else self.learning_rate
         report: TrainReport | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,10 +21,11 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import labelled_atoms, load_frame
 from idealflow.workflow.jobs.identity import StableName, known_to_0_1
 from idealflow.workflow.jobs.job_store import current_store
-from idealflow.workflow.jobs.keys import child_seed, generator
+from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger
+from idealflow.workflow.learner.stretches import Stretches
 from idealflow.workflow.learner.trial import Effort, Verdict, attempts, draw, mean_errors, shift_of
 from idealflow.workflow.learner.version import (
     load_consolidated,
@@ -31,6 +33,7 @@ from idealflow.workflow.learner.version import (
     load_uncertainty_artifact,
     store_learner,
 )
+from idealflow.workflow.stages.consolidate import Start
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel
 from idealflow.workflow.stages.round_labels import RoundLabels, collect
@@ -64,7 +67,9 @@ class ModelUpdateMaker(StableName, Maker):
         An update whose mean force error on the validation set grows by more than this factor, and beyond that of the new labels,
         is rejected: it is tried once more at a lower rate, then from the last consolidated version.
     energy_reject_factor
-        The same for the energy error, which counts as 2 meV/atom where it is smaller.
+        The same for the energy error.
+    energy_reject_floor
+        eV/atom: an energy error on the validation set that is smaller counts as this where its growth is judged; 0: none is.
     max_steps
         Budget of gradient steps. While the new labels are not learned, stretches of ``n_steps`` follow, up to so many steps.
     learned_within
@@ -78,6 +83,8 @@ class ModelUpdateMaker(StableName, Maker):
     consolidation_learning_rate
         Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others. Once
         one did not help, later ones take a quarter of it.
+    consolidation_start
+        Weights that a consolidation begins with: the ``present`` ones, or those of the last ``consolidated`` version.
     consolidation_share
         Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
         so that results do not depend on a clock.
@@ -114,12 +121,14 @@ class ModelUpdateMaker(StableName, Maker):
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
     energy_reject_factor: Annotated[float, Field(gt=1)] = 2.0
+    energy_reject_floor: Annotated[float, Field(ge=0)] = 2e-3
     max_steps: Annotated[int, Field(ge=1)] = 60
     learned_within: Annotated[float, Field(gt=0)] = 1.5
     replay: Draw = "errors"
     consolidate_every: Annotated[int, Field(ge=0)] = 10
     consolidation_steps: Annotated[int, Field(ge=1)] = 1000
     consolidation_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    consolidation_start: Start = "present"
     consolidation_share: Annotated[float, Field(gt=0)] = 0.5
     name: str = "model update"
 
@@ -184,15 +193,24 @@ class ModelUpdateMaker(StableName, Maker):
         seed, version = now.context.seed, now.learner.version
         rng = generator(seed, 1, version)
         known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, rng, self.replay)
-        return attempts(
+        effort = Effort(self.n_steps, self.max_steps, self.learned_within, self.learning_rate)
+        learned = settings_key(
+            [[doc.request_key for doc in accepted], known.replay_keys, known.validation_keys, asdict(effort)]
+        )
+        work = work_directory(now.context, "stretches")  # an update that was killed goes on from what it left there
+        kept = Stretches(work / learned)
+        verdict = attempts(
             load_force_field_artifact(now.store, now.learner),
             lambda: load_consolidated(now.store, now.learner),
             [_masked(doc, self.mask_shell_forces) for doc in accepted],
             known,
-            Effort(self.n_steps, self.max_steps, self.learned_within, self.learning_rate),
-            Guard(self.reject_factor, self.energy_reject_factor),
+            effort,
+            Guard(self.reject_factor, self.energy_reject_factor, self.energy_reject_floor),
             child_seed(seed, 2, version),
+            kept,
         )
+        shutil.rmtree(work)
+        return verdict
 
     def _recorded(
         self, now: _Round, ledger: Ledger, labels: RoundLabels, verdict: Verdict, lift_quarantine: bool
