@@ -54,8 +54,11 @@ def draw(
     n_validation: int,
     rng: np.random.Generator,
     by: Draw = "errors",
+    core_forces: bool = False,
 ) -> Known:
-    """Draw replay and validation set from a ledger: ``n_replay`` structures, ``n_validation`` held out and as many learned.
+    """Draw replay and validation set from a ledger: ``n_replay`` structures, ``n_validation`` held out and as many learned ones.
+
+    With ``core_forces`` the forces of substructures count on their cores alone.
 
     Examples
     --------
@@ -69,7 +72,7 @@ def draw(
     """
     replayed = ledger.replay(n_replay, rng, by)
     validation = ledger.validation(n_validation, rng, exclude=replayed)
-    structures = fetch_structures(jobstore, store, replayed + validation)
+    structures = fetch_structures(jobstore, store, replayed + validation, core_forces=core_forces)
     return Known(replayed, structures[: len(replayed)], validation, structures[len(replayed) :])
 
 

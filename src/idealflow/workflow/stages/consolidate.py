@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -23,16 +23,16 @@ from idealflow.workflow.learner.guard import judged
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors, shift_of
 from idealflow.workflow.learner.version import (
+    Start,
     load_consolidated,
     load_force_field_artifact,
     load_uncertainty_artifact,
     store_learner,
 )
+from idealflow.workflow.stages.round_labels import substructures_of
+from idealflow.workflow.stages.update import ModelUpdateMaker
 
-__all__ = ["GENTLER", "LAST", "ConsolidationMaker", "Start"]
-
-#: weights that a consolidation begins with
-Start = Literal["present", "consolidated"]
+__all__ = ["GENTLER", "LAST", "ConsolidationMaker"]
 
 _RATE = 2e-3  # of a force field that names none
 #: of the rate, once a consolidation did not help
@@ -56,6 +56,8 @@ class ConsolidationMaker(StableName, Maker):
         once a consolidation of the campaign did not help.
     start
         Weights that it begins with: the ``present`` ones, or those of the last ``consolidated`` version.
+    update
+        The campaign's updates: which forces count, and what of a label that none of them could learn joins the distribution.
 
     Examples
     --------
@@ -86,13 +88,16 @@ class ConsolidationMaker(StableName, Maker):
     steps: Annotated[int, Field(ge=1)] = 1000
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     start: Start = "present"
+    update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
     name: str = "consolidation"
 
     @stage(output_schema=ConsolidationDoc)
     def make(
         self, context: StageContext, learner: LearnerVersion, atom_steps: int, last: bool, gentler: bool = False
     ) -> ConsolidationDoc:
-        """Train a copy of the force field, and store it as the next version if its errors are lower.
+        """Train a copy of the force field on all labels, and store it as the next version if its errors are lower.
+
+        Labels that an update refused to learn are among them; if the version stays, they are learned.
 
         Parameters
         ----------
@@ -105,8 +110,11 @@ class ConsolidationMaker(StableName, Maker):
         """
         store = artifact_store(context)
         ledger = Ledger.load(store, learner.ledger)
-        structures = fetch_structures(current_store(), store, ledger.keys)
-        held = np.asarray(ledger.held_out, dtype=bool)
+        waiting = ledger.waiting
+        structures = fetch_structures(
+            current_store(), store, [*ledger.keys, *waiting], core_forces=self.update.mask_shell_forces
+        )
+        held = np.array([*ledger.held_out, *[False] * len(waiting)], dtype=bool)
         training = [atoms for atoms, out in zip(structures, held, strict=True) if not out]
 
         before = load_force_field_artifact(store, learner)
@@ -135,8 +143,11 @@ class ConsolidationMaker(StableName, Maker):
         decision, reason = _judged(before, atom_steps, errors_before, errors, held)
         after = learner
         if decision == "accepted" and errors is not None:
+            ledger.learn_waiting()
             ledger.errors = errors.tolist()
             uncertainty = _led(load_uncertainty_artifact(store, learner), trained)
+            if waiting:
+                self.update.join(uncertainty, trained, substructures_of(current_store(), context.campaign, waiting))
             after = store_learner(
                 store,
                 work_directory(context, "consolidated", fresh=True),
@@ -153,6 +164,7 @@ class ConsolidationMaker(StableName, Maker):
             version_after=after.version,
             decision=decision,
             reason=reason,
+            learned=waiting if decision == "accepted" else [],
             last=last,
             n_structures=len(training),
             steps=report.steps if report else 0,
