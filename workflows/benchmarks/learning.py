@@ -195,7 +195,7 @@ class Campaign:
         held = [number % (N_FIRST // HELD_OUT) == 0 for number in range(N_FIRST)]
         self.ledger.add(list(self.structures), start.errors(sets["first"]), held_out=held)
         self.counts = {"refused attempts": 0, "rejected updates": 0, "steps": 0, "discarded": 0}
-        self.since = 0
+        self.since, self.moved = 0, False
 
     def learn(self, number: int, new: list[Atoms]) -> None:
         """One update."""
@@ -208,29 +208,31 @@ class Campaign:
             validation,
             [self.structures[key] for key in validation],
         )
-        start = self.consolidated if self.since else None
+        start = self.consolidated if self.moved else None
         effort, guard = Effort(way.n_steps, way.max_steps, 1.5, RATE), Guard(energy_floor=way.floor)
         verdict = attempts(
             self.force_field, lambda: start, new, known, effort, guard, seed=self.seed + 100_000 * number
         )
         self.counts["refused attempts"] += len(verdict.refused)
         self.counts["rejected updates"] += verdict.rejected is not None
-        if (learned := verdict.learned) is None:
-            return
         keys = [f"run/{number:03d}/{index}" for index in range(len(new))]
         self.structures |= dict(zip(keys, new, strict=True))
-        learned.enter(self.ledger, keys)
-        self.force_field = learned.force_field
-        self.counts["steps"] += learned.steps
         self.since += 1
+        if (learned := verdict.learned) is None:
+            self.ledger.waiting += keys
+            return
+        learned.enter(self.ledger, keys)
+        self.force_field, self.moved = learned.force_field, True
+        self.counts["steps"] += learned.steps
 
     def consolidate(self, number: int, steps: int) -> None:
         """All labels together."""
         begins = self.consolidated if self.way.begins == "consolidated" else self.force_field
-        trained, keys = begins.copy(), self.ledger.keys
+        trained, keys = begins.copy(), [*self.ledger.keys, *self.ledger.waiting]
+        held = np.array([*self.ledger.held_out, *[False] * len(self.ledger.waiting)])
         structures = [self.structures[key] for key in keys]
         before = self.force_field.errors(structures)
-        training = [self.structures[key] for key in self.ledger.training_keys]
+        training = [atoms for atoms, out in zip(structures, held, strict=True) if not out]
         trained.consolidate(
             training,
             steps=steps,
@@ -238,11 +240,12 @@ class Campaign:
             seed=number + 100_000 * self.seed,
         )
         after = trained.errors(structures)
-        helped, _ = judged(before, after, np.array(self.ledger.held_out))
+        helped, _ = judged(before, after, held)
         self.counts["discarded"] += not helped
         self.since = 0
         if helped:
-            self.force_field, self.consolidated = trained, trained.copy()
+            self.force_field, self.consolidated, self.moved = trained, trained.copy(), False
+            self.ledger.learn_waiting()
             self.ledger.errors = after.tolist()
 
 
@@ -263,6 +266,7 @@ def run(start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0
         "crystal best": round(min(crystal), 3),
         "crystal worst": round(max(crystal[n_rounds // 4 :]), 3),
         "seconds": round(spent, 1),
+        "never learned": len(campaign.ledger.waiting),
         **campaign.counts,
     }
 
