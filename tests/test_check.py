@@ -158,7 +158,7 @@ def test_a_queue_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "which no two workers share" in said.err
     assert "pad.yaml does not exist" in said.err
     assert "absent_vasp" not in said.err
-    assert "(workers of the queue may)" in said.out
+    assert "(where labels are computed it may be)" in said.out
 
 
 def test_a_label_that_fails_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

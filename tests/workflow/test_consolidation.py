@@ -13,10 +13,15 @@ from idealflow.forcefields import CommitteeUncertainty, get_force_field
 from idealflow.forcefields.toolkit import GradientLearner
 from idealflow.forcefields.toolkit import training as training_module
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.learner.guard import judged
+from idealflow.workflow.learner import stretches
+from idealflow.workflow.learner.guard import Guard, judged
 from idealflow.workflow.learner.ledger import Ledger
-from idealflow.workflow.learner.version import load_force_field_artifact
-from idealflow.workflow.stages import consolidate
+from idealflow.workflow.learner.version import (
+    load_consolidated,
+    load_force_field_artifact,
+    load_uncertainty_artifact,
+)
+from idealflow.workflow.stages import consolidate, update
 from support import tiny
 from support.labelled_cells import copper_cells
 
@@ -77,6 +82,128 @@ def test_a_consolidation_that_was_killed_goes_on_where_it_was(tmp_path: Path, mo
     assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
     assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
     assert not list((tmp_path / "b" / "work").glob("consolidate*"))
+
+
+def test_an_update_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"n_steps": 5, "max_steps": 15, "learned_within": 1e-6, "consolidate_every": 0}
+    short = {"segment": {"schedule": tiny.schedule(5, 35)}, "evaluation": {"n_frames": 0}, "update": long}
+    whole, campaign = tiny.run(tmp_path / "a", **short)
+    assert campaign.updates()[0].steps >= 15
+    monkeypatch.setattr(stretches, "KEEP_EVERY_S", -1.0)  # after every stretch
+    learned, begun = [], GradientLearner.update
+
+    def counted(self: Any, *data: Any, **how: Any) -> Any:
+        learned.append(how["seed"])
+        if len(learned) in (3, 4):
+            raise KeyboardInterrupt
+        return begun(self, *data, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GradientLearner, "update", counted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                tiny.run(tmp_path / "b", **short)
+        again, _ = tiny.run(tmp_path / "b", **short)
+    first = learned[0]
+    assert learned[:5] == [first, first + 1, first + 2, first + 2, first + 2]  # what was finished is not learned again
+    assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
+    assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
+    assert not list((tmp_path / "b" / "work").glob("stretches*"))
+
+
+@pytest.mark.parametrize("start", ["present", "consolidated"])
+def test_a_consolidation_begins_with_the_weights_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    begun, consolidate_once = [], GradientLearner.consolidate
+
+    def noted(self: Any, *args: Any, **settings: Any) -> Any:
+        begun.append(weights_of(self))
+        return consolidate_once(self, *args, **settings)
+
+    monkeypatch.setattr(GradientLearner, "consolidate", noted)
+    state, campaign = tiny.run(tmp_path, update=UPDATE | {"consolidation_start": start}, evaluation={"n_frames": 0})
+    store, learners = ArtifactStore(state.artifacts), campaign.learners()
+    docs = [doc for doc in campaign.consolidations() if doc.decision != "skipped"]
+    assert len(docs) == len(begun) > 1
+    for doc, weights in zip(docs, begun, strict=True):
+        learner = learners[doc.version_before]
+        now, then = load_force_field_artifact(store, learner), load_consolidated(store, learner)
+        assert then is not None
+        assert weights_of(now) != weights_of(then)
+        assert weights == weights_of(now if start == "present" else then)
+
+
+@pytest.mark.parametrize("helped", [True, False])
+def test_labels_that_an_update_refused_are_learned_by_the_next_consolidation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helped: bool
+) -> None:
+    class Refusing(Guard):
+        def objection(self, *_: np.ndarray) -> str | None:
+            return "no" if not verdicts else None
+
+    verdicts: list[bool] = []
+
+    def decided(*_: Any) -> tuple[bool, str]:
+        verdicts.append(helped)
+        return helped, "told so"
+
+    monkeypatch.setattr(update, "Guard", Refusing)
+    monkeypatch.setattr(consolidate, "judged", decided)
+    state, campaign = tiny.run(tmp_path, update=UPDATE, evaluation={"n_frames": 0})
+    refused, first = campaign.updates()[0], campaign.consolidations()[0]
+    assert (refused.decision, refused.learned) == ("rejected", [])
+    assert len(refused.accepted) > 0
+    store = ArtifactStore(state.artifacts)
+    before, after = (Ledger.load(store, doc.learner.ledger) for doc in (refused, first))
+    samples = [sum(load_uncertainty_artifact(store, doc.learner).n_samples.values()) for doc in (refused, first)]
+    assert before.waiting == refused.accepted
+    assert not set(before.keys) & set(refused.accepted)
+    asked = campaign.substructures(request_key=refused.accepted[0])[0]
+    if helped:
+        assert first.learned == refused.accepted
+        assert after.keys == [*before.keys, *refused.accepted]
+        assert after.waiting == []
+        assert np.isfinite(np.array(after.errors)[:, :2]).all()
+        assert samples[1] == samples[0] + sum(
+            doc.n_atoms for doc in campaign.substructures(round=refused.round, state="accepted")
+        )
+        assert campaign.lineage(asked.uuid).version_after == first.version_after
+    else:
+        assert first.learned == []
+        assert first.learner == refused.learner  # they wait on
+        assert Ledger.load(store, state.learner.ledger).waiting == refused.accepted
+        assert campaign.lineage(asked.uuid).version_after is None
+
+
+def test_forces_of_the_shell_are_masked_wherever_a_label_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its update, in replays, in consolidations; structures of the bootstrap have no shell."""
+    learned: list[Any] = []
+    for name in ("update", "consolidate"):
+        made = getattr(GradientLearner, name)
+
+        def noted(self: Any, *sets: Any, made: Any = made, **how: Any) -> Any:
+            learned.extend((made.__name__, number, atoms) for number, part in enumerate(sets) for atoms in part)
+            return made(self, *sets, **how)
+
+        monkeypatch.setattr(GradientLearner, name, noted)
+    _, campaign = tiny.run(tmp_path, update=UPDATE | {"mask_shell_forces": True}, evaluation={"n_frames": 0})
+    cores = {doc.request_key: doc.core for doc in campaign.substructures(state="accepted")}
+    seen = set()
+    for way, part, atoms in learned:
+        core = cores.get(atoms.info["request_key"])
+        if core is None:
+            assert "force_weight" not in atoms.arrays
+            continue
+        seen.add((way, part))
+        assert np.flatnonzero(atoms.arrays["force_weight"]).tolist() == sorted(core)
+    assert seen == {("update", 0), ("update", 1), ("consolidate", 0)}
+
+
+def weights_of(force_field: Any) -> list[Any]:
+    return [value.tolist() for value in force_field.module.state_dict().values()]
 
 
 @pytest.mark.parametrize(("told", "taken"), [(3e-4, 3e-4), (None, 8e-3)])

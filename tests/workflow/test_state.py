@@ -307,8 +307,13 @@ def test_campaigns_of_earlier_versions_and_other_force_fields_are_never_consolid
     after = after_round(state(consolidate_every=1), [segment()], [screen()], update([(0, 10)]), 1.0)
     assert after.n_unconsolidated == 0
     assert next_action(after).kind == "round"
+
+
+def test_a_refused_update_counts_since_its_labels_wait_for_a_consolidation() -> None:
     rejected = update([(0, 10)], decision="rejected", consolidates=True)
-    assert after_round(state(consolidate_every=1), [segment()], [screen()], rejected, 1.0).n_unconsolidated == 0
+    after = after_round(state(consolidate_every=1), [segment()], [screen()], rejected, 1.0)
+    assert after.n_unconsolidated == 1
+    assert next_action(after).kind == "consolidate"
 
 
 def test_consolidations_share_a_budget_that_counts_and_times_nothing() -> None:

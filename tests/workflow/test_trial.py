@@ -68,6 +68,13 @@ def test_energies_have_a_guard_of_their_own(before: float, after: float, said: s
     assert found is None if said is None else said in str(found)
 
 
+def test_the_floor_of_the_energy_guard_is_a_setting() -> None:
+    new = errors(0.1), errors(0.1)
+    before, after = errors(0.1, energy=0.0001), errors(0.1, energy=0.00021)
+    assert Guard().objection(*new, before, after) is None
+    assert "grew from 0.0001 to 0.0002 eV/atom" in str(Guard(energy_floor=0.0).objection(*new, before, after))
+
+
 class Scripted:
     """A force field with errors told in advance, (new, validation): before, then after each update."""
 

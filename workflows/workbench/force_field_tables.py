@@ -18,6 +18,7 @@ NAMES = {
     "chgnet": "CHGNet, from its weights",
     "sevennet": "SevenNet-0, as it is",
 }
+SYSTEMS = {"si": "Si", "cu": "Cu", "ni3al": "Ni₃Al", "ir-gas": "Ir₃₈ in gas"}
 
 
 def _rows_of(name: str) -> list[dict[str, Any]]:
@@ -139,12 +140,44 @@ def parts_of_frames() -> str:
 def learning_before() -> str:
     """What updates and consolidations cost, and what updates cost in the version before them (`learning_before.py`)."""
     kept_rows: dict[str, dict[str, float]] = json.loads((RESULTS / "learning_before.json").read_text())
-    names = {"cu": "Cu", "ni3al": "Ni₃Al", "si": "Si"}
     rows = [
-        [names[name], f"{row['before_s']:.0f}", f"{row['now_s']:.0f}", f"{row['ratio']:.1f}"]
+        [SYSTEMS[name], f"{row['before_s']:.0f}", f"{row['now_s']:.0f}", f"{row['ratio']:.1f}"]
         for name, row in kept_rows.items()
     ]
     return markdown(["", "before, s", "now, s", "times"], rows)
+
+
+def learning_seeds() -> str:
+    """Where consolidations begin and where the energy guard ends: means over seeds and their range (`learning_seeds.py`)."""
+    stored: list[dict[str, Any]] = json.loads((RESULTS / "learning_seeds.json").read_text())["rows"]
+    heads = [
+        "",
+        "",
+        "seeds",
+        "crystal, energy",
+        "over its best",
+        "forces",
+        "liquid, energy",
+        "forces",
+        "refused attempts",
+        "not learned",
+    ]
+    rows = []
+    for system, way in dict.fromkeys((row["system"], row["way"]) for row in stored):
+        mine = [row for row in stored if (row["system"], row["way"]) == (system, way)]
+        ends = [[row["errors"][part][n] for row in mine] for part in ("crystal", "liquid") for n in (0, 1)]
+        best = [row["errors"]["crystal"][0] / row["crystal best"] for row in mine]
+        told = [
+            _range(values, digits) for values, digits in zip((ends[0], best, *ends[1:]), (2, 1, 1, 2, 1), strict=True)
+        ]
+        counts = [_range([row[key] for row in mine], 0) for key in ("refused attempts", "rejected updates")]
+        rows.append([SYSTEMS[system], way, str(len(mine)), *told, *counts])
+    return markdown(heads, rows)
+
+
+def _range(values: list[float], digits: int) -> str:
+    """Mean, and in brackets least and largest."""
+    return f"{sum(values) / len(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
 def core_radius() -> str:

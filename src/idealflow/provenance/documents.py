@@ -207,7 +207,9 @@ class CampaignDocuments:
         found = None if entry is None else SubstructureDoc.model_validate(entry["output"])
         if found is None:
             raise InputError(f"campaign {self.name} has no substructure {uuid}; see Campaign.table() for their uuids")
-        update = next(self._documents(ModelUpdateDoc, "update", {"learned": found.request_key}), None)
+        learned = {"learned": found.request_key}
+        update = next(self._documents(ModelUpdateDoc, "update", learned), None)
+        by = update or next(self._documents(ConsolidationDoc, "consolidation", learned), None)
         replays = self._documents(ModelUpdateDoc, "update", {"replayed": found.request_key})
         return Lineage(
             segment=self._by_uuid(SegmentDoc, found.segment_uuid),
@@ -217,7 +219,7 @@ class CampaignDocuments:
             substructure=found,
             update=update,
             version_before=found.model_version,
-            version_after=None if update is None else update.version_after,
+            version_after=None if by is None else by.version_after,
             replayed_in=sorted(doc.version_after for doc in replays),
         )
 

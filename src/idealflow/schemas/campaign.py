@@ -251,7 +251,9 @@ class CampaignState(Document):
         default=0.0,
         description="most that consolidations may cost, as a share of dynamics and training, in atoms times steps",
     )
-    n_unconsolidated: int = Field(default=0, description="accepted updates since all data were last learned together")
+    n_unconsolidated: int = Field(
+        default=0, description="updates, refused ones too, since all data were last learned together"
+    )
     n_consolidations: int = Field(default=0, description="consolidations that were accepted")
     n_discarded_consolidations: int = Field(default=0, description="consolidations that did not help")
     atom_steps: int = Field(default=0, description="atoms times gradient steps of the first fit and all updates")

@@ -131,6 +131,9 @@ class ConsolidationDoc(NewLearner):
     version_after: int = Field(description="equal to `version_before` unless it was accepted")
     decision: Literal["accepted", "discarded", "skipped"] = Field(description="what became of it")
     reason: str = Field(description="why, in words")
+    learned: list[str] = Field(
+        default_factory=list, description="request keys of labels that no update could learn, and this did"
+    )
     last: bool = Field(description="whether the schedule was done")
     n_structures: int = Field(description="structures it was trained on")
     steps: int = Field(description="gradient steps taken")

@@ -80,6 +80,8 @@ class Lineages:
                 self._before |= dict(zip(update["accepted"], stored, strict=True))
             for key in update["replayed"]:
                 self._replayed.setdefault(key, []).append(update["version_after"])
+        for consolidation in campaign.outputs("consolidation", ("round", "version_after", "learned")):
+            self._learned |= dict.fromkeys(consolidation.get("learned") or (), consolidation)
         self._frame: tuple[str, Atoms] | None = None
 
     def of(self, uuid: str) -> dict[str, Any]:
@@ -164,7 +166,7 @@ class Lineages:
                 ["model", "no version learned it" if label["state"] == "failed" else "no version has learned it yet"],
             ]
         sentence = f"learned in round {update['round']} by version {update['version_after']}"
-        if update["new_before"] and update["new_after"]:
+        if update.get("new_before") and update.get("new_after"):
             before, after = (1e3 * update[name]["forces"] for name in ("new_before", "new_after"))
             sentence += (
                 f", which brought the force error on the round's new labels from {before:.0f} to {after:.0f} meV/Å"

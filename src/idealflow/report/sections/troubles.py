@@ -75,7 +75,10 @@ def _add_updates(campaign: Campaign, section: Section) -> None:
         )
     rejected = [[update["round"], update["reason"]] for update in updates if update["decision"] == "rejected"]
     if rejected:
-        hint = "Updates that made the model worse on held-out structures; they were thrown away."
+        hint = (
+            "Updates that made the model worse on held-out structures; they were thrown away, and their labels wait for the next "
+            "training on all data."
+        )
         section.add(table("Rejected updates", hint, [("round", ""), ("why", "")], rejected))
 
 

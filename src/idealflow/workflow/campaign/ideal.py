@@ -196,7 +196,7 @@ class IdealMaker(CampaignSettings):
         return Flow(jobs, name=f"round {state.round} {self.campaign}")
 
     def _relabel_flow(self, context: StageContext, state: CampaignState, _: Action, remaining: int | None) -> Flow:
-        sort = RelabelMaker(fit_steps=self.bootstrap.fit_steps).make(
+        sort = RelabelMaker(self.bootstrap.fit_steps, self.update.mask_shell_forces).make(
             context, self.label, state.learner, state.sort_labels
         )
         commit = self.commit_relabel(state, sort.output, remaining)
@@ -207,7 +207,9 @@ class IdealMaker(CampaignSettings):
         self, context: StageContext, state: CampaignState, action: Action, remaining: int | None
     ) -> Flow:
         update = self.update
-        consolidate = ConsolidationMaker(update.consolidation_steps, update.consolidation_learning_rate).make(
+        consolidate = ConsolidationMaker(
+            update.consolidation_steps, update.consolidation_learning_rate, update.consolidation_start, update
+        ).make(
             context,
             state.learner,
             consolidation_budget(state),

@@ -119,7 +119,7 @@ def learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Walk
         "n_substructures": state.n_substructures + len(update.accepted),
         "n_quarantined": state.n_quarantined + len(update.quarantined),
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
-        "n_unconsolidated": state.n_unconsolidated + (update.decision == "accepted" and update.consolidates),
+        "n_unconsolidated": state.n_unconsolidated + (update.decision != "nothing_new" and update.consolidates),
         "atom_steps": state.atom_steps + update.atom_steps,
         "label_seconds": state.label_seconds + update.label_seconds,
         "too_few": update.too_few,

@@ -27,7 +27,7 @@ _BASE, _PER_ATOM = 0.9e9, 1.1e3
 def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, elsewhere: bool) -> None:
     """Whether the labeller's program, parameters and pseudopotentials are here.
 
-    Where labels are computed ``elsewhere``, by workers of a queue, what is missing here is only worth a warning.
+    Where labels are computed ``elsewhere``, what is missing here is only worth a warning.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def check_engine(maker: CampaignSettings, atoms: Atoms, findings: Findings, *, e
     except InputError as error:
         if not elsewhere:
             raise
-        findings.warnings.append(f"{error} (workers of the queue may)")
+        findings.warnings.append(f"{error} (where labels are computed it may be)")
     else:
         findings.say("labeller", f"{maker.label.method}: {what} is here")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -20,6 +21,7 @@ __all__ = [
     "save_frame",
     "to_atoms",
     "to_stored",
+    "with_core_forces",
 ]
 
 
@@ -88,6 +90,21 @@ def labelled_atoms(doc: LabelledDoc) -> Atoms:
     atoms = of_the_label(to_atoms(doc.structure))
     set_label(atoms, doc.energy, doc.forces, doc.stress)
     atoms.info["request_key"] = doc.request_key
+    return atoms
+
+
+def with_core_forces(atoms: Atoms, core: Sequence[int]) -> Atoms:
+    """A labelled structure's forces count in training on its core alone: returns it, with an array ``force_weight`` of 0 and 1.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> with_core_forces(Atoms("CO"), [1]).arrays["force_weight"].tolist()
+    [0.0, 1.0]
+    """
+    weight = np.zeros(len(atoms))
+    weight[list(core)] = 1.0
+    atoms.set_array("force_weight", weight)
     return atoms
 
 

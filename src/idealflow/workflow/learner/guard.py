@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Guard", "judged"]
 
-#: smaller errors count as these, so that noise near zero is no growth: eV/atom, eV/Å
-_LEAST_ENERGY, _LEAST_FORCES = 2e-3, 1e-3
+#: smaller errors of the forces count as this, so that noise near zero is no growth: eV/Å
+_LEAST_FORCES = 1e-3
 
 #: errors that count as none where two models are compared: eV/atom, eV/Å
 _NOTHING = np.array([2e-4, 1e-3])
@@ -28,7 +28,9 @@ class Guard:
         Largest growth of the mean force error on the validation set, as a factor. It may always become as large as that of the
         new labels, not larger: what was known need not be known better than what is new.
     energy
-        Largest growth of the mean energy error on the validation set, as a factor. Errors below 2 meV/atom count as that.
+        Largest growth of the mean energy error on the validation set, as a factor.
+    energy_floor
+        eV/atom: a smaller mean energy error counts as this where its growth is judged.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class Guard:
 
     forces: float = 3.0
     energy: float = 2.0
+    energy_floor: float = 2e-3
 
     def objection(
         self, new_before: np.ndarray, new_after: np.ndarray, validation_before: np.ndarray, validation_after: np.ndarray
@@ -53,11 +56,11 @@ class Guard:
             before, after = validation_before[:, :2].mean(axis=0), validation_after[:, :2].mean(axis=0)
             if after[1] > max(self.forces * max(before[1], _LEAST_FORCES), fresh[1][1]):
                 return _grown("force", before[1], after[1], "eV/Å", f"reject_factor = {self.forces:g}")
-            if after[0] > self.energy * max(before[0], _LEAST_ENERGY):
+            if after[0] > self.energy * max(before[0], self.energy_floor):
                 return _grown("energy", before[0], after[0], "eV/atom", f"energy_reject_factor = {self.energy:g}")
         if fresh[1][1] > self.forces * max(fresh[0][1], _LEAST_FORCES):
             return f"the force error on the new labels grew from {fresh[0][1]:.4f} to {fresh[1][1]:.4f} eV/Å"
-        if fresh[1][0] > self.forces * max(fresh[0][0], _LEAST_ENERGY):
+        if fresh[1][0] > self.forces * max(fresh[0][0], self.energy_floor):
             return f"the energy error on the new labels grew from {fresh[0][0]:.4f} to {fresh[1][0]:.4f} eV/atom"
         return None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +15,7 @@ from idealflow.core import draw_replay
 from idealflow.errors import ArtifactError, CampaignError
 from idealflow.schemas import Artifact, LabelledDoc
 from idealflow.storage import ArtifactStore, is_shard_key, read_shard_keys
-from idealflow.workflow.frames.encode import labelled_atoms
+from idealflow.workflow.frames.encode import labelled_atoms, with_core_forces
 
 __all__ = ["Draw", "Ledger", "fetch_structures"]
 
@@ -38,6 +38,8 @@ class Ledger:
     left_out
         Request keys of labels that were learned and that training must not use any more: they are another method's, or were made
         without vacuum.
+    waiting
+        Request keys of labels that an update refused to learn; the next consolidation learns them with all others.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Ledger:
     errors: list[list[float]] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,6 +64,19 @@ class Ledger:
         self.keys.extend(keys)
         self.errors.extend(np.asarray(errors, dtype=float).tolist())
         self.held_out.extend(held_out if held_out is not None else [False] * len(keys))
+
+    def learn_waiting(self) -> None:
+        """Append the labels that were waiting, with errors that are not known yet.
+
+        Examples
+        --------
+        >>> ledger = Ledger(waiting=["a"])
+        >>> ledger.learn_waiting()
+        >>> ledger.keys, ledger.waiting
+        (['a'], [])
+        """
+        self.add(self.waiting, np.full((len(self.waiting), 3), np.nan))
+        self.waiting = []
 
     def errors_of(self, *, held_out: bool) -> np.ndarray:
         """Cached errors (n, 3) of the structures held out, or of those trained on."""
@@ -103,9 +119,8 @@ class Ledger:
 
     def save(self, store: ArtifactStore) -> Artifact:
         """Store as an artifact."""
-        data = {"format": 1, "keys": self.keys, "errors": self.errors, "held_out": self.held_out}
-        if self.left_out:
-            data["left_out"] = self.left_out
+        data: dict[str, Any] = {"format": 1, "keys": self.keys, "errors": self.errors, "held_out": self.held_out}
+        data |= {name: kept for name, kept in (("left_out", self.left_out), ("waiting", self.waiting)) if kept}
         return store.put_bytes(json.dumps(data).encode(), suffix=".json")
 
     @classmethod
@@ -124,7 +139,9 @@ class Ledger:
         return cls(**data)
 
 
-def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[str]) -> list[Atoms]:
+def fetch_structures(
+    store: JobStore, artifacts: ArtifactStore, keys: Sequence[str], *, core_forces: bool = False
+) -> list[Atoms]:
     """Read the labelled structures of some ledger keys, in the order of the keys.
 
     Parameters
@@ -133,6 +150,8 @@ def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[s
         Where labels are, and where structures of datasets are.
     keys
         Keys of a :class:`Ledger`.
+    core_forces
+        Let the forces of a substructure count on its core alone (:func:`~idealflow.workflow.frames.encode.with_core_forces`).
 
     Raises
     ------
@@ -154,12 +173,23 @@ def fetch_structures(store: JobStore, artifacts: ArtifactStore, keys: Sequence[s
         query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
         # a label that came late can have the key of one that was asked for again; the one of the later round was learned
         for entry in store.query(query, properties=["output"], load=True, sort={"output.round": 1}):
-            doc = LabelledDoc.model_validate(
-                {name: value for name, value in entry["output"].items() if name in LabelledDoc.model_fields}
-                | {"kind": "label"}
-            )
+            output = entry["output"]
+            fields = {name: value for name, value in output.items() if name in LabelledDoc.model_fields}
+            doc = LabelledDoc.model_validate(fields | {"kind": "label"})
             found[doc.request_key] = labelled_atoms(doc)
+            core = _core(store, output) if core_forces else None
+            if core is not None:
+                with_core_forces(found[doc.request_key], core)
     lost = [key for key in keys if key not in found]
     if lost:
         raise CampaignError(f"{len(lost)} training labels are not in the store, first {lost[0]}; restore the store")
     return [found[key] for key in keys]
+
+
+def _core(store: JobStore, output: Mapping[str, Any]) -> list[int] | None:
+    """Core of a labelled substructure; of a label that was made again, that of the one it replaces; None of any other label."""
+    while "core" not in output and output.get("replaces"):
+        query = {"output.request_key": output["replaces"], "output.state": "accepted"}
+        before = store.query_one(query, properties=["output.core", "output.replaces"], sort={"output.round": -1})
+        output = {} if before is None else before["output"]
+    return output.get("core")

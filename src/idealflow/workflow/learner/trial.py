@@ -16,6 +16,7 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger, fetch_structures
+from idealflow.workflow.learner.stretches import Stretch, Stretches
 
 __all__ = ["Effort", "Known", "Trial", "Verdict", "attempts", "draw", "mean_errors", "shift_of", "train"]
 
@@ -53,8 +54,11 @@ def draw(
     n_validation: int,
     rng: np.random.Generator,
     by: Draw = "errors",
+    core_forces: bool = False,
 ) -> Known:
-    """Draw replay and validation set from a ledger: ``n_replay`` structures, ``n_validation`` held out and as many learned.
+    """Draw replay and validation set from a ledger: ``n_replay`` structures, ``n_validation`` held out and as many learned ones.
+
+    With ``core_forces`` the forces of substructures count on their cores alone.
 
     Examples
     --------
@@ -68,7 +72,7 @@ def draw(
     """
     replayed = ledger.replay(n_replay, rng, by)
     validation = ledger.validation(n_validation, rng, exclude=replayed)
-    structures = fetch_structures(jobstore, store, replayed + validation)
+    structures = fetch_structures(jobstore, store, replayed + validation, core_forces=core_forces)
     return Known(replayed, structures[: len(replayed)], validation, structures[len(replayed) :])
 
 
@@ -156,6 +160,7 @@ def train(
     effort: Effort,
     seed: int,
     before: tuple[np.ndarray, np.ndarray] | None = None,
+    kept: Stretches | None = None,
 ) -> Trial:
     """Train a copy of a force field on new structures and a replay, until the new ones are learned or the budget is out.
 
@@ -171,6 +176,8 @@ def train(
         Seed of the order of the data.
     before
         Errors on new and validation structures to compare with; None: those of ``force_field``.
+    kept
+        Where each stretch is kept for a process that comes after a kill, and found by it.
 
     Examples
     --------
@@ -192,12 +199,18 @@ def train(
     new_before, validation_before = before or errors_before(force_field, new, known)
     new_after, validation_after, steps, atom_steps = new_before, validation_before, 0, 0
     for number, stretch in enumerate(effort.stretches):
-        report = trained.update(new, known.replay, steps=stretch, lr=effort.learning_rate, seed=seed + number)
-        steps, atom_steps = steps + stretch, atom_steps + report.atom_steps
-        emit(
-            Progress("update", step=steps, n_steps=sum(effort.stretches), loss=report.loss[-1] if report.loss else None)
-        )
-        new_after, validation_after = _errors_of(report, new), _errors(trained, known.validation)
+        task = f"{seed + number}"
+        ended = None if kept is None else kept.found(task)
+        if ended is None:
+            report = trained.update(new, known.replay, steps=stretch, lr=effort.learning_rate, seed=seed + number)
+            loss = report.loss[-1] if report.loss else None
+            ended = Stretch(trained, _errors_of(report, new), report.atom_steps, loss)
+            if kept is not None:
+                kept.keep(task, ended)
+        trained = ended.force_field
+        steps, atom_steps = steps + stretch, atom_steps + ended.atom_steps
+        emit(Progress("update", step=steps, n_steps=sum(effort.stretches), loss=ended.loss))
+        new_after, validation_after = ended.new_after, _errors(trained, known.validation)
         if not len(validation_after):
             break
         known_forces, new_forces = validation_after[:, 1].mean(), new_after[:, 1].mean()
@@ -219,6 +232,7 @@ def attempts(
     effort: Effort,
     guard: Guard,
     seed: int,
+    kept: Stretches | None = None,
 ) -> Verdict:
     """Train until a trial may stay: as asked, then at a lower rate, then at that rate from the last consolidated version.
 
@@ -228,7 +242,7 @@ def attempts(
         The present version.
     consolidated
         Returns the last consolidated version, None if there is no other than the present one.
-    new, known, effort, seed
+    new, known, effort, seed, kept
         As for :func:`train`.
     guard
         What a trial must not do to the errors of the present version.
@@ -265,7 +279,7 @@ def attempts(
             continue
         if verdict.rejected is not None:
             refused.append(verdict.rejected)
-        verdict = Verdict.of(train(begun, new, known, trying, seed + 1000 * number, before), guard)
+        verdict = Verdict.of(train(begun, new, known, trying, seed + 1000 * number, before, kept), guard)
         if verdict.rejected is None:
             break
     return Verdict(verdict.trial, verdict.rejected, tuple(refused))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from idealflow.core import Uncertainty
 from idealflow.errors import InputError
@@ -15,7 +15,10 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.uncertainties import load_stored_uncertainty, store_uncertainty
 
-__all__ = ["load_consolidated", "load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
+__all__ = ["Start", "load_consolidated", "load_force_field_artifact", "load_uncertainty_artifact", "store_learner"]
+
+#: weights that a consolidation begins with: the present ones, or those of the last consolidated version
+Start = Literal["present", "consolidated"]
 
 T = TypeVar("T")
 

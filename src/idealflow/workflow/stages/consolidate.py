@@ -1,9 +1,9 @@
-"""Between rounds: the force field learns all its data together, from the weights it has, and stays only if that helped."""
+"""Between rounds: the force field learns all its data together, and stays only if that helped."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,7 +22,15 @@ from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_dir
 from idealflow.workflow.learner.guard import judged
 from idealflow.workflow.learner.ledger import Ledger, fetch_structures
 from idealflow.workflow.learner.trial import mean_errors, shift_of
-from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact, store_learner
+from idealflow.workflow.learner.version import (
+    Start,
+    load_consolidated,
+    load_force_field_artifact,
+    load_uncertainty_artifact,
+    store_learner,
+)
+from idealflow.workflow.stages.round_labels import substructures_of
+from idealflow.workflow.stages.update import ModelUpdateMaker
 
 __all__ = ["GENTLER", "LAST", "ConsolidationMaker"]
 
@@ -46,6 +54,10 @@ class ConsolidationMaker(StableName, Maker):
     learning_rate
         Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none. A quarter of it is taken
         once a consolidation of the campaign did not help.
+    start
+        Weights that it begins with: the ``present`` ones, or those of the last ``consolidated`` version.
+    update
+        The campaign's updates: which forces count, and what of a label that none of them could learn joins the distribution.
 
     Examples
     --------
@@ -75,13 +87,17 @@ class ConsolidationMaker(StableName, Maker):
 
     steps: Annotated[int, Field(ge=1)] = 1000
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    start: Start = "present"
+    update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
     name: str = "consolidation"
 
     @stage(output_schema=ConsolidationDoc)
     def make(
         self, context: StageContext, learner: LearnerVersion, atom_steps: int, last: bool, gentler: bool = False
     ) -> ConsolidationDoc:
-        """Train a copy of the force field, and store it as the next version if its errors are lower.
+        """Train a copy of the force field on all labels, and store it as the next version if its errors are lower.
+
+        Labels that an update refused to learn are among them; if the version stays, they are learned.
 
         Parameters
         ----------
@@ -94,12 +110,16 @@ class ConsolidationMaker(StableName, Maker):
         """
         store = artifact_store(context)
         ledger = Ledger.load(store, learner.ledger)
-        structures = fetch_structures(current_store(), store, ledger.keys)
-        held = np.asarray(ledger.held_out, dtype=bool)
+        waiting = ledger.waiting
+        structures = fetch_structures(
+            current_store(), store, [*ledger.keys, *waiting], core_forces=self.update.mask_shell_forces
+        )
+        held = np.array([*ledger.held_out, *[False] * len(waiting)], dtype=bool)
         training = [atoms for atoms, out in zip(structures, held, strict=True) if not out]
 
         before = load_force_field_artifact(store, learner)
-        work, trained = work_directory(context, "consolidate"), before.copy()
+        begun = load_consolidated(store, learner) if self.start == "consolidated" else None
+        work, trained = work_directory(context, "consolidate"), (begun or before).copy()
         own_rate: float = getattr(trained, "consolidation_rate", _RATE)
         rate = own_rate if self.learning_rate is None else self.learning_rate
         report: TrainReport | None = None
@@ -123,8 +143,11 @@ class ConsolidationMaker(StableName, Maker):
         decision, reason = _judged(before, atom_steps, errors_before, errors, held)
         after = learner
         if decision == "accepted" and errors is not None:
+            ledger.learn_waiting()
             ledger.errors = errors.tolist()
             uncertainty = _led(load_uncertainty_artifact(store, learner), trained)
+            if waiting:
+                self.update.join(uncertainty, trained, substructures_of(current_store(), context.campaign, waiting))
             after = store_learner(
                 store,
                 work_directory(context, "consolidated", fresh=True),
@@ -141,6 +164,7 @@ class ConsolidationMaker(StableName, Maker):
             version_after=after.version,
             decision=decision,
             reason=reason,
+            learned=waiting if decision == "accepted" else [],
             last=last,
             n_structures=len(training),
             steps=report.steps if report else 0,

@@ -31,6 +31,7 @@ from idealflow.workflow.learner.version import load_force_field_artifact, load_u
 from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.learned_labels import documents, learned_labels, left_out, refits
+from idealflow.workflow.stages.round_labels import substructures_of
 
 __all__ = ["RelabelMaker"]
 
@@ -44,6 +45,8 @@ class RelabelMaker(StableName, Maker):
     ----------
     fit_steps
         Gradient steps of a new fit of the force field; None leaves the number to the force field.
+    mask_shell_forces
+        Leave the forces of shell atoms out of the loss.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class RelabelMaker(StableName, Maker):
     """
 
     fit_steps: Annotated[int, Field(ge=1)] | None = None
+    mask_shell_forces: bool = False
     name: str = "relabel"
 
     @stage()
@@ -108,7 +112,8 @@ class RelabelMaker(StableName, Maker):
     def _asked(self, given: Arguments) -> str:
         """Hash the settings and arguments of a refit."""
         learner = given["learner"].model_dump(exclude_none=True)
-        return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"]])
+        masked = ["mask_shell_forces"] if self.mask_shell_forces else []
+        return settings_key([self.fit_steps, given["label"].key, given["choice"], learner, given["asked"], *masked])
 
     def _same_asked(self, done: RelabelDoc, given: Arguments) -> bool:
         """Tell whether the refit of an interrupted run is the one asked for now."""
@@ -151,6 +156,8 @@ class RelabelMaker(StableName, Maker):
         relabelled = {key: request for key, request in asked.items() if request in new}
         nothing = bool(asked) and not relabelled
         ledger = before if nothing else _sorted_out(before, out, relabelled)
+        waiting = substructures_of(jobstore, context.campaign, before.waiting)
+        ledger.waiting = [doc.request_key for doc in waiting if label.learnable(doc)]
 
         uncertainty = load_uncertainty_artifact(store, learner)
         fitted: ForceField | None = None
@@ -159,7 +166,7 @@ class RelabelMaker(StableName, Maker):
         elif refits(len(ledger), len(ledger.left_out), choice):
             fitted, uncertainty = self._fitted(context, ledger, learner, uncertainty)
         elif ledger.keys:
-            structures = fetch_structures(jobstore, store, ledger.keys)
+            structures = fetch_structures(jobstore, store, ledger.keys, core_forces=self.mask_shell_forces)
             ledger.errors = load_force_field_artifact(store, learner).errors(structures).tolist()
         after = learner
         if not nothing:
@@ -196,7 +203,7 @@ class RelabelMaker(StableName, Maker):
         store = artifact_store(context)
         if all(ledger.held_out):  # only structures that were kept out of training are left
             ledger.held_out = [False] * len(ledger)
-        structures = fetch_structures(current_store(), store, ledger.keys)
+        structures = fetch_structures(current_store(), store, ledger.keys, core_forces=self.mask_shell_forces)
         training = [atoms for atoms, held in zip(structures, ledger.held_out, strict=True) if not held]
         validation = [atoms for atoms, held in zip(structures, ledger.held_out, strict=True) if held]
         untrained = load_force_field_artifact(store, learner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from jobflow import JobStore
@@ -14,7 +14,7 @@ from idealflow.workflow.stages.awaited import refuse_awaited
 from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.lost_labels import LostLabel, late_labels, lost_labels
 
-__all__ = ["RoundLabels", "collect"]
+__all__ = ["RoundLabels", "collect", "substructures_of"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,28 @@ def collect(
         (doc.round, doc.walker, doc.step, doc.atom) for doc in late
     }
     return RoundLabels(docs, sorted(accepted, key=lambda doc: doc.request_key), sorted(missing))
+
+
+def substructures_of(jobstore: JobStore, campaign: str, keys: Collection[str]) -> list[SubstructureDoc]:
+    """Read the labelled substructures of some request keys, sorted by key; of several with one key the latest.
+
+    Examples
+    --------
+    >>> from idealflow.provenance import sample_campaign
+    >>> key = sample_campaign().updates()[-1].learned[0]
+    >>> [doc.state for doc in substructures_of(sample_campaign().store, "tiny", [key])]
+    ['accepted']
+    """
+    query = {"output.kind": "substructure", "output.campaign": campaign, "output.state": "accepted"}
+    entries = jobstore.query(
+        query | {"output.request_key": {"$in": sorted(keys)}},
+        properties=["output"],
+        load=True,
+        sort={"output.round": 1},
+    )
+    docs = [SubstructureDoc.model_validate(entry["output"]) for entry in entries]
+    latest = {doc.request_key: doc for doc in docs}
+    return [latest[key] for key in sorted(latest)]
 
 
 def _of_round(jobstore: JobStore, context: StageContext) -> list[SubstructureDoc]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,15 +18,17 @@ from idealflow.former_names import formerly
 from idealflow.provenance import centre_force_error
 from idealflow.schemas import Artifact, LearnerVersion, ModelUpdateDoc, StageContext, SubstructureDoc
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import labelled_atoms, load_frame
+from idealflow.workflow.frames.encode import labelled_atoms, load_frame, with_core_forces
 from idealflow.workflow.jobs.identity import StableName, known_to_0_1
 from idealflow.workflow.jobs.job_store import current_store
-from idealflow.workflow.jobs.keys import child_seed, generator
+from idealflow.workflow.jobs.keys import child_seed, generator, settings_key
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp, work_directory
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Draw, Ledger
+from idealflow.workflow.learner.stretches import Stretches
 from idealflow.workflow.learner.trial import Effort, Verdict, attempts, draw, mean_errors, shift_of
 from idealflow.workflow.learner.version import (
+    Start,
     load_consolidated,
     load_force_field_artifact,
     load_uncertainty_artifact,
@@ -57,14 +60,17 @@ class ModelUpdateMaker(StableName, Maker):
         What asks for no further label once it is learned: the ``centre`` of each substructure; or, of a frame that was labelled
         ``whole``, each of its atoms that is less known than the average, since their environments are labelled as they are, too.
     mask_shell_forces
-        Leave the forces of shell atoms out of the loss.
+        Leave the forces of shell atoms out of the loss, in updates, replays, consolidations and new fits.
     n_validation
         Size of the validation set, on which an update is tested: at most so many held-out structures, and as many learned ones.
     reject_factor
         An update whose mean force error on the validation set grows by more than this factor, and beyond that of the new labels,
-        is rejected: it is tried once more at a lower rate, then from the last consolidated version.
+        is rejected: it is tried once more at a lower rate, then from the last consolidated version. If none may stay, the labels
+        wait for the next consolidation.
     energy_reject_factor
-        The same for the energy error, which counts as 2 meV/atom where it is smaller.
+        The same for the energy error.
+    energy_reject_floor
+        eV/atom: an energy error on the validation set that is smaller counts as this where its growth is judged; 0: none is.
     max_steps
         Budget of gradient steps. While the new labels are not learned, stretches of ``n_steps`` follow, up to so many steps.
     learned_within
@@ -72,12 +78,14 @@ class ModelUpdateMaker(StableName, Maker):
     replay
         How earlier structures are drawn: by their ``errors``, or ``uniform``.
     consolidate_every
-        Accepted updates after which all data are learned together, as at the end of the campaign; 0: never.
+        Updates after which all data are learned together, as at the end of the campaign; 0: never.
     consolidation_steps
         Gradient steps of a consolidation; the last one takes four times as many.
     consolidation_learning_rate
         Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others. Once
         one did not help, later ones take a quarter of it.
+    consolidation_start
+        Weights that a consolidation begins with: the ``present`` ones, or those of the last ``consolidated`` version.
     consolidation_share
         Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
         so that results do not depend on a clock.
@@ -114,12 +122,14 @@ class ModelUpdateMaker(StableName, Maker):
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
     energy_reject_factor: Annotated[float, Field(gt=1)] = 2.0
+    energy_reject_floor: Annotated[float, Field(ge=0)] = 2e-3
     max_steps: Annotated[int, Field(ge=1)] = 60
     learned_within: Annotated[float, Field(gt=0)] = 1.5
     replay: Draw = "errors"
     consolidate_every: Annotated[int, Field(ge=0)] = 10
     consolidation_steps: Annotated[int, Field(ge=1)] = 1000
     consolidation_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    consolidation_start: Start = "present"
     consolidation_share: Annotated[float, Field(gt=0)] = 0.5
     name: str = "model update"
 
@@ -183,16 +193,26 @@ class ModelUpdateMaker(StableName, Maker):
         """Train copies of the force field on the new labels and a replay, until one may stay."""
         seed, version = now.context.seed, now.learner.version
         rng = generator(seed, 1, version)
-        known = draw(current_store(), now.store, ledger, self.n_replay, self.n_validation, rng, self.replay)
-        return attempts(
+        drawn = (self.n_replay, self.n_validation, rng, self.replay, self.mask_shell_forces)
+        known = draw(current_store(), now.store, ledger, *drawn)
+        effort = Effort(self.n_steps, self.max_steps, self.learned_within, self.learning_rate)
+        learned = settings_key(
+            [[doc.request_key for doc in accepted], known.replay_keys, known.validation_keys, asdict(effort)]
+        )
+        work = work_directory(now.context, "stretches")  # an update that was killed goes on from what it left there
+        kept = Stretches(work / learned)
+        verdict = attempts(
             load_force_field_artifact(now.store, now.learner),
             lambda: load_consolidated(now.store, now.learner),
-            [_masked(doc, self.mask_shell_forces) for doc in accepted],
+            [_structure(doc, core_forces=self.mask_shell_forces) for doc in accepted],
             known,
-            Effort(self.n_steps, self.max_steps, self.learned_within, self.learning_rate),
-            Guard(self.reject_factor, self.energy_reject_factor),
+            effort,
+            Guard(self.reject_factor, self.energy_reject_factor, self.energy_reject_floor),
             child_seed(seed, 2, version),
+            kept,
         )
+        shutil.rmtree(work)
+        return verdict
 
     def _recorded(
         self, now: _Round, ledger: Ledger, labels: RoundLabels, verdict: Verdict, lift_quarantine: bool
@@ -207,8 +227,9 @@ class ModelUpdateMaker(StableName, Maker):
         now.quarantine(uncertainty, labels.failed_centres)
         if verdict.rejected is not None:
             now.quarantine(uncertainty, labels.accepted)
+            ledger.waiting += labels.keys
         if verdict.learned is not None:
-            self._join(now, uncertainty, verdict.learned.force_field, labels.accepted)
+            self.join(uncertainty, verdict.learned.force_field, labels.accepted, now.is_frame)
             verdict.learned.enter(ledger, labels.keys)
         after = store_learner(
             now.store,
@@ -216,16 +237,32 @@ class ModelUpdateMaker(StableName, Maker):
             now.learner.version + 1,
             force_field=None if verdict.learned is None else verdict.learned.force_field,
             uncertainty=uncertainty,
-            ledger=None if verdict.learned is None else ledger,
+            ledger=None if verdict.trial is None else ledger,
             before=now.learner,
         )
         return uncertainty, after
 
-    def _join(
-        self, now: _Round, uncertainty: Uncertainty, force_field: ForceField, accepted: Sequence[SubstructureDoc]
+    def join(
+        self,
+        uncertainty: Uncertainty,
+        force_field: ForceField,
+        accepted: Sequence[SubstructureDoc],
+        is_frame: Callable[[SubstructureDoc], bool] = lambda _: False,
     ) -> None:
-        """Let the substructures' environments join the distribution, and their centres cover what is like them."""
-        structures = [_masked(doc, self.mask_shell_forces) for doc in accepted]
+        """Let the environments of labels join the distribution, and their centres cover what is like them.
+
+        Parameters
+        ----------
+        uncertainty
+            Changed.
+        force_field
+            What learned them.
+        accepted
+            The labels.
+        is_frame
+            Whether a label is of a whole frame, every atom as it stands there; then :attr:`covers` counts.
+        """
+        structures = [_structure(doc, core_forces=self.mask_shell_forces) for doc in accepted]
         masks = None
         if self.joins == "core":
             masks = [np.isin(np.arange(len(atoms)), doc.core) for atoms, doc in zip(structures, accepted, strict=True)]
@@ -233,7 +270,7 @@ class ModelUpdateMaker(StableName, Maker):
         uncertainty.update(structures, masks, learned)
         for atoms, doc in zip(structures, accepted, strict=True):
             covering = [doc.centre_of_cell]
-            if self.covers == "whole" and now.is_frame(doc):
+            if self.covers == "whole" and is_frame(doc):
                 covering += [n for n in np.flatnonzero(uncertainty(atoms) > 1.0).tolist() if n != doc.centre_of_cell]
             uncertainty.cover(atoms, covering)
 
@@ -272,13 +309,8 @@ def _centre_errors(now: _Round, accepted: Sequence[SubstructureDoc]) -> list[flo
     return [centre_force_error(calculator, labelled_atoms(doc), doc.centre_of_cell) for doc in accepted]
 
 
-def _masked(doc: SubstructureDoc, mask_shell: bool) -> Atoms:
-    atoms = labelled_atoms(doc)
-    if mask_shell:
-        weight = np.zeros(len(atoms))
-        weight[doc.core] = 1.0
-        atoms.set_array("force_weight", weight)
-    return atoms
+def _structure(doc: SubstructureDoc, *, core_forces: bool) -> Atoms:
+    return with_core_forces(labelled_atoms(doc), doc.core) if core_forces else labelled_atoms(doc)
 
 
 def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
