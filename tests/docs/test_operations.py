@@ -6,9 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from idealflow.core.descriptors.harmonics import harmonic_constants
-from idealflow.forcefields.local.kernels import harmonics, harmonics_slope
+from idealflow.forcefields.local.descriptor import frame_of
+from idealflow.forcefields.local.gradient import basis_of
+from idealflow.forcefields.local.kernels import harmonics, harmonics_along, harmonics_slope
 from workbench import floor_tables, operations
 
 
@@ -48,6 +51,7 @@ def polynomial(factors):
         found = found * Number() + factor
 
 
+CASES = [(1, 1, 1, [1]), (3, 4, 2, [5, 3]), (2, 3, 3, [4])]
 N_MAX, L_MAX, N_SPECIES, N_PAIRS = 3, 2, 2, 4
 LM = [(l, slice(l * l, (l + 1) ** 2)) for l in range(L_MAX + 1)]
 
@@ -190,9 +194,149 @@ def network(features, hidden):
     product(numbers(1, 1), numbers(1, hidden[-1]), numbers(hidden[-1], 1))
 
 
-@pytest.mark.parametrize("case", [(1, 1, 1, [1]), (3, 4, 2, [5, 3]), (2, 3, 3, [4])])
+@pytest.mark.parametrize("case", CASES)
 def test_the_force_field(case):
     assert counted(lambda: force_field(*case)) == pytest.approx(operations.force_field(*case), rel=0.02)
+
+
+def learned_energy(n_radial, n_channels, hidden):
+    """An atom's energy, from densities that are kept."""
+    features = n_channels + 4 * n_channels * (n_channels + 1) // 2
+    product(numbers(16, n_channels), numbers(16, n_radial), numbers(n_radial, n_channels))
+    of_channels(n_channels, 1)
+    for _ in range(features):
+        _ = Number() + (Number() - Number()) * Number() * Number()
+    for before, after in pairwise([features, *hidden]):
+        product(numbers(after, 1), numbers(after, before), numbers(before, 1))
+        for _ in range(after):
+            x = Number() + Number()
+            _ = x * (1.0 / (1.0 + (0.0 - x).exp()))
+    product(numbers(1, 1), numbers(1, hidden[-1]), numbers(hidden[-1], 1))
+
+
+def learned_forces(neighbours, n_radial, n_channels, hidden):
+    """What its forces take beside it, and their loss."""
+    features = n_channels + 4 * n_channels * (n_channels + 1) // 2
+    for before, after in pairwise([features, *hidden]):
+        product(numbers(before, 1), numbers(before, after), numbers(after, 1))
+        for _ in range(after):
+            sigmoid = Number()
+            _ = sigmoid * (1.0 + Number() * (1.0 - sigmoid)) * Number()
+    for _ in range(features):
+        _ = (Number() + Number()) * Number()
+    to_channels(n_channels, factors=True)
+    product(numbers(16, n_radial), numbers(16, n_channels), numbers(n_channels, n_radial))
+    for _ in range(neighbours):
+        slope_of_pair(n_radial)
+    for _ in range(3):
+        off = Number() - Number()
+        _ = Number() + off * off * Number() * Number()
+        _ = off * Number() * Number()
+
+
+def learned_slopes(neighbours, n_radial, n_channels, hidden):
+    """What the loss's gradient in the weights takes beside both."""
+    features = n_channels + 4 * n_channels * (n_channels + 1) // 2
+    for _ in range(neighbours):
+        moved_pair(n_radial)
+    for _ in ("along the motion", "the gradient along it"):
+        product(numbers(16, n_channels), numbers(16, n_radial), numbers(n_radial, n_channels))
+    product(numbers(n_radial, n_channels), numbers(n_radial, 16), numbers(16, n_channels))
+    of_channels(n_channels, 2)
+    for _ in range(features):
+        along = Number() / Number()
+        _ = Number() + Number() * Number() + along
+        _ = (Number() + Number() * Number()) * Number()
+    for before, after in pairwise([features, *hidden]):
+        layer_again(before, after)
+    for _ in range(hidden[-1]):
+        _ = Number() + Number() * Number() + Number(), Number() * Number()
+    to_channels(n_channels, factors=True)
+    to_channels(n_channels, factors=False)
+
+
+def layer_again(before, after):
+    """Forwards along the motion, the gradients of weights and biases, and back."""
+    product(numbers(after, 1), numbers(after, before), numbers(before, 1))
+    for _ in ("by layers", "along"):
+        product(numbers(before, after), numbers(before, 1), numbers(1, after))
+    product(numbers(before, 1), numbers(before, after), numbers(after, 1))
+    for _ in range(after):
+        z, sigmoid = Number(), Number()
+        along = Number() * Number()
+        second = sigmoid * (1.0 - sigmoid) * (2.0 + z * (1.0 - 2.0 * sigmoid))
+        back = Number() * Number() + Number() * second * along
+        _ = Number() + back
+
+
+def of_channels(n_channels, terms):
+    """Invariants, or their derivative (two terms)."""
+    for l in range(4):
+        for k in range(n_channels):
+            for _ in range(k, n_channels):
+                for _ in range(terms):
+                    product(numbers(1, 1), numbers(1, 2 * l + 1), numbers(2 * l + 1, 1))
+                _ = Number() * Number()
+
+
+def to_channels(n_channels, *, factors):
+    """Back through them."""
+    for l in range(4):
+        product(numbers(2 * l + 1, n_channels), numbers(2 * l + 1, n_channels), numbers(n_channels, n_channels))
+        if factors:
+            for _ in range(n_channels * (n_channels + 1) // 2):
+                _ = Number() * Number()
+
+
+def unit_vector():
+    v = numbers(3)
+    over = 1.0 / (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt()
+    return [component * over for component in v], over
+
+
+def slope_of_pair(n_radial):
+    (x, y, z), over = unit_vector()
+    for _ in ("by harmonics", "along the pair"):
+        product(numbers(1, 16), numbers(1, n_radial), numbers(n_radial, 16))
+    product(numbers(1, 1), numbers(1, 16), numbers(16, 1))
+    gx, gy, gz = harmonics_slope.py_func(x, y, z, numbers(16))
+    radially = Number() + Number() - (gx * x + gy * y + gz * z) * over
+    s = [g * over + radially * component for g, component in zip((gx, gy, gz), (x, y, z), strict=True)]
+    for b in (0, 1, 2, 1, 2, 2):  # the virial
+        _ = Number() + Number() * s[b]
+    for component in s:
+        _ = Number() + component, Number() - component
+
+
+def moved_pair(n_radial):
+    x, over = numbers(3), Number()
+    moved = [Number() - Number() + Number() * Number() + Number() * Number() + Number() * Number() for _ in x]
+    longer = moved[0] * x[0] + moved[1] * x[1] + moved[2] * x[2]
+    tangent = [(m - longer * component) * over for m, component in zip(moved, x, strict=True)]
+    harmonics_along.py_func(*x, *tangent, numbers(16))
+    for _ in range(n_radial):
+        _ = longer * Number()
+    for _ in ("by harmonics", "along the pair"):
+        product(numbers(n_radial, 16), numbers(n_radial, 1), numbers(1, 16))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_gradient_step(case):
+    neighbours, *model = case
+    energy = counted(lambda: learned_energy(*model))
+    forces = counted(lambda: learned_forces(*case))
+    back = counted(lambda: learned_slopes(*case))
+    assert energy == operations.learned_energy(*model)
+    assert energy + forces == operations.learned_forces(neighbours, *model)
+    assert energy + forces + back == operations.gradient_step(neighbours, *model)
+
+
+def test_what_a_gradient_step_reads_is_what_is_kept():
+    atoms = bulk("Cu", cubic=True)
+    frame = frame_of(atoms, np.zeros(len(atoms), dtype=np.int64), cutoff=4.0)
+    basis = basis_of(frame, 4.0, n_species=1, n_radial=8)
+    read = operations.learned_bytes(len(basis.j) / len(atoms), n_radial=8)
+    assert read * len(atoms) == basis.nbytes - basis.groups.nbytes
 
 
 def test_floors_lie_below_what_was_measured():

@@ -6,7 +6,8 @@ A label sleeps for three seconds, as this machine would while a plane-wave code 
 ASE's EMT, which stands in for DFT. ``pool`` is the driver of `idealflow run`, ``rockets`` are processes of `rlaunch rapidfire`
 on a server (mongo-java-server, standing in for MongoDB, unless ``MONGODB_URI`` names a real one). Before the clock starts every
 worker makes a label, so that all of them and their calculators' processes are there; how long that took is printed, too. The
-efficiency is the time that labels took, summed, over workers times wall time.
+efficiency is the time that labels took, summed, over workers times wall time: the median of ``--turns`` rounds by the same
+workers, beside that of each and the machine's load. Rows of other numbers of workers stay in the file.
 
     python workflows/benchmarks/parallel_labels.py --by gpaw --workers 1 2 --labels 60
 
@@ -16,6 +17,7 @@ asks GPAW (`make gpaw`) for the labels, by the driver of `idealflow run`. They n
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -23,6 +25,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from jobflow import Flow, Job, JobStore
@@ -72,22 +75,31 @@ def label_jobs(maker: LabelMaker, folder: Path, structures: list[Atoms], number:
     ]
 
 
-def row(store: JobStore, jobs: list[Job], workers: int, wall: float, start: float) -> dict[str, Any]:
-    """Wall time (s) of labels by so many workers, and what the labels took themselves."""
-    docs = [LabelledDoc.model_validate(store.query_one({"uuid": job.uuid}, load=True)["output"]) for job in jobs]
-    spent = sum(doc.seconds for doc in docs)
+def row(store: JobStore, turns: list[tuple[list[Job], float]], workers: int, start: float) -> dict[str, Any]:
+    """Wall time (s) of each round of labels by so many workers, and what the labels took themselves."""
+    docs = [[LabelledDoc.model_validate(output_of(store, job)) for job in jobs] for jobs, _ in turns]
+    walls = np.array([wall for _, wall in turns])
+    spent = np.array([sum(doc.seconds for doc in some) for some in docs])
+    efficiencies = spent / (workers * walls)
     return {
         "workers": workers,
-        "n_labels": len(docs),
-        "wall_s": round(wall, 2),
-        "labels_s": round(spent, 2),
-        "start_s": round(start, 2),
-        "efficiency": round(spent / (workers * wall), 3),
-        "failed": sum(doc.state == "failed" for doc in docs),
+        "n_labels": len(docs[0]),
+        "wall_s": float(np.median(walls)),
+        "labels_s": float(np.median(spent)),
+        "start_s": start,
+        "efficiency": float(np.median(efficiencies)),
+        "efficiencies": efficiencies.tolist(),
+        "load": os.getloadavg()[0],
+        "failed": sum(doc.state == "failed" for some in docs for doc in some),
     }
 
 
-def by_pool(labeller: AseLabeller, element: str, n_labels: int, workers: int) -> dict[str, Any]:
+def output_of(store: JobStore, job: Job) -> Any:
+    """The document that a job left."""
+    return store.query_one({"uuid": job.uuid}, load=True)["output"]
+
+
+def by_pool(labeller: AseLabeller, element: str, n_labels: int, workers: int, turns: int) -> dict[str, Any]:
     """Labels by the driver of `idealflow run`."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder, maker = Path(name), LabelMaker(labeller)
@@ -100,13 +112,16 @@ def by_pool(labeller: AseLabeller, element: str, n_labels: int, workers: int) ->
         runner = FlowRunner(store, name, pool)
         begun = time.perf_counter()
         runner.run(Flow(label_jobs(maker, folder, cells(workers, 1, element), 0)))
-        started = time.perf_counter()
-        jobs = label_jobs(maker, folder, cells(n_labels, 2, element), 1)
-        runner.run(Flow(jobs))
-        return row(store, jobs, workers, time.perf_counter() - started, started - begun)
+        start, made = time.perf_counter() - begun, []
+        for turn in range(1, turns + 1):
+            started = time.perf_counter()
+            jobs = label_jobs(maker, folder, cells(n_labels, turn + 1, element), turn)
+            runner.run(Flow(jobs))
+            made.append((jobs, time.perf_counter() - started))
+        return row(store, made, workers, start)
 
 
-def by_rockets(labeller: AseLabeller, element: str, n_labels: int, workers: int) -> dict[str, Any]:
+def by_rockets(labeller: AseLabeller, element: str, n_labels: int, workers: int, turns: int) -> dict[str, Any]:
     """Labels by processes of `rlaunch rapidfire`, each of which has made one before the clock starts."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder, maker = Path(name), LabelMaker(labeller)
@@ -130,11 +145,20 @@ def by_rockets(labeller: AseLabeller, element: str, n_labels: int, workers: int)
             submitted(cells(workers, number, element), number)
             if not wait_for(done, PATIENCE_S):
                 raise RuntimeError(f"{workers} rockets did not make {workers} labels in {PATIENCE_S} s")
-        started = time.perf_counter()
-        jobs = submitted(cells(n_labels, number + 1, element), number + 1)
-        if not wait_for(done, PATIENCE_S, every=0.1):
-            raise RuntimeError(f"{workers} rockets did not make {n_labels} labels in {PATIENCE_S} s")
-        return row(store, jobs, workers, time.perf_counter() - started, started - begun)
+        start, made = time.perf_counter() - begun, []
+        for turn in range(number + 1, number + turns + 1):
+            started = time.perf_counter()
+            jobs = submitted(cells(n_labels, turn, element), turn)
+            if not wait_for(done, PATIENCE_S, every=0.1):
+                raise RuntimeError(f"{workers} rockets did not make {n_labels} labels in {PATIENCE_S} s")
+            made.append((jobs, time.perf_counter() - started))
+        return row(store, made, workers, start)
+
+
+def kept_rows(path: Path | None, way: str) -> list[dict[str, Any]]:
+    """What was kept of this way."""
+    found: list[dict[str, Any]] = json.loads(path.read_text()).get(way, []) if path and path.exists() else []
+    return found
 
 
 def main() -> None:
@@ -143,6 +167,7 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", choices=["pool", "rockets", "gpaw"], default=["pool"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--labels", type=int, default=96)
+    parser.add_argument("--turns", type=int, default=3, help="rounds of so many labels")
     parser.add_argument("--seconds", type=float, default=3.0, help="that a label sleeps")
     add_out(parser)
     arguments = parser.parse_args()
@@ -157,11 +182,11 @@ def main() -> None:
         os.environ["COUNTED_LABELS"] = log.name
         for way in arguments.by:
             made, labeller, element = ways[way]
-            rows = []
+            rows = {row["workers"]: row for row in kept_rows(arguments.out, way)}
             for workers in arguments.workers:
-                rows.append(made(labeller, element, arguments.labels, workers))
-                print(way, rows[-1], flush=True)
-                keep(arguments.out, **{way: rows})
+                rows[workers] = made(labeller, element, arguments.labels, workers, arguments.turns)
+                print(way, rows[workers], flush=True)
+                keep(arguments.out, **{way: [rows[each] for each in sorted(rows)]})
 
 
 if __name__ == "__main__":

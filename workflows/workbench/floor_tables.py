@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.markdown import markdown
+from workbench.markdown import markdown, ratio
 from workbench.measured_tables import kept
 
 #: file, part and part with the floors of what is measured
@@ -14,6 +14,7 @@ PARTS = {
     "bases": ("engine_bases", "bases", "bases_floor"),
     "basis-gradients": ("engine_bases", "gradients", "gradients_floor"),
     "md": ("md_speed", "rows", "floor"),
+    "updates": ("update_floor", "updates", "updates"),
 }
 CASE = ("system", "n_species", "n_max", "l_max", "n_atoms")
 HEADS = ["again, µs per atom", "operations at best, µs", "bytes at best, µs"]
@@ -54,6 +55,41 @@ def bases() -> str:
         }
         lines.append([str(n_species), *(own[column] for column in columns)])
     return markdown(["species", *(f"n {n_max}, l {l_max}" for l_max, n_max in columns)], lines)
+
+
+def updates() -> str:
+    """What a gradient step and an update of the built-in force field take, beside their floors."""
+    heads = ["species", "atoms of a structure", "neighbours", "a step, µs per atom of its batch"]
+    heads += ["operations at best, µs", "bytes at best, µs", "an update, ms", "its steps, ms", "the update at best, ms"]
+    heads += ["structures prepared, ms", "load of the machine"]
+    rows = [
+        [
+            str(row["n_species"]), str(row["n_atoms"]), f"{row['neighbours']:.0f}", ratio(row["us_spread"]),
+            f"{row['operations_us']:.1f}", f"{row['bytes_us']:.2f}", ratio(row["update_ms"], 0), f"{row['steps_ms']:.0f}",
+            f"{row['update_at_best_ms']:.0f}", f"{row['prepared_ms']:.0f}", f"{row['load']:.1f}",
+        ]
+        for row, _ in rows_and_floors("updates")
+    ]  # fmt: skip
+    return markdown(heads, rows)
+
+
+def update_parts() -> str:
+    """Where the time of a gradient step goes, µs per atom of its batch."""
+    found = [row for row, _ in rows_and_floors("updates")]
+    heads = ["", *(f"{row['n_species']} species, {row['n_atoms']} atoms" for row in found)]
+    names = [name for name in found[0]["parts"] if name != "all of it"]
+    rows = [[name, *(f"{row['parts'][name]:.1f}" for row in found)] for name in names]
+    whole = [row["parts"]["all of it"] for row in found]
+    rest = [all_of_it - sum(row["parts"][name] for name in names) for row, all_of_it in zip(found, whole, strict=True)]
+    rows.append(["channels, loss, Adam, torch's calls", *(f"{value:.1f}" for value in rest)])
+    return markdown(heads, [*rows, ["all of it", *(f"{value:.1f}" for value in whole)]])
+
+
+def update_over_floor(which: str) -> str:
+    """How many times its floor an update takes: the ``least`` or the ``most``."""
+    ratios = [row["update_ms"][0] / row["update_at_best_ms"] for row, _ in rows_and_floors("updates")]
+    chosen = {"least": min, "most": max}[which]
+    return f"{chosen(ratios):.0f}"
 
 
 def over_floor(name: str, which: str) -> str:

@@ -150,7 +150,7 @@ def many_species() -> str:
     heads = [
         "species",
         "features",
-        "known of the commonest",
+        "known of the commonest (in all)",
         "directions",
         "descriptors, µs",
         "uncertainties, µs",
@@ -162,11 +162,20 @@ def many_species() -> str:
     for row in kept("benchmarks", "many_species")["rows"]:
         times = [f"{row[name]:.1f}" for name in ("soap_us", "uncertainty_us")]
         apart = [f"{row[name]:.1f}" for name in ("distances_us", "floor_us", "explicit_us")]
+        known = f"{thousands(row['known'])} ({thousands(row['in_all'])})"
+        least_over_least = ratio([row["uncertainty_us"] / row["soap_us"], *row["ratio"][1:]], 2)
         rows.append([
-            str(row["species"]), thousands(row["features"]), thousands(row["known"]), str(row["directions"]), *times,
-            ratio(row["ratio"], 2), *apart, f"{row['factorising_s']:.2f}", f"{row['file_mb']:.1f}", f"{row['new_kb_each']:.1f}",
+            str(row["species"]), thousands(row["features"]), known, thousands(row["directions"]), *times, least_over_least,
+            *apart, f"{row['factorising_s']:.2f}", digits(row["file_mb"], 3), f"{row['new_kb_each']:.1f}",
         ])  # fmt: skip
     return markdown(heads, rows)
+
+
+def many_species_figure(n_species: str, known: str, name: str) -> str:
+    """A figure of one row, found by its species and known environments of the commonest."""
+    rows = kept("benchmarks", "many_species")["rows"]
+    (row,) = (row for row in rows if (row["species"], row["known"]) == (int(n_species), int(known)))
+    return digits(row[name], 2)
 
 
 def mixture_cost() -> str:

@@ -26,10 +26,20 @@ CHEBYSHEV = 10
 HARMONICS, HARMONICS_SLOPE, N_LM = 43, 89, 16
 #: what is left of its pair: unit vector (5), envelope (16), slope (17), virial (15), forces (6)
 PAIR = 59
-#: a unit of its network: x · sigmoid(x) and its slope, with the bias (10), and the way back through it (1)
-UNIT = 11
-#: of a number in double precision
-NUMBER = 8
+#: a unit of its network: x · sigmoid(x) and its slope, with the bias (10), and the way back through it (1); alone, without slope
+#: and way back
+UNIT, UNIT_ALONE = 11, 6
+#: of a gradient step's pair: its part of forces and virial, and the densities' derivative along the motion of its atoms, without
+#: what is in proportion to its functions (the harmonics' gradient and derivative are counted by themselves)
+FORCE_PAIR, MOVED_PAIR, HARMONICS_ALONG = 45, 35, 80
+#: the loss of an atom's forces, and its slope
+LOSS = 21
+#: a unit's second derivative, and what goes forward and back through it
+UNIT_AGAIN = 13
+#: a weight in a step of Adam, with the gradient's length
+ADAM = 15
+#: of a number in double precision, and in single
+NUMBER, SINGLE = 8, 4
 
 
 def soap_pair(n_max: int, l_max: int) -> int:
@@ -78,14 +88,67 @@ def distance(directions: float, features: int, apart: float = 0) -> float:
 
 def force_field(neighbours: float, n_radial: int, n_channels: int, hidden: Sequence[int], n_species: int = 1) -> float:
     """An atom's energy by the built-in force field, its slopes along so many neighbours, forces and virial."""
-    functions, products = n_species * n_radial, n_channels * (n_channels + 1) // 2
-    features = n_channels + 4 * products
+    functions, products, features = sizes(n_radial, n_channels, n_species)
     pair = CHEBYSHEV * n_radial + HARMONICS + HARMONICS_SLOPE + PAIR + 6 * N_LM * n_radial + 2 * N_LM
     channels = 4 * N_LM * functions * n_channels  # from densities, and back
     invariants = 2 * N_LM * products + 2 * N_LM * n_channels**2 + 2 * 4 * products  # and back, each with its factor
-    layers = 4 * sum(before * after for before, after in pairwise([features, *hidden])) + UNIT * sum(hidden)
+    layers = 4 * between(features, hidden) + UNIT * sum(hidden)
     ends = 7 * features + 2 * hidden[-1]  # means and spreads, there and back; the linear part; the last layer
     return neighbours * pair + channels + invariants + layers + ends
+
+
+def learned_energy(n_radial: int, n_channels: int, hidden: Sequence[int], n_species: int = 1) -> int:
+    """An atom's energy from its densities, which training keeps."""
+    functions, products, features = sizes(n_radial, n_channels, n_species)
+    dense, ends = between(features, hidden), 4 * features + 2 * hidden[-1]
+    return 2 * N_LM * (functions * n_channels + products) + 4 * products + 2 * dense + UNIT_ALONE * sum(hidden) + ends
+
+
+def learned_forces(
+    neighbours: float, n_radial: int, n_channels: int, hidden: Sequence[int], n_species: int = 1
+) -> float:
+    """An atom's energy, forces and virial, from densities and functions of pairs that training keeps, and the loss of them."""
+    functions, products, features = sizes(n_radial, n_channels, n_species)
+    back = 2 * between(features, hidden) + (UNIT - UNIT_ALONE) * sum(hidden) + 2 * features
+    back += 4 * products + 2 * N_LM * n_channels**2 + 2 * N_LM * functions * n_channels
+    pair = 4 * N_LM * n_radial + 2 * N_LM + HARMONICS_SLOPE + FORCE_PAIR
+    return learned_energy(n_radial, n_channels, hidden, n_species) + back + neighbours * pair + LOSS
+
+
+def gradient_step(
+    neighbours: float, n_radial: int, n_channels: int, hidden: Sequence[int], n_species: int = 1
+) -> float:
+    """An atom's part of a gradient step: energy and forces, and the gradient of their loss in the weights.
+
+    The derivative of densities and energies along a motion, forwards, and one pass back through both
+    (``idealflow.forcefields.local.gradient``).
+    """
+    functions, products, features = sizes(n_radial, n_channels, n_species)
+    pair = 4 * N_LM * n_radial + n_radial + HARMONICS_ALONG + MOVED_PAIR
+    channels = (
+        2 * N_LM * functions * n_channels + 2 * 2 * N_LM * functions * n_channels
+    )  # along the motion; their own gradient
+    invariants = 4 * N_LM * products + 4 * products + 4 * products + 2 * 2 * N_LM * n_channels**2
+    layers = (2 + 4 + 2) * between(features, hidden) + UNIT_AGAIN * sum(hidden)  # along, the weights' gradient, back
+    ends = 7 * features + 4 * hidden[-1]
+    again = channels + invariants + layers + ends + neighbours * pair
+    return learned_forces(neighbours, n_radial, n_channels, hidden, n_species) + again
+
+
+def sizes(n_radial: int, n_channels: int, n_species: int) -> tuple[int, int, int]:
+    """Functions of an atom's densities, products of channels, and invariants."""
+    products = n_channels * (n_channels + 1) // 2
+    return n_species * n_radial, products, n_channels + 4 * products
+
+
+def between(features: int, hidden: Sequence[int]) -> int:
+    """Weights between the layers of a network."""
+    return sum(before * after for before, after in pairwise([features, *hidden]))
+
+
+def learned_bytes(neighbours: float, n_radial: int, n_species: int = 1) -> float:
+    """What a gradient step reads of an atom: each pair's functions, slopes, harmonics, vector and neighbour; its densities."""
+    return SINGLE * (neighbours * (2 * n_radial + N_LM + 3 + 1) + N_LM * n_species * n_radial)
 
 
 class Rates(NamedTuple):
@@ -95,10 +158,10 @@ class Rates(NamedTuple):
     memory: float
 
     @classmethod
-    def measured(cls) -> Rates:
-        """Measure both; about a second."""
+    def measured(cls, dtype: type[np.floating] = np.float64) -> Rates:
+        """Measure both, the product in this precision; about a second."""
         with threadpool_limits(1):
-            return cls(matrix_product_rate(), copy_rate())
+            return cls(matrix_product_rate(dtype), copy_rate())
 
     def floor(self, operations: float, n_bytes: float) -> dict[str, float]:
         """Microseconds that so many operations and bytes of an atom would take, beside both rates."""
@@ -109,9 +172,9 @@ class Rates(NamedTuple):
         }  # fmt: skip
 
 
-def matrix_product_rate() -> float:
-    """Operations per second of this core's product of large matrices in double precision."""
-    a = np.random.default_rng(0).normal(size=(1_000, 1_000))
+def matrix_product_rate(dtype: type[np.floating] = np.float64) -> float:
+    """Operations per second of this core's product of large matrices."""
+    a = np.random.default_rng(0).normal(size=(1_000, 1_000)).astype(dtype)
     a @ a
     return 2e9 / min(cpu_seconds(lambda: a @ a) for _ in range(7))
 

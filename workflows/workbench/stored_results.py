@@ -17,6 +17,7 @@ import numpy as np
 from workbench import (
     acceleration_tables,
     ammonia_tables,
+    attempt_tables,
     engine_tables,
     floor_tables,
     force_field_tables,
@@ -257,17 +258,32 @@ def parallel_labels() -> dict[str, Any]:
 def parallel_labels_table(way: str) -> str:
     """Wall time and efficiency of labels by numbers of workers; ``way`` is pool, rockets or gpaw."""
     heads = ["workers", "labels", "wall time, s", "efficiency", "start of the workers, s"]
+    found = sorted(parallel_labels()[way], key=lambda row: row["workers"])
+    loads = all("load" in row for row in found)
+    rows = []
+    for row in found:
+        turns = row.get("efficiencies", [row["efficiency"]])
+        several = f" ({min(turns):.2f} to {max(turns):.2f})" if len(turns) > 1 else ""
+        rows.append([
+            str(row["workers"]), str(row["n_labels"]), f"{row['wall_s']:.1f}", f"{row['efficiency']:.2f}{several}",
+            f"{row['start_s']:.1f}", *([f"{row['load']:.1f}"] if loads else []),
+        ])  # fmt: skip
+    return markdown([*heads, *(["load of the machine"] if loads else [])], rows)
+
+
+def rocket_costs() -> str:
+    """Processor time of a label in a rocket and in the server, as it is and as it might be."""
     rows = [
-        [
-            str(row["workers"]),
-            str(row["n_labels"]),
-            f"{row['wall_s']:.1f}",
-            f"{row['efficiency']:.2f}",
-            f"{row['start_s']:.1f}",
-        ]
-        for row in sorted(parallel_labels()[way], key=lambda row: row["workers"])
+        [row["way"], f"{row['rocket_ms']:.0f}", f"{row['server_ms']:.0f}"]
+        for row in json.loads((BENCHMARKS / "rocket_costs.json").read_text())["ways"]
     ]
-    return markdown(heads, rows)
+    return markdown(["", "rocket, ms", "server, ms"], rows)
+
+
+def rocket_cost(name: str) -> str:
+    """Milliseconds of a label in the ``rocket`` or in the ``server``, as it is."""
+    way = json.loads((BENCHMARKS / "rocket_costs.json").read_text())["ways"][0]
+    return f"{way[f'{name}_ms']:.0f}"
 
 
 def learning_curve() -> str:
@@ -357,6 +373,10 @@ TABLES: dict[str, Callable[..., str]] = {
     "queries": measured.queries,
     "vectors": measured.vectors,
     "parallel-labels": parallel_labels_table,
+    "rocket-costs": rocket_costs,
+    "attempts": lambda part: attempt_tables.TABLES[part](),
+    "update-floor": floor_tables.updates,
+    "update-parts": floor_tables.update_parts,
     "stage-shares": stage_shares_table,
     "learning-curve": learning_curve,
     "million-parts": million_tables.million_parts,
@@ -418,6 +438,10 @@ VALUES: dict[str, Callable[..., str]] = {
     "learning-curve-force": lambda: (
         f"{json.loads((BENCHMARKS / 'learning_curve.json').read_text())['mean_force_meV_A']:.0f}"
     ),
+    "rocket-cost": rocket_cost,
+    "many-species": measured.many_species_figure,
+    "attempt": attempt_tables.figure,
+    "update-over-floor": floor_tables.update_over_floor,
     "parallel-labels": lambda _: str(parallel_labels()["pool"][0]["n_labels"]),
     "scaling-exponent": lambda smallest: f"{frames_law(scaling_lines('frames'), int(smallest)).exponent:.1f}",
     "million": million_tables.million,
