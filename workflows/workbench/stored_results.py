@@ -143,6 +143,21 @@ def repeated_seed() -> str:
     return markdown(["Ni₃Al, seed 0", *arms.values()], rows)
 
 
+def measured_again() -> str:
+    """Arms that were run a second time with the package of today, each beside what stood there before, seed by seed."""
+    heads = ["", "arm", "errors then", "errors now", "shell over the frame's then", "now", "core, worst, then", "now"]
+    rows = []
+    for name, runs in systems_in("again").items():
+        for run in runs:
+            before = arms_in(f"{name}-{run['seed']}")
+            for arm, now in run["arms"].items():
+                both = before[arm], now
+                shells = [median_and_most(one["shell_over_frame"]) if arm != "frame" else "–" for one in both]
+                cores = [f"{max(one['core_worsening']):.1f}" if arm != "frame" else "–" for one in both]
+                rows.append([f"{name}, seed {run['seed']}", now["title"], *map(pair, both), *shells, *cores])
+    return markdown(heads, rows)
+
+
 def second_polycrystal() -> str:
     """Both polycrystals."""
     arms = {"vacuum": "vacuum", "crop": "unrelaxed", "paper": "the paper's", "ides": "ours"}
@@ -310,6 +325,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "objectives": lambda folder=".": objective_table(systems_in(folder)),
     "without-replay": without_replay,
     "repeated-seed": repeated_seed,
+    "measured-again": measured_again,
     "second-polycrystal": second_polycrystal,
     "shells": lambda system: shell_table(json.loads((ABLATION / "substructures" / f"{system}-0.json").read_text())),
     "campaigns": campaigns,
