@@ -144,17 +144,33 @@ def repeated_seed() -> str:
 
 
 def measured_again() -> str:
-    """Arms that were run a second time with the package of today, each beside what stood there before, seed by seed."""
-    heads = ["", "arm", "errors then", "errors now", "shell over the frame's then", "now", "core, worst, then", "now"]
+    """Arms that were run once more, seed by seed, each beside what it was before."""
+    heads = [
+        "",
+        "arm",
+        "errors before",
+        "again",
+        "shell over the frame's",
+        "again",
+        "core, worst",
+        "again",
+        "relaxation, s",
+        "again",
+    ]
     rows = []
-    for name, runs in systems_in("again").items():
-        for run in runs:
-            before = arms_in(f"{name}-{run['seed']}")
-            for arm, now in run["arms"].items():
-                both = before[arm], now
-                shells = [median_and_most(one["shell_over_frame"]) if arm != "frame" else "–" for one in both]
-                cores = [f"{max(one['core_worsening']):.1f}" if arm != "frame" else "–" for one in both]
-                rows.append([f"{name}, seed {run['seed']}", now["title"], *map(pair, both), *shells, *cores])
+    for path in sorted((ABLATION / "again").glob("*.json")):
+        for arm, now in arms_in(f"again/{path.stem}").items():
+            both = arms_in(path.stem)[arm], now
+            cells = [[pair(each) for each in both]]
+            if arm == "frame":
+                cells += [["–", "–"]] * 3
+            else:
+                cells += [
+                    [median_and_most(each["shell_over_frame"]) for each in both],
+                    [f"{max(each['core_worsening']):.1f}" for each in both],
+                    [f"{np.mean(each['relax_s']):.2f}" for each in both],
+                ]
+            rows.append([path.stem.replace("-", ", seed "), now["title"], *(cell for two in cells for cell in two)])
     return markdown(heads, rows)
 
 
