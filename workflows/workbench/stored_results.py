@@ -145,30 +145,18 @@ def repeated_seed() -> str:
 
 def measured_again() -> str:
     """Arms that were run once more, seed by seed, each beside what it was before."""
-    heads = [
-        "",
-        "arm",
-        "errors before",
-        "again",
-        "shell over the frame's",
-        "again",
-        "core, worst",
-        "again",
-        "relaxation, s",
-        "again",
-    ]
+    heads = ["", "arm", "errors before", "again", "shell over the frame's", "again", "core, worst", "again"]
     rows = []
     for path in sorted((ABLATION / "again").glob("*.json")):
         for arm, now in arms_in(f"again/{path.stem}").items():
             both = arms_in(path.stem)[arm], now
             cells = [[pair(each) for each in both]]
             if arm == "frame":
-                cells += [["–", "–"]] * 3
+                cells += [["–", "–"]] * 2
             else:
                 cells += [
                     [median_and_most(each["shell_over_frame"]) for each in both],
                     [f"{max(each['core_worsening']):.1f}" for each in both],
-                    [f"{np.mean(each['relax_s']):.2f}" for each in both],
                 ]
             rows.append([path.stem.replace("-", ", seed "), now["title"], *(cell for two in cells for cell in two)])
     return markdown(heads, rows)
