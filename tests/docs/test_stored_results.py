@@ -125,6 +125,22 @@ def test_a_table_of_errors_without_replay_is_that_of_the_files():
         assert float(cells["vacuum over ours, energy"][column]) == pytest.approx(vacuum / ours, rel=0.06)
 
 
+def test_cells_of_today_are_not_worse_than_those_of_then():
+    """Forces of our substructures within what seeds differ by, energies within the factor of two of repeated trainings.
+
+    Shells are below the level of their frames.
+    """
+    runs = sorted((RESULTS / "again").glob("*.json"))
+    assert len(runs) >= 2
+    for path in runs:
+        before, again = (json.loads(each.read_text())["arms"]["ides"] for each in (RESULTS / path.name, path))
+        (energy, force), (energy_again, force_again) = errors_of(before), errors_of(again)
+        assert force_again < 1.05 * force
+        assert energy_again < 2.0 * energy
+        assert max(again["core_worsening"]) < 2.0
+        assert np.quantile(again["shell_over_frame"], 0.9) < 1.0
+
+
 def test_a_frame_is_screened_until_nothing_in_it_is_new(tmp_path):
     soap = {"r_cut": 3.2, "n_max": 4, "l_max": 4, "sigma": 0.4}
     system = replace(SYSTEMS["cu"], soap=soap)

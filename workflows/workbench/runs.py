@@ -11,9 +11,8 @@ from idealflow.forcefields import ForceField, get_force_field
 from workbench.systems import System
 
 CUTOFF = 5.0  # of the force field, Å
-N_RADIAL = (
-    8  # its radial functions, those of all results that are stored: arms that are added learn from the same first model
-)
+#: its radial functions, and how its updates end, as in all results that are stored: both were defaults then
+N_RADIAL, POLISH_STEPS = 8, 12
 
 
 def frames_of(system: System, seed: int, out: Path, asap: bool = False) -> list[Atoms]:
@@ -38,7 +37,12 @@ def learning_frames(frames: list[Atoms], n: int) -> list[Atoms]:
 
 def first_model(system: System, known: list[Atoms], seed: int) -> ForceField:
     """The force field that knows only the small crystals."""
-    settings = {"cutoff": CUTOFF, "n_radial": N_RADIAL, "batch_size": system.batch_size}
+    settings = {
+        "cutoff": CUTOFF,
+        "n_radial": N_RADIAL,
+        "polish_steps": POLISH_STEPS,
+        "batch_size": system.batch_size,
+    }
     model = get_force_field("local", species=list(system.species), **settings)
     model.fit(known, seed=seed)
     return model

@@ -144,6 +144,25 @@ def repeated_seed() -> str:
     return markdown(["Ni₃Al, seed 0", *arms.values()], rows)
 
 
+def measured_again() -> str:
+    """Arms that were run once more, seed by seed, each beside what it was before."""
+    heads = ["", "arm", "errors before", "again", "shell over the frame's", "again", "core, worst", "again"]
+    rows = []
+    for path in sorted((ABLATION / "again").glob("*.json")):
+        for arm, now in arms_in(f"again/{path.stem}").items():
+            both = arms_in(path.stem)[arm], now
+            cells = [[pair(each) for each in both]]
+            if arm == "frame":
+                cells += [["–", "–"]] * 2
+            else:
+                cells += [
+                    [median_and_most(each["shell_over_frame"]) for each in both],
+                    [f"{max(each['core_worsening']):.1f}" for each in both],
+                ]
+            rows.append([path.stem.replace("-", ", seed "), now["title"], *(cell for two in cells for cell in two)])
+    return markdown(heads, rows)
+
+
 def second_polycrystal() -> str:
     """Both polycrystals."""
     arms = {"vacuum": "vacuum", "crop": "unrelaxed", "paper": "the paper's", "ides": "ours"}
@@ -326,6 +345,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "objectives": lambda folder=".": objective_table(systems_in(folder)),
     "without-replay": without_replay,
     "repeated-seed": repeated_seed,
+    "measured-again": measured_again,
     "second-polycrystal": second_polycrystal,
     "shells": lambda system: shell_table(json.loads((ABLATION / "substructures" / f"{system}-0.json").read_text())),
     "campaigns": campaigns,

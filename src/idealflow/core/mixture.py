@@ -25,8 +25,8 @@ __all__ = ["MixtureModel"]
 
 _VERSION = 1
 
-#: an environment that the mixture alone finds new is covered up to δ = _REACH · u(c): 1.5, as in the default, reaches around the
-#: mean of one Gaussian, where other phases lie
+#: an environment that the mixture finds newer than the base does is covered up to δ = _REACH · u(c): 1.5, as in the default,
+#: reaches around the mean of one Gaussian, where other phases lie, and hides neighbourhoods ten times as far as their threshold
 _REACH = 0.5
 
 #: exponent of the smooth greatest of the two measures
@@ -47,7 +47,7 @@ class MixtureModel(SOAPCoverage):
     To be averaged, SOAP vectors are projected onto ``sketch`` random directions, in which distances stay nearly as they were;
     each component then costs the same with any number of species. The cutoff is that of ``base``: what is averaged reaches
     farther by ``radius``, and a substructure does not keep it exactly. Coverage is that of ``base``, with a third of its reach
-    for what ``base`` does not find new.
+    for what the mixture finds newer than ``base`` does.
 
     Parameters
     ----------
@@ -199,12 +199,7 @@ class MixtureModel(SOAPCoverage):
     def __call__(self, atoms: Atoms | PreparedFrame, indices: ArrayLike | None = None) -> Float:
         """Uncertainty of all atoms or of those at ``indices``, (n,); infinite where that of ``base`` is."""
         frame = self.soap.prepare(atoms)
-        chosen = chosen_atoms(frame, indices)
-        plain, _, averages, _ = self._averaged(frame, chosen)
-        ratios = np.empty(len(chosen))
-        for group, members in self._members(frame.kinds[chosen]):
-            ratios[members] = self._known[group].ratios(averages[members])
-        return self._threshold * _smooth_greatest(plain, ratios)[0]
+        return self._threshold * _smooth_greatest(*self._ratios(frame, chosen_atoms(frame, indices)))[0]
 
     def value_and_gradient(
         self, atoms: Atoms | PreparedFrame, weights: ArrayLike | None = None, reference: ArrayLike | None = None
@@ -293,13 +288,23 @@ class MixtureModel(SOAPCoverage):
         """Whether each environment is covered at this threshold, (n,)."""
         frame = self.soap.prepare(atoms)
         chosen = chosen_atoms(frame, indices)
-        found, of_base = self.base.covered(frame, threshold / self.delta_scale, chosen), self.base.auto_threshold()
+        found = self.base.covered(frame, threshold / self.delta_scale, chosen)
         some = np.flatnonzero(found)
-        some = some[self.base(frame, chosen[some]) <= of_base]
+        if len(some):
+            plain, mixed = self._ratios(frame, chosen[some])
+            some = some[mixed > plain]
         if len(some):
             vectors, kinds = self.soap(frame, chosen[some]), frame.kinds[chosen[some]]
             found[some] = self.base.known.covered(vectors, kinds, threshold / self.delta_scale, _REACH)
         return found
+
+    def _ratios(self, frame: PreparedFrame, chosen: NDArray[np.int64]) -> tuple[Float, Float]:
+        """Distances of chosen atoms over their thresholds: the base's and the mixture's, (n,) each."""
+        plain, _, averages, _ = self._averaged(frame, chosen)
+        mixed = np.empty(len(chosen))
+        for group, members in self._members(frame.kinds[chosen]):
+            mixed[members] = self._known[group].ratios(averages[members])
+        return plain, mixed
 
     def _averaged(self, frame: PreparedFrame, chosen: NDArray[np.int64]) -> tuple[Float, Float, Float, Neighbourhoods]:
         """The base's distance of chosen atoms over its threshold, (n,); projected vectors (m, d) and their averages (n, d)."""
