@@ -126,9 +126,9 @@ def test_a_table_of_errors_without_replay_is_that_of_the_files():
 
 
 def test_cells_of_today_are_not_worse_than_those_of_then():
-    """Forces of our substructures within 5 %, fewer labelled atoms allowed for, energies within the factor of two of repeated trainings.
+    """Forces of our substructures within 5 %, fewer labelled atoms allowed for.
 
-    Shells are below the level of their frames.
+    Energies are within the factor of two of repeated trainings, shells below the level of their frames.
     """
     runs = sorted((RESULTS / "again").glob("*.json"))
     assert len(runs) >= 2
