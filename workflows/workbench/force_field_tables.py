@@ -175,6 +175,28 @@ def learning_seeds() -> str:
     return markdown(heads, rows)
 
 
+def learning_demo() -> str:
+    """The demo by where consolidations begin and with or without a floor of the energy guard (`learning_seeds.py --demo`)."""
+    stored: dict[str, dict[str, Any]] = json.loads((RESULTS / "learning_seeds.json").read_text())["demo"]
+    heads = [
+        "consolidations begin with",
+        "floor, meV/atom",
+        "labels",
+        "updates refused",
+        "consolidations kept",
+        "discarded",
+    ]
+    heads += ["crystal at 300 K", "heating", "liquid at 2 200 K"]
+    rows = []
+    for name, row in stored.items():
+        counts = ("n_substructures", "n_rejected_updates", "n_consolidations", "n_discarded_consolidations")
+        errors = [f"{energy:.2f} \\| {forces:.1f}" for energy, forces in row["errors"]]
+        start = "consolidated weights" if name.endswith("consolidated") else "present ones"
+        floor = "2" if name.startswith("floor") else "none"
+        rows.append([start, floor, *(str(row[key]) for key in counts), *errors])
+    return markdown(heads, rows)
+
+
 def _range(values: list[float], digits: int) -> str:
     """Mean, and in brackets least and largest."""
     return f"{sum(values) / len(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"

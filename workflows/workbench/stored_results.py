@@ -409,6 +409,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "core-radius": force_field_tables.core_radius,
     "learning-before": force_field_tables.learning_before,
     "learning-seeds": force_field_tables.learning_seeds,
+    "learning-demo": force_field_tables.learning_demo,
     "short-campaigns": force_field_tables.short_campaigns,
     "parts-of-frames": force_field_tables.parts_of_frames,
     "scaling-sizes": lambda: sizes_table(scaling_lines("frames")),

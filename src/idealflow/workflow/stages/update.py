@@ -122,7 +122,7 @@ class ModelUpdateMaker(StableName, Maker):
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
     energy_reject_factor: Annotated[float, Field(gt=1)] = 2.0
-    energy_reject_floor: Annotated[float, Field(ge=0)] = 2e-3
+    energy_reject_floor: Annotated[float, Field(ge=0)] = 0.0
     max_steps: Annotated[int, Field(ge=1)] = 60
     learned_within: Annotated[float, Field(gt=0)] = 1.5
     replay: Draw = "errors"
