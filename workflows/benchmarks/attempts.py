@@ -1,6 +1,7 @@
 """What was tried at a factorising, at a version's file and at distances in single precision, and did not pay; measured again.
 
-    python workflows/benchmarks/attempts.py [--parts factorising files single] [--out workflows/benchmarks/results/attempts.json]
+    python workflows/benchmarks/attempts.py [--parts factorising files sample single]
+        [--out workflows/benchmarks/results/attempts.json]
 
 Random alloys as in many_species.py (SOAP of r_cut 5 Å, n_max 8, l_max 6); one thread, CPU time, the least of two calls.
 
@@ -9,7 +10,7 @@ several routines of LAPACK, by OpenBLAS (scipy) and MKL (torch), and by subspace
 of an earlier version, until no eigenvalue changes by more than 1e-9 of itself, or by the rounding of the largest; and the parts
 of one species' metric with four.
 ``files``: new environments of four species, compressed without loss. ``single``: errors of distances whose projections are in
-single precision, two species.
+single precision, two species. ``sample``: automatic thresholds by samples of fewer rows.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from many_species import ELEMENTS, frame_of
 from numpy.typing import NDArray
 from uncertainty_engine import BASIS
 
-from idealflow.core import SOAP
+from idealflow.core import SOAP, distinct
 from idealflow.core.known import KnownEnvironments
 from idealflow.core.whitening import Whitener
 from workbench.keeping import add_out, keep
@@ -39,10 +40,10 @@ Float = NDArray[np.float64]
 TOLERANCE, ROUNDING = 1e-9, 1e-15
 
 
-def learned(n_species: int, n: int) -> tuple[SOAP, KnownEnvironments]:
-    """Descriptors and the known environments, about so many of each species."""
+def learned(n_species: int, n: int, sampled: int = 0) -> tuple[SOAP, KnownEnvironments]:
+    """Descriptors and the known environments, about so many of each species; ``sampled`` is the seed of the sample."""
     soap = SOAP(ELEMENTS[:n_species] if n_species != 3 else ("H", "N", "Ir"), **BASIS)
-    known = KnownEnvironments(soap.species, soap.n_features, pooled=False, relative_cut=1e-7, seed=0)
+    known = KnownEnvironments(soap.species, soap.n_features, pooled=False, relative_cut=1e-7, seed=sampled)
     seed = 0
     while max(one.n for one in known.distributions.values()) < n:
         seed += 1
@@ -177,6 +178,23 @@ def files() -> dict[str, Any]:
     return {"n": len(rows), "features": soap.n_features, "rows": found, "again_us": again}
 
 
+def sample() -> dict[str, Any]:
+    """Thresholds of one and two species by samples of so many rows, over eight of them."""
+    rows = []
+    whole = distinct.SAMPLE
+    for n_species in (1, 2):
+        for size in (whole, whole // 4, whole // 16):
+            distinct.SAMPLE = size
+            made = [learned(n_species, 3000, seed) for seed in range(8)]
+            found = [known.auto_threshold() for _, known in made]
+            features = made[0][0].n_features
+            row = {"n_species": n_species, "rows": size, "mb": 8e-6 * size * features, "matrix_mb": 4e-6 * features**2}
+            rows.append(row | {"mean": float(np.mean(found)), "spread": float(np.std(found) / np.mean(found))})
+            print(rows[-1], flush=True)
+    distinct.SAMPLE = whole
+    return {"rows": rows}
+
+
 def by_place(text: bytes) -> bytes:
     """The first bytes of all numbers, then the second ones, and so on."""
     return np.frombuffer(text, np.uint8).reshape(-1, 8).T.tobytes()
@@ -224,7 +242,7 @@ def halves(array: Float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return high, (array - high).astype(np.float32)
 
 
-PARTS = {"factorising": factorising, "files": files, "single": single}
+PARTS = {"factorising": factorising, "files": files, "sample": sample, "single": single}
 
 
 def main() -> None:

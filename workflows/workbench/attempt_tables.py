@@ -28,6 +28,30 @@ def files() -> str:
     return markdown(["way", "a new environment, kB", "ms"], rows)
 
 
+def sample() -> str:
+    """Automatic thresholds by samples of fewer rows."""
+    heads = [
+        "species",
+        "rows of the sample",
+        "they take, MB",
+        "the matrix takes, MB",
+        "threshold",
+        "its standard deviation, %",
+    ]
+    rows = [
+        [
+            str(row["n_species"]),
+            str(row["rows"]),
+            f"{row['mb']:.2f}",
+            f"{row['matrix_mb']:.2f}",
+            f"{row['mean']:.1f}",
+            f"{100 * row['spread']:.0f}",
+        ]
+        for row in kept("benchmarks", "attempts")["sample"]["rows"]
+    ]
+    return markdown(heads, rows)
+
+
 def single() -> str:
     """Errors of uncertainties whose last projections are in single precision."""
     rows = []
@@ -45,4 +69,4 @@ def figure(part: str, name: str) -> str:
     return digits(found, 2) if isinstance(found, float) else str(found)
 
 
-TABLES = {"factorising": factorising, "files": files, "single": single}
+TABLES = {"factorising": factorising, "files": files, "sample": sample, "single": single}
