@@ -58,8 +58,8 @@ def test_an_update_that_makes_forces_worse_is_rejected(
     [
         (0.010, 0.020, None),  # doubled
         (0.010, 0.021, "energy error on held-out structures grew from 0.0100 to 0.0210 eV/atom"),
-        (0.0001, 0.004, None),  # small errors count as 2 meV/atom
-        (0.0001, 0.0041, "more than energy_reject_factor = 2 allows"),
+        (0.0001, 0.0004, None),  # small errors count as 0.2 meV/atom
+        (0.0001, 0.00041, "more than energy_reject_factor = 2 allows"),
     ],
 )
 def test_energies_have_a_guard_of_their_own(before: float, after: float, said: str | None) -> None:

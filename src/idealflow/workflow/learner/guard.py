@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Guard", "judged"]
 
-#: smaller errors of the forces count as this, so that noise near zero is no growth: eV/Å
-_LEAST_FORCES = 1e-3
+#: smaller errors count as these: of energies on new labels, which are few, and in a consolidation, eV/atom; of forces, eV/Å
+_LEAST_ENERGY, _LEAST_FORCES = 2e-3, 1e-3
 
 #: errors that count as none where two models are compared: eV/atom, eV/Å
 _NOTHING = np.array([2e-4, 1e-3])
@@ -30,7 +30,7 @@ class Guard:
     energy
         Largest growth of the mean energy error on the validation set, as a factor.
     energy_floor
-        eV/atom: a smaller mean energy error counts as this where its growth is judged.
+        eV/atom: a smaller mean energy error on the validation set is noise, and counts as this where its growth is judged.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Guard:
 
     forces: float = 3.0
     energy: float = 2.0
-    energy_floor: float = 2e-3
+    energy_floor: float = 2e-4
 
     def objection(
         self, new_before: np.ndarray, new_after: np.ndarray, validation_before: np.ndarray, validation_after: np.ndarray
@@ -60,7 +60,7 @@ class Guard:
                 return _grown("energy", before[0], after[0], "eV/atom", f"energy_reject_factor = {self.energy:g}")
         if fresh[1][1] > self.forces * max(fresh[0][1], _LEAST_FORCES):
             return f"the force error on the new labels grew from {fresh[0][1]:.4f} to {fresh[1][1]:.4f} eV/Å"
-        if fresh[1][0] > self.forces * max(fresh[0][0], self.energy_floor):
+        if fresh[1][0] > self.forces * max(fresh[0][0], _LEAST_ENERGY):
             return f"the energy error on the new labels grew from {fresh[0][0]:.4f} to {fresh[1][0]:.4f} eV/atom"
         return None
 
@@ -87,7 +87,9 @@ def judged(before: np.ndarray, after: np.ndarray, held_out: NDArray[np.bool_]) -
         return False, "the force field gives errors that are not finite"
     if held_out.any():
         nothing = np.zeros((1, 3))
-        objection = Guard(forces=_GROWTH).objection(nothing, nothing, before[held_out], after[held_out])
+        objection = Guard(forces=_GROWTH, energy_floor=_LEAST_ENERGY).objection(
+            nothing, nothing, before[held_out], after[held_out]
+        )
         if objection is not None:
             return False, objection.partition(", more than")[0]
     energy, forces = (after[:, :2].mean(axis=0) + _NOTHING) / (before[:, :2].mean(axis=0) + _NOTHING)

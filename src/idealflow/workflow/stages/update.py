@@ -70,7 +70,7 @@ class ModelUpdateMaker(StableName, Maker):
     energy_reject_factor
         The same for the energy error.
     energy_reject_floor
-        eV/atom: an energy error on the validation set that is smaller counts as this where its growth is judged; 0: none is.
+        eV/atom: a smaller energy error on the validation set is noise, and counts as this where its growth is judged.
     max_steps
         Budget of gradient steps. While the new labels are not learned, stretches of ``n_steps`` follow, up to so many steps.
     learned_within
@@ -122,7 +122,7 @@ class ModelUpdateMaker(StableName, Maker):
     n_validation: Annotated[int, Field(ge=1)] = 8
     reject_factor: Annotated[float, Field(gt=1)] = 3.0
     energy_reject_factor: Annotated[float, Field(gt=1)] = 2.0
-    energy_reject_floor: Annotated[float, Field(ge=0)] = 0.0
+    energy_reject_floor: Annotated[float, Field(ge=0)] = 2e-4
     max_steps: Annotated[int, Field(ge=1)] = 60
     learned_within: Annotated[float, Field(gt=0)] = 1.5
     replay: Draw = "errors"
