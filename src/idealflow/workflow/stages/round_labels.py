@@ -130,7 +130,7 @@ def substructures_of(jobstore: JobStore, campaign: str, keys: Collection[str]) -
     Examples
     --------
     >>> from idealflow.provenance import sample_campaign
-    >>> key = sample_campaign().updates()[-1].learned[0]
+    >>> key = next(doc.learned[0] for doc in sample_campaign().updates() if doc.learned)
     >>> [doc.state for doc in substructures_of(sample_campaign().store, "tiny", [key])]
     ['accepted']
     """
