@@ -164,12 +164,7 @@ def along_pair(n_radial):
         _ = t0 * envelope, d0 * by_t * envelope + t0 * falling
         t0, d0, t1, d1 = t1, d1, twice * t1 - t0, 2.0 * t1 + twice * d1 - d0
     product(numbers(n_radial, 16), numbers(n_radial, 1), numbers(1, 16))
-    for _ in ("by harmonics", "along the pair"):
-        product(numbers(1, 16), numbers(1, n_radial), numbers(n_radial, 16))
-    product(numbers(1, 1), numbers(1, 16), numbers(16, 1))
-    gx, gy, gz = harmonics_slope.py_func(x, y, z, numbers(16))
-    radially = Number() + Number() - (gx * x + gy * y + gz * z) * over
-    s = [g * over + radially * component for g, component in zip((gx, gy, gz), (x, y, z), strict=True)]
+    s = pull_along_pair((x, y, z), over, n_radial)
     moved = [r * component for component in (x, y, z)]
     for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
         _ = Number() + moved[a] * s[b]
@@ -294,14 +289,20 @@ def unit_vector():
     return [component * over for component in v], over
 
 
-def slope_of_pair(n_radial):
-    (x, y, z), over = unit_vector()
+def pull_along_pair(unit, over, n_radial):
+    """The force between two atoms, from what its harmonics and its distance pull."""
+    x, y, z = unit
     for _ in ("by harmonics", "along the pair"):
         product(numbers(1, 16), numbers(1, n_radial), numbers(n_radial, 16))
     product(numbers(1, 1), numbers(1, 16), numbers(16, 1))
     gx, gy, gz = harmonics_slope.py_func(x, y, z, numbers(16))
     radially = Number() + Number() - (gx * x + gy * y + gz * z) * over
-    s = [g * over + radially * component for g, component in zip((gx, gy, gz), (x, y, z), strict=True)]
+    return [g * over + radially * component for g, component in zip((gx, gy, gz), (x, y, z), strict=True)]
+
+
+def slope_of_pair(n_radial):
+    (x, y, z), over = unit_vector()
+    s = pull_along_pair((x, y, z), over, n_radial)
     for b in (0, 1, 2, 1, 2, 2):  # the virial
         _ = Number() + Number() * s[b]
     for component in s:

@@ -55,6 +55,7 @@ def demo(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # argparse looks for the default among the choices, too
     parser.add_argument("systems", nargs="*", choices=[*SYSTEMS, []], default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(COMPARED))
