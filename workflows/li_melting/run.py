@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import melting
+from workbench.lattices import fits, lattices
 from workbench.squeezing import squeezed
 from workbench.system_runs import chain_of, keep_measures, read_arguments
 
@@ -26,7 +27,7 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 QUICK = (20, 1500, 15, 400)
-SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "paper": (600, 6000, 50, 4000)}
+SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "strained": QUICK, "paper": (600, 6000, 50, 4000)}
 #: cells of bcc that are heated in the scan, by the last model; the reference heats the first
 SCANNED = {"paper": [4, 8, [10, 10, 20]]}
 #: cells of bcc along the edges of what is half molten, steps at each temperature, and temperatures, K
@@ -40,6 +41,12 @@ COEXISTENCE = {
         "last": ([[5, 5, 10], [8, 8, 16], [12, 12, 24]], 6000, [430, 450, 470, 490, 510, 530]),
     },
 }
+#: force fields that are fitted to all labels of the chain
+FITS = {
+    "3 000 steps": {"fit_steps": 3000},
+    "6 000 steps": {"fit_steps": 6000},
+    "6 000 steps, 24 radial functions, layers of 64": {"fit_steps": 6000, "n_radial": 24, "hidden": [64, 64]},
+}
 PARTS = ("ancestry", "course", "labels", "errors", "lattices", "squeezed", "liquid")
 SCALES = [0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02]  # of bcc's lattice constant
 
@@ -50,7 +57,7 @@ def main() -> None:
         "Lithium: three crystals are melted, in a chain of campaigns.",
         SIZES,
         PARTS,
-        ["scan", "coexistence-reference", "coexistence-last"],
+        ["scan", "fits", "coexistence-reference", "coexistence-last"],
     )
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder
@@ -65,7 +72,8 @@ def main() -> None:
         "course": lambda: {"course": melting.course(chain)},
         "labels": lambda: {"labels": melting.labels(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
-        "lattices": lambda: {"lattices": melting.lattices(chain, CRYSTALS)},
+        "lattices": lambda: {"lattices": lattices(chain, CRYSTALS)},
+        "fits": lambda: {"fits": fits(chain, CRYSTALS, FITS)},
         "squeezed": lambda: {"squeezed": squeezed(chain, CRYSTALS["bcc"], SCALES)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
         "scan": lambda: melting.scan(
