@@ -27,7 +27,14 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 QUICK = (20, 1500, 15, 400)
-SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "strained": QUICK, "paper": (600, 6000, 50, 4000)}
+SIZES = {
+    "quick": QUICK,
+    "gaussian": QUICK,
+    "m3gnet": QUICK,
+    "m3gnet-paper": QUICK,
+    "strained": QUICK,
+    "paper": (600, 6000, 50, 4000),
+}
 #: cells of bcc that are heated in the scan, by the last model; the reference heats the first
 SCANNED = {"paper": [4, 8, [10, 10, 20]]}
 #: cells of bcc along the edges of what is half molten, steps at each temperature, and temperatures, K

@@ -116,7 +116,9 @@ def fits(size: str) -> str:
     for by in dict.fromkeys(row["by"] for row in [*at_rest, *fitted] if row["by"] != "reference"):
         of = {row["phase"]: row for row in [*at_rest, *fitted] if row["by"] == by}
         errors = next(iter(of.values()))
-        learned = [f"{errors[name]:.{n}f}" if name in errors else "–" for name, n in (("energy_mae", 2), ("force_mae", 0))]
+        learned = [
+            f"{errors[name]:.{n}f}" if name in errors else "–" for name, n in (("energy_mae", 2), ("force_mae", 0))
+        ]
         off = [f"{100 * (of[phase][name] / right[phase][name] - 1):+.2f}" for phase, name in lengths]
         rows.append([SOURCES.get(by, f"a fit of {by}"), *learned, *off])
     return markdown(["", "meV/atom", "meV/Å", *(f"{phase}, {name}" for phase, name in lengths)], rows)
