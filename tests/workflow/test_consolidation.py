@@ -13,7 +13,7 @@ from idealflow.forcefields import CommitteeUncertainty, get_force_field
 from idealflow.forcefields.toolkit import GradientLearner
 from idealflow.forcefields.toolkit import training as training_module
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.learner import stretches
+from idealflow.workflow.learner import stretches, trial
 from idealflow.workflow.learner.guard import Guard, judged
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.version import (
@@ -109,6 +109,29 @@ def test_an_update_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypa
     assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
     assert again.learner.ledger.sha256 == whole.learner.ledger.sha256
     assert not list((tmp_path / "b" / "work").glob("stretches*"))
+
+
+def test_an_update_that_was_killed_learns_as_the_settings_say_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what it had finished it takes nothing that other settings made."""
+    long = {"n_steps": 5, "max_steps": 10, "learned_within": 1e-6, "consolidate_every": 0}
+    short: dict[str, Any] = {"segment": {"schedule": tiny.schedule(5, 35)}, "evaluation": {"n_frames": 0}}
+    monkeypatch.setattr(stretches, "KEEP_EVERY_S", -1.0)  # after every stretch
+    masked = long | {"mask_shell_forces": True}
+    whole, _ = tiny.run(tmp_path / "a", update=masked, **short)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "_errors", killed)  # as the first stretch has ended
+        patch.setattr(trial, "errors_before", lambda *_: (np.zeros((1, 3)), np.zeros((1, 3))))
+        with pytest.raises(KeyboardInterrupt):
+            tiny.run(tmp_path / "b", update=long, **short)
+    assert list((tmp_path / "b" / "work").glob("stretches*/*/*.json"))
+    again, _ = tiny.run(tmp_path / "b", update=masked, **short)
+    assert again.learner.force_field.sha256 == whole.learner.force_field.sha256
 
 
 @pytest.mark.parametrize("start", ["present", "consolidated"])

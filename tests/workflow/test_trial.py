@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 import pytest
 
 from idealflow.errors import IdealflowError
+from idealflow.forcefields import TrainReport, get_force_field
+from idealflow.forcefields.local.force_field import LocalForceField
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.learner.stretches import Stretch, Stretches
 from idealflow.workflow.learner.trial import Effort, Known, Trial, Verdict, attempts, train
+from support.labelled_cells import copper_cells
 
 
 def errors(*forces: float, energy: float = 0.0) -> np.ndarray:
@@ -199,3 +204,29 @@ def test_a_validation_set_holds_both_roles_and_nothing_that_is_replayed() -> Non
         assert len(picked) == len(set(picked)) == 6
         assert sum(int(key[1:]) < 5 for key in picked) == 3
         assert not set(picked) & set(replayed)
+
+
+def test_no_two_stretches_of_an_update_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, for one that is found is taken for what it is named."""
+    asked: list[str] = []
+
+    class Noted(Stretches):
+        def found(self, task: str) -> None:
+            asked.append(task)
+
+    report = TrainReport(1, [0.1], errors(0.5), atom_steps=4)
+    monkeypatch.setattr(LocalForceField, "update", lambda *_, **__: report)
+    monkeypatch.setattr(LocalForceField, "errors", lambda _, cells: errors(*[0.1] * len(cells)))
+    cells, force_field = copper_cells(2, 1), get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    known, effort = Known([], [], ["held out"], cells[1:]), Effort(1, 1001, 1.5, 1e-3)
+    attempts(force_field, lambda: force_field, cells[:1], known, effort, Guard(forces=1.01), 0, Noted(tmp_path))
+    assert len(asked) == len(set(asked)) == 3 * 1001
+
+
+def test_a_stretch_is_kept_whatever_numbers_a_force_field_reports(tmp_path: Path) -> None:
+    force_field = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    kept = Stretches(tmp_path, every_s=0.0)
+    kept.keep("0-0", Stretch(force_field, errors(0.5), np.int64(31), np.float32(0.5)))
+    found = kept.found("0-0")
+    assert found is not None
+    assert (found.atom_steps, found.loss) == (31, 0.5)

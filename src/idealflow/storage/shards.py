@@ -15,6 +15,7 @@ __all__ = ["is_shard_key", "read_shard", "read_shard_keys", "shard_keys", "write
 
 _GEOMETRY = ("numbers", "positions", "cell", "pbc")
 _CARRIED = ("moments", "charge", "spin")
+_WEIGHT = "force_weight"
 _SHARD = "dataset:"
 
 
@@ -26,7 +27,8 @@ def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
     store
         Where to.
     frames
-        Structures whose calculators hold energy (eV), forces (n, 3) (eV/Å) and, optionally, stress (6,) (eV/Å³).
+        Structures whose calculators hold energy (eV), forces (n, 3) (eV/Å) and, optionally, stress (6,) (eV/Å³). An array
+        ``force_weight`` (n,), which tells the core of a substructure, is kept.
 
     Examples
     --------
@@ -50,13 +52,15 @@ def write_shard(store: ArtifactStore, frames: Sequence[Atoms]) -> Artifact:
         }
         if results.get("stress") is not None:
             arrays[f"{i}/stress"] = np.asarray(results["stress"])
+        if _WEIGHT in atoms.arrays:
+            arrays[f"{i}/{_WEIGHT}"] = atoms.arrays[_WEIGHT]
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keywords as flags
     return store.put_bytes(buffer.getvalue(), suffix=".npz")
 
 
-def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
-    """Read the labelled structures of a shard, in their order.
+def read_shard(store: ArtifactStore, artifact: Artifact, *, core_forces: bool = False) -> list[Atoms]:
+    """Read the labelled structures of a shard, in their order; with ``core_forces`` also what was told of their cores.
 
     Raises
     ------
@@ -82,6 +86,8 @@ def read_shard(store: ArtifactStore, artifact: Artifact) -> list[Atoms]:
             atoms = from_arrays({name: data[f"{i}/{name}"] for name in names})
             stress = data[f"{i}/stress"] if f"{i}/stress" in data.files else None
             frames.append(set_label(atoms, float(data[f"{i}/energy"]), data[f"{i}/forces"], stress))
+            if core_forces and f"{i}/{_WEIGHT}" in data.files:
+                atoms.set_array(_WEIGHT, data[f"{i}/{_WEIGHT}"])
     return frames
 
 
@@ -107,8 +113,10 @@ def is_shard_key(key: str) -> bool:
     return key.startswith(_SHARD)
 
 
-def read_shard_keys(store: ArtifactStore, keys: Iterable[str]) -> dict[str, Atoms]:
+def read_shard_keys(store: ArtifactStore, keys: Iterable[str], *, core_forces: bool = False) -> dict[str, Atoms]:
     """Read the labelled structures that keys of shards name, by key; keys that are not of shards are passed over.
+
+    With ``core_forces`` they have an array ``force_weight`` where the shard tells their core.
 
     Raises
     ------
@@ -131,6 +139,8 @@ def read_shard_keys(store: ArtifactStore, keys: Iterable[str]) -> dict[str, Atom
         if is_shard_key(key):
             path, sha256, size, index = key.removeprefix(_SHARD).split(":")
             if path not in shards:
-                shards[path] = read_shard(store, Artifact(path=path, sha256=sha256, size=int(size)))
+                shards[path] = read_shard(
+                    store, Artifact(path=path, sha256=sha256, size=int(size)), core_forces=core_forces
+                )
             found[key] = shards[path][int(index)]
     return found

@@ -215,6 +215,7 @@ class IdealMaker(CampaignSettings):
             consolidation_budget(state),
             last=not action.walkers,
             gentler=state.n_discarded_consolidations > 0,
+            label=self.label,
         )
         commit = self.commit_consolidation(state, consolidate.output, remaining)
         jobs = [named(consolidate, context, "consolidate"), named(commit, context, "state")]

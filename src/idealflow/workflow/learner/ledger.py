@@ -39,7 +39,8 @@ class Ledger:
         Request keys of labels that were learned and that training must not use any more: they are another method's, or were made
         without vacuum.
     waiting
-        Request keys of labels that an update refused to learn; the next consolidation learns them with all others.
+        Request keys of labels that an update refused to learn; the next consolidation learns those by the present method with all
+        others.
 
     Examples
     --------
@@ -65,18 +66,23 @@ class Ledger:
         self.errors.extend(np.asarray(errors, dtype=float).tolist())
         self.held_out.extend(held_out if held_out is not None else [False] * len(keys))
 
-    def learn_waiting(self) -> None:
-        """Append the labels that were waiting, with errors that are not known yet.
+    def learn_waiting(self, keys: Sequence[str]) -> None:
+        """Append labels that were waiting, with errors that are not known yet.
 
         Examples
         --------
-        >>> ledger = Ledger(waiting=["a"])
-        >>> ledger.learn_waiting()
+        >>> ledger = Ledger(waiting=["a", "b"])
+        >>> ledger.learn_waiting(["a"])
         >>> ledger.keys, ledger.waiting
-        (['a'], [])
+        (['a'], ['b'])
         """
-        self.add(self.waiting, np.full((len(self.waiting), 3), np.nan))
-        self.waiting = []
+        self.add(keys, np.full((len(keys), 3), np.nan))
+        self.forget_waiting(keys)
+
+    def forget_waiting(self, keys: Iterable[str]) -> None:
+        """Let labels wait no longer, where they did: their atoms were asked for again, under the same keys."""
+        gone = set(keys)
+        self.waiting = [key for key in self.waiting if key not in gone]
 
     def errors_of(self, *, held_out: bool) -> np.ndarray:
         """Cached errors (n, 3) of the structures held out, or of those trained on."""
@@ -168,7 +174,7 @@ def fetch_structures(
     idealflow.errors.CampaignError: 1 training labels are not in the store, first w0000/s0; restore the store
     """
     wanted = [key for key in keys if not is_shard_key(key)]
-    found = read_shard_keys(artifacts, keys)
+    found = read_shard_keys(artifacts, keys, core_forces=core_forces)
     if wanted:
         query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
         # a label that came late can have the key of one that was asked for again; the one of the later round was learned

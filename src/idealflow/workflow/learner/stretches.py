@@ -90,7 +90,8 @@ class Stretches:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         stretch.force_field.save(self.folder / f"{task}.model")
-        about = {"new_after": stretch.new_after.tolist(), "atom_steps": stretch.atom_steps, "loss": stretch.loss}
+        loss = None if stretch.loss is None else float(stretch.loss)  # a force field may report numpy's numbers
+        about = {"new_after": stretch.new_after.tolist(), "atom_steps": int(stretch.atom_steps), "loss": loss}
         with replacing(self.folder / f"{task}.json") as draft:
             draft.write_text(json.dumps(about))
         self._kept = time.monotonic()

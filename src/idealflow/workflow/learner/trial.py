@@ -199,7 +199,7 @@ def train(
     new_before, validation_before = before or errors_before(force_field, new, known)
     new_after, validation_after, steps, atom_steps = new_before, validation_before, 0, 0
     for number, stretch in enumerate(effort.stretches):
-        task = f"{seed + number}"
+        task = f"{seed}-{number}"
         ended = None if kept is None else kept.found(task)
         if ended is None:
             report = trained.update(new, known.replay, steps=stretch, lr=effort.learning_rate, seed=seed + number)

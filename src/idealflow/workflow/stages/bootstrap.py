@@ -258,8 +258,11 @@ class BootstrapMaker(BootstrapSettings):
         The last is the largest force on a core that it labelled.
         """
         jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
-        ledger = Ledger.load(artifacts, learner.ledger)
-        frames = fetch_structures(jobstore, artifacts, ledger.keys)
+        ledger, force_field = Ledger.load(artifacts, learner.ledger), load_force_field_artifact(artifacts, learner)
+        if waiting := ledger.waiting:  # known as any other from now on: replays and consolidations learn them
+            ledger.learn_waiting(waiting)
+            ledger.refresh(waiting, force_field.errors(fetch_structures(jobstore, artifacts, waiting)))
+        frames = fetch_structures(jobstore, artifacts, ledger.keys, core_forces=True)
         ledger.keys, ledger.left_out = shard_keys(write_shard(store, frames), len(frames)), []
         uncertainty = load_uncertainty_artifact(artifacts, learner)
         asked = uncertainty_class(self.uncertainty)
@@ -268,7 +271,7 @@ class BootstrapMaker(BootstrapSettings):
                 f"bootstrap.campaign carries on the uncertainty of {self.campaign}, {uncertainty.name!r}, with its settings; "
                 f"leave uncertainty ({self.uncertainty!r}) and uncertainty_settings out, or start from a dataset"
             )
-        return load_force_field_artifact(artifacts, learner), uncertainty, ledger, learner.largest_force
+        return force_field, uncertainty, ledger, learner.largest_force
 
 
 def _told(step: int, steps: int, loss: float) -> None:

@@ -29,6 +29,7 @@ from idealflow.workflow.learner.version import (
     load_uncertainty_artifact,
     store_learner,
 )
+from idealflow.workflow.stages.label import LabelMaker
 from idealflow.workflow.stages.round_labels import substructures_of
 from idealflow.workflow.stages.update import ModelUpdateMaker
 
@@ -93,7 +94,13 @@ class ConsolidationMaker(StableName, Maker):
 
     @stage(output_schema=ConsolidationDoc)
     def make(
-        self, context: StageContext, learner: LearnerVersion, atom_steps: int, last: bool, gentler: bool = False
+        self,
+        context: StageContext,
+        learner: LearnerVersion,
+        atom_steps: int,
+        last: bool,
+        gentler: bool = False,
+        label: LabelMaker | None = None,
     ) -> ConsolidationDoc:
         """Train a copy of the force field on all labels, and store it as the next version if its errors are lower.
 
@@ -107,10 +114,14 @@ class ConsolidationMaker(StableName, Maker):
             Whether it is the last of the campaign.
         gentler
             Whether one of the campaign did not help.
+        label
+            The present labeller's Maker; labels by other methods wait on. None: all count.
         """
         store = artifact_store(context)
         ledger = Ledger.load(store, learner.ledger)
-        waiting = ledger.waiting
+        waited = substructures_of(current_store(), context.campaign, ledger.waiting)
+        waited = [doc for doc in waited if label is None or label.learnable(doc)]
+        waiting = [doc.request_key for doc in waited]
         structures = fetch_structures(
             current_store(), store, [*ledger.keys, *waiting], core_forces=self.update.mask_shell_forces
         )
@@ -143,11 +154,11 @@ class ConsolidationMaker(StableName, Maker):
         decision, reason = _judged(before, atom_steps, errors_before, errors, held)
         after = learner
         if decision == "accepted" and errors is not None:
-            ledger.learn_waiting()
+            ledger.learn_waiting(waiting)
             ledger.errors = errors.tolist()
             uncertainty = _led(load_uncertainty_artifact(store, learner), trained)
-            if waiting:
-                self.update.join(uncertainty, trained, substructures_of(current_store(), context.campaign, waiting))
+            if waited:
+                self.update.join(uncertainty, trained, waited)
             after = store_learner(
                 store,
                 work_directory(context, "consolidated", fresh=True),

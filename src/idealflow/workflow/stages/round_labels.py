@@ -114,8 +114,8 @@ def collect(
     docs = [doc for doc in _of_round(jobstore, context) if counts(doc)]
     refuse_awaited(docs)
     late = late_labels(jobstore, context, lost)
-    # the label of an atom that was asked for again has the same key, and may have been learned meanwhile
-    known = set(ledger.keys)
+    # the label of an atom that was asked for again has the same key, and may have been learned meanwhile, or wait
+    known = {*ledger.keys, *ledger.waiting}
     arrived = [doc for doc in late if doc.request_key not in known and counts(doc)]
     accepted = [*arrived, *(doc for doc in docs if doc.state == "accepted")]
     missing = {*lost, *lost_labels(jobstore, context, docs)} - {

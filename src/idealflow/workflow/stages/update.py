@@ -197,7 +197,10 @@ class ModelUpdateMaker(StableName, Maker):
         known = draw(current_store(), now.store, ledger, *drawn)
         effort = Effort(self.n_steps, self.max_steps, self.learned_within, self.learning_rate)
         learned = settings_key(
-            [[doc.request_key for doc in accepted], known.replay_keys, known.validation_keys, asdict(effort)]
+            [
+                [[doc.request_key, doc.geometry_key, doc.energy] for doc in accepted],
+                [known.replay_keys, known.validation_keys, asdict(effort), self.mask_shell_forces],
+            ]
         )
         work = work_directory(now.context, "stretches")  # an update that was killed goes on from what it left there
         kept = Stretches(work / learned)
@@ -225,6 +228,7 @@ class ModelUpdateMaker(StableName, Maker):
         if lift_quarantine:
             uncertainty.forget_quarantined()
         now.quarantine(uncertainty, labels.failed_centres)
+        ledger.forget_waiting(labels.keys)
         if verdict.rejected is not None:
             now.quarantine(uncertainty, labels.accepted)
             ledger.waiting += labels.keys
