@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from idealflow.structures import particle
 from workbench import melting, oxides
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("cells", "bulk", "particle")
@@ -45,7 +45,9 @@ SIZES = {
 
 
 def main() -> None:
-    arguments = read_arguments(HERE, "Alumina: bulk at 9 000 K, then a particle at 3 000 K.", SIZES, PARTS, ["scan"])
+    arguments = read_arguments(
+        HERE, "Alumina: bulk at 9 000 K, then a particle at 3 000 K.", SIZES, PARTS, ["scan", "reports"]
+    )
     size = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, [name for name in CAMPAIGNS if (HERE / arguments.size / f"{name}.yaml").exists()])
@@ -64,6 +66,7 @@ def main() -> None:
         "liquids": lambda: oxides.liquids(chain, folder, *liquid),
         "detection": lambda: {"detection": oxides.detection(chain, folder, size.frames)},
         "scan": lambda: melting.scan(chain, folder, CORUNDUM, [size.repeat], size.scanned, size.rung),
+        "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)
 

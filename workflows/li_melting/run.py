@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workbench import melting
 from workbench.squeezing import squeezed
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("9R", "fcc", "bcc", "heating")
@@ -26,7 +26,14 @@ CRYSTALS = {
 }
 #: frames of each campaign that the reference labels, steps of the liquid and frames of 20 fs that it settles, steps a temperature
 QUICK = (20, 1500, 15, 400)
-SIZES = {"quick": QUICK, "gaussian": QUICK, "m3gnet": QUICK, "paper": (600, 6000, 50, 4000)}
+SIZES = {
+    "quick": QUICK,
+    "gaussian": QUICK,
+    "m3gnet": QUICK,
+    "short": QUICK,
+    "frame": QUICK,
+    "paper": (600, 6000, 50, 4000),
+}
 #: cells of bcc that are heated in the scan, by the last model; the reference heats the first
 SCANNED = {"paper": [4, 8, [10, 10, 20]]}
 #: cells of bcc along the edges of what is half molten, steps at each temperature, and temperatures, K
@@ -50,7 +57,7 @@ def main() -> None:
         "Lithium: three crystals are melted, in a chain of campaigns.",
         SIZES,
         PARTS,
-        ["scan", "coexistence-reference", "coexistence-last"],
+        ["map", "reports", "scan", "coexistence-reference", "coexistence-last"],
     )
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder
@@ -68,6 +75,8 @@ def main() -> None:
         "lattices": lambda: {"lattices": melting.lattices(chain, CRYSTALS)},
         "squeezed": lambda: {"squeezed": squeezed(chain, CRYSTALS["bcc"], SCALES)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
+        "map": lambda: {"map": melting.environments(chain)},
+        "reports": lambda: keep_reports(chain, arguments),
         "scan": lambda: melting.scan(
             chain, folder, CRYSTALS["bcc"], SCANNED.get(arguments.size, [4]), [*range(200, 901, 50)], rung
         ),

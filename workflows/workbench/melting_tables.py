@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.front_page import gpaw_law
 from workbench.markdown import digits, markdown, thousands
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).resolve().parents[1] / "li_melting" / "results"
 SOURCES = {"first": "first model", "last": "last model", "reference": "reference"}
 CRYSTALS = ("9R", "fcc", "bcc", "heating")
+#: markers of the map of environments
+MAPPED = {
+    "frame": {"marker": "o", "ms": 6, "color": "lightgrey"},
+    "vacuum crop": {"marker": "x", "ms": 4, "color": "C3"},
+    "crop, not yet relaxed": {"marker": "s", "ms": 3, "color": "C1"},
+    "substructure": {"marker": ".", "ms": 4, "color": "C0"},
+}
 COLOURS = {"li-9R": "C0", "li-fcc": "C1", "li-bcc": "C2", "li-heating": "C4"}
 
 
@@ -342,6 +350,44 @@ def scan_figure(ladder: list[dict[str, Any]]) -> Figure:
     return figure
 
 
+def map_figure(size: str) -> Figure:
+    """Environments of frames, vacuum crops, crops and substructures in a plane, for each campaign: Figure 2f of the paper."""
+    from matplotlib.figure import Figure
+
+    rows = kept(size)["map"]
+    campaigns = list(dict.fromkeys(row["campaign"] for row in rows))
+    figure = Figure(figsize=(7.5, 7.0), layout="constrained")
+    axes = figure.subplots(2, -(-len(campaigns) // 2), squeeze=False).ravel()
+    for axis, campaign in zip(axes, campaigns, strict=True):
+        for row in (row for row in rows if row["campaign"] == campaign):
+            axis.plot(row["x"], row["y"], ls="none", label=row["kind"], **MAPPED[row["kind"]])
+        axis.set_title(campaign, loc="left", fontsize=9)
+        axis.set(xticks=[], yticks=[])
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def against_frames() -> str:
+    """The same run by substructures and by whole frames: what each labelled, what it cost, and errors of its last model."""
+    heads = ["labels are", "labels of the run", "atoms in them", "frames labelled", "label time, s", "by GPAW's law, h"]
+    heads += ["CPU, minutes", "solid", "heated"]
+    rows = []
+    for name, size in (("substructures", "short"), ("whole frames", "frame")):
+        [row], labels = kept(size)["ancestry"], kept(size)["labels"]
+        distinct = {label["step"]: label for label in labels}.values() if size == "frame" else labels
+        atoms = [label["n_atoms"] for label in distinct]
+        wrong = [
+            f"{each['energy_bias']:+.2f} ({each['energy_mae']:.2f}), {each['force_mae']:.0f}"
+            for each in sorted(kept(size)["errors"], key=lambda each: each["stage"])
+            if each["model"] == "own"
+        ]
+        rows.append([
+            name, str(len(atoms)), thousands(sum(atoms)), str(row["n_labelled_frames"]), digits(row["label_core_s"], 2),
+            digits(sum(map(gpaw_law(), atoms)) / 3600, 2), f"{row['cpu_s'] / 60:.1f}", *wrong,
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
 def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
     """A figure that no window shows, and its axes one below the other."""
     from matplotlib.figure import Figure
@@ -363,12 +409,14 @@ TABLES: dict[str, Callable[..., str]] = {
     "liquid": lambda size: liquid_runs(kept(size)["liquid"]),
     "jumps": lambda size: jumps(kept(size)["jumps"]),
     "melting-points": melting_points,
+    "against-frames": lambda _: against_frames(),
 }
 FIGURES: dict[str, Callable[..., Figure]] = {
     "course": course_figure,
     "rdf": rdf_figure,
     "scan": lambda size: scan_figure(kept(size)["ladder"]),
     "coexistence": coexistence_figure,
+    "map": map_figure,
 }
 VALUES: dict[str, Callable[..., str]] = {
     "cpu-hours": lambda size: cpu_hours(kept(size)["ancestry"]),
