@@ -267,7 +267,10 @@ def test_the_display_names_step_temperature_uncertainty_and_labels(
 def test_a_failed_campaign_exits_with_1(
     config: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    path = config(segment={"max_force": 0.5, "schedule": tiny.schedule(20, 0)}, evaluation={"n_frames": 0})
+    path = config(
+        segment={"sampler": {"name": "nve", "timestep": 60.0}, "schedule": tiny.schedule(20, 0)},
+        evaluation={"n_frames": 0},
+    )
     assert run(path, tmp_path / "out") == 1
     assert "a second blow-up of walker 0" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["status"] == "failed"

@@ -22,7 +22,7 @@ from idealflow.report import summarise, summary_text
 from idealflow.schemas import CampaignState
 from idealflow.storage import ArtifactStore
 from idealflow.workflow.folder.directory import CampaignDirectory
-from idealflow.workflow.frames.encode import load_frame, to_atoms
+from idealflow.workflow.frames.encode import labelled_atoms, load_frame, to_atoms
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.version import load_uncertainty_artifact
 from support import tiny
@@ -371,7 +371,7 @@ def test_a_rejected_update_keeps_the_model_and_quarantines(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("segment", "message"),
-    [({"max_force": 0.5}, "force"), ({"sampler": {"name": "nve", "timestep": 60.0}}, "")],
+    [({"max_temperature": 301.0}, "temperature"), ({"sampler": {"name": "nve", "timestep": 60.0}}, "")],
 )
 def test_a_second_blow_up_fails_the_campaign_with_the_reason(
     segment: dict[str, Any], message: str, tmp_path: Path
@@ -391,3 +391,22 @@ def test_a_second_blow_up_fails_the_campaign_with_the_reason(
     assert first.frame_step >= first.last_step
     again, _ = tiny.run(tmp_path, segment=changes, **NO_EVALUATION)
     assert again == state
+
+
+def test_forces_that_a_label_has_are_no_blow_up(tmp_path: Path) -> None:
+    """The atom that is pulled most is labelled; where the reference pulls it as much, the dynamics goes on."""
+    changes = {"schedule": tiny.schedule(40, 0), "segment_steps": 100, "max_force": 0.5}
+    state, campaign = tiny.run(tmp_path, segment=changes, **NO_EVALUATION)
+    assert state.status == "finished", state.reason
+    blown = [doc for doc in campaign.segments() if doc.reason == "blow_up"]
+    assert blown
+    asked = campaign.substructures(segment_uuid=blown[0].uuid)
+    frame = load_frame(campaign.artifacts, blown[0].frame)
+    frame.calc = campaign.model(blown[0].model_version).calculator()
+    pulled = int(np.linalg.norm(frame.get_forces(), axis=1).argmax())
+    assert pulled in [doc.atom for doc in asked]
+    of_cores = [
+        np.linalg.norm(labelled_atoms(doc).get_forces()[doc.core], axis=1).max() for doc in campaign.substructures()
+    ]
+    assert state.learner.largest_force == max(of_cores)
+    assert 1.5 * state.learner.largest_force > 0.5

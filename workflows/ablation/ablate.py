@@ -58,7 +58,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
     u = first_distribution(system, known)
     started = time.process_time()
     places, gone_through = campaign_places(
-        system, u, learning, args.centres, arms, seed, per_frame=args.per_frame, join=args.join
+        system, u, learning, args.centres, arms, seed, args.per_frame, args.join, args.threshold
     )
     labelled_frames = sorted({one.frame for one in places})
     say(
@@ -76,7 +76,7 @@ def ablate(system: System, seed: int, args: argparse.Namespace) -> dict[str, Any
         "kind": system.kind,
         "seed": seed,
         "n_atoms": len(frames[0]),
-        "threshold": u.auto_threshold(),
+        "threshold": u.auto_threshold() if args.threshold is None else args.threshold,
         "n_test": len(testing),
         "temperatures": [float(one.info["temperature"]) for one in testing],
         "frames": args.frames,
@@ -165,6 +165,7 @@ def main() -> int:
     parser.add_argument("--centres", type=int, default=200, help="at most so many in all")
     parser.add_argument("--frames", type=int, default=100, help="about so many frames are screened for centres")
     parser.add_argument("--per-frame", type=int, default=2, help="at most so many centres of a frame")
+    parser.add_argument("--threshold", type=float, help="of the centres' uncertainty, in place of the automatic one")
     parser.add_argument(
         "--join", choices=["all", "core"], default="all", help="what of a substructure joins the distribution"
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import melting
+from workbench.lattices import fits, lattices
 from workbench.squeezing import squeezed
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
@@ -32,6 +33,8 @@ SIZES = {
     "m3gnet": QUICK,
     "short": QUICK,
     "frame": QUICK,
+    "m3gnet-paper": QUICK,
+    "strained": QUICK,
     "paper": (600, 6000, 50, 4000),
 }
 #: cells of bcc that are heated in the scan, by the last model; the reference heats the first
@@ -47,6 +50,12 @@ COEXISTENCE = {
         "last": ([[5, 5, 10], [8, 8, 16], [12, 12, 24]], 6000, [430, 450, 470, 490, 510, 530]),
     },
 }
+#: force fields that are fitted to all labels of the chain
+FITS = {
+    "3 000 steps": {"fit_steps": 3000},
+    "6 000 steps": {"fit_steps": 6000},
+    "6 000 steps, 24 radial functions, layers of 64": {"fit_steps": 6000, "n_radial": 24, "hidden": [64, 64]},
+}
 PARTS = ("ancestry", "course", "labels", "errors", "lattices", "squeezed", "liquid")
 SCALES = [0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02]  # of bcc's lattice constant
 
@@ -57,7 +66,7 @@ def main() -> None:
         "Lithium: three crystals are melted, in a chain of campaigns.",
         SIZES,
         PARTS,
-        ["map", "reports", "scan", "coexistence-reference", "coexistence-last"],
+        ["map", "reports", "scan", "fits", "coexistence-reference", "coexistence-last"],
     )
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder
@@ -72,7 +81,8 @@ def main() -> None:
         "course": lambda: {"course": melting.course(chain)},
         "labels": lambda: {"labels": melting.labels(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
-        "lattices": lambda: {"lattices": melting.lattices(chain, CRYSTALS)},
+        "lattices": lambda: {"lattices": lattices(chain, CRYSTALS)},
+        "fits": lambda: {"fits": fits(chain, CRYSTALS, FITS)},
         "squeezed": lambda: {"squeezed": squeezed(chain, CRYSTALS["bcc"], SCALES)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
         "map": lambda: {"map": melting.environments(chain)},

@@ -15,7 +15,7 @@ from workbench import grains, melting
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
-PARTS = ("ancestry", "course", "labels", "errors", "liquid")
+PARTS = ("ancestry", "course", "labels", "errors", "reduced", "liquid")
 #: frames that the reference labels; steps of the melt by model and reference, and frames of 20 fs that it settles
 SIZES = {"quick": (6, 300, 5), "paper": (40, 2000, 25)}
 
@@ -30,6 +30,7 @@ def main() -> None:
         "course": lambda: {"course": grains.melting(chain)},
         "labels": lambda: {"labels": melting.labels(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
+        "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_frames)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
         "reports": lambda: keep_reports(chain, arguments),
     }

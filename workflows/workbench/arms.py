@@ -227,10 +227,12 @@ def campaign_places(
     seed: int,
     per_frame: int = 2,
     join: str = "all",
+    threshold: float | None = None,
 ) -> tuple[list[Place], int]:
     """Centres as a campaign meets them: screen, embed, let the substructures join the distribution, go on.
 
     Only the distribution learns here. `join` says what of a substructure joins it: "all" its atoms, or its "core".
+    `threshold` is the automatic one of `u`, if none is given.
 
     Returns
     -------
@@ -238,7 +240,7 @@ def campaign_places(
         The places, at most `n`, and how many frames were gone through.
     """
     u = u.copy()
-    threshold = u.auto_threshold()
+    threshold = u.auto_threshold() if threshold is None else threshold
     places: list[Place] = []
     for index, frame in enumerate(frames):
         centres = screen(u, frame, threshold, max_centres=min(per_frame, n - len(places)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from workbench import melting_tables as of_melting
 from workbench.grains import DEPTHS
-from workbench.markdown import thousands
+from workbench.markdown import markdown, thousands
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,9 +78,22 @@ def value(part: str, name: str, size: str) -> str:
     return thousands(round(found)) if abs(found) >= 10 else f"{found:.3f}"
 
 
+def reduced(size: str) -> str:
+    """The reduced M3GNet beside the campaign's last model: energy with its sign, in brackets the absolute error."""
+    names = {"last": "last model", "reduced": "M3GNet 2 × 32, from scratch"}
+    rows = [
+        [
+            names[row["model"]], f"{row['energy_bias']:+.2f} ({row['energy_mae']:.2f})", f"{row['force_mae']:.1f}",
+        ]
+        for row in kept(size)["reduced"]
+    ]  # fmt: skip
+    return markdown(["", "energy, meV/atom", "forces, meV/Å"], rows)
+
+
 TABLES: dict[str, Callable[[str], str]] = {
     "chain": lambda size: of_melting.chain(kept(size)["ancestry"]),
     "errors": lambda size: of_melting.errors(kept(size)["errors"]),
+    "reduced": reduced,
     "liquid": lambda size: of_melting.liquid_runs(kept(size)["liquid"]),
 }
 FIGURES: dict[str, Callable[[str], Figure]] = {"course": course_figure, "rdf": rdf_figure}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from idealflow.analysis import local_phases
+from idealflow.forcefields import get_force_field
 from idealflow.provenance import CampaignChain
-from workbench.melting import Rows, course, maker_of
+from idealflow.workflow.drivers.comparing import label_frames
+from idealflow.workflow.stages.evaluation import evenly
+from workbench.melting import Rows, course, errors_on, maker_of
 
 DEPTHS = (0.0, 3.0, 6.0, np.inf)  # Å below a boundary
 
@@ -51,3 +55,20 @@ def melting(chain: CampaignChain, phase: str = "bcc") -> Rows:
         }
 
     return course(chain, shares)
+
+
+def reduced(chain: CampaignChain, folder: Path, n_frames: int, seed: int = 0) -> Rows:
+    """Errors on frames of the run of a reduced M3GNet, fitted from scratch to all that was labelled, beside the last model's.
+
+    Labels of frames are kept in the folder, where :func:`workbench.melting.errors` has them too.
+    """
+    campaign = chain[-1]
+    structures = campaign.dataset()
+    network = get_force_field("m3gnet-small", species=sorted(set(structures[0].get_chemical_symbols())))
+    network.fit(structures, seed=seed)
+    frames = campaign.trajectory()
+    drawn = [frames[i] for i in evenly(n_frames, len(frames))]
+    labelled, failed = label_frames(maker_of(campaign).label, drawn, folder / "labels")
+    about = {"campaign": campaign.name, "n_structures": len(structures), "n_failed": len(failed)}
+    models = {"last": chain.last_model(), "reduced": network}
+    return errors_on([atoms for atoms in labelled if atoms is not None], models, about)

@@ -24,7 +24,6 @@ from idealflow.analysis import (
     mean_errors,
     msd,
     rdf,
-    relax_crystal,
 )
 from idealflow.cli.main import main as idealflow
 from idealflow.core.dynamics import Checkpoint, Limits, MDState, SegmentFiles, Stage, Trajectory, md_segment
@@ -191,29 +190,6 @@ def errors_on(frames: Sequence[Atoms], models: Mapping[str, Any], about: Mapping
                 "force_rms": size,
             }
         )
-    return rows
-
-
-def lattices(chain: CampaignChain, crystals: Mapping[str, dict[str, Any]]) -> Rows:
-    """Lattices at rest by the first model, the last and the reference: lengths (Å), volume (Å³ per atom).
-
-    ``energy_error`` is that of a model less that of the reference, ``above`` the energy above the first of the crystals by the
-    same source; both in meV per atom.
-    """
-    reference = reference_calculator(maker_of(chain[-1]).label.labeller)
-    calculators = {"first": chain.first_model().calculator(), "last": chain.last_model().calculator()}
-    calculators["reference"] = reference
-    rows: Rows = []
-    for by, calculator in calculators.items():
-        for phase, settings in crystals.items():
-            found = relax_crystal(build_structure(settings), calculator)
-            sizes = {"a": found.lengths[0], "c": found.lengths[2], "volume": found.volume}
-            rows.append({"by": by, "phase": phase, "energy": 1e3 * found.energy, **sizes})
-    by_source = {(row["by"], row["phase"]): row["energy"] for row in rows}
-    for row in rows:
-        energy = row.pop("energy")
-        row["energy_error"] = energy - by_source["reference", row["phase"]]
-        row["above"] = energy - by_source[row["by"], next(iter(crystals))]
     return rows
 
 

@@ -115,6 +115,23 @@ def lattices(size: str) -> str:
     return markdown(["Å", *SOURCES.values()], rows)
 
 
+def fits(size: str) -> str:
+    """Crystals at rest by the last model and by fits to all labels: deviations of lengths from the reference's, %."""
+    at_rest, fitted = kept(size)["lattices"], kept(size)["fits"]
+    right = {row["phase"]: row for row in at_rest if row["by"] == "reference"}
+    lengths = [(phase, name) for phase in right for name in (("a", "c") if phase == "9R" else ("a",))]
+    rows = []
+    for by in dict.fromkeys(row["by"] for row in [*at_rest, *fitted] if row["by"] != "reference"):
+        of = {row["phase"]: row for row in [*at_rest, *fitted] if row["by"] == by}
+        errors = next(iter(of.values()))
+        learned = [
+            f"{errors[name]:.{n}f}" if name in errors else "–" for name, n in (("energy_mae", 2), ("force_mae", 0))
+        ]
+        off = [f"{100 * (of[phase][name] / right[phase][name] - 1):+.2f}" for phase, name in lengths]
+        rows.append([SOURCES.get(by, f"a fit of {by}"), *learned, *off])
+    return markdown(["", "meV/atom", "meV/Å", *(f"{phase}, {name}" for phase, name in lengths)], rows)
+
+
 def energies(size: str) -> str:
     """Energies of the crystals at rest above 9R, meV/atom; in brackets the error of the energy itself."""
     by = {(row["by"], row["phase"]): row for row in kept(size)["lattices"]}
@@ -406,6 +423,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "errors": lambda size: errors(kept(size)["errors"]),
     "lattices": lattices,
     "energies": energies,
+    "fits": fits,
     "liquid": lambda size: liquid_runs(kept(size)["liquid"]),
     "jumps": lambda size: jumps(kept(size)["jumps"]),
     "melting-points": melting_points,

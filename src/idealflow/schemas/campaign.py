@@ -122,6 +122,10 @@ class LearnerVersion(Document):
         default=None,
         description="the last force field that learned all its data together; None in campaigns of earlier versions",
     )
+    largest_force: float = Field(
+        default=0.0,
+        description="largest force that a label had on an atom of a substructure's core (eV/Å), of earlier campaigns too",
+    )
 
 
 class LearnerFiles(Document):

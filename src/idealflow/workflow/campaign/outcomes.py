@@ -69,7 +69,8 @@ def moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -
             changes["failed"] = True
             changes["reason"] = (
                 f"failed: {again} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
-                f"{segment.detail}; shorten the time step, lower the threshold or enlarge the bootstrap"
+                f"{segment.detail}; shorten the time step, lower the threshold, enlarge the bootstrap, or raise the limit "
+                "(segment.max_force, segment.max_temperature) if the reference goes beyond it"
             )
         changes["blow_up_step"] = segment.last_step
     elif segment.last_step > before.step:

@@ -36,6 +36,7 @@ def store_learner(
     ledger: Ledger | None,
     before: LearnerVersion | None,
     consolidated: bool = False,
+    largest_force: float = 0.0,
 ) -> LearnerVersion:
     """Write a learner version as files; parts given as None are taken over from ``before``.
 
@@ -55,6 +56,8 @@ def store_learner(
         The version before it; None for the first.
     consolidated
         Whether the force field has just learned all its data together.
+    largest_force
+        Largest force of new labels on an atom of a core, eV/Å; what the version before has is kept where it is larger.
 
     Examples
     --------
@@ -69,7 +72,7 @@ def store_learner(
     >>> made.version, load_uncertainty_artifact(store, made).n_samples, load_force_field_artifact(store, made).name
     (0, {'Cu': 1}, 'local')
     """
-    files = {
+    files: dict[str, Artifact] = {
         "uncertainty": store_uncertainty(store, directory, uncertainty, None if before is None else before.uncertainty)
     }
     if force_field is not None:
@@ -83,8 +86,9 @@ def store_learner(
         path.unlink()
     directory.rmdir()
     if before is not None:
-        return before.model_copy(update={"version": version, **files})
-    return LearnerVersion(version=version, **files)
+        largest_force = max(before.largest_force, largest_force)
+        return before.model_copy(update={"version": version, "largest_force": largest_force, **files})
+    return LearnerVersion(version=version, largest_force=largest_force, **files)
 
 
 def load_force_field_artifact(store: ArtifactStore, learner: LearnerVersion | LearnerFiles) -> ForceField:

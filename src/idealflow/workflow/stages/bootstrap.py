@@ -154,9 +154,9 @@ class BootstrapMaker(BootstrapSettings):
             with noted() as more:
                 labelled_here, failed = check_dataset(str(self.dataset), data.frames, checks or {}, context)
             notes = list(dict.fromkeys([*notes, *more]))
-        atom_steps = 0
+        atom_steps, largest_force = 0, 0.0
         if self.source == "campaign":
-            force_field, uncertainty, ledger = self._carried_on(store)
+            force_field, uncertainty, ledger, largest_force = self._carried_on(store)
         else:
             data.check_enough()
             force_field, uncertainty, ledger, atom_steps = self._learned(context, data, species, weights, anchors)
@@ -175,6 +175,7 @@ class BootstrapMaker(BootstrapSettings):
             ledger=ledger,
             before=None,
             consolidated=True,
+            largest_force=largest_force,
         )
         return BootstrapDoc(
             source=self.source,
@@ -251,8 +252,11 @@ class BootstrapMaker(BootstrapSettings):
         ledger.add(data.keys, errors, held_out=held.tolist())
         return force_field, uncertainty, ledger, report.atom_steps
 
-    def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger]:
-        """Take over everything an earlier campaign knows, copied into this one's store; refuse another uncertainty."""
+    def _carried_on(self, store: ArtifactStore) -> tuple[ForceField, Uncertainty, Ledger, float]:
+        """Take over everything an earlier campaign knows, copied into this one's store; refuse another uncertainty.
+
+        The last is the largest force on a core that it labelled.
+        """
         jobstore, artifacts, learner = open_earlier(Path(str(self.campaign)))
         ledger = Ledger.load(artifacts, learner.ledger)
         frames = fetch_structures(jobstore, artifacts, ledger.keys)
@@ -264,7 +268,7 @@ class BootstrapMaker(BootstrapSettings):
                 f"bootstrap.campaign carries on the uncertainty of {self.campaign}, {uncertainty.name!r}, with its settings; "
                 f"leave uncertainty ({self.uncertainty!r}) and uncertainty_settings out, or start from a dataset"
             )
-        return load_force_field_artifact(artifacts, learner), uncertainty, ledger
+        return load_force_field_artifact(artifacts, learner), uncertainty, ledger, learner.largest_force
 
 
 def _told(step: int, steps: int, loss: float) -> None:

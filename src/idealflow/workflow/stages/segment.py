@@ -54,6 +54,7 @@ __all__ = ["MDSegmentMaker"]
 
 #: atoms from which a frame is large
 _LARGE = 100_000
+_ABOVE_LABELS = 1.5  # times the largest force that a label had, before a force counts as unphysical
 
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty", "volume", "pressure")
 
@@ -84,7 +85,8 @@ class MDSegmentMaker(StableName, Maker):
     fixed_atoms
         Indices of atoms that never move, in addition to those that the structure fixes.
     max_force, max_temperature
-        Limits (eV/Å, K) beyond which the segment counts as blown up.
+        Limits (eV/Å, K) beyond which the segment counts as blown up. Where labels of the run had larger forces on atoms that
+        stand as in its frames, the reference itself goes there: then the first is 1.5 times the largest of these.
     time_limit_s
         Seconds after which a segment ends at its next check. It changes no result, since the next segment resumes exactly.
 
@@ -179,6 +181,11 @@ class MDSegmentMaker(StableName, Maker):
         self.dynamics().check(state)
         return state
 
+    def _largest_force(self, learner: LearnerVersion | LearnerFiles) -> float:
+        """Force beyond which a frame has blown up, eV/Å."""
+        labelled = learner.largest_force if isinstance(learner, LearnerVersion) else 0.0
+        return max(self.max_force, _ABOVE_LABELS * labelled)
+
     @stage(output_schema=SegmentDoc, alone=alone.segment)
     def make(
         self,
@@ -212,7 +219,7 @@ class MDSegmentMaker(StableName, Maker):
             ends=SegmentEnds(
                 stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
                 time_limit_s=self.time_limit_s,
-                limits=Limits(max_force=self.max_force, max_temperature=self.max_temperature),
+                limits=Limits(max_force=self._largest_force(learner), max_temperature=self.max_temperature),
             ),
             checks=SegmentChecks(
                 check=watch.check,

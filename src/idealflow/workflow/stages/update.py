@@ -239,6 +239,7 @@ class ModelUpdateMaker(StableName, Maker):
             uncertainty=uncertainty,
             ledger=None if verdict.trial is None else ledger,
             before=now.learner,
+            largest_force=max((_largest_force(doc) for doc in labels.accepted), default=0.0),
         )
         return uncertainty, after
 
@@ -311,6 +312,11 @@ def _centre_errors(now: _Round, accepted: Sequence[SubstructureDoc]) -> list[flo
 
 def _structure(doc: SubstructureDoc, *, core_forces: bool) -> Atoms:
     return with_core_forces(labelled_atoms(doc), doc.core) if core_forces else labelled_atoms(doc)
+
+
+def _largest_force(doc: SubstructureDoc) -> float:
+    """Largest force of a label on an atom of the core, which stands as in the frame; eV/Å."""
+    return float(np.linalg.norm(labelled_atoms(doc).get_forces()[doc.core], axis=1).max())
 
 
 def _outcome(verdict: Verdict, labels: RoundLabels) -> dict[str, Any]:
