@@ -34,7 +34,7 @@ extensions = [
     "results",
     "rooms",
 ]
-exclude_patterns = ["_build", "_ext", "_templates"]
+exclude_patterns = ["_build", "_ext", "_reports", "_templates"]
 templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath", "fieldlist"]
 myst_heading_anchors = 3
@@ -57,5 +57,6 @@ html_theme = "furo"
 html_title = "idealflow"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_extra_path = ["_reports"]  # the extension `results` unpacks reports there
 # shapes like (n_atoms, 3) in docstrings look like types with several targets; they are not
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]

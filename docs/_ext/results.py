@@ -14,7 +14,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from workbench import stored_results
+from workbench import reports, stored_results
 
 
 class Results(SphinxDirective):
@@ -76,7 +76,8 @@ def read_again(app: Any, *_: Any) -> list[str]:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Add the directive and the role."""
+    """Add the directives and the role, and unpack the reports that pages link to."""
+    reports.unpack(Path(app.srcdir) / "_reports" / "reports")
     app.add_directive("results", Results)
     app.add_directive("result-picture", Picture)
     app.add_role("result", Result())

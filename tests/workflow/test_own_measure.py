@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from idealflow.core import SOAP, SOAPCoverage, UncertaintyModel
 from idealflow.errors import InputError
+from idealflow.report.sections.environments import environments
 from idealflow.storage import ArtifactStore
 from idealflow.workflow import BootstrapMaker, UncertaintyScreenMaker
 from idealflow.workflow.campaign.checks import check_campaign
@@ -49,6 +51,17 @@ def test_a_whole_campaign_on_the_mixture(tmp_path: Path) -> None:
     again, _ = tiny.run(tmp_path / "parts", segment=segment, evaluation={"n_frames": 2}, bootstrap=mixture)
     assert again.learner == state.learner
     assert again.walkers == state.walkers
+    [drawn] = environments(campaign).blocks  # in the descriptors of the SOAP model that the mixture has
+    assert [trace["name"] for trace in drawn["data"]] == [
+        "frame",
+        "vacuum crop",
+        "crop, not yet relaxed",
+        "substructure",
+    ]
+    for trace in drawn["data"]:
+        places = [np.frombuffer(b64decode(trace[axis]["bdata"]), trace[axis]["dtype"]) for axis in "xy"]
+        assert np.isfinite(places).all()
+        assert min(len(np.unique(axis)) for axis in places) >= 50
 
 
 def test_a_whole_campaign_screens_crops_relaxes_and_learns_on_it(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from idealflow.structures import particle
 from workbench import melting, oxides
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.lattices import lattices
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("cells", "bulk", "particle")
 CORUNDUM = {"element": "Al2O3", "crystal": "corundum", "a": 4.682, "c": 13.110}
 LIQUIDS = {"al2o3-bulk": 9000.0, "al2o3-particle": 3000.0}  # K
-PARTS = ("ancestry", "course", "labels", "cells", "errors", "elsewhere", "liquids", "detection")
+PARTS = ("ancestry", "course", "labels", "cells", "errors", "elsewhere", "lattices", "liquids", "detection")
 
 
 class Size(NamedTuple):
@@ -45,7 +46,9 @@ SIZES = {
 
 
 def main() -> None:
-    arguments = read_arguments(HERE, "Alumina: bulk at 9 000 K, then a particle at 3 000 K.", SIZES, PARTS, ["scan"])
+    arguments = read_arguments(
+        HERE, "Alumina: bulk at 9 000 K, then a particle at 3 000 K.", SIZES, PARTS, ["scan", "reports"]
+    )
     size = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, [name for name in CAMPAIGNS if (HERE / arguments.size / f"{name}.yaml").exists()])
@@ -61,9 +64,11 @@ def main() -> None:
         "elsewhere": lambda: {
             "elsewhere": oxides.elsewhere(chain, folder, other, 3000.0, size.steps, size.settle, size.frames)
         },
+        "lattices": lambda: {"lattices": lattices(chain, {"corundum": CORUNDUM})},
         "liquids": lambda: oxides.liquids(chain, folder, *liquid),
         "detection": lambda: {"detection": oxides.detection(chain, folder, size.frames)},
         "scan": lambda: melting.scan(chain, folder, CORUNDUM, [size.repeat], size.scanned, size.rung),
+        "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)
 

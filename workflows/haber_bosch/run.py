@@ -20,7 +20,7 @@ from idealflow.provenance import Campaign
 from idealflow.structures import particle
 from idealflow.workflow.stages.evaluation import evenly
 from workbench import adsorbates, ammonia, first_sets, melting, oxides
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("dissolved", "nitrogen", "production")
@@ -47,7 +47,7 @@ def drawn(campaign: Campaign, n_frames: int) -> list[Atoms]:
 
 
 def main() -> None:
-    arguments = read_arguments(HERE, "Haber-Bosch on a particle of iridium.", SIZES, PARTS, ["fits"])
+    arguments = read_arguments(HERE, "Haber-Bosch on a particle of iridium.", SIZES, PARTS, ["fits", "reports"])
     size = SIZES[arguments.size]
     folder = arguments.folder
     first = folder / "first-set.extxyz"
@@ -82,6 +82,7 @@ def main() -> None:
         "energies": energies,
         "reach": lambda: {"reach": ammonia.reach(chain, folder, size.frames)},
         "fits": lambda: {"fits": ammonia.fits(chain, folder, size.frames)},
+        "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)
 

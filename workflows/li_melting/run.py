@@ -16,7 +16,7 @@ from pathlib import Path
 from workbench import melting
 from workbench.lattices import fits, lattices
 from workbench.squeezing import squeezed
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 CAMPAIGNS = ("9R", "fcc", "bcc", "heating")
@@ -64,7 +64,7 @@ def main() -> None:
         "Lithium: three crystals are melted, in a chain of campaigns.",
         SIZES,
         PARTS,
-        ["scan", "fits", "coexistence-reference", "coexistence-last"],
+        ["map", "reports", "scan", "fits", "coexistence-reference", "coexistence-last"],
     )
     n_frames, steps, settle, rung = SIZES[arguments.size]
     folder = arguments.folder
@@ -83,6 +83,8 @@ def main() -> None:
         "fits": lambda: {"fits": fits(chain, CRYSTALS, FITS)},
         "squeezed": lambda: {"squeezed": squeezed(chain, CRYSTALS["bcc"], SCALES)},
         "liquid": lambda: melting.liquid(chain, folder, 800.0, steps, settle),
+        "map": lambda: {"map": melting.environments(chain)},
+        "reports": lambda: keep_reports(chain, arguments),
         "scan": lambda: melting.scan(
             chain, folder, CRYSTALS["bcc"], SCANNED.get(arguments.size, [4]), [*range(200, 901, 50)], rung
         ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import grains, melting
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 PARTS = ("ancestry", "course", "labels", "errors", "reduced", "liquid")
@@ -21,7 +21,7 @@ SIZES = {"quick": (6, 300, 5), "paper": (40, 2000, 25)}
 
 
 def main() -> None:
-    arguments = read_arguments(HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS)
+    arguments = read_arguments(HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["reports"])
     n_frames, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, ["melt"])
@@ -32,6 +32,7 @@ def main() -> None:
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
         "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_frames)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
+        "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)
 

@@ -40,7 +40,10 @@ RULES = {
 }
 LASTING = 30.0  # fs that a change of bonds has to last
 NAMES = {"HN": "NH", "H2N": "NH2", "H3N": "NH3"}  # of formulas in Hill's order
-DRAWN = ("H2 dissociates", "N2 dissociates", "N2 forms", "NH forms", "NH2 forms", "NH3 forms")
+DRAWN = (
+    "H2 dissociates", "N2 dissociates", "N2 forms", "NH forms", "NH2 forms", "NH3 forms", "H2 leaves the metal",
+    "N2 leaves the metal",
+)  # fmt: skip
 AROUND = 60.0  # fs before and after an event
 VIEW = 5.0  # Å that a picture shows around it
 COUNTED = ("H2", "N2", "NH", "NH2", "NH3", "H", "N")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from idealflow.labelling import close_workers
 from idealflow.labelling.worker import processor_seconds
 from idealflow.provenance import Campaign, CampaignChain, CampaignFolder
 from idealflow.report import summarise
+from idealflow.report.sections.environments import environments as map_of
 from idealflow.workflow.config.load import kept_maker
 from idealflow.workflow.drivers.comparing import label_frames
 from idealflow.workflow.frames.build import build_structure
@@ -40,6 +42,7 @@ from workbench.coexistence import coexistence
 
 Rows = list[dict[str, Any]]
 _PER_CAMPAIGN = 120  # points of a campaign in a figure
+_POINTS = 200  # of one kind in a map of environments
 
 
 def run_chain(configs: Sequence[Path], folder: Path) -> CampaignChain:
@@ -133,6 +136,21 @@ def labels(chain: CampaignChain) -> Rows:
         }
         for row in table[table["state"] == "accepted"].to_dict("records")
     ]
+
+
+def environments(chain: CampaignChain) -> Rows:
+    """The map of environments of each campaign's report (the paper's Figure 2f): points of frame, crops and substructures."""
+    rows: Rows = []
+    for campaign in chain:
+        for block in map_of(campaign).blocks:
+            if block["kind"] != "figure":
+                raise SystemExit(f"{campaign.name} has no map of environments: {block['text']}")
+            for trace in block["data"]:
+                points = {axis: np.frombuffer(b64decode(trace[axis]["bdata"]), "<f4").astype(float) for axis in "xy"}
+                thin = max(1, -(-len(points["x"]) // _POINTS))
+                thinned = {axis: values[::thin] for axis, values in points.items()}
+                rows.append({"campaign": campaign.name, "kind": trace["name"], **thinned})
+    return rows
 
 
 def errors(chain: CampaignChain, folder: Path, n_frames: int) -> Rows:

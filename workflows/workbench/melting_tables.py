@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).resolve().parents[1] / "li_melting" / "results"
 SOURCES = {"first": "first model", "last": "last model", "reference": "reference"}
 CRYSTALS = ("9R", "fcc", "bcc", "heating")
+#: markers of the map of environments
+MAPPED = {
+    "frame": {"marker": "o", "ms": 6, "color": "lightgrey"},
+    "vacuum crop": {"marker": "x", "ms": 4, "color": "C3"},
+    "crop, not yet relaxed": {"marker": "s", "ms": 3, "color": "C1"},
+    "substructure": {"marker": ".", "ms": 4, "color": "C0"},
+}
 COLOURS = {"li-9R": "C0", "li-fcc": "C1", "li-bcc": "C2", "li-heating": "C4"}
 
 
@@ -93,11 +100,16 @@ def errors(measured: list[dict[str, Any]]) -> str:
 
 
 def lattices(size: str) -> str:
+    """Lattices at rest of lithium's crystals."""
+    return at_rest(kept(size)["lattices"])
+
+
+def at_rest(found: list[dict[str, Any]]) -> str:
     """Lattices at rest; in brackets the deviation from the reference's, %."""
-    by = {(row["by"], row["phase"]): row for row in kept(size)["lattices"]}
+    by = {(row["by"], row["phase"]): row for row in found}
     rows = []
-    for phase in dict.fromkeys(row["phase"] for row in kept(size)["lattices"]):
-        for name in ("a", "c") if phase == "9R" else ("a",):
+    for phase in dict.fromkeys(row["phase"] for row in found):
+        for name in ("a", "c") if phase in ("9R", "corundum") else ("a",):
             right = by["reference", phase][name]
             cells = [
                 f"{by[source, phase][name]:.3f} ({100 * (by[source, phase][name] / right - 1):+.2f} %)"
@@ -359,6 +371,23 @@ def scan_figure(ladder: list[dict[str, Any]]) -> Figure:
     return figure
 
 
+def map_figure(size: str) -> Figure:
+    """Environments of frames, vacuum crops, crops and substructures in a plane, for each campaign: Figure 2f of the paper."""
+    from matplotlib.figure import Figure
+
+    rows = kept(size)["map"]
+    campaigns = list(dict.fromkeys(row["campaign"] for row in rows))
+    figure = Figure(figsize=(7.5, 7.0), layout="constrained")
+    axes = figure.subplots(2, -(-len(campaigns) // 2), squeeze=False).ravel()
+    for axis, campaign in zip(axes, campaigns, strict=True):
+        for row in (row for row in rows if row["campaign"] == campaign):
+            axis.plot(row["x"], row["y"], ls="none", label=row["kind"], **MAPPED[row["kind"]])
+        axis.set_title(campaign, loc="left", fontsize=9)
+        axis.set(xticks=[], yticks=[])
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
     """A figure that no window shows, and its axes one below the other."""
     from matplotlib.figure import Figure
@@ -387,6 +416,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "rdf": rdf_figure,
     "scan": lambda size: scan_figure(kept(size)["ladder"]),
     "coexistence": coexistence_figure,
+    "map": map_figure,
 }
 VALUES: dict[str, Callable[..., str]] = {
     "cpu-hours": lambda size: cpu_hours(kept(size)["ancestry"]),

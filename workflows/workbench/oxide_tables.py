@@ -175,6 +175,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "elsewhere": elsewhere,
     "decline": decline,
     "cells": cells,
+    "lattices": lambda size: of_melting.at_rest(kept(size)["lattices"]),
     "liquids": liquids,
     "partials": partials,
     "detection": detection,

@@ -27,6 +27,7 @@ from workbench import (
     ordering_tables,
     oxide_decline_tables,
     oxide_tables,
+    reports,
     surface_tables,
 )
 from workbench import detection_tables as detection
@@ -385,6 +386,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "li-polycrystal": lambda part, size: grain_tables.TABLES[part](size),
     "haber-bosch": lambda part, size: ammonia_tables.TABLES[part](size),
     "acceleration": lambda part: acceleration_tables.TABLES[part](),
+    "reports": reports.summaries,
     "kills": measured.kills,
     "report-page": looking.report_page,
     "watch-delay": looking.watch_delay,

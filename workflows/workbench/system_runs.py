@@ -10,6 +10,7 @@ from typing import Any
 from idealflow.provenance import CampaignChain
 from workbench.keeping import add_out, keep
 from workbench.melting import chain_so_far, run_chain
+from workbench.reports import ENDING, write_reports
 from workbench.threads import one_thread
 
 
@@ -60,3 +61,9 @@ def keep_measures(arguments: Any, measures: Mapping[str, Callable[[], dict[str, 
     for part in arguments.parts:
         print(part, flush=True)
         keep(arguments.out, **measures[part]())
+
+
+def keep_reports(chain: CampaignChain, arguments: Any) -> dict[str, Any]:
+    """Keep report and summary of each campaign beside the measures; there is nothing of them among these."""
+    write_reports(chain, arguments.out.with_name(f"{arguments.out.stem}{ENDING}"))
+    return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,7 @@ def _maps(campaign: Campaign) -> list[Block]:
     rows.sort(key=lambda row: (row["round"], row["uuid"]))
     chosen = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, _MOST_CENTRES).astype(int))]
     try:
-        from idealflow.core import UncertaintyModel  # with numba, which takes a second to import
-
-        uncertainty = UncertaintyModel.load(campaign.fetch(state.learner.uncertainty))
+        uncertainty = _soap_model(campaign.fetch(state.learner.uncertainty))
         cells = _cells(campaign, chosen)
     except ArtifactError as error:
         return [
@@ -81,6 +80,17 @@ def _maps(campaign: Campaign) -> list[Block]:
         if sum(len(some) for some in vectors.values()) >= 3 and len(vectors["frame"]):
             found.append(_map(species, vectors, len(uncertainty.species) > 1, len(chosen)))
     return found or [missing(title, "The stored frames have too few environments to map.")]
+
+
+def _soap_model(path: Path) -> Any:
+    """The SOAP model of an uncertainty: itself, or that which a measure beside it, such as the mixture, has."""
+    from idealflow.core import SOAPCoverage, UncertaintyModel, load_uncertainty  # with numba: a second to import
+
+    uncertainty = load_uncertainty(path)
+    found = uncertainty.base if isinstance(uncertainty, SOAPCoverage) else uncertainty
+    if not isinstance(found, UncertaintyModel):
+        raise InputError(f"{uncertainty.name} is no measure by SOAP")
+    return found
 
 
 def _cells(campaign: Campaign, chosen: list[dict[str, Any]]) -> dict[str, list[tuple[Atoms, NDArray[np.int64]]]]:

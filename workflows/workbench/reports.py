@@ -1,0 +1,77 @@
+"""Report page and summary of each campaign of a chain, kept in one compressed file; and the page of all that were kept.
+
+The documentation unpacks the reports when it is built, and shows the summaries.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from idealflow.provenance import CampaignChain
+from idealflow.report import summarise, summary_text
+from idealflow.report.page import rendered, report_data
+
+WORKFLOWS = Path(__file__).resolve().parents[1]
+ENDING = "-reports.tar.xz"
+
+
+def write_reports(chain: CampaignChain, file: Path) -> None:
+    """Write the reports and the summaries, without the path of the folder in which the campaigns lie."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_suffix(".new")
+    with tarfile.open(beside, "w:xz", preset=9) as archive:
+        for campaign in chain:
+            texts = {"json": json.dumps(summarise(campaign), indent=1), "html": rendered(report_data(campaign))}
+            for kind, text in texts.items():
+                if campaign.folder is not None:
+                    text = text.replace(f"{campaign.folder.path.parent}/", "")  # noqa: PLW2901  # what is kept is of no machine
+                data, member = text.encode(), tarfile.TarInfo(f"{campaign.name}.{kind}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    beside.replace(file)
+
+
+def kept_files() -> list[Path]:
+    """All files of reports, by system."""
+    return sorted(WORKFLOWS.glob(f"*/results/*{ENDING}"))
+
+
+def kept_texts(file: Path, kind: str) -> dict[str, str]:
+    """Texts of a file by campaign: summaries (``json``) or report pages (``html``)."""
+    with tarfile.open(file) as archive:
+        members = [member for member in archive if member.name.endswith(f".{kind}")]
+        return {member.name.removesuffix(f".{kind}"): _text(archive, member) for member in members}
+
+
+def unpack(folder: Path) -> None:
+    """Write all report pages into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in kept_files():
+        for name, text in kept_texts(file, "html").items():
+            (folder / f"{name}.html").write_text(text, encoding="utf-8")
+
+
+def summaries(system: str) -> str:
+    """Summaries of a system's campaigns as text, each with a link to its report."""
+    [file] = [each for each in kept_files() if each.parts[-3] == system]
+    ancestry: dict[str, Any] = {
+        row["campaign"]: row
+        for row in json.loads((file.parent / f"{file.name.removesuffix(ENDING)}.json").read_text())["ancestry"]
+    }
+    parts = []
+    for name, text in kept_texts(file, "json").items():
+        hours = f"{ancestry[name]['cpu_s'] / 3600:.2f} CPU hours"
+        link = f'<a href="../reports/{name}.html">report</a>'
+        parts.append(f"**{name}**, {hours}, {link}\n\n```text\n{summary_text(json.loads(text)).rstrip()}\n```")
+    return "\n\n".join(parts)
+
+
+def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    found = archive.extractfile(member)
+    if found is None:
+        raise ValueError(f"{archive.name} holds {member.name}, which is no file")
+    return found.read().decode()
