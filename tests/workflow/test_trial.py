@@ -12,6 +12,7 @@ import pytest
 from idealflow.errors import IdealflowError
 from idealflow.forcefields import TrainReport, get_force_field
 from idealflow.forcefields.local.force_field import LocalForceField
+from idealflow.workflow.jobs.progress import listening
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.stretches import Stretch, Stretches
@@ -230,3 +231,21 @@ def test_a_stretch_is_kept_whatever_numbers_a_force_field_reports(tmp_path: Path
     found = kept.found("0-0")
     assert found is not None
     assert (found.atom_steps, found.loss) == (31, 0.5)
+
+
+@pytest.mark.parametrize("suffix", ["json", "model"])
+def test_a_stretch_that_was_cut_short_is_trained_again(tmp_path: Path, suffix: str) -> None:
+    """Wherever the file ends; and it is kept anew, over what is left."""
+    force_field = get_force_field("local", species=["Cu"], cutoff=3.0, hidden=[4])
+    stretch = Stretch(force_field, errors(0.5), 31, 0.5)
+    Stretches(tmp_path, every_s=0.0).keep("0-0", stretch)
+    path = tmp_path / f"0-0.{suffix}"
+    whole = path.read_bytes()
+    for end in np.linspace(0, len(whole) - 1, 7).astype(int):
+        path.write_bytes(whole[:end])
+        told: list[str] = []
+        with listening(lambda seen, told=told: told.append(seen.message)):
+            assert Stretches(tmp_path).found("0-0") is None
+        assert any("trained again" in message for message in told)
+    Stretches(tmp_path, every_s=0.0).keep("0-0", stretch)
+    assert Stretches(tmp_path).found("0-0") is not None

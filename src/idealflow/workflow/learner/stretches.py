@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from idealflow.errors import IdealflowError
 from idealflow.forcefields import ForceField, load_force_field
 from idealflow.storage import replacing
+from idealflow.workflow.jobs.progress import Progress, emit
 
 __all__ = ["Stretch", "Stretches"]
 
@@ -76,13 +78,24 @@ class Stretches:
     _kept: float = field(default_factory=time.monotonic, repr=False)
 
     def found(self, task: str) -> Stretch | None:
-        """The stretch that an earlier process ended, if it kept it; ``task`` names all that its outcome depends on."""
+        """The stretch that an earlier process ended, if it kept it and it can be read.
+
+        ``task`` names all that its outcome depends on.
+        """
         told = self.folder / f"{task}.json"
         if not told.exists():
             return None
-        about = json.loads(told.read_text())
-        force_field = load_force_field(self.folder / f"{task}.model")
-        return Stretch(force_field, np.array(about["new_after"], dtype=float), about["atom_steps"], about["loss"])
+        try:
+            about = json.loads(told.read_text())
+            force_field = load_force_field(self.folder / f"{task}.model")
+            return Stretch(force_field, np.array(about["new_after"], dtype=float), about["atom_steps"], about["loss"])
+        except (
+            IdealflowError,
+            ValueError,
+            KeyError,
+        ) as error:  # cut short on disk; trained again, it has the same bits
+            emit(Progress("update", message=f"a stretch that an interrupted update kept is trained again: {error}"))
+            return None
 
     def keep(self, task: str, stretch: Stretch) -> None:
         """Keep a stretch, the model first, so that one of which there is the rest is whole; not if one was kept just now."""
