@@ -17,7 +17,7 @@ from workbench.system_runs import chain_of, keep_measures, keep_reports, read_ar
 HERE = Path(__file__).parent
 PARTS = ("ancestry", "course", "labels", "errors", "reduced", "liquid")
 #: frames that the reference labels; steps of the melt by model and reference, and frames of 20 fs that it settles
-SIZES = {"quick": (6, 300, 5), "paper": (40, 2000, 25)}
+SIZES = {"quick": (6, 300, 5), "paper": (20, 2000, 25)}
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def _add_updates(campaign: Campaign, section: Section) -> None:
     if rejected:
         hint = (
             "Updates that made the model worse on held-out structures; they were thrown away, and their labels wait for the next "
-            "training on all data."
+            "training on all data, if there is one (update.consolidate_every)."
         )
         section.add(table("Rejected updates", hint, [("round", ""), ("why", "")], rejected))
 
