@@ -13,7 +13,7 @@ from idealflow.forcefields import CommitteeUncertainty, get_force_field
 from idealflow.forcefields.toolkit import GradientLearner
 from idealflow.forcefields.toolkit import training as training_module
 from idealflow.storage import ArtifactStore
-from idealflow.workflow.learner import stretches, trial
+from idealflow.workflow.learner import stretches
 from idealflow.workflow.learner.guard import Guard, judged
 from idealflow.workflow.learner.ledger import Ledger
 from idealflow.workflow.learner.version import (
@@ -121,12 +121,14 @@ def test_an_update_that_was_killed_learns_as_the_settings_say_now(
     masked = long | {"mask_shell_forces": True}
     whole, _ = tiny.run(tmp_path / "a", update=masked, **short)
 
-    def killed(*_: Any) -> None:
+    keep = stretches.Stretches.keep
+
+    def kept_and_killed(*given: Any) -> None:
+        keep(*given)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trial, "_errors", killed)  # as the first stretch has ended
-        patch.setattr(trial, "errors_before", lambda *_: (np.zeros((1, 3)), np.zeros((1, 3))))
+        patch.setattr(stretches.Stretches, "keep", kept_and_killed)
         with pytest.raises(KeyboardInterrupt):
             tiny.run(tmp_path / "b", update=long, **short)
     assert list((tmp_path / "b" / "work").glob("stretches*/*/*.json"))

@@ -383,7 +383,7 @@ def map_figure(size: str) -> Figure:
         for row in (row for row in rows if row["campaign"] == campaign):
             axis.plot(row["x"], row["y"], ls="none", label=row["kind"], **MAPPED[row["kind"]])
         axis.set_title(campaign, loc="left", fontsize=9)
-        axis.set(xticks=[], yticks=[])
+        axis.set(xticks=[], yticks=[], xlabel="first component", ylabel="second component")
     axes[0].legend(frameon=False, fontsize=8)
     return figure
 
