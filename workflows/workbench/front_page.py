@@ -42,10 +42,11 @@ SYSTEMS = (
     System("li_melting", "quick", "Li: 9R, fcc and bcc melt", "li-melting", "SNAP", True),
     System("li_melting", "paper", "Li at the paper's size", "li-melting", "SNAP", True),
     System("li_polycrystal", "quick", "Li: a polycrystal melts from its boundaries", "li-polycrystal", "SNAP", True),
+    System("li_polycrystal", "paper", "Li: 20 grains of the paper's size melt", "li-polycrystal", "SNAP", True),
     System("al2o3", "quick", "Al₂O₃: cell, bulk and particle, to 9 000 K", "alumina", "Matsui's model", False),
     System("al2o3", "paper", "Al₂O₃ at the paper's size", "alumina", "Matsui's model", False),
     System("haber_bosch", "quick", "Ir₇₉ in N₂ and H₂, to 7 000 K", "haber-bosch", "7net-0", False),
-    System("haber_bosch", "paper", "Ir₂₀₁ in N₂ and H₂, 1 200 K, begun", "haber-bosch", "7net-0", False),
+    System("haber_bosch", "paper", "Ir₂₀₁ in N₂ and H₂ at 1 200 K, in N₂ at 7 000 K", "haber-bosch", "7net-0", False),
     System("cuau_order", "quick", "CuAu loses its order, by Monte Carlo", "cuau-order", "EMT", False),
 )
 #: campaigns that were labelled by plane waves: files of workflows/li_gpaw
