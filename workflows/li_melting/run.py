@@ -31,6 +31,8 @@ SIZES = {
     "quick": QUICK,
     "gaussian": QUICK,
     "m3gnet": QUICK,
+    "short": QUICK,
+    "frame": QUICK,
     "m3gnet-paper": QUICK,
     "strained": QUICK,
     "paper": (600, 6000, 50, 4000),

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.front_page import gpaw_law
 from workbench.markdown import digits, markdown, thousands
 
 if TYPE_CHECKING:
@@ -388,6 +389,27 @@ def map_figure(size: str) -> Figure:
     return figure
 
 
+def against_frames() -> str:
+    """The same run by substructures and by whole frames: what each labelled, what it cost, and errors of its last model."""
+    heads = ["labels are", "labels of the run", "atoms in them", "frames labelled", "label time, s", "by GPAW's law, h"]
+    heads += ["CPU, minutes", "solid", "heated"]
+    rows = []
+    for name, size in (("substructures", "short"), ("whole frames", "frame")):
+        [row], labels = kept(size)["ancestry"], kept(size)["labels"]
+        distinct = {label["step"]: label for label in labels}.values() if size == "frame" else labels
+        atoms = [label["n_atoms"] for label in distinct]
+        wrong = [
+            f"{each['energy_bias']:+.2f} ({each['energy_mae']:.2f}), {each['force_mae']:.0f}"
+            for each in sorted(kept(size)["errors"], key=lambda each: each["stage"])
+            if each["model"] == "own"
+        ]
+        rows.append([
+            name, str(len(atoms)), thousands(sum(atoms)), str(row["n_labelled_frames"]), digits(row["label_core_s"], 2),
+            digits(sum(map(gpaw_law(), atoms)) / 3600, 2), f"{row['cpu_s'] / 60:.1f}", *wrong,
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
 def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
     """A figure that no window shows, and its axes one below the other."""
     from matplotlib.figure import Figure
@@ -410,6 +432,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "liquid": lambda size: liquid_runs(kept(size)["liquid"]),
     "jumps": lambda size: jumps(kept(size)["jumps"]),
     "melting-points": melting_points,
+    "against-frames": lambda _: against_frames(),
 }
 FIGURES: dict[str, Callable[..., Figure]] = {
     "course": course_figure,
