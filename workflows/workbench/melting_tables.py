@@ -392,7 +392,7 @@ def map_figure(size: str) -> Figure:
 def against_frames() -> str:
     """The same run by substructures and by whole frames: what each labelled, what it cost, and errors of its last model."""
     heads = ["labels are", "labels of the run", "atoms in them", "frames labelled", "label time, s", "by GPAW's law, h"]
-    heads += ["CPU, minutes", "solid", "heated"]
+    heads += ["solid", "heated"]
     rows = []
     for name, size in (("substructures", "short"), ("whole frames", "frame")):
         [row], labels = kept(size)["ancestry"], kept(size)["labels"]
@@ -405,7 +405,7 @@ def against_frames() -> str:
         ]
         rows.append([
             name, str(len(atoms)), thousands(sum(atoms)), str(row["n_labelled_frames"]), digits(row["label_core_s"], 2),
-            digits(sum(map(gpaw_law(), atoms)) / 3600, 2), f"{row['cpu_s'] / 60:.1f}", *wrong,
+            digits(sum(map(gpaw_law(), atoms)) / 3600, 2), *wrong,
         ])  # fmt: skip
     return markdown(heads, rows)
 
