@@ -29,9 +29,8 @@ PAGES += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 TEXT = "\n".join(page.read_text() for page in PAGES)
 #: tables of figures that nobody measured here: settings that were chosen
 TYPED = [("docs/howto/vasp.md", ["", "metal"])]
-GENERATED = re.findall(
-    r"^```\{results\} (?!reports )(.*)$", TEXT, re.MULTILINE
-)  # reports are no tables: test_reports.py
+#: tables; reports are none, and have tests of their own
+GENERATED = re.findall(r"^```\{results\} (?!reports )(.*)$", TEXT, re.MULTILINE)
 PICTURES = re.findall(r"^```\{result-picture\} (.*)\n:alt: .", TEXT, re.MULTILINE)
 FIGURES = re.findall(r"\{result\}`([a-z].*?)`", TEXT)
 
@@ -137,7 +136,10 @@ def test_cells_of_today_are_not_worse_than_those_of_then():
         ratios.setdefault(path.name.split("-")[0], []).append(force_again / force)
         assert energy_again < 2.0 * energy  # the factor of two of repeated trainings
         assert max(again["core_worsening"]) < 2.0
-        assert np.quantile(again["shell_over_frame"], 0.9) < 1.5
+        bounded = path.name.startswith(
+            ("particle", "polycrystal")
+        )  # surfaces and boundaries, whose frames are little known
+        assert np.quantile(again["shell_over_frame"], 0.9) < (1.5 if bounded else 1.0)
     assert sorted(ratios) == ["al2o3", "cu", "ni3al", "particle", "polycrystal"]
     assert all(np.mean(found) < 1.05 for found in ratios.values()), ratios
 

@@ -110,7 +110,7 @@ def at_rest(found: list[dict[str, Any]]) -> str:
     by = {(row["by"], row["phase"]): row for row in found}
     rows = []
     for phase in dict.fromkeys(row["phase"] for row in found):
-        for name in ("a", "c") if phase in ("9R", "corundum") else ("a",):
+        for name in lengths_of(phase):
             right = by["reference", phase][name]
             cells = [
                 f"{by[source, phase][name]:.3f} ({100 * (by[source, phase][name] / right - 1):+.2f} %)"
@@ -120,14 +120,19 @@ def at_rest(found: list[dict[str, Any]]) -> str:
     return markdown(["Å", *SOURCES.values()], rows)
 
 
+def lengths_of(phase: str) -> tuple[str, ...]:
+    """Lattice constants that a crystal has."""
+    return ("a", "c") if phase in ("9R", "corundum") else ("a",)
+
+
 def fits(size: str) -> str:
     """Crystals at rest by the last model and by fits to all labels: deviations of lengths from the reference's, %."""
-    at_rest, fitted = kept(size)["lattices"], kept(size)["fits"]
-    right = {row["phase"]: row for row in at_rest if row["by"] == "reference"}
-    lengths = [(phase, name) for phase in right for name in (("a", "c") if phase == "9R" else ("a",))]
+    found = [*kept(size)["lattices"], *kept(size)["fits"]]
+    right = {row["phase"]: row for row in found if row["by"] == "reference"}
+    lengths = [(phase, name) for phase in right for name in lengths_of(phase)]
     rows = []
-    for by in dict.fromkeys(row["by"] for row in [*at_rest, *fitted] if row["by"] != "reference"):
-        of = {row["phase"]: row for row in [*at_rest, *fitted] if row["by"] == by}
+    for by in dict.fromkeys(row["by"] for row in found if row["by"] != "reference"):
+        of = {row["phase"]: row for row in found if row["by"] == by}
         errors = next(iter(of.values()))
         learned = [
             f"{errors[name]:.{n}f}" if name in errors else "–" for name, n in (("energy_mae", 2), ("force_mae", 0))

@@ -14,6 +14,7 @@ from typing import Any
 from idealflow.provenance import CampaignChain
 from idealflow.report import summarise, summary_text
 from idealflow.report.page import rendered, report_data
+from idealflow.storage import replacing
 
 WORKFLOWS = Path(__file__).resolve().parents[1]
 ENDING = "-reports.tar.xz"
@@ -22,8 +23,7 @@ ENDING = "-reports.tar.xz"
 def write_reports(chain: CampaignChain, file: Path) -> None:
     """Write the reports and the summaries, without the path of the folder in which the campaigns lie."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(".new")
-    with tarfile.open(beside, "w:xz", preset=9) as archive:
+    with replacing(file) as draft, tarfile.open(draft, "w:xz", preset=9) as archive:
         for campaign in chain:
             texts = {"json": json.dumps(summarise(campaign), indent=1), "html": rendered(report_data(campaign))}
             for kind, text in texts.items():
@@ -32,7 +32,6 @@ def write_reports(chain: CampaignChain, file: Path) -> None:
                 data, member = text.encode(), tarfile.TarInfo(f"{campaign.name}.{kind}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
-    beside.replace(file)
 
 
 def kept_files() -> list[Path]:

@@ -89,11 +89,7 @@ class Stretches:
             about = json.loads(told.read_text())
             force_field = load_force_field(self.folder / f"{task}.model")
             return Stretch(force_field, np.array(about["new_after"], dtype=float), about["atom_steps"], about["loss"])
-        except (
-            IdealflowError,
-            ValueError,
-            KeyError,
-        ) as error:  # cut short on disk; trained again, it has the same bits
+        except (IdealflowError, ValueError, KeyError) as error:  # cut short; trained again, it has the same bits
             emit(Progress("update", message=f"a stretch that an interrupted update kept is trained again: {error}"))
             return None
 
