@@ -284,6 +284,26 @@ def test_all_data_are_learned_together_after_so_many_updates() -> None:
     assert next_action(done).kind == "round"
 
 
+def test_a_blow_up_that_was_not_learned_is_consolidated_at_once() -> None:
+    before = state(consolidate_every=10)
+    blown, refused = segment(reason="blow_up"), {"consolidates": True, "decision": "rejected"}
+    after = after_round(before, [blown], [screen()], update([(0, 10)], **refused), 1.0)
+    assert next_action(after).kind == "consolidate"
+    assert "blow-up" in next_action(after).reason
+    done = after_consolidation(after, consolidated())
+    assert next_action(done).kind == "round"
+    assert after_round(done, [blown], [screen()], update([(0, 10)], **refused), 1.0).status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused", "every"), [("triggered", "rejected", 10), ("blow_up", "accepted", 10), ("blow_up", "rejected", 0)]
+)
+def test_only_a_blow_up_that_was_refused_is_consolidated_at_once(reason: str, refused: str, every: int) -> None:
+    learned = update([(0, 10)], consolidates=True, decision=refused)
+    after = after_round(state(consolidate_every=every), [segment(reason=reason)], [screen()], learned, 1.0)
+    assert next_action(after).kind == "round"
+
+
 @pytest.mark.parametrize("decision", ["discarded", "skipped"])
 def test_a_consolidation_that_did_not_help_is_not_tried_again_at_once(decision: str) -> None:
     after = after_consolidation(state(consolidate_every=3, n_unconsolidated=3), consolidated(decision))

@@ -258,6 +258,9 @@ class CampaignState(Document):
     n_unconsolidated: int = Field(
         default=0, description="updates, refused ones too, since all data were last learned together"
     )
+    blow_up_refused: bool = Field(
+        default=False, description="the update that learned a blow-up was refused: all data are learned together next"
+    )
     n_consolidations: int = Field(default=0, description="consolidations that were accepted")
     n_discarded_consolidations: int = Field(default=0, description="consolidations that did not help")
     atom_steps: int = Field(default=0, description="atoms times gradient steps of the first fit and all updates")

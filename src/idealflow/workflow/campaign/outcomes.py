@@ -121,6 +121,7 @@ def learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Walk
         "n_quarantined": state.n_quarantined + len(update.quarantined),
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
         "n_unconsolidated": state.n_unconsolidated + (update.decision != "nothing_new" and update.consolidates),
+        "blow_up_refused": update.decision == "rejected" and any(each.blow_up_step == each.step for each in walkers),
         "atom_steps": state.atom_steps + update.atom_steps,
         "label_seconds": state.label_seconds + update.label_seconds,
         "too_few": update.too_few,

@@ -83,8 +83,7 @@ def next_action(state: CampaignState) -> Action:
         return Action("relabel", reason="learned labels are brought in line with the present labeller")
     active = tuple(walker.walker for walker in state.walkers if not walker.finished)
     if _consolidation_due(state, active):
-        when = f"{state.n_unconsolidated} updates later" if active else "in the end"
-        return Action("consolidate", active, reason=f"all data are learned together {when}")
+        return Action("consolidate", active, reason=f"all data are learned together {_when(state, active)}")
     if active:
         return Action("round", active, reason=f"{len(active)} of {len(state.walkers)} walkers are under way")
     if state.evaluation_frames and not state.evaluated:
@@ -93,10 +92,21 @@ def next_action(state: CampaignState) -> Action:
 
 
 def _consolidation_due(state: CampaignState, active: Sequence[int]) -> bool:
-    """Whether enough was learned since all data were last learned together; any update is, once the schedule is done."""
+    """Whether enough was learned since all data were last learned together.
+
+    Any update is enough once the schedule is done, and where the labels of a blow-up were refused: the next attempt would meet
+    the same model, while a consolidation learns them with the others.
+    """
     if not state.consolidate_every or not state.n_unconsolidated:
         return False
-    return not active or state.n_unconsolidated >= state.consolidate_every
+    return not active or state.blow_up_refused or state.n_unconsolidated >= state.consolidate_every
+
+
+def _when(state: CampaignState, active: Sequence[int]) -> str:
+    """When all data are learned together, in words."""
+    if not active:
+        return "in the end"
+    return "since a blow-up was not learned" if state.blow_up_refused else f"{state.n_unconsolidated} updates later"
 
 
 def consolidation_budget(state: CampaignState) -> int:
@@ -283,6 +293,7 @@ def after_consolidation(state: CampaignState, doc: ConsolidationDoc) -> Campaign
         state,
         learner=doc.learner,
         n_unconsolidated=0,
+        blow_up_refused=False,
         n_consolidations=state.n_consolidations + (doc.decision == "accepted"),
         n_discarded_consolidations=state.n_discarded_consolidations + (doc.decision == "discarded"),
         consolidation_atom_steps=state.consolidation_atom_steps + doc.atom_steps,
