@@ -290,6 +290,7 @@ def test_a_blow_up_that_was_not_learned_is_consolidated_at_once() -> None:
     after = after_round(before, [blown], [screen()], update([(0, 10)], **refused), 1.0)
     assert next_action(after).kind == "consolidate"
     assert "blow-up" in next_action(after).reason
+    assert consolidation_budget(after) == 4 * 10 + after.atom_steps > 0  # whatever consolidation_share is
     done = after_consolidation(after, consolidated())
     assert next_action(done).kind == "round"
     assert after_round(done, [blown], [screen()], update([(0, 10)], **refused), 1.0).status == "failed"

@@ -27,12 +27,15 @@ UPDATE = {
 SHORT: dict[str, Any] = {"update": UPDATE, "evaluation": {"n_frames": 0}, "segment": {"schedule": tiny.schedule(5, 35)}}
 
 
+class Refusing(Guard):
+    """Lets no update pass."""
+
+    def objection(self, *_: np.ndarray) -> str | None:
+        return "no"
+
+
 def run_until_refused(folder: Path, **changes: Any) -> Ledger:
     """Run a campaign up to its first update with labels, which is refused; what it has learned then."""
-
-    class Refusing(Guard):
-        def objection(self, *_: np.ndarray) -> str | None:
-            return "no"
 
     def stop(state: Any) -> None:
         if state.n_rejected_updates:
@@ -66,6 +69,29 @@ def test_an_atom_that_is_asked_for_again_is_learned_once(tmp_path: Path) -> None
     assert len(set(ledger.keys)) == len(ledger.keys)
     assert len(set(learned)) == len(learned)
     assert set(waiting) <= set(ledger.keys)
+
+
+@pytest.mark.usefixtures("helpful")
+def test_a_blow_up_whose_update_was_refused_is_consolidated_before_it_is_met_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "Guard", Refusing)
+    hot = {"schedule": tiny.schedule(40, 0), "segment_steps": 100, "max_temperature": 301.0}
+
+    def stop(state: Any) -> None:
+        if state.n_consolidations:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, on_round=stop, **SHORT | {"segment": hot})
+    campaign = Campaign(tiny.sqlite(tmp_path), "tiny")
+    blown = campaign.segments()[-1]
+    refused, consolidation = campaign.updates()[-1], campaign.consolidations()[-1]
+    assert (blown.reason, refused.decision, consolidation.decision) == ("blow_up", "rejected", "accepted")
+    assert [refused.round, consolidation.round] == [blown.round, blown.round + 1]
+    assert set(refused.accepted) <= set(consolidation.learned)
+    walker = campaign.state().walkers[0]
+    assert (walker.step, walker.failed) == (blown.last_step, False)
 
 
 @pytest.mark.usefixtures("helpful")

@@ -278,11 +278,11 @@ def first_model(sets: dict[str, list[Atoms]]) -> ForceField:
     return start
 
 
-def fresh(sets: dict[str, list[Atoms]], steps: int) -> dict[str, Any]:
+def fresh(sets: dict[str, list[Atoms]], steps: int, seed: int = 7) -> dict[str, Any]:
     """A fit from scratch to all labels."""
     started = time.process_time()
     force_field = get_force_field("local", species=sorted(set(sets["first"][0].get_chemical_symbols())))
-    force_field.fit([*sets["first"], *sets["run"]], steps=steps, seed=7)
+    force_field.fit([*sets["first"], *sets["run"]], steps=steps, seed=seed)
     return {"errors": errors(force_field, sets), "seconds": round(time.process_time() - started, 1)}
 
 

@@ -1,4 +1,4 @@
-"""Where consolidations begin, and where the guard of energies ends: ways of `learning.py`, by several seeds.
+"""Where consolidations begin, and where the guard of energies ends: ways of `learning.py`, by several seeds, beside fits from scratch.
 
     python workflows/benchmarks/learning_seeds.py si cu ni3al [--seeds 0 1 2] [--demo DIR]
         [--out workflows/benchmarks/results/learning_seeds.json]
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from learning import SYSTEMS, WAYS, data, first_model, run
+from learning import SYSTEMS, WAYS, data, first_model, fresh, run
 
 from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
 
-COMPARED = ("default", "from consolidated weights", "guard without a floor")
+FIT_STEPS = 6000
+FIT = f"fresh fit, {FIT_STEPS} steps"
+COMPARED = (FIT, "default", "from consolidated weights", "guard without a floor")
 
 #: settings of `update` beside the demo's own
 DEMOS: dict[str, dict[str, Any]] = {
@@ -58,7 +60,7 @@ def main() -> None:
     # argparse looks for the default among the choices, too
     parser.add_argument("systems", nargs="*", choices=[*SYSTEMS, []], default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(COMPARED))
+    parser.add_argument("--ways", nargs="+", choices=[FIT, *WAYS], default=list(COMPARED))
     parser.add_argument("--data", type=Path, default=Path("build/learning"))
     parser.add_argument("--demo", type=Path, metavar="DIR")
     add_out(parser)
@@ -73,7 +75,7 @@ def main() -> None:
                 about = {"system": name, "way": way, "seed": seed}
                 if any(about.items() <= row.items() for row in rows):
                     continue
-                rows.append(about | run(start, sets, WAYS[way], seed))
+                rows.append(about | (fresh(sets, FIT_STEPS, seed) if way == FIT else run(start, sets, WAYS[way], seed)))
                 print(rows[-1], flush=True)
                 keep(arguments.out, rows=rows)
     if arguments.demo is not None:

@@ -166,11 +166,12 @@ def learning_seeds() -> str:
     for system, way in dict.fromkeys((row["system"], row["way"]) for row in stored):
         mine = [row for row in stored if (row["system"], row["way"]) == (system, way)]
         ends = [[row["errors"][part][n] for row in mine] for part in ("crystal", "liquid") for n in (0, 1)]
-        best = [row["errors"]["crystal"][0] / row["crystal best"] for row in mine]
+        # a fit from scratch has no course, and nothing that could be refused
+        best = [row["errors"]["crystal"][0] / row["crystal best"] for row in mine if "crystal best" in row]
         told = [
             _range(values, digits) for values, digits in zip((ends[0], best, *ends[1:]), (2, 1, 1, 2, 1), strict=True)
         ]
-        counts = [_range([row[key] for row in mine], 0) for key in ("refused attempts", "rejected updates")]
+        counts = [_range([row[key] for row in mine if key in row], 0) for key in ("refused attempts", "rejected updates")]
         rows.append([SYSTEMS[system], way, str(len(mine)), *told, *counts])
     return markdown(heads, rows)
 
@@ -198,7 +199,9 @@ def learning_demo() -> str:
 
 
 def _range(values: list[float], digits: int) -> str:
-    """Mean, and in brackets least and largest."""
+    """Mean, and in brackets least and largest; a dash for none."""
+    if not values:
+        return "–"
     return f"{sum(values) / len(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 

@@ -113,7 +113,8 @@ def consolidation_budget(state: CampaignState) -> int:
     """What the next consolidation may cost: atoms times steps.
 
     All of them together cost at most a set share of what the dynamics and the other training have cost. Counts stand for times
-    here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller.
+    here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller. One that has
+    to learn a blow-up, without which the dynamics cannot go on, may cost as much as all before it; later ones then wait.
 
     Examples
     --------
@@ -124,7 +125,8 @@ def consolidation_budget(state: CampaignState) -> int:
     (107, 60, 40210)
     """
     done = state.n_atoms * sum(walker.step for walker in state.walkers) + state.atom_steps
-    return int(state.consolidation_share * done) - state.consolidation_atom_steps
+    share = 1.0 if state.blow_up_refused else state.consolidation_share
+    return int(share * done) - state.consolidation_atom_steps
 
 
 def after_bootstrap(state: CampaignState, doc: BootstrapDoc, threshold: float | None) -> CampaignState:
