@@ -76,7 +76,7 @@ def test_a_blow_up_whose_update_was_refused_is_consolidated_before_it_is_met_aga
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(update, "Guard", Refusing)
-    hot = {"schedule": tiny.schedule(40, 0), "segment_steps": 100, "max_temperature": 301.0}
+    hot = {"schedule": tiny.schedule(100, 0), "segment_steps": 100, "sampler": {"name": "nve", "timestep": 60.0}}
 
     def stop(state: Any) -> None:
         if state.n_consolidations:

@@ -163,6 +163,7 @@ def learning_seeds() -> str:
         "not learned",
     ]
     rows = []
+    stored.sort(key=lambda row: list(SYSTEMS).index(row["system"]))
     for system, way in dict.fromkeys((row["system"], row["way"]) for row in stored):
         mine = [row for row in stored if (row["system"], row["way"]) == (system, way)]
         ends = [[row["errors"][part][n] for row in mine] for part in ("crystal", "liquid") for n in (0, 1)]
