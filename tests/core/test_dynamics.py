@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -376,6 +377,19 @@ def test_temperature_limit():
     result = md_segment(ExactEMT(), state, schedule=HOLD, limits=Limits(max_temperature=100.0))
     assert result.reason == "blow_up"
     assert "limit 100" in result.detail
+
+
+def test_a_single_hot_atom_is_a_blow_up_though_the_frame_is_cold():
+    atoms = copper()
+    state = MDState.initial(atoms, 300.0, seed=1)
+    momenta = state.momenta.copy()
+    momenta[7] = [math.sqrt(2.0 * 40.0 * atoms.get_masses()[7]), 0.0, 0.0]
+    limits = Limits(max_kinetic_energy=20.0, max_temperature=math.inf)
+    springs = Springs(atoms.positions, k=0.0)
+    hot = md_segment(springs, replace(state, momenta=momenta), schedule=HOLD, sampler="nve", limits=limits)
+    assert (hot.reason, hot.detail) == ("blow_up", "step 0: the kinetic energy of atom 7 is 40.0 eV, limit 20")
+    calm = md_segment(springs, state, schedule=HOLD, sampler="nve", limits=limits)
+    assert calm.reason == "schedule_end"
 
 
 # trajectories

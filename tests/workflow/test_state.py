@@ -297,7 +297,8 @@ def test_a_blow_up_that_was_not_learned_is_consolidated_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "refused", "every"), [("triggered", "rejected", 10), ("blow_up", "accepted", 10), ("blow_up", "rejected", 0)]
+    ("reason", "refused", "every"),
+    [("triggered", "rejected", 10), ("blow_up", "accepted", 10), ("blow_up", "rejected", 0)],
 )
 def test_only_a_blow_up_that_was_refused_is_consolidated_at_once(reason: str, refused: str, every: int) -> None:
     learned = update([(0, 10)], consolidates=True, decision=refused)

@@ -1,4 +1,4 @@
-"""Where consolidations begin, and where the guard of energies ends: ways of `learning.py`, by several seeds, beside fits from scratch.
+"""Where consolidations begin, and where the guard of energies ends: ways of `learning.py`, fits from scratch, by several seeds.
 
     python workflows/benchmarks/learning_seeds.py si cu ni3al [--seeds 0 1 2] [--demo DIR]
         [--out workflows/benchmarks/results/learning_seeds.json]

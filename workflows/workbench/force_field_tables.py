@@ -172,7 +172,9 @@ def learning_seeds() -> str:
         told = [
             _range(values, digits) for values, digits in zip((ends[0], best, *ends[1:]), (2, 1, 1, 2, 1), strict=True)
         ]
-        counts = [_range([row[key] for row in mine if key in row], 0) for key in ("refused attempts", "rejected updates")]
+        counts = [
+            _range([row[key] for row in mine if key in row], 0) for key in ("refused attempts", "rejected updates")
+        ]
         rows.append([SYSTEMS[system], way, str(len(mine)), *told, *counts])
     return markdown(heads, rows)
 

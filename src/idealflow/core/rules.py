@@ -42,7 +42,7 @@ def with_single_rules(function: str, single: Mapping[str, Any], *rules: tuple[An
     --------
     >>> from idealflow.core.dynamics import Limits
     >>> with_single_rules("md_segment", {"max_force": 50.0}, (None, Limits))
-    (Limits(max_force=50.0, max_temperature=10000.0),)
+    (Limits(max_force=50.0, max_temperature=10000.0, max_kinetic_energy=inf),)
     """
     for one, kind in rules:
         if not (one is None or isinstance(one, kind)):

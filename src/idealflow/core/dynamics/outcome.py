@@ -55,6 +55,9 @@ class Limits:
         Largest force on an atom, eV/Å.
     max_temperature
         Largest instantaneous temperature, K.
+    max_kinetic_energy
+        Largest kinetic energy of an atom, eV. Two atoms that a wrong force throws apart between two screens are as fast after it,
+        while nothing of it is left in the positions.
 
     Raises
     ------
@@ -71,9 +74,10 @@ class Limits:
 
     max_force: float = 100.0
     max_temperature: float = 10_000.0
+    max_kinetic_energy: float = math.inf
 
     def __post_init__(self) -> None:
-        for name in ("max_force", "max_temperature"):
+        for name in ("max_force", "max_temperature", "max_kinetic_energy"):
             if not getattr(self, name) > 0.0:
                 raise InputError(f"`{name}` must be positive, got {getattr(self, name)}; use inf for no limit")
 
@@ -96,6 +100,11 @@ class Limits:
                 )
         if not math.isnan(seen.temperature) and not seen.temperature <= self.max_temperature:
             return f"the temperature is {seen.temperature:.0f} K, limit {self.max_temperature:g}"
+        if "momenta" in atoms.arrays and math.isfinite(self.max_kinetic_energy):
+            energies = 0.5 * (atoms.arrays["momenta"] ** 2).sum(axis=1) / atoms.get_masses()
+            if not energies.max() <= self.max_kinetic_energy:
+                fastest = int(energies.argmax())
+                return f"the kinetic energy of atom {fastest} is {energies.max():.1f} eV, limit {self.max_kinetic_energy:.4g}"
         return ""
 
 

@@ -45,6 +45,7 @@ NAMES = {
     "segment.check_interval": "MD steps between two screenings",
     "segment.fixed_atoms": "atoms that do not move, beside those fixed in the structure",
     "segment.max_force": "largest force before a blow-up (eV/Å)",
+    "segment.max_kinetic_energy": "largest kinetic energy of an atom before a blow-up (eV)",
     "segment.max_temperature": "highest temperature before a blow-up (K)",
     "segment.sampler": "dynamics",
     "segment.schedule": "temperatures",

@@ -35,7 +35,7 @@ _SITE = ("artifacts", "work", "queues", "launchpad", "bootstrap.dataset_check", 
 _FREE_KEYS = (
     *_SITE, "learn", "n_attempts", "max_failed_labels", "max_failed_fraction", "segment.check_interval",
     "segment.segment_steps", "segment.trajectory_interval", "segment.trajectory_format", "segment.max_force",
-    "segment.max_temperature",
+    "segment.max_temperature", "segment.max_kinetic_energy",
 )  # fmt: skip
 _FREE_SECTIONS = ("threshold", "screen", "crop", "relax", "label", "update", "evaluation")
 

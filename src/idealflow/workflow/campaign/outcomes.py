@@ -70,7 +70,7 @@ def moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -
             changes["reason"] = (
                 f"failed: {again} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
                 f"{segment.detail}; shorten the time step, lower the threshold, enlarge the bootstrap, or raise the limit "
-                "(segment.max_force, segment.max_temperature) if the reference goes beyond it"
+                "(segment.max_force, max_temperature, max_kinetic_energy) if the reference goes beyond it"
             )
         changes["blow_up_step"] = segment.last_step
     elif segment.last_step > before.step:

@@ -113,8 +113,8 @@ def consolidation_budget(state: CampaignState) -> int:
     """What the next consolidation may cost: atoms times steps.
 
     All of them together cost at most a set share of what the dynamics and the other training have cost. Counts stand for times
-    here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller. One that has
-    to learn a blow-up, without which the dynamics cannot go on, may cost as much as all before it; later ones then wait.
+    here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller. One
+    that has to learn a blow-up, without which the dynamics cannot go on, may cost as much as all before it; later ones wait.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from jobflow import Maker
 from pydantic import Field
 
@@ -55,6 +55,8 @@ __all__ = ["MDSegmentMaker"]
 #: atoms from which a frame is large
 _LARGE = 100_000
 _ABOVE_LABELS = 1.5  # times the largest force that a label had, before a force counts as unphysical
+_REACTION = 10.0  # eV that an atom may have beside what is thermal: more than a bond that forms releases
+_THERMAL = 30.0  # kT; by chance one atom of a million has it once in 10⁶ independent frames
 
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty", "volume", "pressure")
 
@@ -87,6 +89,9 @@ class MDSegmentMaker(StableName, Maker):
     max_force, max_temperature
         Limits (eV/Å, K) beyond which the segment counts as blown up. Where labels of the run had larger forces on atoms that
         stand as in its frames, the reference itself goes there: then the first is 1.5 times the largest of these.
+    max_kinetic_energy
+        Limit for a single atom, eV. None: 10 eV, more than reactions release, and 30 times the thermal energy of the schedule's
+        hottest stage. A cascade needs a higher one.
     time_limit_s
         Seconds after which a segment ends at its next check. It changes no result, since the next segment resumes exactly.
 
@@ -123,12 +128,13 @@ class MDSegmentMaker(StableName, Maker):
     fixed_atoms: list[int] = field(default_factory=list)
     max_force: Annotated[float, Field(gt=0)] = 100.0
     max_temperature: Annotated[float, Field(gt=0)] = 20_000.0
+    max_kinetic_energy: Annotated[float, Field(gt=0)] | None = None
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
     name: str = "MD segment"
 
     def __post_init__(self) -> None:
         """Refuse impossible settings before any compute."""
-        hottest = max(self.plan().max_temperature, self.start_temperature or 0.0)
+        hottest = self._hottest()
         if hottest >= self.max_temperature:
             raise InputError(
                 f"max_temperature = {self.max_temperature:g} K, beyond which a segment counts as blown up, must exceed the "
@@ -146,7 +152,12 @@ class MDSegmentMaker(StableName, Maker):
         found = super().as_dict()
         if found["trajectory_format"] == "exact":
             del found["trajectory_format"]
+        if found["max_kinetic_energy"] is None:
+            del found["max_kinetic_energy"]
         return found
+
+    def _hottest(self) -> float:
+        return max(self.plan().max_temperature, self.start_temperature or 0.0)
 
     def plan(self) -> Schedule:
         """The temperature schedule."""
@@ -181,10 +192,13 @@ class MDSegmentMaker(StableName, Maker):
         self.dynamics().check(state)
         return state
 
-    def _largest_force(self, learner: LearnerVersion | LearnerFiles) -> float:
-        """Force beyond which a frame has blown up, eV/Å."""
+    def _limits(self, learner: LearnerVersion | LearnerFiles) -> Limits:
+        """What no frame exceeds that has not blown up."""
         labelled = learner.largest_force if isinstance(learner, LearnerVersion) else 0.0
-        return max(self.max_force, _ABOVE_LABELS * labelled)
+        fastest = self.max_kinetic_energy
+        if fastest is None:
+            fastest = _REACTION + _THERMAL * units.kB * self._hottest()
+        return Limits(max(self.max_force, _ABOVE_LABELS * labelled), self.max_temperature, fastest)
 
     @stage(output_schema=SegmentDoc, alone=alone.segment)
     def make(
@@ -219,7 +233,7 @@ class MDSegmentMaker(StableName, Maker):
             ends=SegmentEnds(
                 stop_step=(state.step // self.segment_steps + 1) * self.segment_steps,
                 time_limit_s=self.time_limit_s,
-                limits=Limits(max_force=self._largest_force(learner), max_temperature=self.max_temperature),
+                limits=self._limits(learner),
             ),
             checks=SegmentChecks(
                 check=watch.check,
