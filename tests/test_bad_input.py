@@ -66,6 +66,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "structure is a folder": ({"structure": "."}, "is a folder or no ordinary file"),
     "dataset is missing": ({"bootstrap": {"dataset": "no.xyz"}}, "relative to the config"),
     "too hot": ({"segment": {"max_temperature": 1999.0}}, "max_temperature = 1999 K"),
+    "atoms of ordinary speed": ({"segment": {"max_kinetic_energy": 0.5}}, "max_kinetic_energy = 0.5 eV"),
     "too hot at the start": ({"segment": {"start_temperature": 3e4}}, "highest temperature, 30000 K"),
     "long step": ({"segment": {"sampler": {"name": "langevin", "timestep": 2000}}}, "at most 100 fs, got 2000"),
     "threshold by a wrong name": (

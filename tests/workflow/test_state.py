@@ -178,14 +178,20 @@ def test_a_frame_labelled_in_two_rounds_counts_once() -> None:
     assert other.n_labelled_frames == 2
 
 
-def test_second_blow_up_at_one_frame_fails_the_campaign_with_its_reason() -> None:
+def test_the_fourth_blow_up_at_one_frame_fails_the_campaign_with_its_reason() -> None:
     blown = segment(last=0, reason="blow_up", frame_step=7, detail="force 1e9 eV/Å above 100")
-    once = after_round(state(), [blown], [screen(step=7)], update([(0, 7)]), 1.0)
-    assert once.status == "running"
-    twice = after_round(once, [blown], [screen(step=7)], update([(0, 7)]), 1.0)
-    assert twice.status == "failed"
-    assert "force 1e9" in twice.reason
-    assert next_action(twice).kind == "stop"
+    after, kinds = state(consolidate_every=10), []
+    for _ in range(3):
+        after = after_round(after, [blown], [screen(step=7)], update([(0, 7)], consolidates=True), 1.0)
+        kinds.append(next_action(after).kind)
+        if kinds[-1] == "consolidate":
+            after = after_consolidation(after, consolidated())
+    assert (after.status, kinds) == ("running", ["round", "consolidate", "consolidate"])
+    failed = after_round(after, [blown], [screen(step=7)], update([(0, 7)], consolidates=True), 1.0)
+    assert failed.status == "failed"
+    assert "blow-up 4 in a row" in failed.reason
+    assert "force 1e9" in failed.reason
+    assert next_action(failed).kind == "stop"
 
 
 def test_progress_after_a_blow_up_forgives_it() -> None:
@@ -293,14 +299,14 @@ def test_a_blow_up_that_was_not_learned_is_consolidated_at_once() -> None:
     assert consolidation_budget(after) == 4 * 10 + after.atom_steps > 0  # whatever consolidation_share is
     done = after_consolidation(after, consolidated())
     assert next_action(done).kind == "round"
-    assert after_round(done, [blown], [screen()], update([(0, 10)], **refused), 1.0).status == "failed"
+    assert done.walkers[0].n_blow_ups == 1
 
 
 @pytest.mark.parametrize(
     ("reason", "refused", "every"),
     [("triggered", "rejected", 10), ("blow_up", "accepted", 10), ("blow_up", "rejected", 0)],
 )
-def test_only_a_blow_up_that_was_refused_is_consolidated_at_once(reason: str, refused: str, every: int) -> None:
+def test_only_a_blow_up_that_was_not_learned_is_consolidated_at_once(reason: str, refused: str, every: int) -> None:
     learned = update([(0, 10)], consolidates=True, decision=refused)
     after = after_round(state(consolidate_every=every), [segment(reason=reason)], [screen()], learned, 1.0)
     assert next_action(after).kind == "round"

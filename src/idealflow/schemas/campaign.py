@@ -93,6 +93,7 @@ class WalkerState(OfWalker):
         default=None, description="by what its frame was screened without a trigger; None where it was not"
     )
     blow_up_step: int | None = Field(default=None, description="last good step before a blow-up, if one happened")
+    n_blow_ups: int = Field(default=0, description="blow-ups in a row after that step")
     finished: bool = Field(default=False, description="the schedule is done and its last frame is resolved")
     failed: bool = Field(default=False, description="it cannot go on; `reason` says why")
 
@@ -258,8 +259,9 @@ class CampaignState(Document):
     n_unconsolidated: int = Field(
         default=0, description="updates, refused ones too, since all data were last learned together"
     )
-    blow_up_refused: bool = Field(
-        default=False, description="the update that learned a blow-up was refused: all data are learned together next"
+    blow_up_unlearned: bool = Field(
+        default=False,
+        description="all data are learned together next, since an update that had to learn a blow-up was refused or not enough",
     )
     n_consolidations: int = Field(default=0, description="consolidations that were accepted")
     n_discarded_consolidations: int = Field(default=0, description="consolidations that did not help")

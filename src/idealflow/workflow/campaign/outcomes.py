@@ -25,6 +25,8 @@ __all__ = ["bootstrap_outcomes", "failures", "learned", "moved", "told"]
 
 _TRIED_CENTRES = 3  # a campaign stops if none of its first so many centres could be cropped
 
+_BLOW_UPS = 4  # in a row after one frame, at which a walker has failed; what each leaves is labelled and learned
+
 _WINDOW = 20  # last labels, whose failures are compared with max_failed_fraction
 
 
@@ -62,19 +64,18 @@ def moved(state: CampaignState, segment: SegmentDoc, screen: ScreenDoc | None) -
         "failed": False,
     }
     if segment.reason == "blow_up":
-        if before.blow_up_step == segment.last_step or screen is None or not screen.centres:
-            again = (
-                "a second blow-up" if before.blow_up_step == segment.last_step else "a blow-up with nothing to label"
-            )
+        in_a_row = 1 + (before.n_blow_ups if before.blow_up_step == segment.last_step else 0)
+        if in_a_row == _BLOW_UPS or screen is None or not screen.centres:
+            what = f"blow-up {in_a_row} in a row" if in_a_row == _BLOW_UPS else "a blow-up with nothing to label"
             changes["failed"] = True
             changes["reason"] = (
-                f"failed: {again} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
+                f"failed: {what} of walker {segment.walker} after its last good frame at step {segment.last_step}: "
                 f"{segment.detail}; shorten the time step, lower the threshold, enlarge the bootstrap, or raise the limit "
                 "(segment.max_force, max_temperature, max_kinetic_energy) if the reference goes beyond it"
             )
-        changes["blow_up_step"] = segment.last_step
+        changes |= {"blow_up_step": segment.last_step, "n_blow_ups": in_a_row}
     elif segment.last_step > before.step:
-        changes["blow_up_step"] = None
+        changes |= {"blow_up_step": None, "n_blow_ups": 0}
     return before.model_copy(update=changes)
 
 
@@ -121,7 +122,10 @@ def learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Walk
         "n_quarantined": state.n_quarantined + len(update.quarantined),
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
         "n_unconsolidated": state.n_unconsolidated + (update.decision != "nothing_new" and update.consolidates),
-        "blow_up_refused": update.decision == "rejected" and any(each.blow_up_step == each.step for each in walkers),
+        "blow_up_unlearned": any(
+            each.blow_up_step == each.step and (each.n_blow_ups > 1 or update.decision == "rejected")
+            for each in walkers
+        ),
         "atom_steps": state.atom_steps + update.atom_steps,
         "label_seconds": state.label_seconds + update.label_seconds,
         "too_few": update.too_few,

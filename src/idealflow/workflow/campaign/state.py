@@ -94,19 +94,19 @@ def next_action(state: CampaignState) -> Action:
 def _consolidation_due(state: CampaignState, active: Sequence[int]) -> bool:
     """Whether enough was learned since all data were last learned together.
 
-    Any update is enough once the schedule is done, and where the labels of a blow-up were refused: the next attempt would meet
-    the same model, while a consolidation learns them with the others.
+    Any update is enough once the schedule is done, and where the labels of a blow-up were refused, or an update learned them and
+    it blew up again.
     """
     if not state.consolidate_every or not state.n_unconsolidated:
         return False
-    return not active or state.blow_up_refused or state.n_unconsolidated >= state.consolidate_every
+    return not active or state.blow_up_unlearned or state.n_unconsolidated >= state.consolidate_every
 
 
 def _when(state: CampaignState, active: Sequence[int]) -> str:
     """When all data are learned together, in words."""
     if not active:
         return "in the end"
-    return "since a blow-up was not learned" if state.blow_up_refused else f"{state.n_unconsolidated} updates later"
+    return "since a blow-up was not learned" if state.blow_up_unlearned else f"{state.n_unconsolidated} updates later"
 
 
 def consolidation_budget(state: CampaignState) -> int:
@@ -125,7 +125,7 @@ def consolidation_budget(state: CampaignState) -> int:
     (107, 60, 40210)
     """
     done = state.n_atoms * sum(walker.step for walker in state.walkers) + state.atom_steps
-    share = 1.0 if state.blow_up_refused else state.consolidation_share
+    share = 1.0 if state.blow_up_unlearned else state.consolidation_share
     return int(share * done) - state.consolidation_atom_steps
 
 
@@ -295,7 +295,7 @@ def after_consolidation(state: CampaignState, doc: ConsolidationDoc) -> Campaign
         state,
         learner=doc.learner,
         n_unconsolidated=0,
-        blow_up_refused=False,
+        blow_up_unlearned=False,
         n_consolidations=state.n_consolidations + (doc.decision == "accepted"),
         n_discarded_consolidations=state.n_discarded_consolidations + (doc.decision == "discarded"),
         consolidation_atom_steps=state.consolidation_atom_steps + doc.atom_steps,

@@ -56,6 +56,7 @@ __all__ = ["MDSegmentMaker"]
 _LARGE = 100_000
 _ABOVE_LABELS = 1.5  # times the largest force that a label had, before a force counts as unphysical
 _REACTION = 10.0  # eV that an atom may have beside what is thermal: more than a bond that forms releases
+_ORDINARY = 15.0  # kT; one atom of a million has it in every frame
 _THERMAL = 30.0  # kT; by chance one atom of a million has it once in 10⁶ independent frames
 
 _COLUMNS = ("step", "time_fs", "temperature", "target", "potential_energy", "max_uncertainty", "volume", "pressure")
@@ -139,6 +140,12 @@ class MDSegmentMaker(StableName, Maker):
             raise InputError(
                 f"max_temperature = {self.max_temperature:g} K, beyond which a segment counts as blown up, must exceed the "
                 f"schedule's highest temperature, {hottest:g} K; raise it, or lower the temperature"
+            )
+        if self.max_kinetic_energy is not None and self.max_kinetic_energy < _ORDINARY * units.kB * hottest:
+            raise InputError(
+                f"max_kinetic_energy = {self.max_kinetic_energy:g} eV, beyond which a segment counts as blown up, is what atoms "
+                f"have by chance at the schedule's highest temperature, {hottest:g} K; take at least "
+                f"{_ORDINARY * units.kB * hottest:.2g} eV, or leave it out"
             )
         self.dynamics()
         if self.segment_steps % self.check_interval:
