@@ -55,6 +55,26 @@ def course_figure(size: str) -> Figure:
     return figure
 
 
+def slices_figure(size: str) -> Figure:
+    """A layer of the polycrystal at first and at last: atoms in bcc, in none, and those around which cells were labelled."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 4.7), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    marks = (("crystal", "#9fb4cc", "bcc"), ("other", "#c8502d", "not bcc"), ("labelled", "k", "labelled"))
+    for axis, row in zip(axes, kept(size)["slices"], strict=True):
+        points = {name: np.array(row[name], dtype=float).reshape(-1, 2) / 10.0 for name, _, _ in marks}
+        edge = max(float(each.max()) for each in points.values() if len(each))
+        area = (0.2 / edge * 290) ** 2  # atoms 2 Å wide, of a panel 290 points wide
+        for name, colour, said in marks:
+            axis.scatter(*points[name].T, s=max(area, 14.0 * (name == "labelled")), color=colour, linewidths=0)
+            axis.scatter([], [], s=20, color=colour, label=said)
+        axis.set(xlabel="x, nm", aspect="equal", title=f"step {thousands(row['step'])}, {row['time_fs'] / 1000:.1f} ps")
+    axes[0].set(ylabel="y, nm")
+    axes[1].legend(frameon=True, fontsize=8, loc="upper right")
+    return figure
+
+
 def rdf_figure(size: str) -> Figure:
     """Radial distribution functions at the end of the run."""
     figure, (axes,) = of_melting.stacked(1, (5.0, 3.2))
@@ -96,4 +116,4 @@ TABLES: dict[str, Callable[[str], str]] = {
     "reduced": reduced,
     "liquid": lambda size: of_melting.liquid_runs(kept(size)["liquid"]),
 }
-FIGURES: dict[str, Callable[[str], Figure]] = {"course": course_figure, "rdf": rdf_figure}
+FIGURES: dict[str, Callable[[str], Figure]] = {"course": course_figure, "rdf": rdf_figure, "slices": slices_figure}
