@@ -4,15 +4,18 @@
 
 Makes the first set, runs the campaigns of `quick/` or `paper/` in a folder, or goes on with them, and measures them; what was
 measured is kept in `results/quick.json` or `results/paper.json`, from which the page docs/systems/haber-bosch.md is made.
-SevenNet 7net-0 stands in for DFT: run it in an environment with `idealflow[sevennet]`.
+SevenNet 7net-0 stands in for DFT, at the paper's size with a repulsion at short range: run it in an environment with
+`idealflow[sevennet]`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.io import read
 
 from idealflow.forcefields.sevennet import sevennet_calculator
@@ -20,6 +23,7 @@ from idealflow.provenance import Campaign
 from idealflow.structures import particle
 from idealflow.workflow.stages.evaluation import evenly
 from workbench import adsorbates, ammonia, first_sets, melting, oxides
+from workbench.short_range import sevennet_repelled
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
@@ -29,15 +33,19 @@ COLD = 300.0  # K, at which energies of the steps are averaged
 
 
 class Size(NamedTuple):
-    """Frames that the reference labels; the particle of the energies, its box open; steps of each of their runs."""
+    """The reference; frames that it labels; the particle of the energies, its box open; steps of each of their runs."""
 
+    reference: Callable[[], Calculator]
     frames: int
     length: int
     cut: int
     steps: int
 
 
-SIZES = {"quick": Size(12, 4, 1, 3000), "paper": Size(20, 7, 2, 20000)}
+SIZES = {
+    "quick": Size(sevennet_calculator, 12, 4, 1, 3000),
+    "paper": Size(sevennet_repelled, 20, 7, 2, 20000),
+}
 
 
 def drawn(campaign: Campaign, n_frames: int) -> list[Atoms]:
@@ -52,7 +60,7 @@ def main() -> None:
     folder = arguments.folder
     first = folder / "first-set.extxyz"
     if not arguments.no_run:
-        first_sets.write_first_set(first, sevennet_calculator())
+        first_sets.write_first_set(first, size.reference())
     chain = chain_of(HERE, arguments, CAMPAIGNS)
     body = particle("Ir", shape="octahedron", length=size.length, cut=size.cut, a=first_sets.LATTICE, fixed_core=3.0)
 
