@@ -12,6 +12,7 @@ import yaml
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 
 from idealflow.analysis import ReactionEvent
 from idealflow.errors import InputError
@@ -19,6 +20,7 @@ from idealflow.structures import particle
 from idealflow.workflow.frames.build import build_structure
 from support.systems import measured_by
 from workbench import adsorbates, ammonia, ammonia_tables, first_sets
+from workbench.short_range import Repulsion
 
 CONFIGS = Path(__file__).parents[2] / "workflows" / "haber_bosch"
 
@@ -54,6 +56,19 @@ def test_the_frames_are_those_of_the_configs() -> None:
     assert len(structure("paper", "nanoparticle")) == 1615
     counts, held = ammonia.counted(trial.get_chemical_symbols(), ammonia.bonds_in([trial])[0])
     assert (counts["N2"], counts["H2"], counts["N"], held) == (40, 60, 20, 20)
+
+
+def test_the_repulsion_beside_the_reference_has_the_forces_and_stress_of_its_energy() -> None:
+    rng = np.random.default_rng(0)
+    atoms = Atoms("Ir2H3N", rng.uniform(0.0, 3.0, (6, 3)), cell=4.0 * np.eye(3) + rng.normal(0, 0.2, (3, 3)), pbc=True)
+    atoms.calc = Repulsion()
+    assert atoms.get_potential_energy() > 5.0
+    assert np.abs(calculate_numerical_forces(atoms, eps=1e-5) - atoms.get_forces()).max() < 1e-6
+    assert np.abs(calculate_numerical_stress(atoms) - atoms.get_stress()).max() < 1e-7
+    bonded = Atoms("N2", [[0, 0, 0], [0, 0, 1.1]])
+    bonded.calc = Repulsion()
+    assert bonded.get_potential_energy() == 0.0
+    assert "stress" not in bonded.calc.results
 
 
 def test_the_first_set_has_faces_edges_gas_and_crystal() -> None:

@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idealflow.report.sections.cost import PAPER
 from workbench.front_page import GPAW, SYSTEMS, System, gpaw_law, gpaw_numbers, stored
 from workbench.markdown import digits, markdown, thousands
 from workbench.power_law import read
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Rows = list[dict[str, Any]]
 WORKFLOWS = Path(__file__).resolve().parents[1]
@@ -99,14 +102,45 @@ def per_frame() -> str:
     for each in million["rounds"]:
         by_step[each["steps"][1]] += each["labels"]
     found.append((million["campaign"]["n_atoms"], "a copper polycrystal", [n for n in by_step.values() if n]))
-    rows = []
-    for n_atoms, campaign, counts in sorted(found, key=lambda each: each[0]):
-        share = [100 * sum(lowest <= n <= most for n in counts) / len(counts) for lowest, most in BINS]
-        rows.append([
-            thousands(n_atoms), campaign, str(len(counts)), f"{sum(counts) / len(counts):.2f}",
-            *(f"{each:.0f} %" for each in share), str(max(counts)),
-        ])  # fmt: skip
+    rows = [
+        [thousands(n), campaign, *spread(counts)] for n, campaign, counts in sorted(found, key=lambda each: each[0])
+    ]
     return markdown(heads, rows)
+
+
+def spread(counts: list[int]) -> list[str]:
+    """Cells of a row: how many frames were labelled, their substructures' mean, their shares by :data:`BINS`, and the most."""
+    share = [100 * sum(lowest <= n <= most for n in counts) / len(counts) for lowest, most in BINS]
+    return [
+        str(len(counts)), f"{sum(counts) / len(counts):.2f}", *(f"{each:.0f} %" for each in share), str(max(counts)),
+    ]  # fmt: skip
+
+
+def sizes() -> str:
+    """One crystal heated in the same way at several sizes (`li_melting/sizes.py`)."""
+    heads = ["atoms", "labels", "frames labelled", "L", "one", "two", "three", "four and more", "most"]
+    rows = [
+        [thousands(row["n_atoms"]), str(sum(row["per_frame"])), *spread(row["per_frame"])]
+        for row in stored("li_melting", "sizes")["rows"]
+    ]
+    return markdown(heads, rows)
+
+
+def sizes_figure() -> Figure:
+    """Share of the labelled frames that had at most so many substructures, by the size of the frame."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for number, row in enumerate(stored("li_melting", "sizes")["rows"]):
+        counts = sorted(row["per_frame"])
+        shares = [(place + 1) / len(counts) for place in range(len(counts))]
+        axes.step(
+            [0, *counts], [0.0, *shares], where="post", color=f"C{number}", label=f"{thousands(row['n_atoms'])} atoms"
+        )
+    axes.set(xlabel="substructures of a frame", ylabel="share of labelled frames", ylim=(0.0, 1.02))
+    axes.legend(frameon=False)
+    return figure
 
 
 def efficiency(way: str, workers: str) -> str:
@@ -184,5 +218,6 @@ def labels_before_and_now() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "systems": accelerations, "per-frame": per_frame, "labels": labels_before_and_now,
+    "systems": accelerations, "per-frame": per_frame, "sizes": sizes, "labels": labels_before_and_now,
 }  # fmt: skip
+FIGURES: dict[str, Callable[[], Figure]] = {"sizes": sizes_figure}

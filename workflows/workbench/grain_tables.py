@@ -69,7 +69,8 @@ def slices_figure(size: str) -> Figure:
         for name, colour, said in marks:
             axis.scatter(*points[name].T, s=max(area, 14.0 * (name == "labelled")), color=colour, linewidths=0)
             axis.scatter([], [], s=20, color=colour, label=said)
-        axis.set(xlabel="x, nm", ylabel="y, nm", aspect="equal", title=f"step {thousands(row['step'])}, {row['time_fs'] / 1000:.1f} ps")
+        title = f"step {thousands(row['step'])}, {row['time_fs'] / 1000:.1f} ps"
+        axis.set(xlabel="x, nm", ylabel="y, nm", aspect="equal", title=title)
     axes[1].legend(frameon=True, fontsize=8, loc="upper right")
     return figure
 

@@ -428,6 +428,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "cuau-order": lambda part, size: ordering_tables.FIGURES[part](size),
     "li-polycrystal": lambda part, size: grain_tables.FIGURES[part](size),
     "haber-bosch": lambda part, size: ammonia_tables.FIGURES[part](size),
+    "acceleration": lambda part: acceleration_tables.FIGURES[part](),
 }
 
 VALUES: dict[str, Callable[..., str]] = {
