@@ -272,7 +272,7 @@ def test_a_failed_campaign_exits_with_1(
         evaluation={"n_frames": 0},
     )
     assert run(path, tmp_path / "out") == 1
-    assert "blow-up 4 in a row of walker 0" in capsys.readouterr().out
+    assert "blow-up 6 in a row of walker 0" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["status"] == "failed"
     assert run(path, tmp_path / "out") == 1
     assert "nothing to do" in capsys.readouterr().out

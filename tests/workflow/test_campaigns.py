@@ -379,14 +379,14 @@ def test_blow_ups_in_a_row_fail_the_campaign_with_the_reason(
     changes = {"schedule": tiny.schedule(100, 0), "segment_steps": 100, **segment}
     state, campaign = tiny.run(tmp_path, segment=changes, **NO_EVALUATION)
     assert state.status == "failed"
-    assert "blow-up 4 in a row of walker 0" in state.reason
+    assert "blow-up 6 in a row of walker 0" in state.reason
     assert "shorten the time step" in state.reason
     blown = [doc for doc in campaign.segments() if doc.reason == "blow_up"]
-    assert len({doc.last_step for doc in blown[-4:]}) == 1
-    assert len(blown) >= 4
+    assert len({doc.last_step for doc in blown[-6:]}) == 1
+    assert len(blown) >= 6
     assert message in blown[-1].detail
     assert blown[-1].detail in state.reason
-    first = blown[-2]
+    first = blown[-6]
     assert campaign.substructures(segment_uuid=first.uuid)  # labelled before the walker went back
     assert first.frame_step >= first.last_step
     again, _ = tiny.run(tmp_path, segment=changes, **NO_EVALUATION)
@@ -401,10 +401,7 @@ def test_forces_that_a_label_has_are_no_blow_up(tmp_path: Path) -> None:
     blown = [doc for doc in campaign.segments() if doc.reason == "blow_up"]
     assert blown
     asked = campaign.substructures(segment_uuid=blown[0].uuid)
-    frame = load_frame(campaign.artifacts, blown[0].frame)
-    frame.calc = campaign.model(blown[0].model_version).calculator()
-    pulled = int(np.linalg.norm(frame.get_forces(), axis=1).argmax())
-    assert pulled in [doc.atom for doc in asked]
+    assert blown[0].pulled in [doc.atom for doc in asked]
     of_cores = [
         np.linalg.norm(labelled_atoms(doc).get_forces()[doc.core], axis=1).max() for doc in campaign.substructures()
     ]

@@ -178,18 +178,18 @@ def test_a_frame_labelled_in_two_rounds_counts_once() -> None:
     assert other.n_labelled_frames == 2
 
 
-def test_the_fourth_blow_up_at_one_frame_fails_the_campaign_with_its_reason() -> None:
+def test_the_sixth_blow_up_at_one_frame_fails_the_campaign_with_its_reason() -> None:
     blown = segment(last=0, reason="blow_up", frame_step=7, detail="force 1e9 eV/Å above 100")
     after, kinds = state(consolidate_every=10), []
-    for _ in range(3):
+    for _ in range(5):
         after = after_round(after, [blown], [screen(step=7)], update([(0, 7)], consolidates=True), 1.0)
         kinds.append(next_action(after).kind)
         if kinds[-1] == "consolidate":
             after = after_consolidation(after, consolidated())
-    assert (after.status, kinds) == ("running", ["round", "consolidate", "consolidate"])
+    assert (after.status, kinds) == ("running", ["round", *["consolidate"] * 4])
     failed = after_round(after, [blown], [screen(step=7)], update([(0, 7)], consolidates=True), 1.0)
     assert failed.status == "failed"
-    assert "blow-up 4 in a row" in failed.reason
+    assert "blow-up 6 in a row" in failed.reason
     assert "force 1e9" in failed.reason
     assert next_action(failed).kind == "stop"
 

@@ -119,9 +119,12 @@ class SegmentDoc(StageOutput, OfWalker):
     start_state: Artifact = Field(description="exact MD state it started from")
     end_state: Artifact = Field(description="state of the last frame; the last good frame after a blow-up")
     frame: Artifact = Field(
-        description="the screened frame: `end_state`, or after a blow-up the most uncertain since the last good one"
+        description="the screened frame: `end_state`, or after a blow-up the one before the largest force, or that with it"
     )
     frame_step: int = Field(description="step of `frame`")
+    pulled: int | None = Field(
+        default=None, description="after a blow-up: the atom that had the largest force since the last good frame"
+    )
     screened: Artifact | None = Field(
         default=None,
         description="uncertainties of all atoms of `frame`, and which of them trigger, as its last check found them; None "

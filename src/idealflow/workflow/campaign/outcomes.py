@@ -25,7 +25,7 @@ __all__ = ["bootstrap_outcomes", "failures", "learned", "moved", "told"]
 
 _TRIED_CENTRES = 3  # a campaign stops if none of its first so many centres could be cropped
 
-_BLOW_UPS = 4  # in a row after one frame, at which a walker has failed; what each leaves is labelled and learned
+_BLOW_UPS = 6  # in a row after one frame, at which a walker has failed; what each leaves is labelled and learned
 
 _WINDOW = 20  # last labels, whose failures are compared with max_failed_fraction
 

@@ -8,11 +8,9 @@ from typing import Annotated
 import numpy as np
 from ase import Atoms
 from jobflow import Maker
-from numpy.typing import NDArray
 from pydantic import Field
 
 from idealflow.core import ScreenedFrame, Uncertainty
-from idealflow.forcefields import ForceField
 from idealflow.former_names import formerly
 from idealflow.schemas import CentreDoc, LearnerFiles, LearnerVersion, ScreenDoc, SegmentDoc, StageContext
 from idealflow.storage import ArtifactStore
@@ -20,7 +18,7 @@ from idealflow.workflow.frames.encode import load_frame
 from idealflow.workflow.frames.screened import load_screened
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.stage import artifact_store, stage, stamp
-from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
+from idealflow.workflow.learner.version import load_uncertainty_artifact
 from idealflow.workflow.stages import alone
 
 __all__ = ["UncertaintyScreenMaker"]
@@ -70,8 +68,8 @@ class UncertaintyScreenMaker(StableName, Maker):
     ) -> ScreenDoc:
         """Choose centres greedily by uncertainty in the frame a segment ended on.
 
-        After a blow-up the uncovered atom of the largest force is chosen, and the most uncertain ones, whether or not they reach
-        the threshold.
+        After a blow-up the atom that was pulled most is chosen, though one like it be known, and the most uncertain ones, whether
+        or not they reach the threshold.
         """
         store = artifact_store(context)
         frame = load_frame(store, segment.frame)
@@ -80,9 +78,8 @@ class UncertaintyScreenMaker(StableName, Maker):
 
         result = self._screened(store, segment, learner, uncertainty, frame, 0.0 if blown_up else threshold)
         centres = [int(atom) for atom in result.centres]
-        if blown_up and result.triggering.any() and learner.force_field is not None:
-            pulled = _most_pulled(load_force_field_artifact(store, learner), frame, result.triggering)
-            centres = [pulled, *(atom for atom in centres if atom != pulled)][: self.max_centres]
+        if segment.pulled is not None:
+            centres = [segment.pulled, *(atom for atom in centres if atom != segment.pulled)][: self.max_centres]
 
         finite = result.values[np.isfinite(result.values)]
         quantiles = np.quantile(finite, [0.5, 0.9, 0.99]) if finite.size else np.full(3, np.inf)
@@ -117,11 +114,3 @@ class UncertaintyScreenMaker(StableName, Maker):
         if known is None:
             return ScreenedFrame.of(uncertainty, frame, threshold, self.max_centres)
         return ScreenedFrame.of(uncertainty, frame, threshold, self.max_centres, known.values, known.triggering)
-
-
-def _most_pulled(force_field: ForceField, frame: Atoms, among: NDArray[np.bool_]) -> int:
-    """The atom of the largest force, or of one that is no number, among some."""
-    probe = frame.copy()
-    probe.calc = force_field.calculator()
-    forces = np.linalg.norm(probe.get_forces(), axis=1)
-    return int(np.argmax(np.where(among, np.nan_to_num(forces, nan=np.inf), -1.0)))

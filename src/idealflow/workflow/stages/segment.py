@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import Calculator
 from jobflow import Maker
 from pydantic import Field
 
@@ -281,7 +282,8 @@ class MDSegmentMaker(StableName, Maker):
             unknown = _unknown(uncertainty, result.state, watched, walker.walker)
 
         end = store.put_file(end_state, suffix=".npz")
-        frame, frame_step = _screened_frame(store, end, result, uncertainty)
+        n_before = walker.n_blow_ups if walker.blow_up_step == result.state.step else 0
+        frame, frame_step, pulled = _screened_frame(store, end, result, calculator, n_before)
         doc = SegmentDoc(
             uuid=current_uuid(),
             walker=walker.walker,
@@ -294,6 +296,7 @@ class MDSegmentMaker(StableName, Maker):
             end_state=end,
             frame=frame,
             frame_step=frame_step,
+            pulled=pulled,
             screened=_stored_screen(store, result, threshold),
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             unknown=unknown,
@@ -401,14 +404,20 @@ def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
 
 
 def _screened_frame(
-    store: ArtifactStore, end: Artifact, result: SegmentResult, uncertainty: Uncertainty | None
-) -> tuple[Artifact, int]:
-    """Choose the frame to be screened: the last one, or after a blow-up the most uncertain one since the last good frame."""
-    if result.reason != "blow_up" or not result.suspect_frames or uncertainty is None:
-        return end, result.state.step
-    worst = _most_uncertain(result.suspect_frames, uncertainty)
-    return save_frame(store, worst), int(worst.info["step"])
+    store: ArtifactStore, end: Artifact, result: SegmentResult, calculator: Calculator, n_before: int
+) -> tuple[Artifact, int, int | None]:
+    """Choose the frame to be screened, with its step: the last one, or after a blow-up one at the largest force since then.
 
-
-def _most_uncertain(frames: Sequence[Atoms], uncertainty: Uncertainty) -> Atoms:
-    return max(frames, key=lambda atoms: float(np.max(uncertainty(atoms))))
+    The frame before that force is the one in which something is new and nothing has happened yet; after every other blow-up in a
+    row it is the frame with the force itself, which the reference may have, too. Returned is also the atom that had the force.
+    """
+    if result.reason != "blow_up" or not result.suspect_frames:
+        return end, result.state.step, None
+    largest = []
+    for atoms in result.suspect_frames:
+        probe = atoms.copy()
+        probe.calc = calculator
+        largest.append(np.nan_to_num(np.linalg.norm(probe.get_forces(), axis=1), nan=np.inf))
+    worst = int(np.argmax([forces.max() for forces in largest]))
+    chosen = result.suspect_frames[max(0, worst - 1) if n_before % 2 == 0 else worst]
+    return save_frame(store, chosen), int(chosen.info["step"]), int(largest[worst].argmax())
