@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import grains, melting
+from workbench.snap import lithium_snap
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
@@ -22,7 +23,7 @@ SIZES = {"quick": (6, 300, 5), "paper": (20, 2000, 25), "million": (2, 0, 0)}
 
 def main() -> None:
     arguments = read_arguments(
-        HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "reports"]
+        HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "whole", "reports"]
     )
     n_frames, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
@@ -34,6 +35,7 @@ def main() -> None:
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
         "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_frames)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
+        "whole": lambda: {"whole": grains.whole(chain, lithium_snap())},
         "slices": lambda: {"slices": grains.slices(chain)},
         "reports": lambda: keep_reports(chain, arguments),
     }

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -81,6 +83,20 @@ def slices(chain: CampaignChain, thick: float = 4.0, phase: str = "bcc") -> Rows
             }
         )
     return rows
+
+
+def whole(chain: CampaignChain, reference: Calculator) -> Rows:
+    """Errors of the first and the last model on the last stored frame, which may be too large for a label.
+
+    So the reference computes it here, in this process.
+    """
+    campaign = chain[-1]
+    frame = campaign.trajectory()[-1]
+    probe = frame.copy()
+    probe.calc = reference
+    frame.calc = SinglePointCalculator(frame, energy=probe.get_potential_energy(), forces=probe.get_forces())
+    models = {"first": chain.first_model(), "last": chain.last_model()}
+    return errors_on([frame], models, {"campaign": campaign.name, "step": int(frame.info["step"])})
 
 
 def reduced(chain: CampaignChain, folder: Path, n_frames: int, seed: int = 0) -> Rows:

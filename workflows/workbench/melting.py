@@ -80,7 +80,12 @@ def ancestry(chain: CampaignChain, folder: Path) -> Rows:
         summary = summarise(campaign)
         found = {name: summary[name] for name in ("rounds", "t_sub_s", "t_entire_s", "L", "R_AL", "R_FPMD")}
         cpu = spent.get(campaign.folder.path.name) if campaign.folder else None
-        rows.append(row | found | {"uncertainty_threshold": summary["uncertainty_threshold"], "cpu_s": cpu})
+        beside = {
+            "uncertainty_threshold": summary["uncertainty_threshold"],
+            "cpu_s": cpu,
+            "stages_s": summary["wall_s"],
+        }
+        rows.append(row | found | beside)
     return rows
 
 
