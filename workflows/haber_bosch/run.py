@@ -27,7 +27,8 @@ from workbench.short_range import sevennet_repelled
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
-CAMPAIGNS = ("dissolved", "nitrogen", "production")
+CHAIN = ("dissolved", "nitrogen", "production")
+CAMPAIGNS = {"quick": CHAIN, "paper": (*CHAIN, "nanoparticle")}
 PARTS = ("first-set", "ancestry", "course", "labels", "cells", "errors", "events", "bare", "energies", "reach")
 COLD = 300.0  # K, at which energies of the steps are averaged
 
@@ -61,7 +62,7 @@ def main() -> None:
     first = folder / "first-set.extxyz"
     if not arguments.no_run:
         first_sets.write_first_set(first, size.reference())
-    chain = chain_of(HERE, arguments, CAMPAIGNS)
+    chain = chain_of(HERE, arguments, CAMPAIGNS[arguments.size])
     body = particle("Ir", shape="octahedron", length=size.length, cut=size.cut, a=first_sets.LATTICE, fixed_core=3.0)
 
     def energies() -> dict[str, melting.Rows]:

@@ -23,7 +23,7 @@ SIZES = {"quick": (6, 300, 5), "paper": (20, 2000, 25), "million": (2, 0, 0)}
 
 def main() -> None:
     arguments = read_arguments(
-        HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "whole", "reports"]
+        HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "middle", "reports"]
     )
     n_frames, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
@@ -35,7 +35,7 @@ def main() -> None:
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
         "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_frames)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
-        "whole": lambda: {"whole": grains.whole(chain, lithium_snap())},
+        "middle": lambda: {"middle": grains.middle(chain, lithium_snap())},
         "slices": lambda: {"slices": grains.slices(chain)},
         "reports": lambda: keep_reports(chain, arguments),
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[1] / "haber_bosch" / "results"
-COLOURS = {"haber-dissolved": "C0", "haber-nitrogen": "C1", "haber-production": "C2"}
+COLOURS = {"haber-dissolved": "C0", "haber-nitrogen": "C1", "haber-production": "C2", "haber-nanoparticle": "C3"}
 MOVED_BY = {"learning": "with learning", "first": "first model, without", "last": "last model, without"}
 PAINT = {"Ir": "#b8c4d8", "N": "#3465c8", "H": "#f2f2f2"}
 RADII = {"Ir": 1.36, "N": 0.75, "H": 0.45}  # Å

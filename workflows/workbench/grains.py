@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -85,18 +84,29 @@ def slices(chain: CampaignChain, thick: float = 4.0, phase: str = "bcc") -> Rows
     return rows
 
 
-def whole(chain: CampaignChain, reference: Calculator) -> Rows:
-    """Errors of the first and the last model on the last stored frame, which may be too large for a label.
+def middle(chain: CampaignChain, reference: Calculator, edge: float = 50.0, margin: float = 11.0) -> Rows:
+    """Force errors of the first and the last model on the atoms of a cube in the middle of the last stored frame, meV/Å.
 
-    So the reference computes it here, in this process.
+    The frame may be too large for the reference. Forces of one and of the models depend on what is twice their cutoffs away, so
+    that they are cut out with the cube, and those of the atoms in the cube are those of the frame.
     """
-    campaign = chain[-1]
-    frame = campaign.trajectory()[-1]
-    probe = frame.copy()
-    probe.calc = reference
-    frame.calc = SinglePointCalculator(frame, energy=probe.get_potential_energy(), forces=probe.get_forces())
-    models = {"first": chain.first_model(), "last": chain.last_model()}
-    return errors_on([frame], models, {"campaign": campaign.name, "step": int(frame.info["step"])})
+    frame = chain[-1].trajectory()[-1]
+    apart = np.abs(np.mod(frame.positions, frame.cell.lengths()) - frame.cell.lengths() / 2).max(axis=1)
+    part = frame[apart < edge / 2 + margin]
+    part.set_constraint()
+    part.pbc = False
+    inner = apart[apart < edge / 2 + margin] < edge / 2
+    forces = {}
+    models = {"first": chain.first_model().calculator(), "last": chain.last_model().calculator()}
+    for name, calculator in {"reference": reference, **models}.items():
+        part.calc = calculator
+        forces[name] = 1e3 * part.get_forces()[inner]
+    size = float(np.sqrt((forces["reference"] ** 2).mean()))
+    about = {"step": int(frame.info["step"]), "n_atoms": int(inner.sum()), "force_rms": size}
+    return [
+        about | {"model": name, "force_mae": float(np.abs(forces[name] - forces["reference"]).mean())}
+        for name in models
+    ]
 
 
 def reduced(chain: CampaignChain, folder: Path, n_frames: int, seed: int = 0) -> Rows:
