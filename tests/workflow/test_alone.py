@@ -178,3 +178,26 @@ def test_what_a_stage_alone_cannot_do_it_says_before_there_is_a_job(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make(u)
+
+
+def test_after_a_blow_up_the_free_atom_that_was_pulled_most_is_named() -> None:
+    """Two fixed atoms lie upon each other; what blows up is a free one that is as near to another."""
+    cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
+    for cell in cells:
+        cell.calc = EMT()
+        cell.get_forces()
+    force_field = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
+    force_field.fit(cells, steps=20)
+    atoms = bulk("Cu", cubic=True) * 3
+    atoms.positions[1] = atoms.positions[0] + [0.0, 0.0, 1.33]
+    atoms.positions[50] = atoms.positions[51] + [0.0, 0.0, 1.4]
+    maker = MDSegmentMaker(
+        schedule=[{"kind": "hold", "temperature": 300, "steps": 10}],
+        segment_steps=10,
+        fixed_atoms=[0, 1],
+        max_force=5.0,
+    )
+    blown = output(maker.make(atoms, force_field))
+    assert blown.reason == "blow_up"
+    assert blown.pulled in (50, 51)
+    assert f"atom {blown.pulled} " in blown.detail

@@ -187,6 +187,8 @@ def test_the_sixth_blow_up_at_one_frame_fails_the_campaign_with_its_reason() -> 
         if kinds[-1] == "consolidate":
             after = after_consolidation(after, consolidated())
     assert (after.status, kinds) == ("running", ["round", *["consolidate"] * 4])
+    again = after_round(after, [segment(last=0)], [screen(step=0)], update([(0, 0)], consolidates=True), 1.0)
+    assert next_action(again).kind == "round"  # the frame asks once more by the new model: nothing has blown up
     failed = after_round(after, [blown], [screen(step=7)], update([(0, 7)], consolidates=True), 1.0)
     assert failed.status == "failed"
     assert "blow-up 6 in a row" in failed.reason

@@ -123,8 +123,7 @@ def learned(state: CampaignState, update: ModelUpdateDoc, walkers: Sequence[Walk
         "n_rejected_updates": state.n_rejected_updates + (update.decision == "rejected"),
         "n_unconsolidated": state.n_unconsolidated + (update.decision != "nothing_new" and update.consolidates),
         "blow_up_unlearned": any(
-            each.blow_up_step == each.step and (each.n_blow_ups > 1 or update.decision == "rejected")
-            for each in walkers
+            each.reason == "blow_up" and (each.n_blow_ups > 1 or update.decision == "rejected") for each in walkers
         ),
         "atom_steps": state.atom_steps + update.atom_steps,
         "label_seconds": state.label_seconds + update.label_seconds,

@@ -413,11 +413,12 @@ def _screened_frame(
     """
     if result.reason != "blow_up" or not result.suspect_frames:
         return end, result.state.step, None
+    free = ~fixed_directions(result.state.atoms())
     largest = []
     for atoms in result.suspect_frames:
         probe = atoms.copy()
         probe.calc = calculator
-        largest.append(np.nan_to_num(np.linalg.norm(probe.get_forces(), axis=1), nan=np.inf))
+        largest.append(np.nan_to_num(np.linalg.norm(probe.get_forces() * free, axis=1), nan=np.inf))
     worst = int(np.argmax([forces.max() for forces in largest]))
     chosen = result.suspect_frames[max(0, worst - 1) if n_before % 2 == 0 else worst]
     return save_frame(store, chosen), int(chosen.info["step"]), int(largest[worst].argmax())
