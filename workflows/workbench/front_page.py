@@ -46,7 +46,7 @@ SYSTEMS = (
     System("al2o3", "quick", "Al₂O₃: cell, bulk and particle, to 9 000 K", "alumina", "Matsui's model", False),
     System("al2o3", "paper", "Al₂O₃ at the paper's size", "alumina", "Matsui's model", False),
     System("haber_bosch", "quick", "Ir₇₉ in N₂ and H₂, to 7 000 K", "haber-bosch", "7net-0", False),
-    System("haber_bosch", "paper", "Ir₂₀₁ in N₂ and H₂, to 7 000 K, 45 ps", "haber-bosch", "7net-0", False),
+    System("haber_bosch", "paper", "Ir₂₀₁ and Ir₈₀₇ in N₂ and H₂, to 7 000 K, 60 ps", "haber-bosch", "7net-0", False),
     System("cuau_order", "quick", "CuAu loses its order, by Monte Carlo", "cuau-order", "EMT", False),
 )
 #: campaigns that were labelled by plane waves: files of workflows/li_gpaw
