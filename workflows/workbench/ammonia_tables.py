@@ -193,7 +193,9 @@ def course_figure(size: str) -> Figure:
         colour = COLOURS[campaign]
         mine = [row for row in kept(size)["course"] if row["campaign"] == campaign]
         times = [row["time_ps"] for row in mine]
-        axes[0].plot(times, [row["temperature"] for row in mine], color=colour, lw=1, label=campaign)
+        axes[0].plot(
+            times, [row["temperature"] for row in mine], color=colour, lw=1, label=campaign.removeprefix("haber-")
+        )
         axes[1].semilogy(times, [row["ratio"] for row in mine], ".", color=colour, ms=3)
         at = [row["time_ps"] for row in kept(size)["labels"] if row["campaign"] == campaign]
         numbers = [labels, *range(labels + 1, labels + len(at) + 1), labels + len(at)]
