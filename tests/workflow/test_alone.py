@@ -25,7 +25,7 @@ from idealflow import (
 )
 from idealflow.core import SOAP, Crop, UncertaintyModel, crop_search, relax_shell, screen
 from idealflow.errors import InputError
-from idealflow.forcefields import get_force_field
+from idealflow.forcefields import ForceField, get_force_field
 from idealflow.schemas import StageContext
 from idealflow.workflow.frames.encode import to_atoms, to_stored
 from idealflow.workflow.jobs.keys import child_seed
@@ -51,6 +51,17 @@ def frame() -> Atoms:
     del atoms[100]
     atoms.rattle(0.02, seed=3)
     return atoms
+
+
+@pytest.fixture(scope="module")
+def force_field() -> ForceField:
+    cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
+    for cell in cells:
+        cell.calc = EMT()
+        cell.get_forces()
+    fitted = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
+    fitted.fit(cells, steps=20)
+    return fitted
 
 
 def output(*jobs: Any) -> Any:
@@ -103,13 +114,9 @@ def test_search_relaxation_and_label_are_one_flow(u: UncertaintyModel, frame: At
     assert output(again).energy == pytest.approx(labelled.energy, abs=1e-12)
 
 
-def test_a_segment_runs_and_stops_where_the_uncertainty_says_so(u: UncertaintyModel, frame: Atoms) -> None:
-    cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
-    for cell in cells:
-        cell.calc = EMT()
-        cell.get_forces()
-    force_field = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
-    force_field.fit(cells, steps=20)
+def test_a_segment_runs_and_stops_where_the_uncertainty_says_so(
+    u: UncertaintyModel, frame: Atoms, force_field: ForceField
+) -> None:
     maker = MDSegmentMaker(
         schedule=[{"kind": "hold", "temperature": 300, "steps": 20}], segment_steps=20, check_interval=5
     )
@@ -180,14 +187,8 @@ def test_what_a_stage_alone_cannot_do_it_says_before_there_is_a_job(
         make(u)
 
 
-def test_after_a_blow_up_the_free_atom_that_was_pulled_most_is_named() -> None:
+def test_after_a_blow_up_the_free_atom_that_was_pulled_most_is_named(force_field: ForceField) -> None:
     """Two fixed atoms lie upon each other; what blows up is a free one that is as near to another."""
-    cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
-    for cell in cells:
-        cell.calc = EMT()
-        cell.get_forces()
-    force_field = get_force_field("local", species=["Cu"], cutoff=4.0, hidden=[8])
-    force_field.fit(cells, steps=20)
     atoms = bulk("Cu", cubic=True) * 3
     atoms.positions[1] = atoms.positions[0] + [0.0, 0.0, 1.33]
     atoms.positions[50] = atoms.positions[51] + [0.0, 0.0, 1.4]

@@ -72,7 +72,7 @@ def main() -> None:
 
     def events() -> dict[str, melting.Rows]:
         found = ammonia.events(chain)
-        return {"events": found, "snapshots": ammonia.snapshots(chain, found)}
+        return {"events": ammonia.shortened(found), "snapshots": ammonia.snapshots(chain, found)}
 
     measured = {
         "first-set": lambda: {

@@ -44,6 +44,7 @@ DRAWN = (
     "H2 dissociates", "N2 dissociates", "N2 forms", "NH forms", "NH2 forms", "NH3 forms", "H2 leaves the metal",
     "N2 leaves the metal",
 )  # fmt: skip
+LISTED = ("N2 dissociates", "NH3 forms", "NH3 leaves the metal")  # one by one, with their atoms
 AROUND = 60.0  # fs before and after an event
 VIEW = 5.0  # Å that a picture shows around it
 COUNTED = ("H2", "N2", "NH", "NH2", "NH3", "H", "N")
@@ -127,6 +128,13 @@ def events(chain: CampaignChain) -> Rows:
                 }
             )
     return rows
+
+
+def shortened(found: Rows) -> Rows:
+    """The events of :data:`LISTED` one by one, and how many ``n`` of the same names each campaign had of the others."""
+    rows = [row for row in found if set(row["kinds"]) & set(LISTED)]
+    others = Counter((row["campaign"], tuple(row["kinds"])) for row in found if not set(row["kinds"]) & set(LISTED))
+    return rows + [{"campaign": campaign, "kinds": list(kinds), "n": n} for (campaign, kinds), n in others.items()]
 
 
 def snapshots(chain: CampaignChain, found: Rows) -> Rows:

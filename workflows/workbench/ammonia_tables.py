@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import melting_tables as of_melting
+from workbench.ammonia import LISTED
 from workbench.markdown import markdown, thousands
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ SHOWN = (
     "H2 dissociates", "H2 forms", "N2 dissociates", "N2 forms", "N2 reacts undivided", "NH forms", "NH breaks", "NH2 forms",
     "NH2 breaks", "NH3 forms", "NH3 breaks", "H2 leaves the metal", "N2 leaves the metal", "NH3 leaves the metal",
 )  # fmt: skip
-LISTED = ("N2 dissociates", "NH3 forms", "NH3 leaves the metal")
 
 
 @cache
@@ -110,7 +110,7 @@ def events(size: str) -> str:
     rows = []
     for kind in SHOWN:
         counts = [
-            sum(kind in row["kinds"] for row in kept(size)["events"] if row["campaign"] == campaign)
+            sum(row.get("n", 1) for row in kept(size)["events"] if row["campaign"] == campaign and kind in row["kinds"])
             for campaign in campaigns(size)
         ]
         rows.append([pretty(kind), *map(str, counts)])
