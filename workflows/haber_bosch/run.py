@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator
 from ase.io import read
 
 from idealflow.forcefields.sevennet import sevennet_calculator
-from idealflow.provenance import Campaign
+from idealflow.provenance import Campaign, CampaignChain
 from idealflow.structures import particle
 from idealflow.workflow.stages.evaluation import evenly
 from workbench import adsorbates, ammonia, first_sets, melting, oxides
@@ -87,7 +87,7 @@ def main() -> None:
         "cells": lambda: {"cells": ammonia.cells(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, size.frames)},
         "events": events,
-        "bare": lambda: ammonia.without_learning(chain, folder / "bare", size.frames),
+        "bare": lambda: ammonia.without_learning(CampaignChain(chain[: len(CHAIN)]), folder / "bare", size.frames),
         "energies": energies,
         "reach": lambda: {"reach": ammonia.reach(chain, folder, size.frames)},
         "fits": lambda: {"fits": ammonia.fits(chain, folder, size.frames)},
