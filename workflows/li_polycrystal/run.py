@@ -17,15 +17,16 @@ from workbench.system_runs import chain_of, keep_measures, keep_reports, read_ar
 
 HERE = Path(__file__).parent
 PARTS = ("ancestry", "course", "labels", "errors", "reduced", "liquid")
-#: frames that the reference labels; steps of the melt by model and reference, and frames of 20 fs that it settles
-SIZES = {"quick": (6, 300, 5), "paper": (20, 2000, 25), "million": (2, 0, 0)}
+#: frames that the reference labels for the models of the run, and for a reduced one, where there are so many; steps of the
+#: melt by model and reference, and frames of 20 fs that it settles
+SIZES = {"quick": (6, 6, 300, 5), "paper": (20, 600, 2000, 25), "million": (2, 0, 0, 0)}
 
 
 def main() -> None:
     arguments = read_arguments(
         HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "middle", "reports"]
     )
-    n_frames, steps, settle = SIZES[arguments.size]
+    n_frames, n_compared, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, ["melt"])
     measured = {
@@ -33,7 +34,7 @@ def main() -> None:
         "course": lambda: {"course": grains.melting(chain)},
         "labels": lambda: {"labels": melting.labels(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, n_frames)},
-        "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_frames)},
+        "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_compared)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
         "middle": lambda: {"middle": grains.middle(chain, lithium_snap())},
         "slices": lambda: {"slices": grains.slices(chain)},
