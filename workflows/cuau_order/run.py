@@ -19,7 +19,7 @@ PARTS = ("ancestry", "course", "labels", "errors", "ladder")
 #: frames that the reference labels; cells along each edge, temperatures (K) and trials at each in the ladder
 SIZES = {
     "quick": (20, 3, (100, 150, 200, 250, 300, 400, 600, 800), 2500),
-    "paper": (200, 4, (*range(100, 401, 25), 500, 600, 800), 40000),
+    "paper": (200, 4, (*range(100, 401, 50), 500, 600, 800), 20000),
 }
 
 
