@@ -101,7 +101,7 @@ def bare(size: str) -> str:
         largest = max(p["largest_force"] for p in points)
         ended = row["detail"] or "as planned"
         moved = MOVED_BY[row["by"]]
-        rows.append([row["campaign"], moved, thousands(row["step"]), ended, *means, f"{largest:.0f}"])
+        rows.append([row["campaign"], moved, thousands(row["step"]), ended, *means, thousands(round(largest))])
     return markdown(heads, rows)
 
 
@@ -223,9 +223,10 @@ def course_figure(size: str) -> Figure:
 
 def bare_figure(size: str) -> Figure:
     """Error of the energy that moves the atoms, with and without learning, from the same starts."""
-    figure, axes = of_melting.stacked(len(campaigns(size)), (6.0, 6.5))
+    begun = list(dict.fromkeys(row["campaign"] for row in kept(size)["bare"]))
+    figure, axes = of_melting.stacked(len(begun), (6.0, 6.5))
     styles = {"learning": ("C0", "o-"), "first": ("C3", "x-"), "last": ("C2", "+-")}
-    for axis, campaign in zip(axes, campaigns(size), strict=True):
+    for axis, campaign in zip(axes, begun, strict=True):
         for by, (colour, style) in styles.items():
             points = [p for p in kept(size)["bare_errors"] if (p["campaign"], p["by"]) == (campaign, by)]
             steps, off = [p["step"] for p in points], [p["energy_error"] for p in points]
