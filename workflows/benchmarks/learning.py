@@ -93,32 +93,37 @@ class Way:
     n_replay: int = 32
     replay: str = "errors"
     every: int = 10
-    steps: int = 1000
+    steps: int = 2000
     last: int = LAST
     rate: float = LocalForceField.consolidation_rate
     polish: int = 0
-    begins: str = "present"
+    begins: str = "consolidated"
     floor: float = Guard.energy_floor
 
 
+#: the default before: half the steps of a consolidation, from the present weights
+BEFORE: dict[str, Any] = {"begins": "present", "steps": 1000, "last": 4}
+
 WAYS = {
     "default": Way(),
-    "uniform replay": Way(replay="uniform"),
-    "new labels only": Way(n_replay=0),
-    "everything replayed": Way(n_replay=N_FIRST + N_RUN),
-    "half the replay": Way(n_replay=16),
-    "half the replay, uniform": Way(n_replay=16, replay="uniform"),
-    "no consolidation": Way(every=0),
-    "only the last consolidation": Way(every=N_RUN),
-    "from consolidated weights": Way(begins="consolidated"),
-    "guard without a floor": Way(floor=0.0),
-    "half the rate": Way(rate=4e-3),
-    "shorter end": Way(last=2),
-    "half the rate, shorter end": Way(rate=4e-3, last=2),
-    "lower rate": Way(rate=2e-3),
-    "lower rate, shorter end": Way(rate=2e-3, last=2),
-    "lower rate, shorter end, everything replayed": Way(n_replay=N_FIRST + N_RUN, rate=2e-3, last=2),
-    "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
+    "from present weights": Way(begins="present"),
+    "half the steps": Way(steps=1000, last=4),
+    "half the steps, from present weights": Way(**BEFORE),
+    "uniform replay": Way(**BEFORE, replay="uniform"),
+    "new labels only": Way(**BEFORE, n_replay=0),
+    "everything replayed": Way(**BEFORE, n_replay=N_FIRST + N_RUN),
+    "half the replay": Way(**BEFORE, n_replay=16),
+    "half the replay, uniform": Way(**BEFORE, n_replay=16, replay="uniform"),
+    "no consolidation": Way(**BEFORE, every=0),
+    "only the last consolidation": Way(**BEFORE, every=N_RUN),
+    "guard without a floor": Way(**BEFORE, floor=0.0),
+    "half the rate": Way(**BEFORE, rate=4e-3),
+    "shorter end": Way(**BEFORE | {"last": 2}),
+    "half the rate, shorter end": Way(**BEFORE | {"last": 2}, rate=4e-3),
+    "lower rate": Way(**BEFORE, rate=2e-3),
+    "lower rate, shorter end": Way(**BEFORE | {"last": 2}, rate=2e-3),
+    "lower rate, shorter end, everything replayed": Way(**BEFORE | {"last": 2}, n_replay=N_FIRST + N_RUN, rate=2e-3),
+    "polish, no consolidation": Way(**BEFORE, n_replay=16, every=0, max_steps=20, polish=12),
 }
 
 
@@ -245,7 +250,7 @@ class Campaign:
         self.since = 0
         if helped:
             self.force_field, self.consolidated, self.moved = trained, trained.copy(), False
-            self.ledger.learn_waiting()
+            self.ledger.learn_waiting(list(self.ledger.waiting))
             self.ledger.errors = after.tolist()
 
 

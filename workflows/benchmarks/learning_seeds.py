@@ -25,7 +25,14 @@ from workbench.threads import one_thread
 
 FIT_STEPS = 6000
 FIT = f"fresh fit, {FIT_STEPS} steps"
-COMPARED = (FIT, "default", "from consolidated weights", "guard without a floor")
+COMPARED = (
+    FIT,
+    "default",
+    "from present weights",
+    "half the steps",
+    "half the steps, from present weights",
+    "guard without a floor",
+)
 
 #: settings of `update` beside the demo's own
 DEMOS: dict[str, dict[str, Any]] = {
