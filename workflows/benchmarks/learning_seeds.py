@@ -1,4 +1,4 @@
-"""Where consolidations begin, and where the guard of energies ends: ways of `learning.py`, fits from scratch, by several seeds.
+"""Where consolidations begin and how long they are, and where the guard of energies ends: ways of `learning.py`, fits from scratch, by several seeds.
 
     python workflows/benchmarks/learning_seeds.py si cu ni3al [--seeds 0 1 2] [--demo DIR]
         [--out workflows/benchmarks/results/learning_seeds.json]
@@ -34,12 +34,15 @@ COMPARED = (
     "guard without a floor",
 )
 
+#: consolidations before; the last one took four times the steps
+BEFORE = {"consolidation_start": "present", "consolidation_steps": 1000, "consolidation_share": 0.5}
 #: settings of `update` beside the demo's own
 DEMOS: dict[str, dict[str, Any]] = {
-    "floor": {"energy_reject_floor": 2e-3},
-    "none": {"energy_reject_floor": 0.0},
-    "floor-consolidated": {"energy_reject_floor": 2e-3, "consolidation_start": "consolidated"},
-    "none-consolidated": {"energy_reject_floor": 0.0, "consolidation_start": "consolidated"},
+    "default": {},
+    "floor": BEFORE | {"energy_reject_floor": 2e-3},
+    "none": BEFORE | {"energy_reject_floor": 0.0},
+    "floor-consolidated": BEFORE | {"energy_reject_floor": 2e-3, "consolidation_start": "consolidated"},
+    "none-consolidated": BEFORE | {"energy_reject_floor": 0.0, "consolidation_start": "consolidated"},
 }
 
 
