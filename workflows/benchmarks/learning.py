@@ -191,7 +191,7 @@ def errors(force_field: ForceField, sets: dict[str, list[Atoms]]) -> dict[str, l
 class Campaign:
     """What a campaign does with its labels, without the rest of it."""
 
-    def __init__(self, start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> None:
+    def __init__(self, start: LocalForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> None:
         self.seed = seed
         self.force_field, self.consolidated, self.way, self.sets = start.copy(), start.copy(), way, sets
         self.force_field.settings["polish_steps"] = way.polish
@@ -254,7 +254,7 @@ class Campaign:
             self.ledger.errors = after.tolist()
 
 
-def run(start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> dict[str, Any]:
+def run(start: LocalForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> dict[str, Any]:
     """Learn all rounds one way; errors at the end, of the crystal on the way, and processor seconds of learning."""
     campaign, spent, crystal = Campaign(start, sets, way, seed), 0.0, []
     n_rounds = N_RUN // A_ROUND
@@ -276,9 +276,9 @@ def run(start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0
     }
 
 
-def first_model(sets: dict[str, list[Atoms]]) -> ForceField:
+def first_model(sets: dict[str, list[Atoms]]) -> LocalForceField:
     """What a campaign begins with: a fit to the rattled crystals that are not held out."""
-    start = get_force_field("local", species=sorted(set(sets["first"][0].get_chemical_symbols())))
+    start = LocalForceField(species=sorted(set(sets["first"][0].get_chemical_symbols())))
     start.fit([atoms for number, atoms in enumerate(sets["first"]) if number % (N_FIRST // HELD_OUT)], seed=5)
     return start
 

@@ -1,11 +1,11 @@
-"""Where consolidations begin and how long they are, and where the guard of energies ends: ways of `learning.py`, fits from scratch, by several seeds.
+"""Where consolidations begin, how long they are, and where the guard of energies ends: ways of `learning.py` by several seeds.
 
     python workflows/benchmarks/learning_seeds.py si cu ni3al [--seeds 0 1 2] [--demo DIR]
         [--out workflows/benchmarks/results/learning_seeds.json]
 
 Errors at the end hang on the order in which batches are drawn, the small ones of a crystal's energy most of all. So each way is
-gone with several seeds. Rows that are there are kept. Processor seconds of one thread. With ``--demo`` the campaign of `make
-demo` is run in both, too, in folders in DIR, or read where it has been.
+gone with several seeds, and fits from scratch, too. Rows that are there are kept. Processor seconds of one thread. With
+``--demo`` the campaign of `make demo` is run in several ways, too, in folders in DIR, or read where it has been.
 """
 
 from __future__ import annotations
