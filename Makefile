@@ -131,6 +131,10 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	MYPYPATH=src:workflows $(BIN)/mypy --config-file workflows/mypy.ini -p workbench
+	for scripts in $(sort $(dir $(filter-out workflows/workbench/%,$(wildcard workflows/*/*.py)))); do \
+	  MYPYPATH=src:workflows:$$scripts $(BIN)/mypy --config-file workflows/mypy.ini $$scripts*.py || exit 1; \
+	done
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports

@@ -293,12 +293,14 @@ def test_all_data_are_learned_together_after_so_many_updates() -> None:
 
 
 def test_a_blow_up_that_was_not_learned_is_consolidated_at_once() -> None:
-    before = state(consolidate_every=10)
+    before = state(consolidate_every=10, consolidation_share=1.0)
     blown, refused = segment(reason="blow_up"), {"consolidates": True, "decision": "rejected"}
     after = after_round(before, [blown], [screen()], update([(0, 10)], **refused), 1.0)
     assert next_action(after).kind == "consolidate"
     assert "blow-up" in next_action(after).reason
-    assert consolidation_budget(after) == 4 * 10 + after.atom_steps > 0  # whatever consolidation_share is
+    dynamics_and_training = 4 * 10 + after.atom_steps
+    spent = after.model_copy(update={"consolidation_atom_steps": dynamics_and_training})
+    assert consolidation_budget(spent) == dynamics_and_training > 0  # though the share of all is spent
     done = after_consolidation(after, consolidated())
     assert next_action(done).kind == "round"
     assert done.walkers[0].n_blow_ups == 1

@@ -93,32 +93,37 @@ class Way:
     n_replay: int = 32
     replay: str = "errors"
     every: int = 10
-    steps: int = 1000
+    steps: int = 2000
     last: int = LAST
     rate: float = LocalForceField.consolidation_rate
     polish: int = 0
-    begins: str = "present"
+    begins: str = "consolidated"
     floor: float = Guard.energy_floor
 
 
+#: the default before: half the steps of a consolidation, from the present weights
+BEFORE: dict[str, Any] = {"begins": "present", "steps": 1000, "last": 4}
+
 WAYS = {
     "default": Way(),
-    "uniform replay": Way(replay="uniform"),
-    "new labels only": Way(n_replay=0),
-    "everything replayed": Way(n_replay=N_FIRST + N_RUN),
-    "half the replay": Way(n_replay=16),
-    "half the replay, uniform": Way(n_replay=16, replay="uniform"),
-    "no consolidation": Way(every=0),
-    "only the last consolidation": Way(every=N_RUN),
-    "from consolidated weights": Way(begins="consolidated"),
-    "guard without a floor": Way(floor=0.0),
-    "half the rate": Way(rate=4e-3),
-    "shorter end": Way(last=2),
-    "half the rate, shorter end": Way(rate=4e-3, last=2),
-    "lower rate": Way(rate=2e-3),
-    "lower rate, shorter end": Way(rate=2e-3, last=2),
-    "lower rate, shorter end, everything replayed": Way(n_replay=N_FIRST + N_RUN, rate=2e-3, last=2),
-    "polish, no consolidation": Way(n_replay=16, every=0, max_steps=20, polish=12),
+    "from present weights": Way(begins="present"),
+    "half the steps": Way(steps=1000, last=4),
+    "half the steps, from present weights": Way(**BEFORE),
+    "uniform replay": Way(**BEFORE, replay="uniform"),
+    "new labels only": Way(**BEFORE, n_replay=0),
+    "everything replayed": Way(**BEFORE, n_replay=N_FIRST + N_RUN),
+    "half the replay": Way(**BEFORE, n_replay=16),
+    "half the replay, uniform": Way(**BEFORE, n_replay=16, replay="uniform"),
+    "no consolidation": Way(**BEFORE, every=0),
+    "only the last consolidation": Way(**BEFORE, every=N_RUN),
+    "guard without a floor": Way(**BEFORE, floor=0.0),
+    "half the rate": Way(**BEFORE, rate=4e-3),
+    "shorter end": Way(**BEFORE | {"last": 2}),
+    "half the rate, shorter end": Way(**BEFORE | {"last": 2}, rate=4e-3),
+    "lower rate": Way(**BEFORE, rate=2e-3),
+    "lower rate, shorter end": Way(**BEFORE | {"last": 2}, rate=2e-3),
+    "lower rate, shorter end, everything replayed": Way(**BEFORE | {"last": 2}, n_replay=N_FIRST + N_RUN, rate=2e-3),
+    "polish, no consolidation": Way(**BEFORE, n_replay=16, every=0, max_steps=20, polish=12),
 }
 
 
@@ -186,7 +191,7 @@ def errors(force_field: ForceField, sets: dict[str, list[Atoms]]) -> dict[str, l
 class Campaign:
     """What a campaign does with its labels, without the rest of it."""
 
-    def __init__(self, start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> None:
+    def __init__(self, start: LocalForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> None:
         self.seed = seed
         self.force_field, self.consolidated, self.way, self.sets = start.copy(), start.copy(), way, sets
         self.force_field.settings["polish_steps"] = way.polish
@@ -245,11 +250,11 @@ class Campaign:
         self.since = 0
         if helped:
             self.force_field, self.consolidated, self.moved = trained, trained.copy(), False
-            self.ledger.learn_waiting()
+            self.ledger.learn_waiting(list(self.ledger.waiting))
             self.ledger.errors = after.tolist()
 
 
-def run(start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> dict[str, Any]:
+def run(start: LocalForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0) -> dict[str, Any]:
     """Learn all rounds one way; errors at the end, of the crystal on the way, and processor seconds of learning."""
     campaign, spent, crystal = Campaign(start, sets, way, seed), 0.0, []
     n_rounds = N_RUN // A_ROUND
@@ -271,9 +276,9 @@ def run(start: ForceField, sets: dict[str, list[Atoms]], way: Way, seed: int = 0
     }
 
 
-def first_model(sets: dict[str, list[Atoms]]) -> ForceField:
+def first_model(sets: dict[str, list[Atoms]]) -> LocalForceField:
     """What a campaign begins with: a fit to the rattled crystals that are not held out."""
-    start = get_force_field("local", species=sorted(set(sets["first"][0].get_chemical_symbols())))
+    start = LocalForceField(species=sorted(set(sets["first"][0].get_chemical_symbols())))
     start.fit([atoms for number, atoms in enumerate(sets["first"]) if number % (N_FIRST // HELD_OUT)], seed=5)
     return start
 

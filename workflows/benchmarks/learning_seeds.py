@@ -1,11 +1,11 @@
-"""Where consolidations begin, and where the guard of energies ends: ways of `learning.py`, fits from scratch, by several seeds.
+"""Where consolidations begin, how long they are, and where the guard of energies ends: ways of `learning.py` by several seeds.
 
     python workflows/benchmarks/learning_seeds.py si cu ni3al [--seeds 0 1 2] [--demo DIR]
         [--out workflows/benchmarks/results/learning_seeds.json]
 
 Errors at the end hang on the order in which batches are drawn, the small ones of a crystal's energy most of all. So each way is
-gone with several seeds. Rows that are there are kept. Processor seconds of one thread. With ``--demo`` the campaign of `make
-demo` is run in both, too, in folders in DIR, or read where it has been.
+gone with several seeds, and fits from scratch, too. Rows that are there are kept. Processor seconds of one thread. With
+``--demo`` the campaign of `make demo` is run in several ways, too, in folders in DIR, or read where it has been.
 """
 
 from __future__ import annotations
@@ -25,14 +25,24 @@ from workbench.threads import one_thread
 
 FIT_STEPS = 6000
 FIT = f"fresh fit, {FIT_STEPS} steps"
-COMPARED = (FIT, "default", "from consolidated weights", "guard without a floor")
+COMPARED = (
+    FIT,
+    "default",
+    "from present weights",
+    "half the steps",
+    "half the steps, from present weights",
+    "guard without a floor",
+)
 
+#: consolidations before; the last one took four times the steps
+BEFORE = {"consolidation_start": "present", "consolidation_steps": 1000, "consolidation_share": 0.5}
 #: settings of `update` beside the demo's own
 DEMOS: dict[str, dict[str, Any]] = {
-    "floor": {"energy_reject_floor": 2e-3},
-    "none": {"energy_reject_floor": 0.0},
-    "floor-consolidated": {"energy_reject_floor": 2e-3, "consolidation_start": "consolidated"},
-    "none-consolidated": {"energy_reject_floor": 0.0, "consolidation_start": "consolidated"},
+    "default": {},
+    "floor": BEFORE | {"energy_reject_floor": 2e-3},
+    "none": BEFORE | {"energy_reject_floor": 0.0},
+    "floor-consolidated": BEFORE | {"energy_reject_floor": 2e-3, "consolidation_start": "consolidated"},
+    "none-consolidated": BEFORE | {"energy_reject_floor": 0.0, "consolidation_start": "consolidated"},
 }
 
 

@@ -263,7 +263,8 @@ def main() -> None:
         if "threads" in arguments.parts:
             rows[size] = rows.get(size, {}) | on_two_threads(n, steps, force_field)
         print(rows[size], flush=True)
-        keep(arguments.out, rows=[rows[each] for each in sorted(rows)], threads=numba.config.NUMBA_NUM_THREADS)
+        threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
+        keep(arguments.out, rows=[rows[each] for each in sorted(rows)], threads=threads)
     if "floor" in arguments.parts:
         lowest = floors([rows[each] for each in sorted(rows)], force_field)
         print(*lowest, sep="\n", flush=True)

@@ -13,6 +13,7 @@ import json
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    force_field = get_force_field("m3gnet", species=["Cu"], n_blocks=2, units=32)
+    force_field: Any = get_force_field("m3gnet", species=["Cu"], n_blocks=2, units=32)
     force_field.network.seen.fill_(True)
     _, forces = step(copper(100), force_field.calculator())  # compiles, too
     force_field.network.scale /= float(

@@ -27,6 +27,11 @@ from workbench.keeping import add_out, keep
 #: settings of `update` beside the demo's own; `n_radial` is of the force field
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
+    "half the steps of consolidations": {
+        "consolidation_start": "present",
+        "consolidation_steps": 1000,
+        "consolidation_share": 0.5,
+    },
     "8 radial functions": {"n_radial": 8},
     "8, 16 replayed": {"n_radial": 8, "n_replay": 16},
     "8, 8 replayed": {"n_radial": 8, "n_replay": 8},

@@ -184,6 +184,7 @@ def learning_demo() -> str:
     stored: dict[str, dict[str, Any]] = json.loads((RESULTS / "learning_seeds.json").read_text())["demo"]
     heads = [
         "consolidations begin with",
+        "steps, share",
         "floor, meV/atom",
         "labels",
         "updates refused",
@@ -195,9 +196,10 @@ def learning_demo() -> str:
     for name, row in stored.items():
         counts = ("n_substructures", "n_rejected_updates", "n_consolidations", "n_discarded_consolidations")
         errors = [f"{energy:.2f} \\| {forces:.1f}" for energy, forces in row["errors"]]
-        start = "consolidated weights" if name.endswith("consolidated") else "present ones"
-        floor = "2" if name.startswith("floor") else "none"
-        rows.append([start, floor, *(str(row[key]) for key in counts), *errors])
+        start = "present ones" if name in ("floor", "none") else "consolidated weights"
+        cost = "2 000, 1" if name == "default" else "1 000, 0.5"
+        floor = {"default": "0.2", "floor": "2"}.get(name.removesuffix("-consolidated"), "none")
+        rows.append([start, cost, floor, *(str(row[key]) for key in counts), *errors])
     return markdown(heads, rows)
 
 

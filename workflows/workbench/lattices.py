@@ -58,7 +58,7 @@ def fits(chain: CampaignChain, crystals: Crystals, ways: Mapping[str, dict[str, 
         Lengths and volume as of :func:`lattices`, and the errors on the structures of the fit, meV/atom and meV/Å.
     """
     structures = [atoms for number, campaign in enumerate(chain) for atoms in campaign.dataset(bootstrap=number == 0)]
-    own = chain.last_model()
+    own: Any = chain.last_model()
     rows: Rows = []
     for way, settings in ways.items():
         force_field = get_force_field(own.name, **{**own.settings, **settings})

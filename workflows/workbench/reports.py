@@ -72,5 +72,5 @@ def summaries(system: str) -> str:
 def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     found = archive.extractfile(member)
     if found is None:
-        raise ValueError(f"{archive.name} holds {member.name}, which is no file")
+        raise ValueError(f"{archive.name!r} holds {member.name}, which is no file")
     return found.read().decode()

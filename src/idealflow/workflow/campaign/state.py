@@ -114,7 +114,8 @@ def consolidation_budget(state: CampaignState) -> int:
 
     All of them together cost at most a set share of what the dynamics and the other training have cost. Counts stand for times
     here, so that the result of a campaign hangs on no clock. Labels are left out, so the share of the time is smaller. One
-    that has to learn a blow-up, without which the dynamics cannot go on, may cost as much as all before it; later ones wait.
+    that has to learn a blow-up, without which the dynamics cannot go on, may cost as much again as dynamics and training;
+    later ones wait.
 
     Examples
     --------
@@ -125,7 +126,7 @@ def consolidation_budget(state: CampaignState) -> int:
     (107, 60, 40210)
     """
     done = state.n_atoms * sum(walker.step for walker in state.walkers) + state.atom_steps
-    share = 1.0 if state.blow_up_unlearned else state.consolidation_share
+    share = state.consolidation_share + state.blow_up_unlearned
     return int(share * done) - state.consolidation_atom_steps
 
 

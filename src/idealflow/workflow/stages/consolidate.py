@@ -39,7 +39,7 @@ _RATE = 2e-3  # of a force field that names none
 #: of the rate, once a consolidation did not help
 GENTLER = 0.25
 #: the last consolidation takes so many times the steps
-LAST = 4
+LAST = 3
 
 Errors = NDArray[np.float64]
 
@@ -51,12 +51,13 @@ class ConsolidationMaker(StableName, Maker):
     Attributes
     ----------
     steps
-        Gradient steps; the last consolidation of a campaign takes four times as many.
+        Gradient steps; the last consolidation of a campaign takes three times as many.
     learning_rate
         Highest step size; None: the force field's own (``consolidation_rate``), or 2e-3 if it has none. A quarter of it is taken
         once a consolidation of the campaign did not help.
     start
-        Weights that it begins with: the ``present`` ones, or those of the last ``consolidated`` version.
+        Weights that it begins with: those of the last ``consolidated`` version, so that nothing hangs on the way of the updates
+        since, or the ``present`` ones.
     update
         The campaign's updates: which forces count, and what of a label that none of them could learn joins the distribution.
 
@@ -81,14 +82,14 @@ class ConsolidationMaker(StableName, Maker):
     >>> job = ConsolidationMaker(steps=40, learning_rate=5e-4).make(context, learner, atom_steps=10**6, last=True)
     >>> doc = run_locally(job, store=folder.job_store(), log=False)[job.uuid][1].output
     >>> doc.n_structures, doc.steps, doc.decision, doc.version_after
-    (12, 160, 'accepted', 5)
+    (12, 120, 'accepted', 5)
     >>> doc.all_after.forces < doc.all_before.forces
     True
     """
 
-    steps: Annotated[int, Field(ge=1)] = 1000
+    steps: Annotated[int, Field(ge=1)] = 2000
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    start: Start = "present"
+    start: Start = "consolidated"
     update: ModelUpdateMaker = field(default_factory=ModelUpdateMaker)
     name: str = "consolidation"
 

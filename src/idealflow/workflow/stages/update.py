@@ -80,12 +80,12 @@ class ModelUpdateMaker(StableName, Maker):
     consolidate_every
         Updates after which all data are learned together, as at the end of the campaign; 0: never.
     consolidation_steps
-        Gradient steps of a consolidation; the last one takes four times as many.
+        Gradient steps of a consolidation; the last one takes three times as many.
     consolidation_learning_rate
         Highest step size of a consolidation; None: the force field's own, 8e-3 of the built-in one and 2e-3 of others. Once
         one did not help, later ones take a quarter of it.
     consolidation_start
-        Weights that a consolidation begins with: the ``present`` ones, or those of the last ``consolidated`` version.
+        Weights that a consolidation begins with: those of the last ``consolidated`` version, or the ``present`` ones.
     consolidation_share
         Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
         so that results do not depend on a clock.
@@ -127,10 +127,10 @@ class ModelUpdateMaker(StableName, Maker):
     learned_within: Annotated[float, Field(gt=0)] = 1.5
     replay: Draw = "errors"
     consolidate_every: Annotated[int, Field(ge=0)] = 10
-    consolidation_steps: Annotated[int, Field(ge=1)] = 1000
+    consolidation_steps: Annotated[int, Field(ge=1)] = 2000
     consolidation_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    consolidation_start: Start = "present"
-    consolidation_share: Annotated[float, Field(gt=0)] = 0.5
+    consolidation_start: Start = "consolidated"
+    consolidation_share: Annotated[float, Field(gt=0)] = 1.0
     name: str = "model update"
 
     def as_dict(self) -> dict[str, Any]:
