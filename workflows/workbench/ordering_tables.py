@@ -61,11 +61,12 @@ def ladder(size: str) -> str:
     for row in kept(size)["ladder"]:
         by.setdefault(row["temperature"], {})[row["by"]] = row
     rows = []
+    gone = [name for name in SOURCES if any(row["by"] == name for row in kept(size)["ladder"])]
     for temperature, found in by.items():
-        orders = [f"{found[name]['order']:.3f} ± {found[name]['order_error']:.3f}" for name in SOURCES]
+        orders = [f"{found[name]['order']:.3f} ± {found[name]['order_error']:.3f}" for name in gone]
         apart = [f"{found[name]['off']:+.1f}" for name in ("first", "last")]
         rows.append([f"{temperature:.0f}", *orders, *apart])
-    heads = ["T, K", *(f"α, {name}" for name in SOURCES.values()), "first model off by", "last model off by"]
+    heads = ["T, K", *(f"α, {SOURCES[name]}" for name in gone), "first model off by", "last model off by"]
     return markdown(heads, rows)
 
 
@@ -94,6 +95,8 @@ def ladder_figure(size: str) -> Figure:
     figure, (axes,) = stacked(1, (5.5, 3.4))
     for by, style in STYLES.items():
         rows = [row for row in kept(size)["ladder"] if row["by"] == by]
+        if not rows:
+            continue
         axes.errorbar(
             [row["temperature"] for row in rows],
             [row["order"] for row in rows],
