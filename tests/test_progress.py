@@ -168,9 +168,9 @@ def test_what_comes_after_the_schedule_takes_what_the_campaign_has_measured() ->
     assert Afterwards(measured).seconds(due) == pytest.approx(5 * each)
     assert Afterwards(measured, side_by_side=2).seconds(due) == pytest.approx(3 * each)
     assert Afterwards(Failing(kinds={})).seconds(due) is None  # there is no label
-    # before its end there is a last consolidation to come, too, of twice the steps
+    # before its end there is a last consolidation to come, too, of three times the steps
     before = under_way(40, evaluated=False, evaluation_frames=5, consolidate_every=5)
-    assert Afterwards(measured).seconds(before) == pytest.approx(5 * each + 14.0)
+    assert Afterwards(measured).seconds(before) == pytest.approx(5 * each + 21.0)
     assert Afterwards(measured).seconds(under_way(60)) == 0.0
 
 

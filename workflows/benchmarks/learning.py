@@ -101,13 +101,13 @@ class Way:
     floor: float = Guard.energy_floor
 
 
-#: the default before: half the steps of a consolidation, from the present weights
-BEFORE: dict[str, Any] = {"begins": "present", "steps": 1000, "last": 4}
+#: the default before: half the steps of a consolidation, from the present weights, and less to refuse
+BEFORE: dict[str, Any] = {"begins": "present", "steps": 1000, "last": 4, "floor": 2e-3}
 
 WAYS = {
     "default": Way(),
     "from present weights": Way(begins="present"),
-    "half the steps": Way(steps=1000, last=4),
+    "half the steps": Way(**BEFORE | {"begins": "consolidated"}),
     "half the steps, from present weights": Way(**BEFORE),
     "uniform replay": Way(**BEFORE, replay="uniform"),
     "new labels only": Way(**BEFORE, n_replay=0),
@@ -116,7 +116,7 @@ WAYS = {
     "half the replay, uniform": Way(**BEFORE, n_replay=16, replay="uniform"),
     "no consolidation": Way(**BEFORE, every=0),
     "only the last consolidation": Way(**BEFORE, every=N_RUN),
-    "guard without a floor": Way(**BEFORE, floor=0.0),
+    "guard without a floor": Way(**BEFORE | {"floor": 0.0}),
     "half the rate": Way(**BEFORE, rate=4e-3),
     "shorter end": Way(**BEFORE | {"last": 2}),
     "half the rate, shorter end": Way(**BEFORE | {"last": 2}, rate=4e-3),

@@ -31,6 +31,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "consolidation_start": "present",
         "consolidation_steps": 1000,
         "consolidation_share": 0.5,
+        "energy_reject_floor": 2e-3,  # and the last one took four times the steps, not three
     },
     "8 radial functions": {"n_radial": 8},
     "8, 16 replayed": {"n_radial": 8, "n_replay": 16},

@@ -71,13 +71,13 @@ def write(folder: Path) -> None:
         if form in FOLDERS:
             path.mkdir()
         written(path, frames)
-    for form, moved_written in TRAJECTORY_FORMATS.items():
+    for form, write_trajectory in TRAJECTORY_FORMATS.items():
         # the sample keeps no uncertainties of its models; any numbers will do for a column
         moved = (
             replace(frame, columns=frame.columns | {"uncertainty": np.linspace(0.0, 2.0, len(frame.atoms))})
             for frame in moved_frames(campaign, uncertain=False)
         )
-        moved_written(folder / f"trajectory-{form}", moved, 0)
+        write_trajectory(folder / f"trajectory-{form}", moved, 0)
     truth = {
         "dataset": [_plain(atoms) for atoms in frames],
         "trajectory": [_plain(atoms) for atoms in campaign.trajectory()],

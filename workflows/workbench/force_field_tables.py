@@ -148,7 +148,7 @@ def learning_before() -> str:
 
 
 def learning_seeds() -> str:
-    """Where consolidations begin and where the energy guard ends: means over seeds and their range (`learning_seeds.py`)."""
+    """Where consolidations begin, how long they are, and where the energy guard ends: means over seeds (`learning_seeds.py`)."""
     stored: list[dict[str, Any]] = json.loads((RESULTS / "learning_seeds.json").read_text())["rows"]
     heads = [
         "",
@@ -180,7 +180,7 @@ def learning_seeds() -> str:
 
 
 def learning_demo() -> str:
-    """The demo by where consolidations begin and with or without a floor of the energy guard (`learning_seeds.py --demo`)."""
+    """The demo by where consolidations begin, what they cost, and the floor of the energy guard (`learning_seeds.py --demo`)."""
     stored: dict[str, dict[str, Any]] = json.loads((RESULTS / "learning_seeds.json").read_text())["demo"]
     heads = [
         "consolidations begin with",

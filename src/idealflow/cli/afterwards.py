@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from idealflow.schemas import CampaignState
 from idealflow.workflow.check.costs import LabelCosts
+from idealflow.workflow.stages.consolidate import LAST
 
 if TYPE_CHECKING:
     from idealflow.provenance import Campaign
@@ -55,9 +56,9 @@ class Afterwards:
         """
         self._look(state)
         total = 0.0
-        # the last one takes twice the steps of those before; once the schedule is done it is under way, and shows its steps
+        # once the schedule is done it is under way, and shows its steps
         if state.consolidate_every and any(not walker.finished for walker in state.walkers):
-            total += 2 * self._consolidation
+            total += LAST * self._consolidation
         if not state.evaluation_frames or state.evaluated:
             return total
         each = self._whole_frame(state.n_atoms)

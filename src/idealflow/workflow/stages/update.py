@@ -88,7 +88,8 @@ class ModelUpdateMaker(StableName, Maker):
         Weights that a consolidation begins with: those of the last ``consolidated`` version, or the ``present`` ones.
     consolidation_share
         Most that consolidations may cost, as a share of what dynamics and other training have cost: counted in atoms times steps,
-        so that results do not depend on a clock.
+        so that results do not depend on a clock. One without which the dynamics cannot go on, after a blow-up, may cost as much
+        again.
 
     Examples
     --------
