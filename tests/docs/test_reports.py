@@ -12,13 +12,13 @@ from idealflow.report.page import rendered, report_data
 from workbench import reports
 
 
-@pytest.mark.parametrize("file", reports.kept_files(), ids=lambda file: file.parts[-3])
+@pytest.mark.parametrize("file", reports.kept_files(), ids=lambda file: "-".join(file.parts[-3::2]))
 def test_each_campaign_has_the_summary_of_its_row_and_a_page(file: Path, tmp_path: Path) -> None:
     ancestry = json.loads((file.parent / file.name.replace(reports.ENDING, ".json")).read_text())["ancestry"]
     summaries, pages = reports.kept_texts(file, "json"), reports.kept_texts(file, "html")
     assert list(summaries) == list(pages) == [row["campaign"] for row in ancestry]
     reports.unpack(tmp_path)
-    shown = reports.summaries(file.parts[-3])
+    shown = reports.summaries(file.parts[-3], file.name.removesuffix(reports.ENDING))
     for row in ancestry:
         name, summary = row["campaign"], json.loads(summaries[row["campaign"]])
         assert (summary["status"], summary["n_steps"]) == ("finished", row["n_steps"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import melting, ordering
-from workbench.system_runs import chain_of, keep_measures, read_arguments
+from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
 HERE = Path(__file__).parent
 ALLOY = {"element": "CuAu", "crystal": "L1_0", "a": 3.85}
@@ -25,7 +25,7 @@ SIZES = {
 
 
 def main() -> None:
-    arguments = read_arguments(HERE, "CuAu: order lost by Monte Carlo.", SIZES, PARTS)
+    arguments = read_arguments(HERE, "CuAu: order lost by Monte Carlo.", SIZES, PARTS, ["reports"])
     n_frames, repeat, temperatures, trials, reference = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, ["order"])
@@ -37,6 +37,7 @@ def main() -> None:
         "ladder": lambda: {
             "ladder": ordering.ladder(chain, folder, ALLOY | {"repeat": repeat}, temperatures, trials, reference)
         },
+        "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)
 

@@ -54,16 +54,20 @@ def unpack(folder: Path) -> None:
             (folder / f"{name}.html").write_text(text, encoding="utf-8")
 
 
-def summaries(system: str) -> str:
-    """Summaries of a system's campaigns as text, each with a link to its report."""
-    [file] = [each for each in kept_files() if each.parts[-3] == system]
+def summaries(system: str, size: str = "paper") -> str:
+    """Summaries of a system's campaigns of a size as text, each with a link to its report."""
+    results = WORKFLOWS / system / "results"
+    file = results / f"{size}{ENDING}"
     ancestry: dict[str, Any] = {
-        row["campaign"]: row
-        for row in json.loads((file.parent / f"{file.name.removesuffix(ENDING)}.json").read_text())["ancestry"]
+        row["campaign"]: row for row in json.loads((results / f"{size}.json").read_text())["ancestry"]
     }
     parts = []
     for name, text in kept_texts(file, "json").items():
-        hours = f"{ancestry[name]['cpu_s'] / 3600:.2f} CPU hours"
+        row = ancestry[name]
+        # of a campaign that no script ran there are the seconds of its stages alone
+        hours = (
+            f"{row['cpu_s'] / 3600:.2f} CPU hours" if row["cpu_s"] else f"{row['stages_s'] / 3600:.2f} hours of stages"
+        )
         link = f'<a href="../reports/{name}.html">report</a>'
         parts.append(f"**{name}**, {hours}, {link}\n\n```text\n{summary_text(json.loads(text)).rstrip()}\n```")
     return "\n\n".join(parts)
