@@ -79,7 +79,7 @@ def ladder(
 ) -> Rows:
     """Order and energy at one temperature after another, by the first model, the last and the reference, with the same moves.
 
-    Without ``reference`` that only says what the models' energies are off; its own run takes fifty times as long as theirs.
+    Without ``reference`` that only says what the models' energies are off; its own run takes more than ten times as long.
 
     Each run begins in order and goes on to the next temperature; the second half at each is averaged. ``order_error`` and
     ``energy_error`` are standard errors of means of five blocks. Energies are in meV per atom; ``off`` is the model's less the
