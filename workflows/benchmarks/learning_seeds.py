@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from learning import SYSTEMS, WAYS, data, first_model, fresh, run
 
+from idealflow import ModelUpdateMaker
 from workbench.keeping import add_out, keep
 from workbench.threads import one_thread
 
@@ -44,6 +45,8 @@ DEMOS: dict[str, dict[str, Any]] = {
     "floor-consolidated": BEFORE | {"energy_reject_floor": 2e-3, "consolidation_start": "consolidated"},
     "none-consolidated": BEFORE | {"energy_reject_floor": 0.0, "consolidation_start": "consolidated"},
 }
+#: settings that are told beside a run of the demo
+TOLD = ("consolidation_start", "consolidation_steps", "consolidation_share", "energy_reject_floor")
 
 
 def demo(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -59,9 +62,12 @@ def demo(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / "summary.json").read_text())
     counts = ("n_substructures", "n_rejected_updates", "n_consolidations", "n_discarded_consolidations")
     last = ("energy_mae_last_meV_per_atom", "force_mae_last_meV_per_A")
-    return {name: summary[name] for name in counts} | {
-        "errors": [[stage[name] for name in last] for stage in summary["evaluation"]]
-    }
+    update = ModelUpdateMaker(**settings)
+    return (
+        {name: getattr(update, name) for name in TOLD}
+        | {name: summary[name] for name in counts}
+        | {"errors": [[stage[name] for name in last] for stage in summary["evaluation"]]}
+    )
 
 
 def main() -> None:

@@ -193,12 +193,12 @@ def learning_demo() -> str:
     ]
     heads += ["crystal at 300 K", "heating", "liquid at 2 200 K"]
     rows = []
-    for name, row in stored.items():
+    for row in stored.values():
         counts = ("n_substructures", "n_rejected_updates", "n_consolidations", "n_discarded_consolidations")
         errors = [f"{energy:.2f} \\| {forces:.1f}" for energy, forces in row["errors"]]
-        start = "present ones" if name in ("floor", "none") else "consolidated weights"
-        cost = "2 000, 1" if name == "default" else "1 000, 0.5"
-        floor = {"default": "0.2", "floor": "2"}.get(name.removesuffix("-consolidated"), "none")
+        start = {"present": "present ones", "consolidated": "consolidated weights"}[row["consolidation_start"]]
+        cost = f"{thousands(row['consolidation_steps'])}, {row['consolidation_share']:g}"
+        floor = f"{1e3 * row['energy_reject_floor']:g}" if row["energy_reject_floor"] else "none"
         rows.append([start, cost, floor, *(str(row[key]) for key in counts), *errors])
     return markdown(heads, rows)
 
