@@ -16,17 +16,16 @@ from workbench.system_runs import chain_of, keep_measures, keep_reports, read_ar
 HERE = Path(__file__).parent
 ALLOY = {"element": "CuAu", "crystal": "L1_0", "a": 3.85}
 PARTS = ("ancestry", "course", "labels", "errors", "ladder")
-#: frames that the reference labels; cells along each edge, temperatures (K) and trials at each in the ladder, and whether the
-#: reference goes it, too
+#: frames that the reference labels; cells along each edge, temperatures (K) and trials at each in the ladder
 SIZES = {
-    "quick": (20, 3, (100, 150, 200, 250, 300, 400, 600, 800), 2500, True),
-    "paper": (200, 4, (*range(100, 401, 50), 500, 600, 800), 20000, False),
+    "quick": (20, 3, (100, 150, 200, 250, 300, 400, 600, 800), 2500),
+    "paper": (200, 4, (*range(100, 401, 50), 500, 600, 800), 20000),
 }
 
 
 def main() -> None:
     arguments = read_arguments(HERE, "CuAu: order lost by Monte Carlo.", SIZES, PARTS, ["reports"])
-    n_frames, repeat, temperatures, trials, reference = SIZES[arguments.size]
+    n_frames, repeat, temperatures, trials = SIZES[arguments.size]
     folder = arguments.folder
     chain = chain_of(HERE, arguments, ["order"])
     measured = {
@@ -34,9 +33,7 @@ def main() -> None:
         "course": lambda: {"course": ordering.course(chain)},
         "labels": lambda: {"labels": ordering.labels(chain)},
         "errors": lambda: {"errors": ordering.errors(chain, folder, n_frames, parts=4)},
-        "ladder": lambda: {
-            "ladder": ordering.ladder(chain, folder, ALLOY | {"repeat": repeat}, temperatures, trials, reference)
-        },
+        "ladder": lambda: {"ladder": ordering.ladder(chain, folder, ALLOY | {"repeat": repeat}, temperatures, trials)},
         "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)

@@ -75,21 +75,20 @@ def ladder(
     crystal: Mapping[str, Any],
     temperatures: Sequence[float],
     trials: int,
-    reference: bool = True,
 ) -> Rows:
     """Order and energy at one temperature after another, by the first model, the last and the reference, with the same moves.
-
-    Without ``reference`` that only says what the models' energies are off; its own run takes more than ten times as long.
 
     Each run begins in order and goes on to the next temperature; the second half at each is averaged. ``order_error`` and
     ``energy_error`` are standard errors of means of five blocks. Energies are in meV per atom; ``off`` is the model's less the
     reference's, the mean over five frames of the model's own run.
     """
     maker = maker_of(chain[-1])
-    calculators = {"first": chain.first_model().calculator(), "last": chain.last_model().calculator()}
     right = reference_calculator(maker.label.labeller)
-    if reference:
-        calculators["reference"] = right
+    calculators = {
+        "first": chain.first_model().calculator(),
+        "last": chain.last_model().calculator(),
+        "reference": right,
+    }
     plan = Plan([Stage("hold", float(temperature), steps=trials) for temperature in temperatures])
     rows: Rows = []
     for by, calculator in calculators.items():
