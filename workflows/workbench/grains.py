@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from idealflow.analysis import local_phases
+from idealflow.core.dynamics import Checkpoint, MDState, Schedule, SegmentFiles, Trajectory, get_sampler, md_segment
 from idealflow.forcefields import get_force_field
 from idealflow.provenance import CampaignChain
 from idealflow.workflow.drivers.comparing import label_frames
@@ -39,13 +41,7 @@ def melting(chain: CampaignChain, phase: str = "bcc") -> Rows:
 
     At rest is the last frame of the first stage of the schedule.
     """
-    campaign = chain[-1]
-    frames = campaign.trajectory()
-    rests = maker_of(campaign).segment.schedule[0]["steps"]
-    rested = max(
-        (atoms for atoms in frames if int(atoms.info["step"]) <= rests), key=lambda atoms: int(atoms.info["step"])
-    )
-    deep = depths(rested, phase)
+    deep = depths(_at(chain, maker_of(chain[-1]).segment.schedule[0]["steps"]), phase)
     parts = [(deep >= low) & (deep < high) for low, high in pairwise(DEPTHS)]
 
     def shares(atoms: Atoms, _first: Atoms) -> dict[str, Any]:
@@ -112,7 +108,8 @@ def middle(chain: CampaignChain, reference: Calculator, edge: float = 50.0, marg
 def reduced(chain: CampaignChain, folder: Path, n_frames: int, seed: int = 0) -> Rows:
     """Errors on frames of the run of a reduced M3GNet, fitted from scratch to all that was labelled, beside the last model's.
 
-    Labels of frames are kept in the folder, where :func:`workbench.melting.errors` has them too.
+    Where the run stored fewer frames, there are more of :func:`melted_again`. Labels of frames are kept in the folder, where
+    :func:`workbench.melting.errors` has them too.
     """
     campaign = chain[-1]
     structures = campaign.dataset()
@@ -120,7 +117,37 @@ def reduced(chain: CampaignChain, folder: Path, n_frames: int, seed: int = 0) ->
     network.fit(structures, seed=seed)
     frames = campaign.trajectory()
     drawn = [frames[i] for i in evenly(n_frames, len(frames))]
-    labelled, failed = label_frames(maker_of(campaign).label, drawn, folder / "labels")
-    about = {"campaign": campaign.name, "n_structures": len(structures), "n_failed": len(failed)}
+    again = melted_again(chain, folder, n_frames - len(drawn))
+    labelled, failed = label_frames(maker_of(campaign).label, [*drawn, *again], folder / "labels")
+    about = {"campaign": campaign.name, "n_structures": len(structures), "n_failed": len(failed), "n_again": len(again)}
     models = {"last": chain.last_model(), "reduced": network}
     return errors_on([atoms for atoms in labelled if atoms is not None], models, about)
+
+
+def melted_again(chain: CampaignChain, folder: Path, n_frames: int, interval: int = 40) -> list[Atoms]:
+    """So many frames, some steps apart, of the same melting by the last model without learning; an interrupted run goes on.
+
+    It begins with the last frame of the first stage of the schedule, at rest, and has other random forces than the campaign.
+    """
+    if n_frames == 0:
+        return []
+    segment, files = maker_of(chain[-1]).segment, folder / "again"
+    rest, *between, end = segment.plan().stages
+    held = replace(end, steps=n_frames * interval - sum(stage.steps for stage in between))
+    result = md_segment(
+        chain.last_model().calculator(),
+        MDState.initial(_at(chain, rest.steps), temperature=None, seed=1),
+        schedule=Schedule([*between, held]),
+        sampler=get_sampler(**segment.sampler),
+        check_interval=interval,
+        files=SegmentFiles(trajectory=files.with_suffix(".idf"), checkpoint=Checkpoint(files.with_suffix(".npz"))),
+    )
+    if result.reason != "schedule_end":
+        raise SystemExit(f"the melting by the last model ended early: {result.detail or result.reason}")
+    return list(Trajectory(files.with_suffix(".idf")))[1:]
+
+
+def _at(chain: CampaignChain, step: int) -> Atoms:
+    """The last stored frame of the run up to a step."""
+    frames = (atoms for atoms in chain[-1].trajectory() if int(atoms.info["step"]) <= step)
+    return max(frames, key=lambda atoms: int(atoms.info["step"]))
