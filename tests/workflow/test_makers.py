@@ -40,6 +40,7 @@ from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.keys import settings_key, stage_uuid
 from idealflow.workflow.jobs.stage import named
+from idealflow.workflow.stages.round_labels import substructures_of
 from support import tiny
 
 KINDS = {
@@ -241,6 +242,24 @@ def test_the_same_geometry_is_labelled_once(labelled: Round) -> None:
     elsewhere = LabelMaker(labeller={"calculator": tiny.EMT, "kwargs": {"asap_cutoff": True}})
     fourth = elsewhere.make(labelled.context, structure, request="d", origin="bootstrap")
     assert LabelledDoc.model_validate(labelled.again(fourth)).reused_from is None
+
+
+def test_another_cell_at_a_place_that_was_labelled_has_a_key_of_its_own(labelled: Round) -> None:
+    """A walker that went back after a blow-up may ask at the same step and atom; one label must not take the other's place."""
+    structure = labelled.relaxation.structure
+    moved = structure.model_copy(
+        update={"positions": [[x + 0.01, y, z] for x, y, z in structure.positions[:1]] + structure.positions[1:]}
+    )
+    other = labelled.relaxation.model_copy(update={"structure": moved})
+    keys, number = [], labelled.context.round
+    for later, asked in enumerate((labelled.relaxation, other, labelled.relaxation, other)):
+        context = labelled.context.model_copy(update={"round": number + later})
+        label = named(labelled.maker.label.make(context, asked), context, "label", 0)
+        keys.append(SubstructureDoc.model_validate(labelled.again(label)).request_key)
+    first = labelled.substructure.request_key
+    assert keys == [first, f"{first}/r{number + 1:06d}"] * 2
+    found = substructures_of(labelled.store, "tiny", keys)
+    assert [doc.structure == moved for doc in found] == [False, True]
 
 
 def test_every_label_says_what_it_cost(finished: Any) -> None:

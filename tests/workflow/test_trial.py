@@ -196,6 +196,15 @@ def test_a_ledger_takes_in_what_was_learned() -> None:
     assert ledger.errors_of(held_out=False)[:, 1].tolist() == [1.0, 0.3, 0.1]
 
 
+def test_what_is_learned_once_more_stands_once_in_the_ledger() -> None:
+    ledger = Ledger()
+    ledger.add(["a", "b"], np.ones((2, 3)), held_out=[False, True])
+    ledger.add(["b", "c"], np.full((2, 3), 2.0))
+    assert ledger.keys == ["a", "b", "c"]
+    assert [row[0] for row in ledger.errors] == [1.0, 2.0, 2.0]
+    assert ledger.held_out == [False, True, False]
+
+
 def test_a_validation_set_holds_both_roles_and_nothing_that_is_replayed() -> None:
     ledger = Ledger()
     ledger.add([f"k{i}" for i in range(20)], np.ones((20, 3)), held_out=[i < 5 for i in range(20)])

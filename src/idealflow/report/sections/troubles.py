@@ -97,4 +97,5 @@ def _place(key: str) -> str:
     parts = {part[0]: part[1:].lstrip("0") or "0" for part in key.split("/")[1:] if part[1:].isdigit()}
     if not {"w", "s", "a"} <= set(parts):
         return key
-    return f"atom {parts['a']} at step {parts['s']} of walker {parts['w']}"
+    again = f", asked for again in round {parts['r']}" if "r" in parts else ""
+    return f"atom {parts['a']} at step {parts['s']} of walker {parts['w']}{again}"

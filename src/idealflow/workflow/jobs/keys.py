@@ -35,15 +35,20 @@ def stage_uuid(campaign: str, *parts: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in (campaign, *parts))))
 
 
-def request_key(campaign: str, walker: int, step: int, atom: int, attempt: int) -> str:
+def request_key(campaign: str, walker: int, step: int, atom: int, attempt: int, again: int | None = None) -> str:
     """Return the key of a label request. Numbers are padded with zeros, so sorted keys are sorted by walker, step, atom, attempt.
+
+    ``again`` is the round, where a walker that had gone back asks for another cell at a place of which one was labelled.
 
     Examples
     --------
     >>> request_key("li", walker=0, step=40, atom=77, attempt=0)
     'li/w0000/s000000000040/a000000077/t00'
+    >>> request_key("li", walker=0, step=40, atom=77, attempt=0, again=12)
+    'li/w0000/s000000000040/a000000077/t00/r000012'
     """
-    return f"{campaign}/w{walker:04d}/s{step:012d}/a{atom:09d}/t{attempt:02d}"
+    key = f"{campaign}/w{walker:04d}/s{step:012d}/a{atom:09d}/t{attempt:02d}"
+    return key if again is None else f"{key}/r{again:06d}"
 
 
 def child_seed(*parts: int) -> int:

@@ -61,10 +61,15 @@ class Ledger:
         return len(self.keys)
 
     def add(self, keys: Sequence[str], errors: np.ndarray, *, held_out: Sequence[bool] | None = None) -> None:
-        """Append structures with their current errors."""
-        self.keys.extend(keys)
-        self.errors.extend(np.asarray(errors, dtype=float).tolist())
-        self.held_out.extend(held_out if held_out is not None else [False] * len(keys))
+        """Append structures with their current errors; of those that are there already the errors are renewed."""
+        known = set(self.keys)
+        new = [n for n, key in enumerate(keys) if key not in known]
+        self.keys.extend(keys[n] for n in new)
+        self.errors.extend(np.asarray(errors, dtype=float)[new].tolist())
+        self.held_out.extend(held_out[n] if held_out is not None else False for n in new)
+        again = [n for n, key in enumerate(keys) if key in known]
+        if again:
+            self.refresh([keys[n] for n in again], np.asarray(errors)[again])
 
     def learn_waiting(self, keys: Sequence[str]) -> None:
         """Append labels that were waiting, with errors that are not known yet.

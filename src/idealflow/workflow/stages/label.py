@@ -31,11 +31,12 @@ from idealflow.storage import ArtifactStore
 from idealflow.workflow.frames.encode import load_frame, to_atoms, to_stored
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.job_store import current_store
-from idealflow.workflow.jobs.keys import former_key, is_key_of, request_key, settings_key, stage_uuid
+from idealflow.workflow.jobs.keys import former_key, is_key_of, settings_key, stage_uuid
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import Arguments, artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.labellers import StaticLabeller, labeller_from_settings, vasp_labeller
 from idealflow.workflow.stages import alone
+from idealflow.workflow.stages.asked_again import key_at
 
 __all__ = ["LabelMaker"]
 
@@ -176,7 +177,7 @@ class LabelMaker(StableName, Maker):
         return SubstructureDoc(
             **stamp() | label | asked,
             uuid=current_uuid(),
-            request_key=request_key(context.campaign, *place),
+            request_key=key_at(current_store(), context, place, label["geometry_key"]),
             relaxation_uuid=stage_uuid(context.campaign, context.round, "relax", *place),
             uncertainty=subject.centre_uncertainty,
             shell_uncertainty=subject.uncertainty_after,
