@@ -58,17 +58,24 @@ def helpful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("helpful")
-def test_an_atom_that_is_asked_for_again_is_learned_once(tmp_path: Path) -> None:
-    """A changed crop lifts the quarantine, so that the present frame asks again, under the same request key."""
+@pytest.mark.parametrize("other_cell", [True, False])
+def test_an_atom_that_is_asked_for_again_is_learned_once_for_each_cell(other_cell: bool, tmp_path: Path) -> None:
+    """Changed settings lift the quarantine, so that the present frame asks again; another cell has a key with its round."""
     waiting = run_until_refused(tmp_path).waiting
-    state, campaign = tiny.run(tmp_path, crop={"max_atoms": 89}, **SHORT)
-    again = [doc for doc in campaign.updates()[1:] if set(doc.accepted) & set(waiting)]
-    assert {doc.decision for doc in again} == {"accepted"}
+    slower = {"labeller": {"calculator": tiny.EMT, "reference": "EMT", "time_limit_s": 7.0}}  # gives the same labels
+    state, campaign = tiny.run(tmp_path, **{"crop": {"max_atoms": 89}} if other_cell else {"label": slower}, **SHORT)
+    docs = [doc for doc in campaign.updates()[1:] if any(key.startswith(tuple(waiting)) for key in doc.accepted)]
+    asked = {key for doc in docs for key in doc.accepted if key.startswith(tuple(waiting))}
+    assert {doc.decision for doc in docs} == {"accepted"}
+    assert {key.count("/r") for key in asked} == {int(other_cell)}
     ledger = ledger_of(state)
     learned = [key for doc in [*campaign.updates(), *campaign.consolidations()] for key in doc.learned]
     assert len(set(ledger.keys)) == len(ledger.keys)
     assert len(set(learned)) == len(learned)
-    assert set(waiting) <= set(ledger.keys)
+    assert asked | set(waiting) <= set(ledger.keys)
+    assert len({doc.geometry_key for doc in campaign.substructures()}) == len(
+        {doc.request_key for doc in campaign.substructures()}
+    )
 
 
 @pytest.mark.usefixtures("helpful")

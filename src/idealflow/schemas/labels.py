@@ -41,7 +41,7 @@ class LabelledDoc(InRound):
         default=None, description="request key of the label of another method in whose place training uses it"
     )
     request_key: str = Field(
-        description="campaign, walker, step, parent atom, attempt: who asked; and the round, if another cell of the place had a label"
+        description="campaign, walker, step, parent atom, attempt: who asked; and the round where another had a label"
     )
     geometry_key: Annotated[str | None, BeforeValidator(lambda key: key or None)] = Field(
         description="hash of coordinates, cell, species and label settings: what was asked; None if there was nothing to label"
