@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator
 from jobflow import Maker
 from pydantic import Field
 
-from idealflow.core import ScreenedFrame, Uncertainty
 from idealflow.core.dynamics import (
-    CheckOutcome,
     Checkpoint,
     Limits,
     MDState,
@@ -26,7 +21,6 @@ from idealflow.core.dynamics import (
     SegmentChecks,
     SegmentEnds,
     SegmentFiles,
-    SegmentResult,
     get_sampler,
     md_segment,
 )
@@ -34,22 +28,24 @@ from idealflow.core.fixed_atoms import fixed_directions, set_fixed
 from idealflow.errors import InputError, OtherSegmentError
 from idealflow.former_names import formerly
 from idealflow.schemas import (
-    Artifact,
     LearnerFiles,
     LearnerVersion,
     SegmentDoc,
     StageContext,
-    UnknownAtoms,
     WalkerState,
 )
-from idealflow.storage import ArtifactStore
-from idealflow.workflow.frames.encode import save_frame
-from idealflow.workflow.frames.screened import save_screened
 from idealflow.workflow.jobs.identity import StableName
 from idealflow.workflow.jobs.progress import Progress, emit
 from idealflow.workflow.jobs.stage import artifact_store, current_uuid, stage, stamp, work_directory
 from idealflow.workflow.learner.version import load_force_field_artifact, load_uncertainty_artifact
 from idealflow.workflow.stages import alone
+from idealflow.workflow.stages.segment_screens import (
+    Watch,
+    frame_to_screen,
+    passed_before,
+    stored_screen,
+    unknown_atoms,
+)
 
 __all__ = ["MDSegmentMaker"]
 
@@ -230,7 +226,7 @@ class MDSegmentMaker(StableName, Maker):
         plan = self.plan()
         calculator = load_force_field_artifact(store, learner).calculator()
         uncertainty = None if learner.uncertainty is None else load_uncertainty_artifact(store, learner)
-        watch = _Watch(uncertainty, threshold, plan, walker.walker, _passed(walker, learner, threshold))
+        watch = Watch(uncertainty, threshold, plan, walker.walker, passed_before(walker, learner, threshold))
         trajectory = directory / "trajectory.idf"
         run = partial(
             md_segment,
@@ -274,16 +270,16 @@ class MDSegmentMaker(StableName, Maker):
             )
             directory = work_directory(context, "segment", fresh=True)
             result = run()
-        result = _last_frame_checked(result, watch)
+        result = watch.finished(result)
         end_state = result.state.save(directory / "end.npz")
 
         unknown = None
         if threshold is None and watched is not None and uncertainty is not None:
-            unknown = _unknown(uncertainty, result.state, watched, walker.walker)
+            unknown = unknown_atoms(uncertainty, result.state, watched, walker.walker)
 
         end = store.put_file(end_state, suffix=".npz")
         n_before = walker.n_blow_ups if walker.blow_up_step == result.state.step else 0
-        frame, frame_step, pulled = _screened_frame(store, end, result, calculator, n_before)
+        frame, frame_step, pulled = frame_to_screen(store, end, result, calculator, n_before)
         doc = SegmentDoc(
             uuid=current_uuid(),
             walker=walker.walker,
@@ -297,7 +293,7 @@ class MDSegmentMaker(StableName, Maker):
             frame=frame,
             frame_step=frame_step,
             pulled=pulled,
-            screened=_stored_screen(store, result, threshold),
+            screened=stored_screen(store, result, threshold),
             trajectory=store.put_file(trajectory, suffix=".idf") if result.n_frames else None,
             unknown=unknown,
             log={name: [float(row[name]) for row in result.log] for name in _COLUMNS},
@@ -305,50 +301,6 @@ class MDSegmentMaker(StableName, Maker):
         )
         shutil.rmtree(directory)
         return doc
-
-
-class _Watch:
-    """Screens frames for md_segment and reports progress."""
-
-    def __init__(
-        self,
-        uncertainty: Uncertainty | None,
-        threshold: float | None,
-        plan: Schedule,
-        walker: int,
-        passed: tuple[int, float] | None,
-    ) -> None:
-        self.uncertainty = uncertainty
-        self.passed = passed
-        self.threshold = threshold
-        self.plan = plan
-        self.walker = walker
-        self.latest: float | None = None
-
-    def check(self, atoms: Atoms, step: int) -> CheckOutcome:
-        """Stop at the first frame in which an uncovered atom is above the threshold."""
-        if self.threshold is None or self.uncertainty is None:
-            return CheckOutcome(stop=False)
-        if self.passed is not None and step == self.passed[0]:
-            self.latest = self.passed[1]
-            return CheckOutcome(stop=False, max_uncertainty=self.latest)
-        screened = ScreenedFrame.of(self.uncertainty, atoms, self.threshold, max_centres=1)
-        self.latest = float(screened.values.max())
-        return CheckOutcome(stop=bool(screened.triggering.any()), max_uncertainty=self.latest, data=screened)
-
-    def on_step(self, row: Mapping[str, float]) -> None:
-        """Report a row of the segment's log."""
-        emit(
-            Progress(
-                "segment",
-                walker=self.walker,
-                step=int(row["step"]),
-                n_steps=self.plan.n_steps,
-                temperature=row["temperature"],
-                uncertainty=self.latest,
-                threshold=self.threshold,
-            )
-        )
 
 
 def saved_every(n_atoms: int, check_interval: int) -> int | None:
@@ -360,65 +312,3 @@ def saved_every(n_atoms: int, check_interval: int) -> int | None:
     (5, None)
     """
     return check_interval if n_atoms >= _LARGE else None
-
-
-def _passed(
-    walker: WalkerState, learner: LearnerVersion | LearnerFiles, threshold: float | None
-) -> tuple[int, float] | None:
-    """Step of a frame that this uncertainty and threshold have let pass already, and its highest uncertainty."""
-    by = walker.screened
-    if by is None or learner.uncertainty is None or by.threshold != threshold:
-        return None
-    return (walker.step, by.max_uncertainty) if by.uncertainty == learner.uncertainty.sha256 else None
-
-
-def _stored_screen(store: ArtifactStore, result: SegmentResult, threshold: float | None) -> Artifact | None:
-    """Store what the last check found, for the screen of the same frame."""
-    if result.reason == "blow_up" or result.check is None or threshold is None:
-        return None
-    screened = result.check.data
-    return save_screened(store, screened, threshold) if isinstance(screened, ScreenedFrame) else None
-
-
-def _unknown(uncertainty: Uncertainty, state: MDState, threshold: float, walker: int) -> UnknownAtoms | None:
-    """What is new in the last frame of a segment of a campaign that does not learn; the user is told."""
-    screened = ScreenedFrame.of(uncertainty, state.atoms(), threshold, max_centres=1)
-    if not screened.triggering.any():
-        return None
-    found = UnknownAtoms(
-        n_atoms=int(screened.triggering.sum()),
-        of=state.n_atoms,
-        max_uncertainty=float(screened.values.max()),
-        threshold=threshold,
-    )
-    emit(Progress("segment", walker=walker, message=found.told(walker, state.step)))
-    return found
-
-
-def _last_frame_checked(result: SegmentResult, watch: _Watch) -> SegmentResult:
-    """Screen the schedule's last frame, too, if its step is no multiple of the check interval."""
-    if result.reason != "schedule_end" or result.check is not None:
-        return result
-    outcome = watch.check(result.state.atoms(), result.state.step)
-    return replace(result, check=outcome, reason="triggered" if outcome.stop else "schedule_end")
-
-
-def _screened_frame(
-    store: ArtifactStore, end: Artifact, result: SegmentResult, calculator: Calculator, n_before: int
-) -> tuple[Artifact, int, int | None]:
-    """Choose the frame to be screened, with its step: the last one, or after a blow-up one at the largest force since then.
-
-    The frame before that force is the one in which something is new and nothing has happened yet; after every other blow-up in a
-    row it is the frame with the force itself, which the reference may have, too. Returned is also the atom that had the force.
-    """
-    if result.reason != "blow_up" or not result.suspect_frames:
-        return end, result.state.step, None
-    free = ~fixed_directions(result.state.atoms())
-    largest = []
-    for atoms in result.suspect_frames:
-        probe = atoms.copy()
-        probe.calc = calculator
-        largest.append(np.nan_to_num(np.linalg.norm(probe.get_forces() * free, axis=1), nan=np.inf))
-    worst = int(np.argmax([forces.max() for forces in largest]))
-    chosen = result.suspect_frames[max(0, worst - 1) if n_before % 2 == 0 else worst]
-    return save_frame(store, chosen), int(chosen.info["step"]), int(largest[worst].argmax())
