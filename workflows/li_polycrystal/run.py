@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workbench import grains, melting
+from workbench import grain_fronts, grains, melting
 from workbench.snap import lithium_snap
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
@@ -21,10 +21,18 @@ PARTS = ("ancestry", "course", "labels", "errors", "reduced", "liquid")
 #: melt by model and reference, and frames of 20 fs that it settles
 SIZES = {"quick": (6, 6, 300, 5), "paper": (20, 600, 2000, 25), "million": (2, 0, 0, 0)}
 
+#: a perfect crystal to compare with; temperature at which a front is looked at, K, and steps of warming up and of holding it
+PERFECT = {"element": "Li", "crystal": "bcc", "a": 3.506, "cubic": True, "repeat": 10}
+FRONT = (520.0, 4000, 30000)
+
 
 def main() -> None:
     arguments = read_arguments(
-        HERE, "Lithium: a polycrystal melts from its boundaries.", SIZES, PARTS, ["slices", "middle", "reports"]
+        HERE,
+        "Lithium: a polycrystal melts from its boundaries.",
+        SIZES,
+        PARTS,
+        ["slices", "middle", "front", "reports"],
     )
     n_frames, n_compared, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
@@ -37,6 +45,7 @@ def main() -> None:
         "reduced": lambda: {"reduced": grains.reduced(chain, folder, n_compared)},
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
         "middle": lambda: {"middle": grains.middle(chain, lithium_snap())},
+        "front": lambda: grain_fronts.front(chain, folder, PERFECT, *FRONT),
         "slices": lambda: {"slices": grains.slices(chain)},
         "reports": lambda: keep_reports(chain, arguments),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from idealflow.analysis import local_phases
-from idealflow.core.dynamics import Checkpoint, MDState, Schedule, SegmentFiles, Trajectory, get_sampler, md_segment
+from idealflow.core.dynamics import (
+    Checkpoint,
+    MDState,
+    Schedule,
+    SegmentFiles,
+    Stage,
+    Trajectory,
+    get_sampler,
+    md_segment,
+)
 from idealflow.forcefields import get_force_field
 from idealflow.provenance import CampaignChain
 from idealflow.workflow.drivers.comparing import label_frames
@@ -36,13 +46,18 @@ def depths(atoms: Atoms, phase: str = "bcc") -> NDArray[np.float64]:
     return found
 
 
+def parts_of(deep: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
+    """Which atoms are in each range of :data:`DEPTHS`, by their depths."""
+    return [(deep >= low) & (deep < high) for low, high in pairwise(DEPTHS)]
+
+
 def melting(chain: CampaignChain, phase: str = "bcc") -> Rows:
     """The course of the run, with the share of atoms in the phase: of all, and by how deep in a grain they were at rest.
 
     At rest is the last frame of the first stage of the schedule.
     """
-    deep = depths(_at(chain, maker_of(chain[-1]).segment.schedule[0]["steps"]), phase)
-    parts = [(deep >= low) & (deep < high) for low, high in pairwise(DEPTHS)]
+    deep = depths(at_rest(chain), phase)
+    parts = parts_of(deep)
 
     def shares(atoms: Atoms, _first: Atoms) -> dict[str, Any]:
         solid = local_phases(atoms) == phase
@@ -63,21 +78,19 @@ def slices(chain: CampaignChain, thick: float = 4.0, phase: str = "bcc") -> Rows
     frames, asked = campaign.trajectory(), campaign.substructures(state="accepted")
     rows: Rows = []
     for atoms in (frames[0], frames[-1]):
-        inside = np.mod(atoms.positions, atoms.cell.lengths())
-        layer, solid = inside[:, 2] < thick, local_phases(atoms) == phase
         step = int(atoms.info["step"])
-        centres = [doc.atom for doc in asked if doc.step <= step and layer[doc.atom]]
-        rows.append(
-            {
-                "step": step,
-                "time_fs": float(atoms.info["time_fs"]),
-                **{
-                    name: np.round(inside[which][:, :2], 1).tolist()
-                    for name, which in (("crystal", layer & solid), ("other", layer & ~solid), ("labelled", centres))
-                },
-            }
-        )
+        about = {"step": step, "time_fs": float(atoms.info["time_fs"])}
+        rows.append(about | layer(atoms, thick, phase, [doc.atom for doc in asked if doc.step <= step]))
     return rows
+
+
+def layer(atoms: Atoms, thick: float = 4.0, phase: str = "bcc", labelled: Sequence[int] = ()) -> dict[str, Any]:
+    """Places (x, y), Å, of the atoms of the lowest layer, so many Å thick: in the phase, in none, labelled ones."""
+    inside = np.mod(atoms.positions, atoms.cell.lengths())
+    low, solid = inside[:, 2] < thick, local_phases(atoms) == phase
+    centres = [atom for atom in labelled if low[atom]]
+    sorts = (("crystal", low & solid), ("other", low & ~solid), ("labelled", centres))
+    return {name: np.round(inside[which][:, :2], 1).tolist() for name, which in sorts}
 
 
 def middle(chain: CampaignChain, reference: Calculator, edge: float = 50.0, margin: float = 11.0) -> Rows:
@@ -131,23 +144,35 @@ def melted_again(chain: CampaignChain, folder: Path, n_frames: int, interval: in
     """
     if n_frames == 0:
         return []
-    segment, files = maker_of(chain[-1]).segment, folder / "again"
-    rest, *between, end = segment.plan().stages
+    _, *between, end = maker_of(chain[-1]).segment.plan().stages
     held = replace(end, steps=n_frames * interval - sum(stage.steps for stage in between))
+    start = MDState.initial(at_rest(chain), temperature=None, seed=1)
+    return list(moved(chain, folder / "again", start, [*between, held], interval))[1:]
+
+
+def moved(
+    chain: CampaignChain, files: Path, start: MDState, stages: Sequence[Stage], interval: int, stored: str = "exact"
+) -> Trajectory:
+    """Frames of a run by the last model without learning, so many steps apart, by the campaign's sampler."""
     result = md_segment(
         chain.last_model().calculator(),
-        MDState.initial(_at(chain, rest.steps), temperature=None, seed=1),
-        schedule=Schedule([*between, held]),
-        sampler=get_sampler(**segment.sampler),
+        start,
+        schedule=Schedule(stages),
+        sampler=get_sampler(**maker_of(chain[-1]).segment.sampler),
         check_interval=interval,
-        files=SegmentFiles(trajectory=files.with_suffix(".idf"), checkpoint=Checkpoint(files.with_suffix(".npz"))),
+        files=SegmentFiles(
+            trajectory=files.with_suffix(".idf"),
+            trajectory_format=stored,
+            checkpoint=Checkpoint(files.with_suffix(".npz")),
+        ),
     )
     if result.reason != "schedule_end":
-        raise SystemExit(f"the melting by the last model ended early: {result.detail or result.reason}")
-    return list(Trajectory(files.with_suffix(".idf")))[1:]
+        raise SystemExit(f"{files.name}, by the last model, ended early: {result.detail or result.reason}")
+    return Trajectory(files.with_suffix(".idf"))
 
 
-def _at(chain: CampaignChain, step: int) -> Atoms:
-    """The last stored frame of the run up to a step."""
-    frames = (atoms for atoms in chain[-1].trajectory() if int(atoms.info["step"]) <= step)
+def at_rest(chain: CampaignChain) -> Atoms:
+    """The last stored frame of the first stage of the schedule."""
+    rests = maker_of(chain[-1]).segment.schedule[0]["steps"]
+    frames = (atoms for atoms in chain[-1].trajectory() if int(atoms.info["step"]) <= rests)
     return max(frames, key=lambda atoms: int(atoms.info["step"]))
