@@ -23,35 +23,13 @@ from ase.io import read
 
 from idealflow.analysis import map_environments
 from idealflow.core import SOAP
-from workbench.ablation_tables import errors_of, objective_table, read_runs, report
+from workbench.ablation_figure import COLOURS, errors_figure
+from workbench.ablation_tables import objective_table, read_runs, report
 from workbench.runs import frames_of
 from workbench.systems import SYSTEMS
 
-COLOURS = {"frame": "#999999", "vacuum": "#c44e52", "crop": "#dd8452", "paper": "#8172b3", "ides": "#2a7f62"}
 MAPPED = ("vacuum", "crop", "paper", "ides")
 MOST_POINTS = 1500
-
-
-def draw_errors(systems: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Bars of the arms' errors, one pair of panels for energies and forces."""
-    figure, axes = plt.subplots(2, 1, figsize=(1.6 + 1.7 * len(systems), 5.6), sharex=True, constrained_layout=True)
-    for place, runs in enumerate(systems.values()):
-        shown = [name for name in COLOURS if name in runs[0]["arms"]]
-        for k, name in enumerate(shown):
-            pairs = np.array([errors_of(run["arms"][name]) for run in runs])
-            for axis, values in zip(axes, pairs.T, strict=True):
-                where = place + 0.8 * (k - (len(shown) - 1) / 2) / len(shown)
-                axis.bar(
-                    where, values.mean(), 0.8 / len(shown), color=COLOURS[name], label=name if place == 0 else None
-                )
-                axis.plot([where, where], [values.min(), values.max()], color="black", lw=1)
-    for axis, label in zip(axes, ("energy error, meV/atom", "force error, meV/Å"), strict=True):
-        axis.set_yscale("log")
-        axis.set_ylabel(label)
-    axes[0].legend(ncols=5, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 1.2), frameon=False)
-    axes[1].set_xticks(range(len(systems)), list(systems))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def draw_environments(systems: dict[str, list[dict[str, Any]]], out: Path, path: Path, method: str) -> None:
@@ -100,7 +78,7 @@ def main() -> None:
     for runs in systems.values():
         print(f"\n### {runs[0]['title']}\n\n{report(runs)}")
     print(f"\n### Objectives: energy and force errors, meV/atom / meV/Å\n\n{objective_table(systems)}")
-    draw_errors(systems, args.out / "errors.png")
+    errors_figure(systems).savefig(args.out / "errors.png", dpi=150)
     print(f"\nfigure: {args.out / 'errors.png'}")
     mapped = {
         name: runs for name, runs in systems.items() if all(path.exists() for path in drawn(args.out, name, runs))

@@ -32,7 +32,7 @@ def main() -> None:
         "Lithium: a polycrystal melts from its boundaries.",
         SIZES,
         PARTS,
-        ["slices", "middle", "front", "reports"],
+        ["slices", "middle", "front", "curves", "reports"],
     )
     n_frames, n_compared, steps, settle = SIZES[arguments.size]
     folder = arguments.folder
@@ -46,6 +46,7 @@ def main() -> None:
         "liquid": lambda: melting.liquid(chain, folder, 600.0, steps, settle),
         "middle": lambda: {"middle": grains.middle(chain, lithium_snap())},
         "front": lambda: grain_fronts.front(chain, folder, PERFECT, *FRONT),
+        "curves": lambda: {"curves": grains.curves(chain)},
         "slices": lambda: {"slices": grains.slices(chain)},
         "reports": lambda: keep_reports(chain, arguments),
     }

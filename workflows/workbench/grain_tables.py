@@ -87,6 +87,46 @@ def rdf_figure(size: str) -> Figure:
     return figure
 
 
+def curves_figure(size: str) -> Figure:
+    """Radial distribution functions of the run: at rest, while it melts, and at the end."""
+    figure, (axes,) = of_melting.stacked(1, (5.0, 3.2))
+    rows = kept(size)["curves"]
+    radii = [row["r"] for row in rows]
+    for name, colour, said in (
+        ("rest", "C0", "at rest, 100 K"), ("melting", "C1", "the first 0.5 ps at 600 K"), ("end", "C3", "at the end"),
+    ):  # fmt: skip
+        axes.plot(radii, [row[name] for row in rows], color=colour, lw=1.2, label=said)
+    axes.set(xlabel="r, Å", ylabel="g(r)", xlim=(1.5, 8.0))
+    axes.legend(frameon=False)
+    return figure
+
+
+def front_figure(size: str) -> Figure:
+    """Share of atoms in bcc by depth below the boundaries, against time, of the run below the limit of superheating."""
+    figure, (axes,) = of_melting.stacked(1, (6.5, 3.4))
+    rows, (perfect,) = kept(size)["front"], kept(size)["front_perfect"]
+    times = [row["time_ps"] for row in rows]
+    axes.plot(times, [row["crystal"] for row in rows], color="k", lw=1.6, label="all atoms")
+    for number, name in enumerate(depth_names()):
+        axes.plot(times, [row[f"depth_{number}"] for row in rows], color=f"C{number}", lw=1, label=name)
+    axes.axhline(perfect["crystal"], color="grey", lw=0.8, ls="--", label="a perfect crystal at 520 K")
+    axes.set(xlabel="time, ps", ylabel="share of atoms in bcc", ylim=(-0.03, 1.05))
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def layers_figure(size: str) -> Figure:
+    """A layer of the polycrystal at three times of that run."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.0, 4.0), layout="constrained")
+    for axis, row in zip(figure.subplots(1, 3, sharey=True), kept(size)["front_layers"], strict=True):
+        for name, colour in (("crystal", "#9fb4cc"), ("other", "#c8502d")):
+            axis.scatter(*(np.array(row[name], dtype=float).reshape(-1, 2) / 10.0).T, s=22, color=colour, linewidths=0)
+        axis.set(xlabel="x, nm", ylabel="y, nm", aspect="equal", title=f"{row['time_ps']:.1f} ps")
+    return figure
+
+
 def value(part: str, name: str, size: str) -> str:
     """A number: of the first row of a part, `ancestry n_own_labels`; or where the share of crystal began and ended."""
     if part == "crystal":
@@ -126,4 +166,11 @@ TABLES: dict[str, Callable[[str], str]] = {
     "middle": middle,
     "liquid": lambda size: of_melting.liquid_runs(kept(size)["liquid"]),
 }
-FIGURES: dict[str, Callable[[str], Figure]] = {"course": course_figure, "rdf": rdf_figure, "slices": slices_figure}
+FIGURES: dict[str, Callable[[str], Figure]] = {
+    "course": course_figure,
+    "rdf": rdf_figure,
+    "curves": curves_figure,
+    "front": front_figure,
+    "layers": layers_figure,
+    "slices": slices_figure,
+}

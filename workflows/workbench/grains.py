@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from idealflow.analysis import local_phases
+from idealflow.analysis import local_phases, rdf
 from idealflow.core.dynamics import (
     Checkpoint,
     MDState,
@@ -82,6 +82,22 @@ def slices(chain: CampaignChain, thick: float = 4.0, phase: str = "bcc") -> Rows
         about = {"step": step, "time_fs": float(atoms.info["time_fs"])}
         rows.append(about | layer(atoms, thick, phase, [doc.atom for doc in asked if doc.step <= step]))
     return rows
+
+
+def curves(chain: CampaignChain) -> Rows:
+    """Radial distribution functions of the run by its own models: at rest, half a picosecond into the hold, and at the end."""
+    campaign = chain[-1]
+    frames, plan = campaign.trajectory(), maker_of(campaign).segment.plan()
+    rests, heated = plan.stages[0].steps, sum(stage.steps for stage in plan.stages[:-1])
+    steps = [int(atoms.info["step"]) for atoms in frames]
+    parts = {
+        "rest": [n for n, step in enumerate(steps) if step <= rests][-5:],
+        "melting": [n for n, step in enumerate(steps) if heated < step <= heated + 500],
+        "end": list(range(len(frames)))[-20:],
+    }
+    found = {name: rdf([frames[n] for n in which], r_max=8.0, n_bins=160) for name, which in parts.items()}
+    radii = found["rest"].r
+    return [{"r": float(r)} | {name: float(one.g[n]) for name, one in found.items()} for n, r in enumerate(radii)]
 
 
 def layer(atoms: Atoms, thick: float = 4.0, phase: str = "bcc", labelled: Sequence[int] = ()) -> dict[str, Any]:

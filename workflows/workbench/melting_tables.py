@@ -240,12 +240,13 @@ def liquid_runs(measured: list[dict[str, Any]]) -> str:
 
 
 def jumps(found_jumps: list[dict[str, Any]]) -> str:
-    """Where density and energy jump in the scan of temperatures, K, and how clearly."""
-    heads = ["", "atoms", "by the density", "by the energy"]
+    """Where density and energy jump in the scan of temperatures, K; in brackets how clearly, and by how much."""
+    units = {"density": ("g/cm³", 3), "energy": ("meV/atom", 0)}
+    heads = ["", "atoms", *(f"by the {what} (clarity; {unit})" for what, (unit, _) in units.items())]
     found: dict[tuple[str, int], list[str]] = {}
     for row in found_jumps:
         place = f"{row['temperature']:.0f} ± {row['uncertainty']:.0f}" if row["significance"] >= CLEAR else "none"
-        cell = f"{place} ({row['significance']:.1f})"
+        cell = f"{place} ({row['significance']:.1f}; {row['size']:+.{units[row['what']][1]}f})"
         found.setdefault((row["by"], row["n_atoms"]), []).append(cell)
     rows = [[SOURCES[by], str(n), *reversed(cells)] for (by, n), cells in found.items()]
     return markdown(heads, rows)

@@ -50,16 +50,18 @@ def decline(size: str) -> str:
     for row in kept(size)["ancestry"]:
         asked = [cell["step"] for cell in kept(size)["cells"] if cell["campaign"] == row["campaign"]]
         if not asked:
-            rows.append([row["campaign"], "–", *["–"] * 5])
+            rows.append([row["campaign"], "–", *["–"] * 7])
             continue
         first = min(asked)
         counts = [str(sum(first + k * window <= step < first + (k + 1) * window for step in asked)) for k in range(5)]
         lived = [first + k * window < row["n_steps"] for k in range(5)]
         counts = [count if alive else "" for count, alive in zip(counts, lived, strict=True)]
+        ends = first + 5 * window
+        counts.append(str(sum(step >= ends for step in asked)) if ends < row["n_steps"] else "")
         rate = 1000 * len(asked) / (row["n_steps"] - first)
-        rows.append([row["campaign"], thousands(first), *counts, f"{rate:.1f}"])
+        rows.append([row["campaign"], thousands(first), *counts, thousands(max(asked)), f"{rate:.1f}"])
     spans = [f"{k * window}–{(k + 1) * window}" for k in range(5)]
-    return markdown(["", "first label at step", *spans, "per 1 000 steps"], rows)
+    return markdown(["", "first label at step", *spans, "later", "last label at step", "per 1 000 steps"], rows)
 
 
 def cells(size: str) -> str:

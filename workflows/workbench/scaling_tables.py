@@ -1,12 +1,15 @@
-"""Tables of label time against size, in Markdown, from the lines that the scripts of scaling/ wrote."""
+"""Tables, in Markdown, and figure of label time against size, from the lines that the scripts of scaling/ wrote."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.power_law import SMALLEST, PowerLaw, frames_law
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Lines = list[dict[str, Any]]
 
@@ -43,3 +46,23 @@ def acceleration_table(frames: Lines, substructures: Lines, per_frame: float) ->
             f"| {law(n) / (entry['label_core_s'] * per_frame):.2g} |"
         )
     return "\n".join(lines)
+
+
+def times_figure(frames: Lines, substructures: Lines) -> Figure:
+    """Whole frames, their fit and its extrapolation, and substructures: core-seconds against the atoms of the frame."""
+    from matplotlib.figure import Figure
+
+    law = frames_law(frames)
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+    axes = figure.subplots()
+    measured = np.array([[entry["n_atoms"], entry["core_seconds"]] for entry in frames])
+    largest = measured[:, 0].max()
+    inside, beyond = np.geomspace(SMALLEST, largest, 20), np.geomspace(largest, 1e6, 20)
+    axes.loglog(*measured.T, "o", color="C0", label="whole frame, measured")
+    axes.loglog(inside, [law(n) for n in inside], "-", color="C0", label=f"fit, N^{law.exponent:.2f}")
+    axes.loglog(beyond, [law(n) for n in beyond], ":", color="C0", label="extrapolated")
+    small = np.array([[entry["n_atoms"], entry["label_core_s"]] for entry in substructures])
+    axes.loglog(*small.T, "s", color="C3", label="substructure, measured")
+    axes.set(xlabel="atoms in the frame", ylabel="core-seconds of a label")
+    axes.legend(frameon=False, fontsize=8)
+    return figure

@@ -33,6 +33,7 @@ from workbench import (
 from workbench import detection_tables as detection
 from workbench import looking_tables as looking
 from workbench import measured_tables as measured
+from workbench.ablation_figure import errors_figure
 from workbench.ablation_tables import (
     campaign_table,
     errors_of,
@@ -47,7 +48,7 @@ from workbench.ablation_tables import (
 )
 from workbench.markdown import digits, markdown, thousands
 from workbench.power_law import frames_law, read
-from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table
+from workbench.scaling_tables import acceleration_table, exponents_table, sizes_table, times_figure
 from workbench.systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -423,6 +424,8 @@ TABLES: dict[str, Callable[..., str]] = {
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     "surface-cells": surface_tables.cells_figure,
+    "scaling-times": lambda: times_figure(scaling_lines("frames"), scaling_lines("substructures")),
+    "ablation-errors": lambda: errors_figure(systems_in(".")),
     "li-melting": lambda part, size: melting_tables.FIGURES[part](size),
     "alumina": lambda part, size: oxide_tables.FIGURES[part](size),
     "cuau-order": lambda part, size: ordering_tables.FIGURES[part](size),

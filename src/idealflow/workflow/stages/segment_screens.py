@@ -96,7 +96,17 @@ class Watch:
 def passed_before(
     walker: WalkerState, learner: LearnerVersion | LearnerFiles, threshold: float | None
 ) -> tuple[int, float] | None:
-    """Step of a frame that this uncertainty and threshold have let pass already, and its highest uncertainty."""
+    """Step of a frame that this uncertainty and threshold have let pass already, and its highest uncertainty.
+
+    Examples
+    --------
+    Under another threshold the last frame of a campaign would be screened again:
+
+    >>> from idealflow.provenance import sample_campaign
+    >>> state = sample_campaign().state()
+    >>> passed_before(state.walkers[0], state.learner, state.threshold / 2) is None
+    True
+    """
     by = walker.screened
     if by is None or learner.uncertainty is None or by.threshold != threshold:
         return None
@@ -104,7 +114,20 @@ def passed_before(
 
 
 def stored_screen(store: ArtifactStore, result: SegmentResult, threshold: float | None) -> Artifact | None:
-    """Store what the last check found, for the screen of the same frame."""
+    """Store what the last check found, for the screen of the same frame.
+
+    Examples
+    --------
+    Nothing was found where nothing was screened:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Stage, md_segment
+    >>> start, plan = MDState.initial(bulk("Cu", cubic=True), 300.0, seed=1), Schedule([Stage("hold", 300.0, steps=5)])
+    >>> result = md_segment(EMT(), start, schedule=plan, check_interval=5)
+    >>> stored_screen(ArtifactStore("artifacts"), result, threshold=None) is None
+    True
+    """
     if result.reason == "blow_up" or result.check is None or threshold is None:
         return None
     screened = result.check.data
@@ -112,7 +135,19 @@ def stored_screen(store: ArtifactStore, result: SegmentResult, threshold: float 
 
 
 def unknown_atoms(uncertainty: Uncertainty, state: MDState, threshold: float, walker: int) -> UnknownAtoms | None:
-    """What is new in the last frame of a segment of a campaign that does not learn; the user is told."""
+    """What is new in the last frame of a segment of a campaign that does not learn; the user is told.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from idealflow.core import SOAP, UncertaintyModel
+    >>> cells = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7)]
+    >>> uncertainty = UncertaintyModel.fit(cells, SOAP(["Cu"], r_cut=3.0, n_max=3, l_max=3, sigma=0.3))
+    >>> squeezed = MDState.initial(bulk("Cu", a=2.5, cubic=True), 300.0, seed=1)
+    >>> found = unknown_atoms(uncertainty, squeezed, threshold=10.0, walker=0)
+    >>> found.n_atoms, found.of
+    (4, 4)
+    """
     screened = ScreenedFrame.of(uncertainty, state.atoms(), threshold, max_centres=1)
     if not screened.triggering.any():
         return None
@@ -133,6 +168,19 @@ def frame_to_screen(
 
     The frame before that force is the one in which something is new and nothing has happened yet; after every other blow-up in a
     row it is the frame with the force itself, which the reference may have, too. Returned is also the atom that had the force.
+
+    Examples
+    --------
+    Nothing blew up:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from idealflow.core.dynamics import Stage, md_segment
+    >>> start, plan = MDState.initial(bulk("Cu", cubic=True), 300.0, seed=1), Schedule([Stage("hold", 300.0, steps=5)])
+    >>> result = md_segment(EMT(), start, schedule=plan, check_interval=5)
+    >>> end = Artifact(path="end.npz", sha256="0" * 64, size=0)
+    >>> frame_to_screen(ArtifactStore("artifacts"), end, result, EMT(), n_before=0) == (end, 5, None)
+    True
     """
     if result.reason != "blow_up" or not result.suspect_frames:
         return end, result.state.step, None
