@@ -31,4 +31,5 @@ def errors_figure(systems: dict[str, list[dict[str, Any]]]) -> Figure:
         axis.set_ylabel(label)
     axes[0].legend(ncols=5, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 1.2), frameon=False)
     axes[1].set_xticks(range(len(systems)), list(systems))
+    axes[1].set_xlabel("system")
     return figure
