@@ -40,7 +40,9 @@ from idealflow.workflow.campaign.state import next_action
 from idealflow.workflow.frames.encode import to_atoms
 from idealflow.workflow.jobs.keys import settings_key, stage_uuid
 from idealflow.workflow.jobs.stage import named
-from idealflow.workflow.stages.round_labels import substructures_of
+from idealflow.workflow.learner.ledger import Ledger
+from idealflow.workflow.stages.asked_again import key_at
+from idealflow.workflow.stages.round_labels import collect, substructures_of
 from support import tiny
 
 KINDS = {
@@ -260,6 +262,35 @@ def test_another_cell_at_a_place_that_was_labelled_has_a_key_of_its_own(labelled
     assert keys == [first, f"{first}/r{number + 1:06d}"] * 2
     found = substructures_of(labelled.store, "tiny", keys)
     assert [doc.structure == moved for doc in found] == [False, True]
+
+
+def test_a_late_label_of_the_same_cell_is_learned_once(labelled: Round) -> None:
+    """The first was lost, the cell is asked for once more, and both arrive in the same round."""
+    number, place = labelled.context.round, labelled.substructure
+    for later in (0, 1):
+        context = labelled.context.model_copy(update={"round": number + later})
+        labelled.again(named(labelled.maker.label.make(context, labelled.relaxation), context, "label", 0))
+    lost = [(number, place.walker, place.step, place.atom)]
+    assert collect(labelled.store, context, Ledger(), lost).keys == [place.request_key]
+
+
+def test_a_label_of_version_0_1_is_the_same_cell(labelled: Round) -> None:
+    """Its geometry key is of another form."""
+    atoms, first = to_atoms(labelled.relaxation.structure), labelled.substructure.request_key
+    former = labelled.maker.label.geometry_keys(atoms)[1]
+    place = (
+        labelled.relaxation.walker,
+        labelled.relaxation.step,
+        labelled.relaxation.atom,
+        labelled.relaxation.attempt,
+    )
+    old = labelled.substructure.model_copy(update={"round": 0, "geometry_key": former})
+    labelled.store.connect()
+    labelled.store.update(
+        [{"uuid": "old", "index": 1, "output": json.loads(old.model_dump_json())}], key=["uuid", "index"]
+    )
+    assert key_at(labelled.store, labelled.context, place, labelled.maker.label.geometry_keys(atoms)) == first
+    assert key_at(labelled.store, labelled.context, place, ["another"]) == f"{first}/r{labelled.context.round:06d}"
 
 
 def test_every_label_says_what_it_cost(finished: Any) -> None:

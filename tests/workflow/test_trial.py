@@ -12,6 +12,7 @@ import pytest
 from idealflow.errors import IdealflowError
 from idealflow.forcefields import TrainReport, get_force_field
 from idealflow.forcefields.local.force_field import LocalForceField
+from idealflow.storage import ArtifactStore
 from idealflow.workflow.jobs.progress import listening
 from idealflow.workflow.learner.guard import Guard
 from idealflow.workflow.learner.ledger import Ledger
@@ -203,6 +204,16 @@ def test_what_is_learned_once_more_stands_once_in_the_ledger() -> None:
     assert ledger.keys == ["a", "b", "c"]
     assert [row[0] for row in ledger.errors] == [1.0, 2.0, 2.0]
     assert ledger.held_out == [False, True, False]
+
+
+def test_what_was_learned_does_not_wait(tmp_path: Path) -> None:
+    """A cell that was learned may be asked for once more, by a walker that blew up, and be refused then."""
+    ledger = Ledger(keys=["a"], errors=[[1.0, 1.0, 1.0]], held_out=[False])
+    ledger.wait(["a", "b", "b"])
+    assert ledger.waiting == ["b"]
+    store = ArtifactStore(tmp_path)
+    ledger.waiting = ["a", "b"]  # as version 0.1.0 could have it
+    assert Ledger.load(store, ledger.save(store)).waiting == ["b"]
 
 
 def test_a_validation_set_holds_both_roles_and_nothing_that_is_replayed() -> None:

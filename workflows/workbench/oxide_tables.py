@@ -50,7 +50,7 @@ def decline(size: str) -> str:
     for row in kept(size)["ancestry"]:
         asked = [cell["step"] for cell in kept(size)["cells"] if cell["campaign"] == row["campaign"]]
         if not asked:
-            rows.append([row["campaign"], "–", *["–"] * 7])
+            rows.append([row["campaign"], "–", *["–"] * 8])
             continue
         first = min(asked)
         counts = [str(sum(first + k * window <= step < first + (k + 1) * window for step in asked)) for k in range(5)]

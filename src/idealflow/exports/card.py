@@ -78,7 +78,8 @@ def data_card(campaign: Campaign, frames: Sequence[Atoms], form: str, licence: s
         "```",
         "",
         f"**Format** `{form}`: {KEYS[form]}. `request_key` says which walker, step, atom and attempt of the campaign asked for a "
-        "structure; keep structures of one `campaign` in one part when you split anew, or use `split`.",
+        "structure, and in which round where another of the same place was labelled before; keep structures of one `campaign` in "
+        "one part when you split anew, or use `split`.",
         "",
         f"**Licence** of the data: {facts['license']}.",
         "",

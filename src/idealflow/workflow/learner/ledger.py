@@ -84,8 +84,21 @@ class Ledger:
         self.add(keys, np.full((len(keys), 3), np.nan))
         self.forget_waiting(keys)
 
+    def wait(self, keys: Iterable[str]) -> None:
+        """Let labels wait that an update refused to learn; those that were learned before are known already.
+
+        Examples
+        --------
+        >>> ledger = Ledger(keys=["a"])
+        >>> ledger.wait(["a", "b"])
+        >>> ledger.waiting
+        ['b']
+        """
+        known = {*self.keys, *self.waiting}
+        self.waiting += [key for key in dict.fromkeys(keys) if key not in known]
+
     def forget_waiting(self, keys: Iterable[str]) -> None:
-        """Let labels wait no longer, where they did: their atoms were asked for again, under the same keys."""
+        """Let labels wait no longer, where they did: the same cells were asked for again."""
         gone = set(keys)
         self.waiting = [key for key in self.waiting if key not in gone]
 
@@ -147,7 +160,10 @@ class Ledger:
         data = json.loads(path.read_text())
         if data.pop("format", None) != 1:
             raise ArtifactError(f"{path} is no replay ledger of format 1")
-        return cls(**data)
+        ledger = cls(**data)
+        ledger.waiting = []
+        ledger.wait(data.get("waiting", ()))  # before, a cell that was asked for again could be learned and wait, too
+        return ledger
 
 
 def fetch_structures(
@@ -182,7 +198,7 @@ def fetch_structures(
     found = read_shard_keys(artifacts, keys, core_forces=core_forces)
     if wanted:
         query = {"output.request_key": {"$in": wanted}, "output.state": "accepted"}
-        # a label that came late can have the key of one that was asked for again; the one of the later round was learned
+        # in campaigns of before another cell of the same place has the same key; the one of the later round was learned
         for entry in store.query(query, properties=["output"], load=True, sort={"output.round": 1}):
             output = entry["output"]
             fields = {name: value for name, value in output.items() if name in LabelledDoc.model_fields}

@@ -174,10 +174,11 @@ class LabelMaker(StableName, Maker):
         label = self.labelled(context, structure, no_structure=subject.reason)
         asked = subject.shared_with(AttemptAtCentre)
         place = (subject.walker, subject.step, subject.atom, subject.attempt)
+        geometries = [] if structure is None else self.geometry_keys(to_atoms(structure))
         return SubstructureDoc(
             **stamp() | label | asked,
             uuid=current_uuid(),
-            request_key=key_at(current_store(), context, place, label["geometry_key"]),
+            request_key=key_at(current_store(), context, place, geometries),
             relaxation_uuid=stage_uuid(context.campaign, context.round, "relax", *place),
             uncertainty=subject.centre_uncertainty,
             shell_uncertainty=subject.uncertainty_after,

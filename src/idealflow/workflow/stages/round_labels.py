@@ -114,14 +114,14 @@ def collect(
     docs = [doc for doc in _of_round(jobstore, context) if counts(doc)]
     refuse_awaited(docs)
     late = late_labels(jobstore, context, lost)
-    # the label of an atom that was asked for again has the same key, and may have been learned meanwhile, or wait
-    known = {*ledger.keys, *ledger.waiting}
-    arrived = [doc for doc in late if doc.request_key not in known and counts(doc)]
-    accepted = [*arrived, *(doc for doc in docs if doc.state == "accepted")]
+    accepted = {doc.request_key: doc for doc in docs if doc.state == "accepted"}
+    # a cell that was asked for again has the same key, and may have been learned meanwhile, wait, or be of this round
+    known = {*ledger.keys, *ledger.waiting, *accepted}
+    accepted |= {doc.request_key: doc for doc in late if doc.request_key not in known and counts(doc)}
     missing = {*lost, *lost_labels(jobstore, context, docs)} - {
         (doc.round, doc.walker, doc.step, doc.atom) for doc in late
     }
-    return RoundLabels(docs, sorted(accepted, key=lambda doc: doc.request_key), sorted(missing))
+    return RoundLabels(docs, [accepted[key] for key in sorted(accepted)], sorted(missing))
 
 
 def substructures_of(jobstore: JobStore, campaign: str, keys: Collection[str]) -> list[SubstructureDoc]:

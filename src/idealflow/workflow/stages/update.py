@@ -232,7 +232,7 @@ class ModelUpdateMaker(StableName, Maker):
         ledger.forget_waiting(labels.keys)
         if verdict.rejected is not None:
             now.quarantine(uncertainty, labels.accepted)
-            ledger.waiting += labels.keys
+            ledger.wait(labels.keys)
         if verdict.learned is not None:
             self.join(uncertainty, verdict.learned.force_field, labels.accepted, now.is_frame)
             verdict.learned.enter(ledger, labels.keys)
