@@ -23,7 +23,7 @@ SIZES = {"quick": (6, 6, 300, 5), "paper": (20, 600, 2000, 25), "million": (2, 0
 
 #: a perfect crystal to compare with; temperature at which a front is looked at, K, and steps of warming up and of holding it
 PERFECT = {"element": "Li", "crystal": "bcc", "a": 3.506, "cubic": True, "repeat": 10}
-FRONT = (520.0, 4000, 30000)
+FRONT = (520.0, 8000, 4000)
 
 
 def main() -> None:

@@ -16,7 +16,9 @@ from idealflow.workflow.frames.build import build_structure
 from workbench.grains import at_rest, depths, layer, moved, parts_of
 from workbench.melting import Rows, maker_of
 
-INTERVAL, AVERAGED = 20, 20  # steps between frames, and frames of which the mean positions are looked at
+#: steps between frames; frames of which the mean positions are looked at, and frames from one such mean to the next
+INTERVAL, AVERAGED, APART = 20, 20, 10
+GONE = (1.0, 0.5, 0.05)  # shares of the crystal at first that are left where a layer is drawn
 
 
 def front(
@@ -33,14 +35,15 @@ def front(
     start = MDState.initial(rest, temperature=None, seed=2)
     parts = parts_of(depths(rest))
     rows: Rows = []
-    means = []
-    for atoms in averaged(list(moved(chain, folder / "front", start, stages, INTERVAL, "positions"))[1:]):
-        solid = local_phases(atoms) == "bcc"
-        about = {"time_ps": float(atoms.info["time_ps"]), "crystal": float(solid.mean())}
+    means = averaged(list(moved(chain, folder / "front", start, stages, INTERVAL, "positions"))[1:])
+    for atoms in means:
+        solid, time = local_phases(atoms) == "bcc", float(atoms.info["time_ps"])
+        warm = begin + (temperature - begin) * min(1.0, 1000.0 * time / warming)
+        about = {"time_ps": time, "target": warm, "crystal": float(solid.mean())}
         rows.append(about | {f"depth_{n}": float(solid[mine].mean()) for n, mine in enumerate(parts)})
-        means.append(atoms)
-    chosen = [0, len(means) // 2, len(means) - 1]
-    pictures = [{"time_ps": rows[n]["time_ps"]} | layer(means[n]) for n in chosen]
+    left = [row["crystal"] / rows[0]["crystal"] for row in rows]
+    chosen = [next((n for n, share in enumerate(left) if share <= gone), len(rows) - 1) for gone in GONE]
+    pictures = [{name: rows[n][name] for name in ("time_ps", "target")} | layer(means[n]) for n in chosen]
     return {"front": rows, "front_layers": pictures, "front_perfect": [perfect(chain, folder, crystal, temperature)]}
 
 
@@ -55,9 +58,9 @@ def perfect(chain: CampaignChain, folder: Path, crystal: dict[str, Any], tempera
 
 
 def averaged(frames: Sequence[Atoms]) -> list[Atoms]:
-    """Frames of mean positions, each of :data:`AVERAGED` frames in a row; ``time_ps`` of each is their mean."""
+    """Frames of mean positions, each of :data:`AVERAGED` frames in a row; ``time_ps`` of each is the mean of theirs."""
     found = []
-    for first in range(0, len(frames), AVERAGED):
+    for first in range(0, len(frames) - AVERAGED + 1, APART):
         some = frames[first : first + AVERAGED]
         mean = some[0].copy()
         mean.positions = np.mean([atoms.positions for atoms in some], axis=0)

@@ -109,9 +109,14 @@ def front_figure(size: str) -> Figure:
     axes.plot(times, [row["crystal"] for row in rows], color="k", lw=1.6, label="all atoms")
     for number, name in enumerate(depth_names()):
         axes.plot(times, [row[f"depth_{number}"] for row in rows], color=f"C{number}", lw=1, label=name)
-    axes.axhline(perfect["crystal"], color="grey", lw=0.8, ls="--", label="a perfect crystal at 520 K")
+    axes.axhline(
+        perfect["crystal"], color="grey", lw=0.8, ls="--", label=f"perfect crystal, {perfect['temperature']:.0f} K"
+    )
+    warm = axes.twinx()
+    warm.plot(times, [row["target"] for row in rows], color="grey", lw=0.8, ls=":")
+    warm.set_ylabel("temperature, K (dotted)")
     axes.set(xlabel="time, ps", ylabel="share of atoms in bcc", ylim=(-0.03, 1.05))
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center right")
     return figure
 
 
@@ -123,7 +128,9 @@ def layers_figure(size: str) -> Figure:
     for axis, row in zip(figure.subplots(1, 3, sharey=True), kept(size)["front_layers"], strict=True):
         for name, colour in (("crystal", "#9fb4cc"), ("other", "#c8502d")):
             axis.scatter(*(np.array(row[name], dtype=float).reshape(-1, 2) / 10.0).T, s=22, color=colour, linewidths=0)
-        axis.set(xlabel="x, nm", ylabel="y, nm", aspect="equal", title=f"{row['time_ps']:.1f} ps")
+        axis.set(
+            xlabel="x, nm", ylabel="y, nm", aspect="equal", title=f"{row['time_ps']:.1f} ps, {row['target']:.0f} K"
+        )
     return figure
 
 
