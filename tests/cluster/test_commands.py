@@ -205,30 +205,32 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(
     rockets.submit()
     rockets.run(until=lambda: bool(rockets.ready("screen")))
     (screen,) = rockets.ready("screen")
-    assert str(recover_campaign("tiny", file, lost_after_s=0)).startswith("0 lost and 0 fizzled")  # nothing to mend
+    assert str(recover_campaign("tiny", file, lost_after_s=0)).startswith(
+        "0 lost, 0 fizzled and 0 undone"
+    )  # nothing to mend
 
     # killed between its reservation and its launch
     launchpad.fireworks.update_one({"fw_id": screen}, {"$set": {"state": "RESERVED"}})
     assert rockets.run() == 0
     assert recover_campaign("tiny", file).reserved == 0  # it may be at it
-    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 1, 0, 0, 0)
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 1, 0, 0, 0, 0)
 
     # killed between what it wrote of a job and of its workflow
     launch_rocket(launchpad, FWorker(), strm_lvl="ERROR")
     launchpad.workflows.update_one({"nodes": screen}, {"$set": {f"fw_states.{screen}": "RUNNING"}})
-    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0)
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0, 0)
 
     # the same, and its child was not told
     child = launchpad.get_fw_ids({"spec.stage": "dispatch", "state": "READY"})[0]
     launchpad.fireworks.update_one({"fw_id": child}, {"$set": {"state": "WAITING"}})
     launchpad.workflows.update_one({"nodes": child}, {"$set": {f"fw_states.{child}": "WAITING"}})
     assert rockets.run() == 0
-    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0)
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 1, 0, 0)
 
     # killed between the jobs it added and their workflow
     stray = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "WAITING"}
     launchpad.fireworks.insert_one(stray)
-    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 1, 0, 0)
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 1, 0, 0, 0)
 
     # the same, but the server was still storing the workflow when the strays were looked for: they are none
     document = launchpad.fireworks.find_one({"fw_id": screen}, {"_id": 0}) | {"fw_id": 10**6, "state": "PAUSED"}
@@ -252,7 +254,7 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(
     launchpad.fireworks.delete_one({"fw_id": 10**6})
     states = {"fw_states.1000000": "WAITING", f"links.{screen}": [10**6], "links.1000000": []}
     launchpad.workflows.update_one({"nodes": screen}, {"$set": states})
-    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 0, 0)
+    assert recover_campaign("tiny", file, lost_after_s=0) == Recovered(0, 0, 0, 0, 0, 0)
     launchpad.workflows.replace_one({"nodes": screen}, workflow)
 
     # killed at work
@@ -267,6 +269,36 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(
     assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
     with pytest.raises(InputError, match="holds no campaign 'other'"):
         recover_campaign("other", file)
+
+
+@pytest.mark.parametrize("stuck", [False, True], ids=["at once", "when it is stuck"])
+def test_recover_mends_what_a_job_declared_lost_as_it_ended_left_in_the_queue(
+    stuck: bool, rockets: Rockets, capsys: pytest.CaptureFixture[str], finished: Any
+) -> None:
+    launchpad = rockets.launchpad
+    rockets.submit()
+    rockets.run(until=lambda: bool(rockets.ready("crop")))
+    (dispatch,) = launchpad.get_fw_ids({"spec.stage": "dispatch", "state": "COMPLETED"}, sort=[("fw_id", -1)], limit=1)
+    (segment,) = launchpad.get_fw_ids({"spec.stage": "segment", "state": "COMPLETED"}, sort=[("fw_id", -1)], limit=1)
+    (launch,) = launchpad.fireworks.find_one({"fw_id": segment})["launches"]
+    # what launchpad.detect_lostruns does of a launch that it found RUNNING, whatever has become of it since
+    launchpad.mark_fizzled(launch)
+    launchpad.rerun_fw(segment)
+    assert launchpad.fireworks.find_one({"fw_id": dispatch})["state"] == "WAITING"
+    if stuck:
+        launch_rocket(launchpad, FWorker(), fw_id=segment, strm_lvl="ERROR")
+        assert launchpad.get_fw_ids({"state": "FIZZLED"}) == [segment]
+        assert "Detour option only works" in capsys.readouterr().err
+    recovered = recover_campaign("tiny", rockets.cluster.launchpad_file)
+    assert (recovered.undone, recovered.fizzled) == (2, stuck)  # screen and dispatch
+    rockets.run()
+    state = rockets.campaign.state()
+    assert state is not None
+    assert (state.status, state.round) == ("finished", finished.state.round)
+    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
+    requests = [doc.request_key for doc in rockets.campaign.substructures()]
+    assert len(requests) == len(set(requests))
+    assert recover_campaign("tiny", rockets.cluster.launchpad_file) == Recovered(0, 0, 0, 0, 0, 0)
 
 
 # the files that a segment was writing are closed when it is forgotten
@@ -286,7 +318,7 @@ def test_a_full_disk_fizzles_the_job_and_recover_goes_on(
     (fizzled,) = rockets.launchpad.launches.find({"state": "FIZZLED"})
     assert "No space left on device" in str(fizzled["action"])
     assert rockets.run() == 0
-    assert recover_campaign("tiny", rockets.cluster.launchpad_file) == Recovered(0, 0, 0, 0, 1)
+    assert recover_campaign("tiny", rockets.cluster.launchpad_file) == Recovered(0, 0, 0, 0, 1, 0)
     rockets.run()
     state = rockets.campaign.state()
     assert state is not None

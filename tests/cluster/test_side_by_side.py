@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.io import write
+from filelock import FileLock
 
+from idealflow.workflow.jobs.keys import stage_uuid
 from support import tiny
 from workbench.cluster import PATIENCE_S, Cluster, wait_for
 
@@ -53,6 +56,11 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
     done = cluster.command("idealflow", "submit", str(config))
     assert done.returncode == 0, done.stderr
     launchpad, campaign = cluster.launchpad(), cluster.campaign("tiny")
+    locks = ExitStack()  # segments of the second round do not end before these are let go
+    work = cluster.folder / "work"
+    work.mkdir()
+    for walker in range(WALKERS["n_walkers"]):
+        locks.enter_context(FileLock(work / f"{stage_uuid('tiny', 2, 'segment', walker)}.lock"))
     n_cpu = 2 * max(sizes)  # room for the labels of a round, and for as many jobs declared lost
     workers = [
         cluster.worker(name, "--nlaunches", "infinite", "--timeout", str(PATIENCE_S))
@@ -64,13 +72,14 @@ def test_labels_run_side_by_side_and_jobs_declared_lost_by_mistake_are_done_once
         return state is not None and state.status != "running"
 
     alarmed = set()
-    for stage in ("label", "segment"):  # every such job at work is declared lost, though its worker lives
+    # every such job at work is declared lost, though its worker lives; none ends meanwhile
+    for stage, go_on in (("label", log.with_suffix(".go").touch), ("segment", locks.close)):
         running = {"spec.stage": stage, "state": "RUNNING"}
         assert wait_for(
             lambda running=running: launchpad.fireworks.find_one(running, {"_id": 1}), PATIENCE_S, every=0.05
         )
         alarmed |= set(launchpad.detect_lostruns(expiration_secs=-1, rerun=True, query={"spec.stage": stage})[1])
-        log.with_suffix(".go").touch()
+        go_on()
     assert wait_for(ended, PATIENCE_S), [worker.log.read_text()[-2000:] for worker in workers]
 
     state = campaign.state()

@@ -123,16 +123,21 @@ class Cluster:
         The server.
     python_path
         Folders that workers can import from.
+    lock_expires_s
+        After how many seconds a worker takes the lock of a workflow that another holds. A killed worker leaves its lock, so where
+        workers are killed this is how long others wait; where none is, no busy machine may make one that lives lose its lock.
     """
 
-    def __init__(self, folder: Path, uri: str, python_path: tuple[Path, ...] = ()) -> None:
+    def __init__(self, folder: Path, uri: str, python_path: tuple[Path, ...] = (), lock_expires_s: int = 300) -> None:
         self.folder, self.uri = folder, uri
         self.database = f"ideal_{uuid.uuid4().hex[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
         launchpad = {"host": uri, "name": self.database, "uri_mode": True, "strm_lvl": "ERROR"}
         self.write("my_launchpad.yaml", launchpad)
         settings = {"LAUNCHPAD_LOC": str(folder / "my_launchpad.yaml"), "RAPIDFIRE_SLEEP_SECS": 0.1}
-        self.write("FW_config.yaml", settings | {"WFLOCK_EXPIRATION_SECS": 5, "WFLOCK_EXPIRATION_KILL": True})
+        self.write(
+            "FW_config.yaml", settings | {"WFLOCK_EXPIRATION_SECS": lock_expires_s, "WFLOCK_EXPIRATION_KILL": True}
+        )
         docs = {"type": "MongoStore", "host": uri, "database": self.database, "collection_name": "outputs"}
         self.write("jobflow.yaml", {"JOB_STORE": {"docs_store": docs}})
         path = [*(str(each) for each in python_path), os.environ.get("PYTHONPATH", "")]

@@ -153,7 +153,7 @@ class Trial:
     def __init__(self, folder: Path, uri: str, settings: dict[str, Any]) -> None:
         folder.mkdir(parents=True)
         self.log = folder / "labels.log"
-        self.cluster = Cluster(folder / "cluster", uri)
+        self.cluster = Cluster(folder / "cluster", uri, lock_expires_s=5)
         self.cluster.environment |= {
             "COUNTED_LABELS": str(self.log),
             "DOOM_LOG": str(folder / "steps.log"),

@@ -44,12 +44,15 @@ class Recovered:
         Their workflow had not recorded their state; now it has.
     fizzled
         FIZZLED; they will run again.
+    undone
+        Done, and then WAITING for a job before them that was declared lost as it ended; they will run again, with all that
+        follow them.
 
     Examples
     --------
     >>> from idealflow.workflow.drivers.recovery import Recovered
-    >>> print(Recovered(lost=1, reserved=0, stray=0, stale=2, fizzled=3))
-    1 lost and 3 fizzled jobs will run again; 0 reservations freed, 0 strays removed, 2 stale states mended
+    >>> print(Recovered(lost=1, reserved=0, stray=0, stale=2, fizzled=3, undone=0))
+    1 lost, 3 fizzled and 0 undone jobs will run again; 0 reservations freed, 0 strays removed, 2 stale states mended
     """
 
     lost: int
@@ -57,11 +60,12 @@ class Recovered:
     stray: int
     stale: int
     fizzled: int
+    undone: int
 
     def __str__(self) -> str:
         return (
-            f"{self.lost} lost and {self.fizzled} fizzled jobs will run again; {self.reserved} reservations freed, "
-            f"{self.stray} strays removed, {self.stale} stale states mended"
+            f"{self.lost} lost, {self.fizzled} fizzled and {self.undone} undone jobs will run again; "
+            f"{self.reserved} reservations freed, {self.stray} strays removed, {self.stale} stale states mended"
         )
 
 
@@ -107,9 +111,28 @@ def recover_campaign(
         for workflow in _open_workflows(launchpad, mine):
             stale += _refreshed(launchpad, workflow)
         fizzled = launchpad.get_fw_ids(mine | {"state": "FIZZLED"}) if rerun_fizzled else []
-        for fw_id in fizzled:
+        undone = _undone(launchpad, mine)
+        for fw_id in undone:
+            # FireWorks runs again what is FIZZLED, not what is WAITING; if this process ends here, the next recovery does it
+            launchpad.fireworks.update_one({"fw_id": fw_id, "state": "WAITING"}, {"$set": {"state": "FIZZLED"}})
+        for fw_id in [*undone, *fizzled]:
             launchpad.rerun_fw(fw_id)
-        return Recovered(len(lost), reserved, stray, stale, len(fizzled))
+        return Recovered(len(lost), reserved, stray, stale, len(fizzled), len(undone))
+
+
+def _undone(launchpad: Any, mine: dict[str, Any]) -> list[int]:
+    """Ids of the fireworks that are WAITING although a launch of theirs is COMPLETED.
+
+    FireWorks reads which launches run, and later marks them FIZZLED and runs them again, also one that has ended in between.
+    What followed it is then WAITING, with its launch. As soon as the job has run again, FireWorks applies that launch a second
+    time, refuses to add once more the jobs that it added, and marks the job before it FIZZLED, again and again.
+    """
+    waiting = list(
+        launchpad.fireworks.find(mine | {"state": "WAITING", "launches": {"$ne": []}}, {"fw_id": 1, "launches": 1})
+    )
+    launches = [launch for firework in waiting for launch in firework["launches"]]
+    done = set(launchpad.launches.distinct("launch_id", {"launch_id": {"$in": launches}, "state": "COMPLETED"}))
+    return [firework["fw_id"] for firework in waiting if done & set(firework["launches"])]
 
 
 def _is_old(document: dict[str, Any], seconds: float) -> bool:
