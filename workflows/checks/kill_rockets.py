@@ -332,7 +332,7 @@ def compare(trial: Trial, seen: Seen, local: Path, out: Path | None, part: str) 
             sum(column)
             for column in zip(*([int(n) for n in re.findall(r"\d+", line)] for line in trial.recovered), strict=True)
         ]
-        print("idealflow recover: {} lost, {} fizzled, {} reserved, {} stray, {} stale in all".format(*sums))
+        print("idealflow recover: {} lost, {} fizzled, {} undone, {} reserved, {} stray, {} stale in all".format(*sums))
     for name, entries in faults.items():
         print(f"{name}: {len(entries)}" + (f", first {entries[0]}" if entries else ""))
     keep(out, **{part: kept | {"faults": {name: len(entries) for name, entries in faults.items()}}})
