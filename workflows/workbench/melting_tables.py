@@ -363,13 +363,11 @@ def rdf_figure(size: str) -> Figure:
 def scan_figure(ladder: list[dict[str, Any]]) -> Figure:
     """Density and energy along temperatures."""
     figure, axes = stacked(2, (5.0, 5.0), sharex=True)
-    styles = {"reference": {"color": "k", "marker": "o", "ls": "-"}, "last": {"color": "C3", "marker": "x", "ls": "--"}}
-    for by, n in sorted({(row["by"], row["n_atoms"]) for row in ladder}):
+    styles = {"reference": {"marker": "o", "ls": "-"}, "last": {"marker": "x", "ls": "--"}}
+    sizes = sorted({row["n_atoms"] for row in ladder})
+    for n, by in sorted({(row["n_atoms"], row["by"]) for row in ladder}):
         rows = [row for row in ladder if (row["by"], row["n_atoms"]) == (by, n)]
-        smallest = n == min(row["n_atoms"] for row in ladder)
-        style = {**styles[by], "label": f"{SOURCES[by]}, {thousands(n)} atoms"}
-        if not smallest:
-            style |= {"ls": ":", "marker": ".", "color": None}
+        style = {**styles[by], "color": f"C{sizes.index(n)}", "label": f"{SOURCES[by]}, {thousands(n)} atoms"}
         for axis, what in zip(axes, ("density", "energy"), strict=True):
             axis.plot([row["target"] for row in rows], [row[what] for row in rows], lw=1, ms=5, **style)
     axes[0].set(ylabel="density, g/cm³")
