@@ -12,6 +12,7 @@ import numpy as np
 
 from workbench import melting_tables as of_melting
 from workbench.ammonia import LISTED
+from workbench.legends import stacked
 from workbench.markdown import markdown, thousands
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def triggering(size: str) -> str:
 
 def course_figure(size: str) -> Figure:
     """Temperature, novelty, labels, and molecules, on the time axis of the chain."""
-    figure, axes = of_melting.stacked(4, (7.0, 7.5), sharex=True)
+    figure, axes = stacked(4, (7.0, 7.5), sharex=True)
     labels, counted = 0, axes[1].twinx()
     for campaign in campaigns(size):
         colour = COLOURS[campaign]
@@ -231,7 +232,7 @@ def course_figure(size: str) -> Figure:
 def bare_figure(size: str) -> Figure:
     """Error of the energy that moves the atoms, with and without learning, from the same starts."""
     begun = list(dict.fromkeys(row["campaign"] for row in kept(size)["bare"]))
-    figure, axes = of_melting.stacked(len(begun), (6.0, 6.5))
+    figure, axes = stacked(len(begun), (6.0, 6.5))
     styles = {"learning": ("C0", "o-"), "first": ("C3", "x-"), "last": ("C2", "+-")}
     for axis, campaign in zip(axes, begun, strict=True):
         for by, (colour, style) in styles.items():

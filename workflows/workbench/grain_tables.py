@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench import melting_tables as of_melting
 from workbench.grains import DEPTHS
+from workbench.legends import stacked
 from workbench.markdown import markdown, thousands
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def depth_names() -> list[str]:
 
 def course_figure(size: str) -> Figure:
     """Temperature, crystal by depth, and novelty with labels, against time."""
-    figure, axes = of_melting.stacked(3, (7.0, 6.0), sharex=True)
+    figure, axes = stacked(3, (7.0, 6.0), sharex=True)
     rows, counted = kept(size)["course"], axes[2].twinx()
     times = [row["time_ps"] for row in rows]
     axes[0].plot(times, [row["temperature"] for row in rows], color="C3", lw=1)
@@ -77,7 +78,7 @@ def slices_figure(size: str) -> Figure:
 
 def rdf_figure(size: str) -> Figure:
     """Radial distribution functions at the end of the run."""
-    figure, (axes,) = of_melting.stacked(1, (5.0, 3.2))
+    figure, (axes,) = stacked(1, (5.0, 3.2))
     rows = kept(size)["rdf"]
     radii = [row["r"] for row in rows]
     axes.plot(radii, [row["reference"] for row in rows], color="k", lw=2.5, alpha=0.35, label="reference")
@@ -89,7 +90,7 @@ def rdf_figure(size: str) -> Figure:
 
 def curves_figure(size: str) -> Figure:
     """Radial distribution functions of the run: at rest, while it melts, and at the end."""
-    figure, (axes,) = of_melting.stacked(1, (5.0, 3.2))
+    figure, (axes,) = stacked(1, (5.0, 3.2))
     rows = kept(size)["curves"]
     radii = [row["r"] for row in rows]
     for name, colour, said in (
@@ -103,7 +104,7 @@ def curves_figure(size: str) -> Figure:
 
 def front_figure(size: str) -> Figure:
     """Share of atoms in bcc by depth below the boundaries, against time, of the run below the limit of superheating."""
-    figure, (axes,) = of_melting.stacked(1, (6.5, 3.4))
+    figure, (axes,) = stacked(1, (6.5, 3.4))
     rows, (perfect,) = kept(size)["front"], kept(size)["front_perfect"]
     times = [row["time_ps"] for row in rows]
     axes.plot(times, [row["crystal"] for row in rows], color="k", lw=1.6, label="all atoms")

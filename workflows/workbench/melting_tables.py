@@ -8,14 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import scan_tables
 from workbench.front_page import gpaw_law
+from workbench.legends import SOURCES, stacked
 from workbench.markdown import digits, markdown, thousands
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[1] / "li_melting" / "results"
-SOURCES = {"first": "first model", "last": "last model", "reference": "reference"}
 CRYSTALS = ("9R", "fcc", "bcc", "heating")
 #: markers of the map of environments
 MAPPED = {
@@ -32,10 +33,6 @@ def kept(size: str) -> dict[str, Any]:
     """What was measured at a size, by its parts."""
     found: dict[str, Any] = json.loads((RESULTS / f"{size}.json").read_text())
     return found
-
-
-#: how many times the residual of one line has to be that of two lines before a jump is called one
-CLEAR = 2.0
 
 
 def chain(ancestry: list[dict[str, Any]]) -> str:
@@ -239,19 +236,6 @@ def liquid_runs(measured: list[dict[str, Any]]) -> str:
     return markdown(heads, rows)
 
 
-def jumps(found_jumps: list[dict[str, Any]]) -> str:
-    """Where density and energy jump in the scan of temperatures, K; in brackets how clearly, and by how much."""
-    units = {"density": ("g/cm³", 3), "energy": ("meV/atom", 0)}
-    heads = ["", "atoms", *(f"by the {what} (clarity; {unit})" for what, (unit, _) in units.items())]
-    found: dict[tuple[str, int], list[str]] = {}
-    for row in found_jumps:
-        place = f"{row['temperature']:.0f} ± {row['uncertainty']:.0f}" if row["significance"] >= CLEAR else "none"
-        cell = f"{place} ({row['significance']:.1f}; {row['size']:+.{units[row['what']][1]}f})"
-        found.setdefault((row["by"], row["n_atoms"]), []).append(cell)
-    rows = [[SOURCES[by], str(n), *reversed(cells)] for (by, n), cells in found.items()]
-    return markdown(heads, rows)
-
-
 def by_both(size: str, part: str) -> list[dict[str, Any]]:
     """Rows of a part by the reference and by the last model, as far as they were measured."""
     return [row for by in ("reference", "last") for row in kept(size).get(f"{part}_{by}", [])]
@@ -360,22 +344,6 @@ def rdf_figure(size: str) -> Figure:
     return figure
 
 
-def scan_figure(ladder: list[dict[str, Any]]) -> Figure:
-    """Density and energy along temperatures."""
-    figure, axes = stacked(2, (5.0, 5.0), sharex=True)
-    styles = {"reference": {"marker": "o", "ls": "-"}, "last": {"marker": "x", "ls": "--"}}
-    sizes = sorted({row["n_atoms"] for row in ladder})
-    for n, by in sorted({(row["n_atoms"], row["by"]) for row in ladder}):
-        rows = [row for row in ladder if (row["by"], row["n_atoms"]) == (by, n)]
-        style = {**styles[by], "color": f"C{sizes.index(n)}", "label": f"{SOURCES[by]}, {thousands(n)} atoms"}
-        for axis, what in zip(axes, ("density", "energy"), strict=True):
-            axis.plot([row["target"] for row in rows], [row[what] for row in rows], lw=1, ms=5, **style)
-    axes[0].set(ylabel="density, g/cm³")
-    axes[1].set(ylabel="energy, meV/atom", xlabel="temperature, K")
-    axes[0].legend(frameon=False)
-    return figure
-
-
 def map_figure(size: str) -> Figure:
     """Environments of frames, vacuum crops, crops and substructures in a plane, for each campaign: Figure 2f of the paper."""
     from matplotlib.figure import Figure
@@ -414,15 +382,6 @@ def against_frames() -> str:
     return markdown(heads, rows)
 
 
-def stacked(rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Any]]:
-    """A figure that no window shows, and its axes one below the other."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, 1, squeeze=False, **shared)
-    return figure, [each[0] for each in axes]
-
-
 TABLES: dict[str, Callable[..., str]] = {
     "measures": lambda _: measures(),
     "force-fields": lambda _: force_fields(),
@@ -434,14 +393,15 @@ TABLES: dict[str, Callable[..., str]] = {
     "energies": energies,
     "fits": fits,
     "liquid": lambda size: liquid_runs(kept(size)["liquid"]),
-    "jumps": lambda size: jumps(kept(size)["jumps"]),
+    "jumps": lambda size: scan_tables.jumps(kept(size)["jumps"]),
+    "scan-differences": lambda size: scan_tables.differences(kept(size)["ladder"], kept(size)["jumps"]),
     "melting-points": melting_points,
     "against-frames": lambda _: against_frames(),
 }
 FIGURES: dict[str, Callable[..., Figure]] = {
     "course": course_figure,
     "rdf": rdf_figure,
-    "scan": lambda size: scan_figure(kept(size)["ladder"]),
+    "scan": lambda size: scan_tables.figure(kept(size)["ladder"]),
     "coexistence": coexistence_figure,
     "map": map_figure,
 }

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.legends import SOURCES, stacked
 from workbench.markdown import markdown
-from workbench.melting_tables import SOURCES, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import melting_tables as of_melting
+from workbench import scan_tables
+from workbench.legends import SOURCES, stacked
 from workbench.markdown import markdown, thousands
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[1] / "al2o3" / "results"
-SOURCES = of_melting.SOURCES
 COLOURS = {"al2o3-cells": "C2", "al2o3-bulk": "C0", "al2o3-particle": "C1"}
 
 WINDOWS = {"quick": 250, "paper": 5000}  # steps in which labels are counted
@@ -125,7 +126,7 @@ def detection(size: str) -> str:
 
 def course_figure(size: str) -> Figure:
     """Temperature, novelty, displacement and labels on the time axis of the chain."""
-    figure, axes = of_melting.stacked(3, (7.0, 6.0), sharex=True)
+    figure, axes = stacked(3, (7.0, 6.0), sharex=True)
     rows, counted = kept(size)["course"], axes[2].twinx()
     labelled = 0
     for campaign, colour in COLOURS.items():
@@ -156,7 +157,7 @@ def partials_figure(size: str) -> Figure:
     """Partial radial distribution functions of both liquids."""
     rows = kept(size)["partials"]
     campaigns = list(dict.fromkeys(row["campaign"] for row in rows))
-    figure, axes = of_melting.stacked(len(campaigns), (6.0, 3.2 * len(campaigns)), sharex=True)
+    figure, axes = stacked(len(campaigns), (6.0, 3.2 * len(campaigns)), sharex=True)
     for axis, campaign in zip(axes, campaigns, strict=True):
         mine = [row for row in rows if row["campaign"] == campaign]
         for k, pair in enumerate(dict.fromkeys(row["pair"] for row in mine)):
@@ -173,7 +174,7 @@ def partials_figure(size: str) -> Figure:
 TABLES: dict[str, Callable[..., str]] = {
     "chain": lambda size: of_melting.chain(kept(size)["ancestry"]),
     "errors": lambda size: of_melting.errors(kept(size)["errors"]),
-    "jumps": lambda size: of_melting.jumps(kept(size)["jumps"]),
+    "jumps": lambda size: scan_tables.jumps(kept(size)["jumps"]),
     "elsewhere": elsewhere,
     "decline": decline,
     "cells": cells,
@@ -185,7 +186,7 @@ TABLES: dict[str, Callable[..., str]] = {
 FIGURES: dict[str, Callable[..., Figure]] = {
     "course": course_figure,
     "partials": partials_figure,
-    "scan": lambda size: of_melting.scan_figure(kept(size)["ladder"]),
+    "scan": lambda size: scan_tables.figure(kept(size)["ladder"]),
 }
 VALUES: dict[str, Callable[..., str]] = {
     "cpu-minutes": lambda size: f"{sum(row['cpu_s'] for row in kept(size)['ancestry']) / 60:.0f}",
