@@ -19,7 +19,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return measured_by("li_polycrystal", tmp_path_factory.mktemp("li-polycrystal"))
 
 
-def test_it_melts_and_what_is_near_a_boundary_goes_first(measured: dict[str, Any]) -> None:
+def test_it_melts_and_order_goes_near_a_boundary_first(measured: dict[str, Any]) -> None:
     rows = measured["course"]
     assert max(row["crystal"] for row in rows) > 0.4
     assert rows[-1]["crystal"] < 0.1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import scan_tables
-from workbench.front_page import gpaw_law
+from workbench.front_page import gpaw_law, label_seconds
 from workbench.legends import SOURCES, stacked
 from workbench.markdown import digits, markdown, thousands
 
@@ -376,7 +376,7 @@ def against_frames() -> str:
             if each["model"] == "own"
         ]
         rows.append([
-            name, str(len(atoms)), thousands(sum(atoms)), str(row["n_labelled_frames"]), digits(row["label_core_s"], 2),
+            name, str(len(atoms)), thousands(sum(atoms)), str(row["n_labelled_frames"]), digits(label_seconds(row), 2),
             digits(sum(map(gpaw_law(), atoms)) / 3600, 2), *wrong,
         ])  # fmt: skip
     return markdown(heads, rows)

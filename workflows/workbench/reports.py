@@ -18,6 +18,8 @@ from idealflow.storage import replacing
 
 WORKFLOWS = Path(__file__).resolve().parents[1]
 ENDING = "-reports.tar.xz"
+#: sizes whose campaigns are called as no other
+OWN_NAMES = ("paper", "million")
 
 
 def write_reports(chain: CampaignChain, file: Path) -> None:
@@ -51,7 +53,12 @@ def unpack(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in kept_files():
         for name, text in kept_texts(file, "html").items():
-            (folder / f"{name}.html").write_text(text, encoding="utf-8")
+            (folder / page_of(name, file.name.removesuffix(ENDING))).write_text(text, encoding="utf-8")
+
+
+def page_of(name: str, size: str) -> str:
+    """File of a campaign's report page; campaigns of the paper's size have their names to themselves."""
+    return f"{name}.html" if size in OWN_NAMES else f"{name}-{size}.html"
 
 
 def summaries(system: str, size: str = "paper") -> str:
@@ -68,7 +75,7 @@ def summaries(system: str, size: str = "paper") -> str:
         hours = (
             f"{row['cpu_s'] / 3600:.2f} CPU hours" if row["cpu_s"] else f"{row['stages_s'] / 3600:.2f} hours of stages"
         )
-        link = f'<a href="../reports/{name}.html">report</a>'
+        link = f'<a href="../reports/{page_of(name, size)}">report</a>'
         parts.append(f"**{name}**, {hours}, {link}\n\n```text\n{summary_text(json.loads(text)).rstrip()}\n```")
     return "\n\n".join(parts)
 

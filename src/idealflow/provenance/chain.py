@@ -119,7 +119,8 @@ class CampaignChain(Sequence[Campaign]):
             A row for each campaign, the first one first: ``campaign``; ``begins_with``, the one before it, empty for the first;
             ``n_atoms``; ``n_steps`` of MD and their ``time_fs``, summed over its walkers; ``chain_time_fs``, where it begins on
             the time axis of the chain; ``n_carried_labels``, with which it began, and ``n_own_labels``, its first model's
-            included; ``n_labelled_frames``; ``n_versions`` of the model that it made; ``label_core_s``, what its labels cost.
+            included; ``n_labelled_frames``; ``n_versions`` of the model that it made; ``label_core_s``, what its
+            labels cost, those of whole frames that evaluate the model included.
         """
         import pandas as pd
 
