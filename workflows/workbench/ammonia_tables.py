@@ -125,6 +125,17 @@ def events(size: str) -> str:
     return markdown(["", *campaigns(size)], rows)
 
 
+def looked_at(size: str) -> str:
+    """What a random sample of the events showed in pictures, by kind: the number, and what it was."""
+    what = ("looked_at", "right", "undone", "wrong", "unclear")
+    sums: dict[str, list[int]] = {}
+    for row in kept(size)["looked_at"]:
+        before = sums.get(row["kind"], [0] * len(what))
+        sums[row["kind"]] = [n + row[name] for n, name in zip(before, what, strict=True)]
+    heads = ["", "looked at", "as named", "undone within 60 fs", "not as named", "unclear"]
+    return markdown(heads, [[pretty(kind), *map(str, counts)] for kind, counts in sums.items()])
+
+
 def listed(size: str, most: int = 12) -> str:
     """The rare events one by one: when, what became what, and the atoms."""
     rows = []
@@ -294,6 +305,7 @@ TABLES: dict[str, Callable[[str], str]] = {
     "bare": bare,
     "events": events,
     "listed": listed,
+    "looked-at": looked_at,
     "energies": energies,
     "reach": reach,
 }
