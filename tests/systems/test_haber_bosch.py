@@ -137,7 +137,8 @@ def test_steps_keep_their_atoms_and_their_energies_add_up() -> None:
 
 def test_tables_are_made_of_what_is_kept() -> None:
     for name, make in ammonia_tables.TABLES.items():
-        assert make("quick").count("\n") >= 2, name
+        size = "paper" if name == "looked-at" else "quick"  # a sample was drawn where there are many
+        assert make(size).count("\n") >= 2, name
     rows = ammonia_tables.kept("quick")["ancestry"]
     assert [row["begins_with"] for row in rows] == ["", *(row["campaign"] for row in rows[:-1])]
 

@@ -67,7 +67,7 @@ def main() -> None:
         "lattices": lambda: {"lattices": lattices(chain, {"corundum": CORUNDUM})},
         "liquids": lambda: oxides.liquids(chain, folder, *liquid),
         "detection": lambda: {"detection": oxides.detection(chain, folder, size.frames)},
-        "scan": lambda: melting.scan(chain, folder, CORUNDUM, [size.repeat], size.scanned, size.rung),
+        "scan": lambda: melting.scan(chain, folder, CORUNDUM, [size.repeat], 1, size.scanned, size.rung),
         "reports": lambda: keep_reports(chain, arguments),
     }
     keep_measures(arguments, measured)

@@ -37,8 +37,8 @@ SIZES = {
     "strained": QUICK,
     "paper": (600, 6000, 50, 4000),
 }
-#: cells of bcc that are heated in the scan, by the last model; the reference heats the first
-SCANNED = {"paper": [4, 8, [10, 10, 20]]}
+#: cells of bcc that are heated in the scan, by the last model; and how many of them, from the smallest on, the reference heats
+SCANNED = {"paper": ([4, 8, [10, 10, 20]], 2)}
 #: cells of bcc along the edges of what is half molten, steps at each temperature, and temperatures, K
 COEXISTENCE = {
     "quick": {
@@ -88,7 +88,7 @@ def main() -> None:
         "map": lambda: {"map": melting.environments(chain)},
         "reports": lambda: keep_reports(chain, arguments),
         "scan": lambda: melting.scan(
-            chain, folder, CRYSTALS["bcc"], SCANNED.get(arguments.size, [4]), [*range(200, 901, 50)], rung
+            chain, folder, CRYSTALS["bcc"], *SCANNED.get(arguments.size, ([4], 1)), [*range(200, 901, 50)], rung
         ),
         "coexistence-reference": lambda: coexist("reference"),
         "coexistence-last": lambda: coexist("last"),

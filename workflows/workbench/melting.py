@@ -259,16 +259,18 @@ def scan(
     folder: Path,
     crystal: dict[str, Any],
     repeats: Sequence[int | list[int]],
+    n_reference: int,
     temperatures: Sequence[float],
     steps: int,
 ) -> dict[str, Rows]:
-    """Energy and density along temperatures at no pressure, and where they jump: by the last model, the first size by both."""
+    """Energy and density along temperatures at no pressure, and where they jump: by the last model, the first sizes by both."""
     last = chain.last_model().calculator()
     reference = reference_calculator(maker_of(chain[-1]).label.labeller)
-    runs = [("last", last, repeats[0]), ("reference", reference, repeats[0])]
+    by = [("last", last), ("reference", reference)]
+    runs = [(*each, repeat) for n, repeat in enumerate(repeats) for each in by[: 2 if n < n_reference else 1]]
     ladder: Rows = []
     jumps: Rows = []
-    for name, calculator, repeat in [*runs, *(("last", last, repeat) for repeat in repeats[1:])]:
+    for name, calculator, repeat in runs:
         atoms = build_structure({**crystal, "repeat": repeat})
         rungs = heat(calculator, atoms, temperatures, steps=steps, checkpoint=folder / f"scan-{name}-{len(atoms)}.npz")
         mine = [
