@@ -63,6 +63,15 @@ class Rockets:
     def states(self) -> set[str]:
         return set(self.launchpad.fireworks.distinct("state"))
 
+    def check_ended_as(self, other: Any) -> None:
+        """The campaign ended as another did, and no label stands twice."""
+        state = self.campaign.state()
+        assert state is not None
+        assert (state.status, state.round) == ("finished", other.state.round)
+        assert state.learner.force_field.sha256 == other.state.learner.force_field.sha256
+        requests = [doc.request_key for doc in self.campaign.substructures()]
+        assert len(requests) == len(set(requests))
+
     def round(self) -> int:
         state = self.campaign.state()
         return -1 if state is None else state.round
@@ -205,9 +214,8 @@ def test_recover_mends_what_a_killed_worker_left_in_the_queue(
     rockets.submit()
     rockets.run(until=lambda: bool(rockets.ready("screen")))
     (screen,) = rockets.ready("screen")
-    assert str(recover_campaign("tiny", file, lost_after_s=0)).startswith(
-        "0 lost, 0 fizzled and 0 undone"
-    )  # nothing to mend
+    nothing = recover_campaign("tiny", file, lost_after_s=0)
+    assert str(nothing).startswith("0 lost, 0 fizzled and 0 undone")
 
     # killed between its reservation and its launch
     launchpad.fireworks.update_one({"fw_id": screen}, {"$set": {"state": "RESERVED"}})
@@ -292,12 +300,7 @@ def test_recover_mends_what_a_job_declared_lost_as_it_ended_left_in_the_queue(
     recovered = recover_campaign("tiny", rockets.cluster.launchpad_file)
     assert (recovered.undone, recovered.fizzled) == (2, stuck)  # screen and dispatch
     rockets.run()
-    state = rockets.campaign.state()
-    assert state is not None
-    assert (state.status, state.round) == ("finished", finished.state.round)
-    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
-    requests = [doc.request_key for doc in rockets.campaign.substructures()]
-    assert len(requests) == len(set(requests))
+    rockets.check_ended_as(finished)
     assert recover_campaign("tiny", rockets.cluster.launchpad_file) == Recovered(0, 0, 0, 0, 0, 0)
 
 
@@ -320,12 +323,7 @@ def test_a_full_disk_fizzles_the_job_and_recover_goes_on(
     assert rockets.run() == 0
     assert recover_campaign("tiny", rockets.cluster.launchpad_file) == Recovered(0, 0, 0, 0, 1, 0)
     rockets.run()
-    state = rockets.campaign.state()
-    assert state is not None
-    assert (state.status, state.round) == ("finished", finished.state.round)
-    assert state.learner.force_field.sha256 == finished.state.learner.force_field.sha256
-    requests = [doc.request_key for doc in rockets.campaign.substructures()]
-    assert len(requests) == len(set(requests))
+    rockets.check_ended_as(finished)
 
 
 def test_a_submission_that_broke_off_is_completed_and_never_doubled(

@@ -110,7 +110,7 @@ def written_into(text: str) -> str:
 
 
 def systems_table() -> str:
-    """The systems: size, labels, core time, errors, and what labels of whole frames would have cost."""
+    """The systems: size, labels and their time, errors, and what labels of whole frames would have cost."""
     heads = [
         "system", "reference", "atoms", "steps", "labels, their time", "whole run", "error, meV/atom, meV/Å",
         "whole frames instead", "by GPAW's law",
