@@ -19,7 +19,7 @@ from idealflow.errors import InputError
 from idealflow.structures import particle
 from idealflow.workflow.frames.build import build_structure
 from support.systems import measured_by
-from workbench import adsorbates, ammonia, ammonia_tables, first_sets
+from workbench import adsorbates, ammonia_events, ammonia_tables, first_sets
 from workbench.short_range import Repulsion
 
 CONFIGS = Path(__file__).parents[2] / "workflows" / "haber_bosch"
@@ -54,8 +54,9 @@ def test_the_frames_are_those_of_the_configs() -> None:
     trial = structure("paper", "dissolved")
     assert (len(trial), int((trial.symbols == "Ir").sum())) == (421, 201)
     assert len(structure("paper", "nanoparticle")) == 1615
-    counts, held = ammonia.counted(trial.get_chemical_symbols(), ammonia.bonds_in([trial])[0])
-    assert (counts["N2"], counts["H2"], counts["N"], held) == (40, 60, 20, 20)
+    course = ammonia_events.course_in([trial])
+    counts = ammonia_events.counted(course.molecules[0])
+    assert (counts["N2"], counts["H2"], counts["N"], len(course.held[0])) == (40, 60, 20, 20)
 
 
 def test_the_repulsion_beside_the_reference_has_the_forces_and_stress_of_its_energy() -> None:
@@ -93,13 +94,29 @@ def test_the_first_set_has_faces_edges_gas_and_crystal() -> None:
         (("H", "N2"), ("HN2",), ["N2 reacts undivided"]),
         (("HN2",), ("H", "N2"), ["N2 is released"]),
         (("H2", "N"), ("H", "HN"), ["H2 dissociates", "NH forms"]),
+        (("H", "H2"), ("H", "H2"), []),
+        (("N", "N2"), ("N3",), ["N2 reacts undivided"]),
+        (("N3",), ("N", "N2"), ["N2 is released"]),
+        (("HN2",), ("HN", "N"), ["N2 dissociates", "NH forms"]),
+        (("N3",), ("N", "N", "N"), ["N2 dissociates"]),
         (("H3N*",), ("H3N",), ["NH3 leaves the metal"]),
         (("N2",), ("N2*",), ["N2 comes to the metal"]),
         (("H*",), ("H",), []),
     ],
 )
 def test_events_by_name(reactants: tuple[str, ...], products: tuple[str, ...], kinds: list[str]) -> None:
-    assert ammonia.kinds_of(ReactionEvent(0, (0,), reactants, products)) == kinds
+    assert ammonia_events.kinds_of(ReactionEvent(0, (0,), reactants, products)) == kinds
+
+
+def test_an_event_lasts_until_the_next_of_its_atoms() -> None:
+    found = [
+        ReactionEvent(2, (0, 1), ("H2",), ("H", "H")),
+        ReactionEvent(3, (2, 3), ("N2*",), ("N2",)),
+        ReactionEvent(5, (1, 4), ("H", "N"), ("HN",)),
+        ReactionEvent(6, (1, 4), ("HN*",), ("HN",)),
+        ReactionEvent(7, (2, 3), ("N2",), ("N2*",)),
+    ]
+    assert ammonia_events.next_events(found, last=9) == [5, 7, 9, 9, 9]
 
 
 def test_molecules_are_counted_and_those_on_the_metal_besides() -> None:
@@ -108,9 +125,9 @@ def test_molecules_are_counted_and_those_on_the_metal_besides() -> None:
     gas = molecule("NH3")
     gas.positions += [0.0, 0.0, 20.0]
     frame += Atoms(gas.symbols, gas.positions)
-    counts, held = ammonia.counted(frame.get_chemical_symbols(), ammonia.bonds_in([frame])[0])
-    assert {name: n for name, n in counts.items() if n} == {"NH2": 1, "NH3": 1}
-    assert held == 1
+    course = ammonia_events.course_in([frame])
+    assert {name: n for name, n in ammonia_events.counted(course.molecules[0]).items() if n} == {"NH2": 1, "NH3": 1}
+    assert [one.name for one in course.held[0]] == ["H2N"]
 
 
 def test_steps_keep_their_atoms_and_their_energies_add_up() -> None:

@@ -22,7 +22,7 @@ from idealflow.forcefields.sevennet import sevennet_calculator
 from idealflow.provenance import Campaign, CampaignChain
 from idealflow.structures import particle
 from idealflow.workflow.stages.evaluation import evenly
-from workbench import adsorbates, ammonia, first_sets, melting, oxides
+from workbench import adsorbates, ammonia, ammonia_events, first_sets, melting, oxides
 from workbench.short_range import sevennet_repelled
 from workbench.system_runs import chain_of, keep_measures, keep_reports, read_arguments
 
@@ -71,8 +71,8 @@ def main() -> None:
         return {"means": means, "reactions": adsorbates.reaction_energies(means)}
 
     def events() -> dict[str, melting.Rows]:
-        found = ammonia.events(chain)
-        return {"events": ammonia.shortened(found), "snapshots": ammonia.snapshots(chain, found)}
+        found = ammonia_events.events(chain)
+        return {"events": ammonia_events.shortened(found), "snapshots": ammonia_events.snapshots(chain, found)}
 
     measured = {
         "first-set": lambda: {
@@ -82,7 +82,7 @@ def main() -> None:
             ),
         },
         "ancestry": lambda: {"ancestry": melting.ancestry(chain, folder), "refusals": oxides.refusals(chain)},
-        "course": lambda: {"course": melting.course(chain, lambda *_: {}), "species": ammonia.species(chain)},
+        "course": lambda: {"course": melting.course(chain, lambda *_: {}), "species": ammonia_events.species(chain)},
         "labels": lambda: {"labels": melting.labels(chain)},
         "cells": lambda: {"cells": ammonia.cells(chain)},
         "errors": lambda: {"errors": melting.errors(chain, folder, size.frames)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import melting_tables as of_melting
-from workbench.ammonia import LISTED
+from workbench.ammonia_events import LISTED
 from workbench.legends import stacked
 from workbench.markdown import markdown, thousands
 
@@ -144,8 +144,8 @@ def listed(size: str, most: int = 12) -> str:
             continue
         change = pretty(f"{' + '.join(row['reactants'])} → {' + '.join(row['products'])}")
         atoms = ", ".join(map(str, row["atoms"]))
-        rows.append([row["campaign"], f"{row['time_fs']:.0f}", change, atoms])
-    return markdown(["campaign", "time, fs", "event", "atoms"], rows[:most])
+        rows.append([row["campaign"], f"{row['time_fs']:.0f}", change, atoms, f"{row['lasted_fs']:.0f}"])
+    return markdown(["campaign", "time, fs", "event", "atoms", "until one of them reacts again, fs"], rows[:most])
 
 
 def energies(size: str) -> str:
@@ -254,21 +254,31 @@ def bare_figure(size: str) -> Figure:
         axis.set_yscale("symlog", linthresh=10.0)
         axis.set(ylabel="meV/atom")
         axis.set_title(campaign, fontsize=9, loc="left")
-    axes[0].legend(frameon=False, fontsize=8, ncols=3)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, ncols=3, loc="outside upper center")
     axes[-1].set(xlabel="step")
     return figure
 
 
 def events_figure(size: str) -> Figure:
     """Events in three moments: before, at and after; what takes part has dark rims, depth is shown by paler colours."""
+    rows = kept(size)["snapshots"]
+    lines = [
+        (f"{pretty(kind)}\n{mine[0]['campaign']}", mine)
+        for kind in dict.fromkeys(row["kind"] for row in rows)
+        for mine in [[row for row in rows if row["kind"] == kind]]
+    ]
+    return moments_figure(lines)
+
+
+def moments_figure(lines: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> Figure:
+    """Lines of pictures, each line with its name and the surroundings of an event at as many times as the others have."""
     from matplotlib.figure import Figure
 
-    rows = kept(size)["snapshots"]
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    figure = Figure(figsize=(7.0, 2.2 * len(kinds)), layout="constrained")
-    axes = figure.subplots(len(kinds), 3, squeeze=False)
-    for line, kind in zip(axes, kinds, strict=True):
-        for axis, row in zip(line, [row for row in rows if row["kind"] == kind], strict=True):
+    width = len(lines[0][1])
+    figure = Figure(figsize=(7.0 / 3 * width, 2.2 * len(lines)), layout="constrained")
+    axes = figure.subplots(len(lines), width, squeeze=False)
+    for line, (name, rows) in zip(axes, lines, strict=True):
+        for axis, row in zip(line, rows, strict=True):
             places = np.array(row["positions"])
             for place in np.argsort(places[:, 2]):
                 symbol, mine = row["symbols"][place], place in row["which"]
@@ -279,10 +289,7 @@ def events_figure(size: str) -> Figure:
                 }
                 axis.scatter(x, y, color=PAINT[symbol], edgecolor="k", lw=1.8 if mine else 0.3, **look)
             axis.set(xlim=(-5.0, 5.0), ylim=(-5.0, 4.0), aspect="equal", xticks=[], yticks=[])
-            axis.set(
-                xlabel=f"{row['time_fs']:.0f} fs",
-                ylabel=f"{pretty(kind)}\n{row['campaign']}" if axis is line[0] else " ",
-            )
+            axis.set(xlabel=f"{row['time_fs']:.0f} fs", ylabel=name if axis is line[0] else " ")
     return figure
 
 

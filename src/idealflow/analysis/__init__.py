@@ -6,14 +6,16 @@ What computes with force fields is imported when it is first used: looking at a 
 from typing import TYPE_CHECKING
 
 from idealflow.analysis.acceleration import Acceleration, acceleration
-from idealflow.analysis.adsorption import adsorption_events
-from idealflow.analysis.bonds import bond_counts, coordination_numbers
+from idealflow.analysis.adsorption import adsorption_events, held_along
+from idealflow.analysis.bonds import BondRule, bonds_along, one_bond_each
 from idealflow.analysis.calibration import CALIBRATION_EDGES, Calibration, calibrate, threshold_for_error
+from idealflow.analysis.coordination import bond_counts, coordination_numbers
 from idealflow.analysis.environments import map_environments
 from idealflow.analysis.melting import Jump, jump
+from idealflow.analysis.molecules import Molecule, molecules_along, molecules_of
 from idealflow.analysis.msd import diffusion_coefficient, msd, unwrap
 from idealflow.analysis.rdf import RDF, rdf
-from idealflow.analysis.reactions import BondRule, ReactionEvent, bonds_along, molecules_of, reaction_events
+from idealflow.analysis.reactions import ReactionEvent, reaction_events
 from idealflow.late_imports import late
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ __all__ = [
     "FrameError",
     "Jump",
     "ModelErrors",
+    "Molecule",
     "ReactionEvent",
     "Rung",
     "acceleration",
@@ -45,12 +48,15 @@ __all__ = [
     "coordination_numbers",
     "diffusion_coefficient",
     "heat",
+    "held_along",
     "jump",
     "local_phases",
     "map_environments",
     "mean_errors",
+    "molecules_along",
     "molecules_of",
     "msd",
+    "one_bond_each",
     "phase_fractions",
     "rdf",
     "reaction_events",
