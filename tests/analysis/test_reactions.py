@@ -226,6 +226,32 @@ def test_a_molecule_is_held_where_its_atoms_were_when_it_was_made() -> None:
     assert adsorption_events(molecules, held) == []
 
 
+def test_a_molecule_that_turned_over_is_held_when_it_takes_up_an_atom() -> None:
+    """N2 hangs by its other end at 2.7 Å, where no bond would form; with a hydrogen more it is still there."""
+    symbols = ["Ir", "N", "N", "H"]
+    frames = [Atoms(symbols, [[0, 0, 0], [0, 0, 2.0], [0, 0, 3.1], [0, 5, 5]])]
+    frames += [Atoms(symbols, [[0, 0, 0], [0, 0, 3.2], [0, 0.7, 2.6], [0, 0, 4.2]]) for _ in range(6)]
+    bonds = [frozenset({(1, 2)})] * 4 + [frozenset({(1, 2), (1, 3)})] * 3
+    molecules = molecules_along(symbols, bonds, ["Ir"], persistence=2)
+    held = held_along(frames, molecules, ON_METAL, ["Ir"], persistence=2)
+    assert [[one.name for one in some] for some in held] == [["N2"]] * 4 + [["HN2"]] * 3
+
+
+def test_a_contact_in_the_frame_in_which_a_molecule_is_made_is_too_short() -> None:
+    symbols = ["Ir", "N", "N"]
+    heights = [4.0, 4.0, 4.0, 2.0, 4.0, 4.0, 4.0]
+    frames = [Atoms(symbols, [[0, 0, 0], [0, 0, height], [0, 1.1, height]]) for height in heights]
+    molecules = molecules_along(symbols, [frozenset()] * 3 + [frozenset({(1, 2)})] * 4, ["Ir"])
+    assert held_along(frames, molecules, ON_METAL, ["Ir"], persistence=2) == [frozenset()] * 7
+    assert [len(some) for some in held_along(frames, molecules, ON_METAL, ["Ir"])] == [0, 0, 0, 1, 0, 0, 0]
+
+
+def test_a_bond_at_the_distance_where_it_breaks_is_kept_whatever_other_rules_there_are() -> None:
+    frames = stretched(0.8, 1.2)
+    for more in ({}, {("N", "N"): BondRule(1.0, 2.0)}):
+        assert [len(bonds) for bonds in bonds_along(frames, HYDROGEN | more)] == [1, 1]
+
+
 def test_a_molecule_that_leaves_the_metal_and_comes_back() -> None:
     frames, molecules = sliding(2.0, 2.0, 3.5, 3.5, 2.0, step=0.0)
     found = adsorption_events(molecules, held_along(frames, molecules, ON_METAL, ["Ir"]))
@@ -251,6 +277,26 @@ def test_a_molecule_that_changes_as_it_leaves_is_a_reaction() -> None:
         (lambda: bonds_along([], {("H", "N"): BondRule(1, 2), ("N", "H"): BondRule(1, 3)}), "two different rules"),
         (lambda: bonds_along([Atoms("H"), Atoms("N")], HYDROGEN), "frame 1 has other atoms"),
         (lambda: molecules_along(["H"], [frozenset()], persistence=0), "`persistence` must be"),
+        (lambda: molecules_along(["H"], [frozenset()], persistence=True), "`persistence` must be"),
+        (lambda: molecules_along(["H"], [frozenset({(0, 1)})]), "between atoms 0 and 1, but there are symbols of 1"),
+        (
+            lambda: one_bond_each(["H"], [frozenset({(0, 1)})], ["H"]),
+            "between atoms 0 and 1, but there are symbols of 1",
+        ),
+        (lambda: one_bond_each(["H"], [frozenset()], ["X0"]), "unknown element 'X0'"),
+        (
+            lambda: reaction_events([[Molecule((0,), "H")], [Molecule((1,), "H")]]),
+            "not of the atoms of the frame before",
+        ),
+        (lambda: adsorption_events([()], []), "got 1 and 0; give both"),
+        (
+            lambda: held_along([Atoms("N")], [[Molecule((1,), "N")]], ON_METAL, ["Ir"]),
+            "N has atom 1, but a frame has 1",
+        ),
+        (
+            lambda: held_along([Atoms("Ir")], [[Molecule((0,), "Ir")]], ON_METAL, ["Ir"]),
+            r"an atom of the surface \(Ir\)",
+        ),
         (lambda: held_along([], [], HYDROGEN, ["Ir"]), r"no rule is for a bond between the surface \(Ir\)"),
         (lambda: held_along([Atoms("N")] * 2, [()], ON_METAL, ["Ir"]), "got 1 lists of them and more frames"),
         (lambda: held_along([Atoms("N")], [(), ()], ON_METAL, ["Ir"]), "got 2 lists of them and 1 frames"),

@@ -72,7 +72,11 @@ def main() -> None:
 
     def events() -> dict[str, melting.Rows]:
         found = ammonia_events.events(chain)
-        return {"events": ammonia_events.shortened(found), "snapshots": ammonia_events.snapshots(chain, found)}
+        return {
+            "events": ammonia_events.shortened(found),
+            "snapshots": ammonia_events.snapshots(chain, found),
+            "waits": ammonia_events.waits(chain),
+        }
 
     measured = {
         "first-set": lambda: {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,20 +48,39 @@ COUNTED = ("H2", "N2", "NH", "NH2", "NH3", "H", "N")
 
 
 class Course(NamedTuple):
-    """Molecules of every frame, and those of them that the metal holds."""
+    """Molecules of every frame, those of them that the metal holds, and frames that one waited for others at most."""
 
     molecules: list[tuple[Molecule, ...]]
     held: list[frozenset[Molecule]]
+    waited: int
 
 
 def course_in(frames: Sequence[Atoms]) -> Course:
     """Molecules in frames that are stored at equal times; what lasts less than :data:`LASTING` leaves no trace."""
     apart = frames[1].info["time_fs"] - frames[0].info["time_fs"] if len(frames) > 1 else LASTING
-    persistence = max(1, round(LASTING / apart))
+    persistence = max(1, ceil(LASTING / apart))
     symbols = frames[0].get_chemical_symbols()
     bonds = one_bond_each(symbols, bonds_along(frames, RULES, persistence), ["H"])
     molecules = molecules_along(symbols, bonds, [METAL], persistence)
-    return Course(molecules, held_along(frames, molecules, HELD, [METAL], persistence))
+    held = held_along(frames, molecules, HELD, [METAL], persistence)
+    return Course(molecules, held, longest_wait(molecules, molecules_along(symbols, bonds, [METAL])))
+
+
+def longest_wait(molecules: Sequence[Sequence[Molecule]], bonded: Sequence[Sequence[Molecule]]) -> int:
+    """Frames in a row, at most, in which an atom is in another molecule than its bonds say.
+
+    Examples
+    --------
+    >>> one, two = (Molecule((0, 1), "H2"),), (Molecule((0,), "H"), Molecule((1,), "H"))
+    >>> longest_wait([one, one, one, two], [one, two, two, two])
+    2
+    """
+    longest, waiting = 0, Counter[int]()
+    for here, there in zip(molecules, bonded, strict=True):
+        late = {atom for one in set(here) - set(there) for atom in one.atoms}
+        waiting = Counter({atom: waiting[atom] + 1 for atom in late})
+        longest = max(longest, *waiting.values(), 0)
+    return longest
 
 
 @cache
@@ -122,12 +142,7 @@ def events(chain: CampaignChain) -> Rows:
         times = [float(atoms.info["time_fs"]) for atoms in frames]
         found = reaction_events(course.molecules) + adsorption_events(course.molecules, course.held)
         found.sort(key=lambda one: (one.frame, one.atoms))
-        next_of: dict[int, int] = {}  # the next event of each atom
-        ends: list[int] = []
-        for event in reversed(found):
-            ends.append(min(next_of.get(atom, len(times) - 1) for atom in event.atoms))
-            next_of.update(dict.fromkeys(event.atoms, event.frame))
-        for event, end in zip(found, reversed(ends), strict=True):
+        for event, end in zip(found, next_events(found, len(frames) - 1), strict=True):
             if not kinds_of(event):
                 continue
             rows.append(
@@ -163,6 +178,16 @@ def shortened(found: Rows) -> Rows:
     rows = [row for row in found if set(row["kinds"]) & set(LISTED)]
     others = Counter((row["campaign"], tuple(row["kinds"])) for row in found if not set(row["kinds"]) & set(LISTED))
     return rows + [{"campaign": campaign, "kinds": list(kinds), "n": n} for (campaign, kinds), n in others.items()]
+
+
+def waits(chain: CampaignChain) -> Rows:
+    """How long a molecule of each campaign waited at most for others that changed with it and did not last yet."""
+    rows: Rows = []
+    for campaign in chain:
+        frames = campaign.trajectory()
+        apart = float(frames[1].info["time_fs"] - frames[0].info["time_fs"])
+        rows.append({"campaign": campaign.name, "longest_fs": course_of(campaign).waited * apart})
+    return rows
 
 
 def snapshots(chain: CampaignChain, found: Rows) -> Rows:

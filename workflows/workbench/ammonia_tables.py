@@ -122,6 +122,8 @@ def events(size: str) -> str:
             for campaign in campaigns(size)
         ]
         rows.append([pretty(kind), *map(str, counts)])
+    longest = {row["campaign"]: f"{row['longest_fs']:.0f}" for row in kept(size)["waits"]}
+    rows.append(["longest wait of a molecule for others, fs", *(longest[campaign] for campaign in campaigns(size))])
     return markdown(["", *campaigns(size)], rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ase import Atoms
@@ -10,6 +11,7 @@ from ase import Atoms
 from idealflow.analysis.bonds import (
     BondRule,
     check_persistence,
+    elements_in,
     lasting_changes,
     ruled_pairs,
     rules_by_numbers,
@@ -33,7 +35,7 @@ def held_along(
 
     A molecule is held from where one of its atoms comes nearer to any atom of the surface than the distance at which their bond
     forms, until all of its atoms are farther from all of them than where bonds break. So one that slides or turns over stays
-    held.
+    held. One that is made of what was held is held where it is not farther than that either.
 
     Parameters
     ----------
@@ -46,7 +48,8 @@ def held_along(
     surface
         Elements that the surface consists of.
     persistence
-        Frames that a change has to last within the life of a molecule. A shorter one, also at its end, did not happen.
+        Frames that a change has to last within the life of a molecule. A shorter one, also at its end, did not happen. What a
+        molecule is when it is made counts where it lasts, or is what one of those was that it was made of.
 
     Raises
     ------
@@ -65,36 +68,44 @@ def held_along(
     [1, 1, 1, 1, 1]
     """
     check_persistence(persistence)
-    below = frozenset(surface)
+    below = elements_in(surface)
     across = {pair: rule for pair, rule in rules.items() if len(below.intersection(pair)) == 1}
     if not across:
         raise InputError(
             f"no rule is for a bond between the surface ({', '.join(sorted(below))}) and another element; give one"
         )
     by_numbers = rules_by_numbers(across)
-    courses: dict[tuple[Molecule, int], list[bool]] = {}  # of each life of a molecule, by the frame of its beginning
-    born: dict[Molecule, int] = {}
-    bound: set[int] = set()  # atoms
+    lives: dict[tuple[Molecule, int], _Life] = {}  # by the frame in which it begins
+    now: dict[Molecule, _Life] = {}
     n_frames = 0
     for number, frame in enumerate(same_atoms(frames)):
         n_frames += 1
         if number >= len(molecules):
             break
+        if number == 0 or molecules[number] is not molecules[number - 1]:
+            _check_molecules(molecules[number], frame, below)
+            of_atom = {atom: life for one, life in now.items() for atom in one.atoms}
+            before, now = now, {}
+            for one in molecules[number]:
+                if one not in before:
+                    parents = {id(of_atom[atom]): of_atom[atom] for atom in one.atoms if atom in of_atom}
+                    before[one] = lives[one, number] = _Life(list(parents.values()))
+                now[one] = before[one]
         near, within = _contacts(frame, by_numbers, below)
-        bound = near | (bound & within)
-        born = {one: born.get(one, number) for one in molecules[number]}
-        for one, start in born.items():
-            course = courses.setdefault((one, start), [])
-            touches = bound if not course else within if course[-1] else near
-            course.append(not touches.isdisjoint(one.atoms))
+        for one, life in now.items():
+            touches = within if life.was_held else near
+            life.course.append(not touches.isdisjoint(one.atoms))
     if n_frames != len(molecules):
         raise InputError(
             f"there must be molecules for every frame, got {len(molecules)} lists of them and "
             f"{'more' if n_frames > len(molecules) else n_frames} frames; give both of one trajectory"
         )
     held: list[set[Molecule]] = [set() for _ in molecules]
-    for (one, start), course in courses.items():
-        for number, here in enumerate(lasting_changes(course, persistence), start=start):
+    for (one, start), life in lives.items():  # those that it was made of come before
+        life.lasting = lasting_changes(
+            life.course, persistence, any(parent.lasting[-1] for parent in life.parents) if start else None
+        )
+        for number, here in enumerate(life.lasting, start=start):
             if here:
                 held[number].add(one)
     return [frozenset(some) for some in held]
@@ -115,6 +126,11 @@ def adsorption_events(
     held
         Those of every frame that the surface holds, from :func:`held_along`.
 
+    Raises
+    ------
+    InputError
+        If there are more or fewer frames of the one than of the other.
+
     Examples
     --------
     A hydrogen molecule leaves the surface in the second frame:
@@ -123,6 +139,11 @@ def adsorption_events(
     >>> [str(event) for event in adsorption_events([[molecule]] * 2, [frozenset({molecule}), frozenset()])]
     ['frame 1: H2* → H2 (atoms 0, 1)']
     """
+    if len(molecules) != len(held):
+        raise InputError(
+            f"there must be as many frames of molecules as of those held, got {len(molecules)} and {len(held)}; "
+            "give both of one trajectory"
+        )
     events: list[ReactionEvent] = []
     for number, (before, after) in enumerate(pairwise(held), start=1):
         changed = (before ^ after).intersection(molecules[number - 1]).intersection(molecules[number])
@@ -130,6 +151,19 @@ def adsorption_events(
             sides = (f"{one.name}*",), (one.name,)
             events.append(ReactionEvent(number, one.atoms, *(sides if one in before else sides[::-1])))
     return events
+
+
+@dataclass(eq=False)
+class _Life:
+    """A molecule from where it is made on: what it was made of, and whether it is held, by distances and by what lasts."""
+
+    parents: list[_Life]
+    course: list[bool] = field(default_factory=list)
+    lasting: list[bool] = field(default_factory=list)
+
+    @property
+    def was_held(self) -> bool:
+        return self.course[-1] if self.course else any(parent.course[-1] for parent in self.parents)
 
 
 def _contacts(
@@ -145,3 +179,16 @@ def _contacts(
         if length < rule.form:
             near.add(atom)
     return near, within
+
+
+def _check_molecules(molecules: Sequence[Molecule], frame: Atoms, surface: frozenset[str]) -> None:
+    for one in molecules:
+        if one.atoms[-1] >= len(frame):
+            raise InputError(
+                f"{one.name} has atom {one.atoms[-1]}, but a frame has {len(frame)}; give both of one trajectory"
+            )
+        part = surface.intersection(frame.symbols[i] for i in one.atoms)
+        if part:
+            raise InputError(
+                f"{one.name} has an atom of the surface ({', '.join(sorted(part))}); make molecules without={sorted(surface)}"
+            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from ase import Atoms
@@ -21,8 +22,11 @@ __all__ = [
     "BondRule",
     "Pair",
     "bonds_along",
+    "check_indices",
     "check_persistence",
+    "elements_in",
     "lasting_changes",
+    "one_bond_each",
     "ruled_pairs",
     "rules_by_numbers",
     "same_atoms",
@@ -43,7 +47,7 @@ class BondRule:
     Raises
     ------
     InputError
-        If they are not positive, or a bond would break where it forms.
+        If they are not positive, or a bond would break at a shorter distance than it forms.
 
     Examples
     --------
@@ -51,7 +55,7 @@ class BondRule:
     BondRule(form=0.9, break_=1.2)
     >>> BondRule(1.2, 0.9)
     Traceback (most recent call last):
-    idealflow.errors.InputError: a bond must break at a longer distance than it forms, got 0.9 and 1.2 Å
+    idealflow.errors.InputError: a bond forms at the shorter distance and breaks at the longer one, got 1.2 and 0.9 Å
     """
 
     form: float
@@ -62,7 +66,7 @@ class BondRule:
             raise InputError(f"distances of a bond must be positive and finite, got {self.form} and {self.break_} Å")
         if self.break_ < self.form:
             raise InputError(
-                f"a bond must break at a longer distance than it forms, got {self.break_} and {self.form} Å"
+                f"a bond forms at the shorter distance and breaks at the longer one, got {self.form} and {self.break_} Å"
             )
 
 
@@ -126,6 +130,11 @@ def one_bond_each(
     elements
         The elements whose atoms have one bond, as hydrogen.
 
+    Raises
+    ------
+    InputError
+        If a bond names an atom that is not there, or an element is none.
+
     Examples
     --------
     A hydrogen changes its partner, and is near both for a frame:
@@ -134,7 +143,8 @@ def one_bond_each(
     >>> [sorted(pairs) for pairs in one_bond_each(["H", "H", "N"], bonds, ["H"])]
     [[(0, 1)], [(0, 1)], [(1, 2)]]
     """
-    wanted = set(elements)
+    check_indices(symbols, bonds)
+    wanted = elements_in(elements)
     single = {i for i, symbol in enumerate(symbols) if symbol in wanted}
     rank = _ages(bonds)
     found: list[frozenset[Pair]] = []
@@ -161,8 +171,42 @@ def check_persistence(persistence: int) -> None:
     Traceback (most recent call last):
     idealflow.errors.InputError: `persistence` must be a number of frames from 1 on, got 0
     """
-    if not (isinstance(persistence, int) and persistence >= 1):
+    if not isinstance(persistence, Integral) or isinstance(persistence, bool) or persistence < 1:
         raise InputError(f"`persistence` must be a number of frames from 1 on, got {persistence!r}")
+
+
+def check_indices(symbols: Sequence[str], bonds: Sequence[frozenset[Pair]]) -> None:
+    """Raise an InputError if a bond is of an atom that is not there.
+
+    Examples
+    --------
+    >>> check_indices(["H"], [frozenset({(0, 1)})])
+    Traceback (most recent call last):
+    idealflow.errors.InputError: a bond is between atoms 0 and 1, but there are symbols of 1; give both of the same atoms
+    """
+    for i, j in sorted(frozenset().union(*bonds)):
+        if not (0 <= i < len(symbols) and 0 <= j < len(symbols)):
+            raise InputError(
+                f"a bond is between atoms {i} and {j}, but there are symbols of {len(symbols)}; give both of the same atoms"
+            )
+
+
+def elements_in(elements: Iterable[str]) -> frozenset[str]:
+    """Elements as a set; a single symbol is one element. An InputError if one is no element.
+
+    Examples
+    --------
+    >>> elements_in("Ir") == elements_in(["Ir"])
+    True
+    >>> elements_in(["Xx"])
+    Traceback (most recent call last):
+    idealflow.errors.InputError: unknown element 'Xx'; use chemical symbols
+    """
+    found = frozenset([elements] if isinstance(elements, str) else elements)
+    for symbol in sorted(found):
+        if symbol not in atomic_numbers:
+            raise InputError(f"unknown element {symbol!r}; use chemical symbols")
+    return found
 
 
 def same_atoms(frames: Iterable[Atoms]) -> Iterator[Atoms]:
@@ -221,7 +265,9 @@ def ruled_pairs(frame: Atoms, rules: Mapping[Pair, BondRule]) -> Iterator[tuple[
     """
     from idealflow.core.descriptors.neighbours import neighbour_pairs  # with numba, which takes a second to import
 
-    reach = max(rule.break_ for rule in rules.values())
+    reach = float(
+        np.nextafter(max(rule.break_ for rule in rules.values()), np.inf)
+    )  # the search leaves its own cutoff out
     pairs = neighbour_pairs(frame.positions, frame.cell.array, frame.pbc, reach)
     i = np.repeat(np.arange(len(frame)), np.diff(pairs.offsets))
     once = i < pairs.j
@@ -234,19 +280,31 @@ def ruled_pairs(frame: Atoms, rules: Mapping[Pair, BondRule]) -> Iterator[tuple[
             yield one, two, distance, rule
 
 
-def lasting_changes(course: Sequence[bool], persistence: int) -> list[bool]:
-    """A yes or no at every frame, without changes that last for fewer frames; what it was at first counts as having lasted.
+def lasting_changes(course: Sequence[bool], persistence: int, before: bool | None = None) -> list[bool]:
+    """A yes or no at every frame, without changes that last for fewer frames.
+
+    Parameters
+    ----------
+    course
+        What it is at every frame.
+    persistence
+        Frames that a change has to last.
+    before
+        What it was before the first frame. None: what it is in the first one counts as having lasted.
 
     Examples
     --------
     >>> lasting_changes([True, False, True, False, False], 2)
     [True, True, True, False, False]
+    >>> lasting_changes([True, False, True, False, False], 2, before=False)
+    [False, False, False, False, False]
     """
-    state, found = course[0], []
+    found: list[bool] = []
+    state = before if before is not None or not course else course[0]
     for number in range(len(course)):
         if course[number] != state and list(course[number : number + persistence]) == [not state] * persistence:
             state = not state
-        found.append(state)
+        found.append(bool(state))
     return found
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
-from idealflow.analysis.bonds import Pair, check_persistence
+from idealflow.analysis.bonds import Pair, check_indices, check_persistence, elements_in
+from idealflow.errors import InputError
 
 __all__ = ["Molecule", "changed_groups", "formula", "molecules_along", "molecules_of"]
 
@@ -58,7 +59,7 @@ def molecules_of(symbols: Sequence[str], bonds: Iterable[Pair], without: Iterabl
     """
     from idealflow.core.cropping.parts import connected_parts  # with numba, which takes a second to import
 
-    left_out = set(without)
+    left_out = elements_in(without)
     stays = [symbol not in left_out for symbol in symbols]
     joined = np.array([pair for pair in bonds if stays[pair[0]] and stays[pair[1]]], dtype=np.int64).reshape(-1, 2)
     groups: dict[int, list[int]] = {}
@@ -89,7 +90,8 @@ def molecules_along(
 
     Molecules become others in the first frame in which all of the others are there, each of them in a stretch of at least
     ``persistence`` frames; until then they are what they were. So every frame has each atom in one molecule, and an encounter
-    leaves no trace. Molecules of the first frame count, however long they last.
+    leaves no trace. Molecules of the first frame count, however long they last. Those that become one another wait for each
+    other, and where one is always in change, all wait: the persistence must be short against the time between reactions.
 
     Parameters
     ----------
@@ -110,7 +112,7 @@ def molecules_along(
     Raises
     ------
     InputError
-        If a persistence is not a positive number.
+        If a persistence is not a positive number, a bond names an atom that is not there, or an element is none.
 
     Examples
     --------
@@ -123,7 +125,8 @@ def molecules_along(
     [['H2', 'N'], ['H2', 'N'], ['H', 'HN'], ['H', 'HN']]
     """
     check_persistence(persistence)
-    raw = _unfiltered(symbols, bonds, frozenset(without))
+    check_indices(symbols, bonds)
+    raw = _unfiltered(symbols, bonds, elements_in(without))
     stretches = _stretches(raw, persistence)
     found = raw[:1]
     for number in range(1, len(raw)):
@@ -143,6 +146,11 @@ def changed_groups(
 ) -> list[tuple[list[Molecule], list[Molecule]]]:
     """Groups of molecules that are gone and those that their atoms make now, the smallest groups that keep all atoms.
 
+    Raises
+    ------
+    InputError
+        If they are not of the same atoms.
+
     Examples
     --------
     >>> before = [Molecule((0, 1), "H2"), Molecule((2,), "N"), Molecule((3,), "H")]
@@ -152,6 +160,8 @@ def changed_groups(
     """
     gone, made = sorted(set(before) - set(after)), sorted(set(after) - set(before))
     into = {atom: place for place, one in enumerate(made) for atom in one.atoms}
+    if into.keys() != {atom for one in gone for atom in one.atoms}:
+        raise InputError("molecules of a frame are not of the atoms of the frame before; give those of one trajectory")
     groups: list[tuple[set[int], list[Molecule]]] = []  # places of what is made, and what is gone
     for one in gone:
         places, olds = {into[atom] for atom in one.atoms}, [one]
