@@ -59,6 +59,13 @@ def test_a_warning_where_they_do_not_go_together() -> None:
     assert "do not go together" in str(calibrate(ratio, rng.random(200)).warning)
     assert "is undefined (all are equal)" in str(calibrate(ratio, np.ones(200)).warning)
     assert calibrate(ratio[:9], 1 / ratio[:9]).warning is None  # too few to say
+    noise = rng.random(200)
+    close = next(
+        found
+        for weight in np.linspace(0.0, 0.2, 2000)
+        if 0.195 < ((found := calibrate(ratio, noise + weight * ratio)).rank_correlation or 0.0) < 0.2
+    )
+    assert f"is {close.rank_correlation:.4f}, expected at least 0.2000" in str(close.warning)  # not 0.20 and 0.20
 
 
 def test_independent_ranks_are_warned_of_nineteen_times_in_twenty() -> None:

@@ -244,6 +244,8 @@ def course_figure(size: str) -> Figure:
 
 def bare_figure(size: str) -> Figure:
     """Error of the energy that moves the atoms, with and without learning, from the same starts."""
+    from matplotlib.ticker import SymmetricalLogLocator
+
     begun = list(dict.fromkeys(row["campaign"] for row in kept(size)["bare"]))
     figure, axes = stacked(len(begun), (6.0, 6.5))
     styles = {"learning": ("C0", "o-"), "first": ("C3", "x-"), "last": ("C2", "+-")}
@@ -254,6 +256,8 @@ def bare_figure(size: str) -> Figure:
             axis.plot(steps, off, style, color=colour, lw=1, ms=4, label=MOVED_BY[by])
         axis.axhline(0.0, color="grey", lw=0.8)
         axis.set_yscale("symlog", linthresh=10.0)
+        axis.yaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=10.0))
+        axis.yaxis.get_major_locator().set_params(numticks=7)
         axis.set(ylabel="meV/atom")
         axis.set_title(campaign, fontsize=9, loc="left")
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, ncols=3, loc="outside upper center")

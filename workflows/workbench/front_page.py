@@ -50,12 +50,13 @@ SYSTEMS = (
     System("haber_bosch", "paper", "Ir₂₀₁ and Ir₈₀₇ in N₂ and H₂, to 7 000 K, 60 ps", "haber-bosch", "7net-0", False),
     System("cuau_order", "quick", "CuAu loses its order, by Monte Carlo", "cuau-order", "EMT", False),
     System("cuau_order", "paper", "CuAu in a larger cell", "cuau-order", "EMT", False),
+    System("li_gpaw", "vacancy", "Li: a vacancy, 300 to 500 K", "li-gpaw", "**GPAW, PBE**", False),
 )
-#: campaigns that were labelled by plane waves: files of workflows/li_gpaw
-GPAW = {"li-gpaw": "results.txt", "li-vacancy": "results-vacancy.txt"}
+#: a campaign that was labelled by plane waves and of which no more is kept than what was printed: files of workflows/li_gpaw
+GPAW = {"li-gpaw": "results.txt"}
 FAR = 100_000  # atoms from which the law of frames of at most 250 is not asked any more
 #: their rows: name of the campaign, and of the system
-GPAW_ROWS = (("li-gpaw", "Li: bcc, 300 to 600 K"), ("li-vacancy", "Li: a vacancy, 300 to 500 K"))
+GPAW_ROWS = (("li-gpaw", "Li: bcc, 300 to 600 K"),)
 #: pictures by the name of what :mod:`workbench.stored_results` draws: file in docs, caption, what is to be seen
 PICTURES = {
     "li-polycrystal front paper": (
@@ -63,9 +64,9 @@ PICTURES = {
         "[A lithium polycrystal](docs/systems/li-polycrystal.md#a-front) melts from its boundaries; a perfect one (dashed) stays",
         "Share of atoms in bcc against time to 520 K, by depth below the boundaries, and of a perfect crystal, which stays.",
     ),
-    "haber-bosch bare quick": (
+    "haber-bosch bare paper": (
         "front-ammonia.png",
-        "[Ammonia on iridium](docs/systems/haber-bosch.md): errors of the energy with and without learning, same starts",
+        "[Ammonia on iridium](docs/systems/haber-bosch.md#without-learning-at-the-papers-size): errors with and without learning",
         "Error of the energy by the step, for three starts, with learning, by the first model and by the last.",
     ),
     "cuau-order ladder paper": (

@@ -21,6 +21,7 @@ from workbench import (
     engine_tables,
     floor_tables,
     force_field_tables,
+    front_page,
     grain_tables,
     melting_tables,
     million_tables,
@@ -340,6 +341,12 @@ def stage_shares_table() -> str:
     return markdown(heads, rows)
 
 
+def plane_waves(part: str, size: str) -> str:
+    """The campaign (`chain`) of lithium that was labelled by GPAW, or its errors (`errors`)."""
+    found = front_page.stored("li_gpaw", size)
+    return melting_tables.chain(found["ancestry"]) if part == "chain" else melting_tables.errors(found["errors"])
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "learning": learning,
     "pretrained-start": pretrained_start,
@@ -386,6 +393,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "cuau-order": lambda part, size: ordering_tables.TABLES[part](size),
     "li-polycrystal": lambda part, size: grain_tables.TABLES[part](size),
     "haber-bosch": lambda part, size: ammonia_tables.TABLES[part](size),
+    "li-gpaw": plane_waves,
     "acceleration": lambda part: acceleration_tables.TABLES[part](),
     "reports": reports.summaries,
     "kills": measured.kills,

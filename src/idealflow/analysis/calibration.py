@@ -185,8 +185,9 @@ def _warning(n: int, correlation: float | None) -> str | None:
     least = max(_WEAKEST, _ONE_SIDED / math.sqrt(n - 1))
     if correlation is not None and correlation >= least:
         return None
-    found = "is undefined (all are equal)" if correlation is None else f"is {correlation:.2f}"
+    digits = 2 if correlation is None or least - correlation >= 0.01 else 4  # not "0.20, expected at least 0.20"
+    found = "is undefined (all are equal)" if correlation is None else f"is {correlation:.{digits}f}"
     return (
         f"uncertainty and force error do not go together: over {n} labelled centres their rank correlation {found}, "
-        f"expected at least {least:.2f}; what is labelled may not be where the model is wrong"
+        f"expected at least {least:.{digits}f}; what is labelled may not be where the model is wrong"
     )
