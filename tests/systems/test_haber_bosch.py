@@ -14,7 +14,7 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 
-from idealflow.analysis import ReactionEvent
+from idealflow.analysis import Molecule, ReactionEvent
 from idealflow.errors import InputError
 from idealflow.structures import particle
 from idealflow.workflow.frames.build import build_structure
@@ -117,6 +117,13 @@ def test_an_event_lasts_until_the_next_of_its_atoms() -> None:
         ReactionEvent(7, (2, 3), ("N2",), ("N2*",)),
     ]
     assert ammonia_events.next_events(found, last=9) == [5, 7, 9, 9, 9]
+
+
+def test_the_longest_wait_is_of_one_atom_without_a_break() -> None:
+    together, apart = [Molecule((0, 1), "H2")], [Molecule((0,), "H"), Molecule((1,), "H")]
+    bonded = [together, apart, apart, together, apart, together]
+    assert ammonia_events.longest_wait([together] * 6, bonded) == 2
+    assert ammonia_events.longest_wait(bonded, bonded) == 0
 
 
 def test_molecules_are_counted_and_those_on_the_metal_besides() -> None:

@@ -102,7 +102,7 @@ def kinds_of(event: ReactionEvent) -> list[str]:
     molecule are.
     """
     before, after = (Counter(map(named, side)) for side in (event.reactants, event.products))
-    if any(name.endswith("*") for name in (*before, *after)):
+    if is_passage(event):
         name = next(iter(before)).rstrip("*")
         what = "leaves the metal" if f"{name}*" in before else "comes to the metal"
         return [f"{name} {what}"] if name in ("N2", "NH3", "H2", "NH2", "NH") else []
@@ -117,6 +117,11 @@ def kinds_of(event: ReactionEvent) -> list[str]:
     kinds += [f"{name} forms" for name in ("NH", "NH2", "NH3") if after[name] > before[name]]
     kinds += [f"{name} breaks" for name in ("NH", "NH2", "NH3") if after[name] < before[name]]
     return kinds
+
+
+def is_passage(event: ReactionEvent) -> bool:
+    """Whether a molecule comes to the metal or leaves it, and nothing reacts."""
+    return any(name.endswith("*") for name in (*event.reactants, *event.products))
 
 
 def nitrogen_in(formula: str) -> int:
@@ -166,10 +171,9 @@ def next_events(found: Sequence[ReactionEvent], last: int) -> list[int]:
     passage: dict[int, int] = {}
     ends: list[int] = []
     for event in reversed(found):
-        passes = any(name.endswith("*") for name in (*event.reactants, *event.products))
-        known = [reaction, passage] if passes else [reaction]
+        known = [reaction, passage] if is_passage(event) else [reaction]
         ends.append(min(those.get(atom, last) for those in known for atom in event.atoms))
-        (passage if passes else reaction).update(dict.fromkeys(event.atoms, event.frame))
+        known[-1].update(dict.fromkeys(event.atoms, event.frame))
     return ends[::-1]
 
 
