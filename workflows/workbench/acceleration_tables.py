@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idealflow.report.sections.cost import PAPER
-from workbench.front_page import GPAW, SYSTEMS, System, gpaw_law, gpaw_numbers, stored
+from workbench.front_page import SYSTEMS, System, gpaw_law, stored
 from workbench.markdown import digits, markdown, thousands
 from workbench.power_law import read
 
@@ -66,12 +66,6 @@ def accelerations() -> str:
             *(digits(row[name], 2) for name in ("t_sub_s", "t_entire_s")),
             thousands(row["n_steps"]), str(row["n_labelled_frames"]), f"{row['L']:.2f}", digits(row["R_AL"], 2),
             digits(row["R_FPMD"], 2), gain_by_law(row, substructures) if system.lithium else "–",
-        ])  # fmt: skip
-    for name, file in GPAW.items():
-        run = gpaw_numbers(file)
-        rows.append([
-            name, "**GPAW, PBE**", f"{run.n_atoms:.0f}", f"{run.t_sub:.0f}", f"{run.t_entire:.0f}", f"{run.n_steps:.0f}",
-            f"{run.n_labels / run.per_frame:.0f}", f"{run.per_frame:.2f}", f"{run.gain:.1f}", f"{run.gain_md:.0f}", "–",
         ])  # fmt: skip
     for name, values in PAPER.items():
         t_sub, t_entire, n_steps, n_frames, per_frame, gain, gain_md = values

@@ -157,7 +157,7 @@ def energies(size: str) -> str:
         off = row["learned"] - row["reference"]
         cells = [f"{row['learned']:+.2f}", f"{row['reference']:+.2f} ± {row['spread']:.2f}"]
         rows.append([row["step"], *cells, f"{off:+.2f} ± {row['off_spread']:.2f}"])
-    return markdown(["step, eV", "learned force field", "7net-0", "difference"], rows)
+    return markdown(["step, eV", "learned force field", "reference", "difference"], rows)
 
 
 def fits(size: str) -> str:

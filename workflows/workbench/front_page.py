@@ -47,16 +47,15 @@ SYSTEMS = (
     System("al2o3", "quick", "Al₂O₃: cell, bulk and particle, to 9 000 K", "alumina", "Matsui's model", False),
     System("al2o3", "paper", "Al₂O₃ at the paper's size", "alumina", "Matsui's model", False),
     System("haber_bosch", "quick", "Ir₇₉ in N₂ and H₂, to 7 000 K", "haber-bosch", "7net-0", False),
-    System("haber_bosch", "paper", "Ir₂₀₁ and Ir₈₀₇ in N₂ and H₂, to 7 000 K, 60 ps", "haber-bosch", "7net-0", False),
+    System(
+        "haber_bosch", "paper", "Ir₂₀₁ and Ir₈₀₇ in N₂ and H₂, to 7 000 K, 60 ps", "haber-bosch", "7net-0 + ZBL", False
+    ),
     System("cuau_order", "quick", "CuAu loses its order, by Monte Carlo", "cuau-order", "EMT", False),
     System("cuau_order", "paper", "CuAu in a larger cell", "cuau-order", "EMT", False),
     System("li_gpaw", "vacancy", "Li: a vacancy, 300 to 500 K", "li-gpaw", "**GPAW, PBE**", False),
+    System("li_gpaw", "bulk", "Li: bcc, 300 to 600 K", "li-gpaw", "**GPAW, PBE**", False),
 )
-#: a campaign that was labelled by plane waves and of which no more is kept than what was printed: files of workflows/li_gpaw
-GPAW = {"li-gpaw": "results.txt"}
 FAR = 100_000  # atoms from which the law of frames of at most 250 is not asked any more
-#: their rows: name of the campaign, and of the system
-GPAW_ROWS = (("li-gpaw", "Li: bcc, 300 to 600 K"),)
 #: pictures by the name of what :mod:`workbench.stored_results` draws: file in docs, caption, what is to be seen
 PICTURES = {
     "li-polycrystal front paper": (
@@ -116,7 +115,7 @@ def systems_table() -> str:
         "system", "reference", "atoms", "steps", "labels, their time", "whole run", "error, meV/atom, meV/Å",
         "whole frames instead", "by GPAW's law",
     ]  # fmt: skip
-    return markdown(heads, [*map(row_of, SYSTEMS), *(gpaw_row(*row) for row in GPAW_ROWS)])
+    return markdown(heads, [row_of(system) for system in SYSTEMS])
 
 
 def row_of(system: System) -> list[str]:
@@ -181,42 +180,6 @@ def by_law(campaigns: Sequence[dict[str, Any]], labels: Sequence[dict[str, Any]]
     return whole, sum(law(row["n_atoms"]) for row in labels)
 
 
-class Run(NamedTuple):
-    """A campaign that was labelled by plane waves: times in core-seconds, both measured."""
-
-    n_atoms: float
-    n_steps: float
-    n_labels: float
-    n_first: float
-    t_sub: float
-    t_entire: float
-    per_frame: float
-    gain: float
-    gain_md: float
-
-
-def gpaw_numbers(file: str) -> Run:
-    """What `workflows/li_gpaw/table.py` printed of a campaign."""
-    text = (WORKFLOWS / "li_gpaw" / file).read_text()
-    patterns = (
-        r"(\d+) atoms, (\d+) MD steps",
-        r"substructures: (\d+) accepted",
-        r"(\d+) for the first model",
-        r"t_sub = (\d+) core-seconds \(measured",
-        r"t_entire = (\d+) core-seconds \(measured\): L = ([\d.]+), R_AL = ([\d.]+), R_FPMD = (\d+)",
-    )
-    return Run(*(value for pattern in patterns for value in _numbers(pattern, text)))
-
-
-def gpaw_row(campaign: str, name: str) -> list[str]:
-    """A campaign of lithium that was labelled by plane waves."""
-    run = gpaw_numbers(GPAW[campaign])
-    return [
-        f"[{name}](docs/systems/li-gpaw.md)", "**GPAW, PBE**", f"{run.n_atoms:.0f}", f"{run.n_steps:.0f}",
-        f"{run.n_labels:.0f} + {run.n_first:.0f}, {duration(run.n_labels * run.t_sub)}", "–", "–", times(run.gain), "–",
-    ]  # fmt: skip
-
-
 def times(factor: float | None) -> str:
     """A factor of cost."""
     return "–" if factor is None else f"{digits(factor, 2)} times"
@@ -236,10 +199,3 @@ def drawn(picture: Figure) -> str:
             points = np.asarray(line.get_xydata(), dtype=float)
             found.update("\n".join(f"{x:.6g} {y:.6g}" for x, y in points).encode())
     return found.hexdigest()[:16]
-
-
-def _numbers(pattern: str, text: str) -> list[float]:
-    match = re.search(pattern, text)
-    if match is None:
-        raise ValueError(f"no {pattern!r} in the campaign's table; run workflows/li_gpaw/table.py again")
-    return [float(group) for group in match.groups()]

@@ -147,7 +147,10 @@ def course_figure(size: str) -> Figure:
     counted.set_ylim(bottom=0)
     axes[1].axhline(1.0, color="grey", lw=0.8)
     axes[0].set(ylabel="temperature, K")
-    axes[1].set(ylabel="highest u/τ")
+    ratios = [row["ratio"] for row in rows]
+    axes[1].set(
+        ylabel="highest u/τ", ylim=(min(0.1, *ratios) / 1.3, max(10.0, *ratios) * 1.3)
+    )  # over two decades each is one tick
     axes[2].set(ylabel="displacement², Å²:\nAl, O (dashed)", xlabel="time along the chain, ps")
     axes[0].legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure

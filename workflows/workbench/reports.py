@@ -19,7 +19,7 @@ from idealflow.storage import replacing
 WORKFLOWS = Path(__file__).resolve().parents[1]
 ENDING = "-reports.tar.xz"
 #: sizes whose campaigns are called as no other
-OWN_NAMES = ("paper", "million", "vacancy")
+OWN_NAMES = ("paper", "million", "vacancy", "bulk")
 
 
 def write_reports(chain: CampaignChain, file: Path) -> None:

@@ -342,8 +342,14 @@ def stage_shares_table() -> str:
 
 
 def plane_waves(part: str, size: str) -> str:
-    """The campaign (`chain`) of lithium that was labelled by GPAW, or its errors (`errors`)."""
+    """The campaign (`chain`) of lithium that was labelled by GPAW, its errors (`errors`), or its k-points (`points`)."""
     found = front_page.stored("li_gpaw", size)
+    if part == "points":
+        rows = [
+            [row["cell"], str(row["n_atoms"]), "×".join(map(str, row["grid"])), f"{row['off_meV']:+.1f}"]
+            for row in found["points"]
+        ]
+        return markdown(["k-points of", "atoms", "grid", "perfect crystal, meV/atom off"], rows)
     return melting_tables.chain(found["ancestry"]) if part == "chain" else melting_tables.errors(found["errors"])
 
 
