@@ -26,9 +26,7 @@ def test_order_is_lost_on_the_way(measured: dict[str, Any]) -> None:
 def test_the_last_model_knows_the_disorder_that_the_first_did_not(measured: dict[str, Any]) -> None:
     last_part = {row["model"]: row for row in measured["errors"] if row["part"] == 3}
     assert last_part["last"]["force_mae"] < 0.4 * last_part["first"]["force_mae"]
-    assert (
-        last_part["last"]["energy_mae"] < 2.0
-    )  # meV/atom; how far the first one's is off is luck: 18 and 0.8 in two runs
+    assert last_part["last"]["energy_mae"] < 2.0  # meV/atom; of the first 18 and 0.8 in two runs: luck
 
 
 def test_the_last_models_order_is_the_references(measured: dict[str, Any]) -> None:
