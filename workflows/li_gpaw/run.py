@@ -16,10 +16,10 @@ import numpy as np
 import yaml
 from ase.build import bulk
 from ase.calculators.calculator import kptdensity2monkhorstpack
-from ase.dft.kpoints import monkhorst_pack
 
 from idealflow.provenance import CampaignChain
 from workbench import melting
+from workbench.k_points import of_one_cell
 from workbench.melting import chain_so_far, run_chain
 from workbench.system_runs import keep_measures, keep_reports, read_arguments
 
@@ -38,10 +38,7 @@ def ancestry(chain: CampaignChain, folder: Path) -> melting.Rows:
 
 
 def points(chain: CampaignChain, size: str) -> melting.Rows:
-    """Energy of the perfect crystal, meV/atom, by the k-points of what a campaign labels, less that by many k-points.
-
-    The k-points of a block of cells, folded out, are those of one cell; so the cell of two atoms does for all.
-    """
+    """Energy of the perfect crystal, meV/atom, by the k-points of what a campaign labels, less that by many k-points."""
     from gpaw import GPAW  # it is no dependency: `make gpaw`
 
     config = yaml.safe_load((HERE / f"{CONFIGS[size]}.yaml").read_text())
@@ -49,8 +46,7 @@ def points(chain: CampaignChain, size: str) -> melting.Rows:
     cell = bulk("Li", "bcc", a=a, cubic=True)
 
     def energy(repeat: Sequence[int], grid: Sequence[int]) -> float:
-        folded = [(point + np.array(cut)) / repeat for point in monkhorst_pack(grid) for cut in np.ndindex(*repeat)]
-        cell.calc = GPAW(**settings | {"mode": dict(settings["mode"]), "kpts": np.array(folded)})
+        cell.calc = GPAW(**settings | {"kpts": of_one_cell(repeat, grid)})
         return 1000.0 * float(cell.get_potential_energy()) / len(cell)
 
     first = chain[0].labels(origin="bootstrap")[0]
